@@ -1,0 +1,478 @@
+//! This process's sessions: a bounded concurrent map with second-chance eviction and expiry.
+//!
+//! Knows no OpenSSL: generic over the value, a cheap handle whose clone is a reference. Time is a
+//! parameter. Whatever leaves is returned, so that the caller drops it and calls back with no lock
+//! held. Locks: one reader-writer lock a shard, never two at once; readers share it.
+
+mod index;
+mod key;
+mod shard;
+mod slab;
+mod wheel;
+
+pub use key::{Key, MAX_ID_LENGTH};
+
+use foldhash::quality::FixedState;
+use once_cell::sync::OnceCell;
+use parking_lot::{RwLock, RwLockWriteGuard};
+use shard::{Put, Shard};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+
+/// Up to this capacity there is one shard, so that the order of eviction is exact.
+const ONE_SHARD: usize = 1024;
+/// No more shards than leave each this many entries of the capacity.
+const MIN_PER_SHARD: usize = 256;
+/// Enough shards that each has no more entries than this, so that growing one is short.
+const MAX_PER_SHARD: usize = 4096;
+/// What an unlimited cache is laid out for.
+const UNLIMITED_LAYOUT: usize = 1 << 20;
+const MAX_SHARDS: usize = 1024;
+/// How many shards an amortised step of expiry asks.
+const SHARDS_A_STEP: usize = 8;
+
+/// A cache of values found by [`Key`].
+#[derive(Debug)]
+pub struct Cache<V> {
+    /// Made when the first value comes, laid out for the capacity of that moment.
+    shards: OnceCell<Box<[Slot<V>]>>,
+    seed: FixedState,
+    cpus: usize,
+    /// 0: unlimited.
+    capacity: AtomicUsize,
+    /// Entries, those being added included: reserved before they are inserted.
+    count: AtomicUsize,
+    /// Nothing expires before this second.
+    earliest: AtomicU32,
+    /// The shard whose turn it is to expire or to lose an entry.
+    hand: AtomicUsize,
+}
+
+/// A shard, its lock, and when it must be looked at; alone on its cache lines.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Slot<V> {
+    shard: RwLock<Shard<V>>,
+    /// Nothing in the shard expires before this second. Written under the lock.
+    earliest: AtomicU32,
+}
+
+/// What [`Cache::add`] did, and what it pushed out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Added<V> {
+    /// False if this very value was there already, or could not be kept.
+    pub new: bool,
+    /// The other value that had the key, or the value itself if there was no memory.
+    pub displaced: Option<V>,
+    /// The value that had to make room.
+    pub evicted: Option<V>,
+}
+
+/// A handful of values that left the cache.
+#[derive(Debug)]
+pub struct Batch<V> {
+    values: [Option<V>; 16],
+    length: usize,
+}
+
+impl<V> Batch<V> {
+    fn new() -> Self {
+        Batch { values: [const { None }; 16], length: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.length == self.values.len()
+    }
+
+    fn push(&mut self, value: Option<V>) {
+        if let Some(place) = self.values.get_mut(self.length) {
+            *place = value;
+            self.length += 1;
+        }
+    }
+
+    /// Whether nothing left.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl<V> IntoIterator for Batch<V> {
+    type Item = V;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<V>, 16>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.into_iter().flatten()
+    }
+}
+
+/// A deadline in the wheel's terms: seconds since 1970; what lies beyond 2106 never comes.
+fn second(time: i64) -> u32 {
+    u32::try_from(time.max(0)).unwrap_or(u32::MAX)
+}
+
+fn shard_count(capacity: usize, cpus: usize) -> usize {
+    if capacity != 0 && capacity <= ONE_SHARD {
+        return 1;
+    }
+    let capacity = if capacity == 0 { UNLIMITED_LAYOUT } else { capacity };
+    let most = (capacity / MIN_PER_SHARD).clamp(1, MAX_SHARDS);
+    let wanted = (cpus * 8).max(capacity / MAX_PER_SHARD).next_power_of_two();
+    wanted.min(1 << most.ilog2())
+}
+
+impl<V: Clone + PartialEq> Cache<V> {
+    /// An empty cache for `capacity` values (0: no limit) on a machine with `cpus` processors.
+    pub fn new(capacity: usize, cpus: usize) -> Self {
+        // RandomState is seeded by the operating system; that is all it is asked for.
+        let seed = RandomState::new().build_hasher().finish();
+        Cache {
+            shards: OnceCell::new(),
+            seed: FixedState::with_seed(seed),
+            cpus,
+            capacity: AtomicUsize::new(capacity),
+            count: AtomicUsize::new(0),
+            earliest: AtomicU32::new(u32::MAX),
+            hand: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many values there are; never more than the capacity, once a smaller one has been
+    /// enforced by [`Cache::add`] and [`Cache::evict_excess`].
+    pub fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most values there may be; 0 means no limit.
+    pub fn capacity(&self) -> usize {
+        self.capacity.load(Relaxed)
+    }
+
+    /// Sets the capacity and returns the one before. A smaller one counts from the next add on.
+    pub fn set_capacity(&self, capacity: usize) -> usize {
+        self.capacity.swap(capacity, Relaxed)
+    }
+
+    #[inline]
+    fn hash(&self, key: &Key) -> u64 {
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(key.bytes());
+        hasher.finish()
+    }
+
+    /// The half of the hash that the shard's table uses; the other half names the shard.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    #[inline]
+    fn table_hash(&self, key: &Key) -> u32 {
+        self.hash(key) as u32
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
+    #[inline]
+    fn locate<'a>(&self, shards: &'a [Slot<V>], key: &Key) -> Option<(&'a Slot<V>, u32)> {
+        let hash = self.hash(key);
+        let slot = shards.get((hash >> 32) as usize & shards.len().wrapping_sub(1))?;
+        Some((slot, hash as u32))
+    }
+
+    #[inline]
+    fn find(&self, key: &Key) -> Option<(&Slot<V>, u32)> {
+        self.locate(self.shards.get()?, key)
+    }
+
+    /// Whether there is a value under `key`. It does not count as a use.
+    #[inline]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.find(key).is_some_and(|(slot, hash)| slot.shard.read().contains(hash, key))
+    }
+
+    /// The value under `key`, expired or not; this is a use of it.
+    #[inline]
+    pub fn get(&self, key: &Key) -> Option<V> {
+        let (slot, hash) = self.find(key)?;
+        slot.shard.read().get(hash, key).cloned()
+    }
+
+    fn shards_or_new(&self, now: u32) -> &[Slot<V>] {
+        self.shards.get_or_init(|| {
+            let count = shard_count(self.capacity(), self.cpus);
+            let mut shards = Vec::new();
+            if shards.try_reserve_exact(count).is_err() {
+                return Box::default();
+            }
+            shards.extend((0..count).map(|_| Slot {
+                shard: RwLock::new(Shard::new(now)),
+                earliest: AtomicU32::new(u32::MAX),
+            }));
+            shards.into_boxed_slice()
+        })
+    }
+
+    /// Takes one of the free places; false if the cache is full.
+    fn reserve(&self) -> bool {
+        let capacity = match self.capacity() {
+            0 => usize::MAX,
+            capacity => capacity,
+        };
+        let free = |count| (count < capacity).then_some(count + 1);
+        self.count.fetch_update(AcqRel, Relaxed, free).is_ok()
+    }
+
+    fn release(&self) {
+        self.count.fetch_sub(1, AcqRel);
+    }
+
+    /// Adds a value that expires when `deadline` has passed; `now` is the present.
+    ///
+    /// In a full cache the value not used for longest makes room (in a cache of many shards: one
+    /// not used for long). A value under the same key is replaced and is the newest again.
+    pub fn add(&self, key: Key, value: V, deadline: i64, now: i64) -> Added<V> {
+        let (due, now) = (second(deadline), second(now));
+        let mut reserved = self.reserve();
+        let mut evicted = None;
+        let mut value = value;
+        loop {
+            let Some((slot, hash)) = self.locate(self.shards_or_new(now), &key) else {
+                return self.give_back(value, reserved, evicted);
+            };
+            let mut shard = slot.shard.write();
+            value = match shard.refresh(hash, &key, value, due) {
+                Ok(put) => {
+                    self.note_due(slot, due);
+                    drop(shard);
+                    if reserved {
+                        self.release();
+                    }
+                    return Added::from(put, evicted);
+                }
+                Err(value) => value,
+            };
+            if !reserved {
+                // The victim's place is ours: the count stays.
+                evicted = shard.evict(|key| self.table_hash(key));
+                reserved = evicted.is_some();
+            }
+            if reserved {
+                let put = shard.insert(hash, key, value, due, now);
+                self.note_due(slot, due);
+                drop(shard);
+                if matches!(put, Put::Refused(_)) {
+                    self.release();
+                }
+                return Added::from(put, evicted);
+            }
+            drop(shard);
+            // This shard is empty while the cache is full: another one must give.
+            evicted = self.evict_any();
+            reserved = evicted.is_some() || self.reserve();
+            if !reserved && self.is_empty() {
+                return self.give_back(value, reserved, evicted);
+            }
+        }
+    }
+
+    fn give_back(&self, value: V, reserved: bool, evicted: Option<V>) -> Added<V> {
+        if reserved {
+            self.release();
+        }
+        Added { new: false, displaced: Some(value), evicted }
+    }
+
+    /// Takes one value out of some shard that has any; its place stays reserved.
+    fn evict_any(&self) -> Option<V> {
+        let shards = self.shards.get()?;
+        (0..shards.len()).find_map(|_| {
+            let slot = self.next_shard(shards)?;
+            slot.shard.write().evict(|key| self.table_hash(key))
+        })
+    }
+
+    fn next_shard<'a>(&self, shards: &'a [Slot<V>]) -> Option<&'a Slot<V>> {
+        shards.get(self.hand.fetch_add(1, Relaxed) & shards.len().wrapping_sub(1))
+    }
+
+    /// Takes out one value if there are more than the capacity, because it was made smaller.
+    pub fn evict_excess(&self) -> Option<V> {
+        let capacity = self.capacity();
+        if capacity == 0 || self.len() <= capacity {
+            return None;
+        }
+        let evicted = self.evict_any();
+        if evicted.is_some() {
+            self.release();
+        }
+        evicted
+    }
+
+    /// Remembers that something in `slot` is due; under its lock.
+    fn note_due(&self, slot: &Slot<V>, due: u32) {
+        if due < slot.earliest.load(Relaxed) {
+            slot.earliest.store(due, Relaxed);
+        }
+        if due < self.earliest.load(Acquire) {
+            self.earliest.fetch_min(due, AcqRel);
+        }
+    }
+
+    /// Takes out the value under `key`.
+    pub fn remove(&self, key: &Key) -> Option<V> {
+        self.remove_if(key, |_| true)
+    }
+
+    /// Takes out the value under `key` if `is_it` holds for it; of several threads that ask, one
+    /// gets it.
+    pub fn remove_if(&self, key: &Key, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
+        let (slot, hash) = self.find(key)?;
+        let value = slot.shard.write().remove_if(hash, key, is_it);
+        if value.is_some() {
+            self.release();
+        }
+        value
+    }
+
+    /// Moves the value under `key` in the order of expiry if `is_it` holds for it.
+    pub fn set_deadline(&self, key: &Key, deadline: i64, is_it: impl FnOnce(&V) -> bool) {
+        if let Some((slot, hash)) = self.find(key) {
+            let due = second(deadline);
+            let mut shard = slot.shard.write();
+            shard.set_due(hash, key, due, is_it);
+            self.note_due(slot, due);
+        }
+    }
+
+    /// One bounded step of expiry, meant to be called with every add: returns some of the values
+    /// whose deadline, as `deadline_of` tells, lies before `now`. Costs one load when there is
+    /// nothing to do.
+    pub fn expire(&self, now: i64, deadline_of: impl Fn(&V) -> i64) -> Batch<V> {
+        let mut out = Batch::new();
+        let target = second(now);
+        if target <= self.earliest.load(Acquire) {
+            return out;
+        }
+        let Some(shards) = self.shards.get() else { return out };
+        for _ in 0..shards.len().min(SHARDS_A_STEP) {
+            let Some(slot) = self.next_shard(shards) else { break };
+            self.expire_step(slot, target, &deadline_of, &mut out);
+            if !out.is_empty() {
+                return out;
+            }
+        }
+        self.recompute_earliest(shards);
+        out
+    }
+
+    /// One step in one shard: whether it may have more, `None` if the clock was set back.
+    fn expire_step(
+        &self,
+        slot: &Slot<V>,
+        target: u32,
+        deadline_of: impl Fn(&V) -> i64,
+        out: &mut Batch<V>,
+    ) -> Option<bool> {
+        if target <= slot.earliest.load(Relaxed) {
+            return Some(false);
+        }
+        let mut shard = slot.shard.write();
+        let before = out.length;
+        let deadline_of = |value: &V| second(deadline_of(value));
+        let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out)?;
+        slot.earliest.store(bound, Relaxed);
+        self.count.fetch_sub(out.length - before, AcqRel);
+        // Whoever waits for this shard gets it now, not after the next step.
+        RwLockWriteGuard::unlock_fair(shard);
+        Some(bound < target)
+    }
+
+    fn recompute_earliest(&self, shards: &[Slot<V>]) {
+        // What is added meanwhile lowers it again; what was there is found by the walk.
+        self.earliest.store(u32::MAX, Relaxed);
+        let bound = shards.iter().map(|slot| slot.earliest.load(Acquire)).min();
+        self.earliest.fetch_min(bound.unwrap_or(u32::MAX), AcqRel);
+    }
+
+    /// Takes out every value whose deadline lies before `at` and hands it to `sink`, a few at a
+    /// time and with no lock held. `now` is the present. With `walk` every value is asked for its
+    /// deadline, also those whose deadline came nearer since they were added.
+    pub fn flush(
+        &self,
+        at: i64,
+        now: i64,
+        walk: bool,
+        deadline_of: impl Fn(&V) -> i64,
+        mut sink: impl FnMut(V),
+    ) {
+        let Some(shards) = self.shards.get() else { return };
+        let target = second(at);
+        if !walk && target <= self.earliest.load(Acquire) && target != u32::MAX {
+            return;
+        }
+        // The wheel turns with the present only: another time is asked of every entry.
+        if walk || at != now {
+            return self.sweep(|value| deadline_of(value) < at, sink);
+        }
+        for slot in shards {
+            loop {
+                let mut out = Batch::new();
+                let more = self.expire_step(slot, target, &deadline_of, &mut out);
+                out.into_iter().for_each(&mut sink);
+                match more {
+                    Some(true) => {}
+                    Some(false) => break,
+                    None => return self.sweep(|value| deadline_of(value) < at, sink),
+                }
+            }
+        }
+        self.recompute_earliest(shards);
+    }
+
+    /// Takes out every value for which `is_it` holds and hands it to `sink`, a few at a time and
+    /// with no lock held.
+    pub fn sweep(&self, is_it: impl Fn(&V) -> bool, mut sink: impl FnMut(V)) {
+        for slot in self.shards.get().into_iter().flatten() {
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                let mut out = Batch::new();
+                let mut shard = slot.shard.write();
+                cursor = shard.sweep(from, &is_it, |key| self.table_hash(key), &mut out);
+                self.count.fetch_sub(out.length, AcqRel);
+                RwLockWriteGuard::unlock_fair(shard);
+                out.into_iter().for_each(&mut sink);
+            }
+        }
+    }
+
+    /// A reference to every value, in no order; fewer if there is no memory for the list.
+    pub fn snapshot(&self) -> Vec<V> {
+        let mut values = Vec::new();
+        for slot in self.shards.get().into_iter().flatten() {
+            for value in slot.shard.read().values() {
+                if values.try_reserve(1).is_err() {
+                    return values;
+                }
+                values.push(value.clone());
+            }
+        }
+        values
+    }
+}
+
+impl<V> Added<V> {
+    fn from(put: Put<V>, evicted: Option<V>) -> Self {
+        let (new, displaced) = match put {
+            Put::Added => (true, None),
+            Put::Present => (false, None),
+            Put::Replaced(old) => (true, Some(old)),
+            Put::Refused(value) => (false, Some(value)),
+        };
+        Added { new, displaced, evicted }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! One shard's content: slab, index, order of eviction and wheel, always changed together.
+//!
+//! No lock here: [`super::Cache`] holds one a shard, and every method is one short step under it.
+//! Values are handed out, never dropped or called, so that nothing of the caller's runs inside.
+
+use super::Batch;
+use super::index::Index;
+use super::key::Key;
+use super::slab::{NONE, Slab, Slot};
+use super::wheel::{Next, Wheel};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How many entries one step looks at, at most: a step is what another thread may have to wait for.
+const STEP: usize = 32;
+/// How many looked-up entries eviction passes over before it takes the oldest all the same.
+const SECOND_CHANCES: usize = 64;
+
+/// Entries that share a lock.
+#[derive(Debug)]
+pub(super) struct Shard<V> {
+    slab: Slab<V>,
+    index: Index,
+    wheel: Wheel,
+    oldest: Slot,
+    newest: Slot,
+}
+
+/// What became of a value that was to be added.
+#[derive(Debug)]
+pub(super) enum Put<V> {
+    /// A new entry.
+    Added,
+    /// This very value was there already.
+    Present,
+    /// Another value had the key.
+    Replaced(V),
+    /// There was no memory.
+    Refused(V),
+}
+
+impl<V> Shard<V> {
+    pub(super) fn new(now: u32) -> Self {
+        Shard {
+            slab: Slab::new(),
+            index: Index::default(),
+            wheel: Wheel::new(now),
+            oldest: NONE,
+            newest: NONE,
+        }
+    }
+
+    #[inline]
+    fn find(&self, hash: u32, key: &Key) -> Option<Slot> {
+        self.index.find(hash, |slot| self.slab.get(slot).is_some_and(|entry| entry.key == *key))
+    }
+
+    pub(super) fn contains(&self, hash: u32, key: &Key) -> bool {
+        self.find(hash, key).is_some()
+    }
+
+    /// The value under `key`, which counts as used.
+    #[inline]
+    pub(super) fn get(&self, hash: u32, key: &Key) -> Option<&V> {
+        let entry = self.slab.get(self.find(hash, key)?)?;
+        if !entry.referenced.load(Relaxed) {
+            entry.referenced.store(true, Relaxed);
+        }
+        entry.value.as_ref()
+    }
+
+    /// Changes the entry of `key`, if there is one; gives the value back if not.
+    pub(super) fn refresh(&mut self, hash: u32, key: &Key, value: V, due: u32) -> Result<Put<V>, V>
+    where
+        V: PartialEq,
+    {
+        let Some(slot) = self.find(hash, key) else { return Err(value) };
+        self.wheel.unlink(&mut self.slab, slot);
+        self.wheel.link(&mut self.slab, slot, due);
+        self.age_unlink(slot);
+        self.age_link(slot);
+        let Some(entry) = self.slab.get_mut(slot) else { return Err(value) };
+        match entry.value.replace(value) {
+            Some(old) if entry.value.as_ref() != Some(&old) => Ok(Put::Replaced(old)),
+            // The reference that came is the one that is kept.
+            _ => Ok(Put::Present),
+        }
+    }
+
+    /// Adds an entry; the key is not there yet.
+    pub(super) fn insert(&mut self, hash: u32, key: Key, value: V, due: u32, now: u32) -> Put<V> {
+        if !self.index.reserve() {
+            return Put::Refused(value);
+        }
+        let slot = match self.slab.insert(key, value) {
+            Ok(slot) => slot,
+            Err(value) => return Put::Refused(value),
+        };
+        self.wheel.skip_to(now);
+        self.index.insert(hash, slot);
+        self.wheel.link(&mut self.slab, slot, due);
+        self.age_link(slot);
+        Put::Added
+    }
+
+    /// Takes out the entry of `key` if `is_it` holds for its value.
+    pub(super) fn remove_if(
+        &mut self,
+        hash: u32,
+        key: &Key,
+        is_it: impl FnOnce(&V) -> bool,
+    ) -> Option<V> {
+        let slot = self.find(hash, key)?;
+        let wanted = self.slab.get(slot)?.value.as_ref().is_some_and(is_it);
+        if wanted { self.take(hash, slot) } else { None }
+    }
+
+    /// Moves the entry of `key` in the order of expiry if `is_it` holds for its value.
+    pub(super) fn set_due(
+        &mut self,
+        hash: u32,
+        key: &Key,
+        due: u32,
+        is_it: impl FnOnce(&V) -> bool,
+    ) {
+        let Some(slot) = self.find(hash, key) else { return };
+        let Some(entry) = self.slab.get(slot) else { return };
+        if entry.due != due && entry.value.as_ref().is_some_and(is_it) {
+            self.wheel.unlink(&mut self.slab, slot);
+            self.wheel.link(&mut self.slab, slot, due);
+        }
+    }
+
+    fn take(&mut self, hash: u32, slot: Slot) -> Option<V> {
+        self.index.remove(hash, slot);
+        self.wheel.unlink(&mut self.slab, slot);
+        self.age_unlink(slot);
+        self.slab.remove(slot)
+    }
+
+    /// Takes out the entry that was not used for longest, by second chance.
+    pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V> {
+        for _ in 0..SECOND_CHANCES {
+            let slot = self.oldest;
+            let referenced = self.slab.get_mut(slot)?.referenced.get_mut();
+            if !std::mem::take(referenced) {
+                break;
+            }
+            self.age_unlink(slot);
+            self.age_link(slot);
+        }
+        let slot = self.oldest;
+        let hash = hash_of(&self.slab.get(slot)?.key);
+        self.take(hash, slot)
+    }
+
+    /// One step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells, lies
+    /// before `target`. Returns the second before which nothing is due (while that is smaller than
+    /// `target`, there is more to do), or `None` if the wheel cannot tell: the clock was set back.
+    pub(super) fn expire(
+        &mut self,
+        target: u32,
+        deadline_of: impl Fn(&V) -> u32,
+        hash_of: impl Fn(&Key) -> u32,
+        out: &mut Batch<V>,
+    ) -> Option<u32> {
+        if self.wheel.is_past(target) {
+            return None;
+        }
+        for _ in 0..STEP {
+            if out.is_full() {
+                break;
+            }
+            let slot = match self.wheel.next(target) {
+                Next::Look(slot) => slot,
+                Next::Nothing(bound) => return Some(bound),
+            };
+            let entry = self.slab.get(slot)?;
+            let deadline = entry.value.as_ref().map_or(0, &deadline_of);
+            if deadline < target {
+                let hash = hash_of(&entry.key);
+                out.push(self.take(hash, slot));
+            } else {
+                self.wheel.unlink(&mut self.slab, slot);
+                self.wheel.link(&mut self.slab, slot, deadline);
+            }
+        }
+        Some(0)
+    }
+
+    /// One step of a walk over all entries from `cursor`: fills `out` with those that `is_it`
+    /// names. Returns where to go on, `None` at the end.
+    pub(super) fn sweep(
+        &mut self,
+        cursor: Slot,
+        is_it: impl Fn(&V) -> bool,
+        hash_of: impl Fn(&Key) -> u32,
+        out: &mut Batch<V>,
+    ) -> Option<Slot> {
+        let mut slot = cursor;
+        for _ in 0..STEP {
+            if out.is_full() {
+                break;
+            }
+            if slot >= self.slab.end() {
+                return None;
+            }
+            if let Some(entry) = self.slab.get(slot)
+                && entry.value.as_ref().is_some_and(&is_it)
+            {
+                let hash = hash_of(&entry.key);
+                out.push(self.take(hash, slot));
+            }
+            slot += 1;
+        }
+        Some(slot)
+    }
+
+    /// All values, in no order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        (0..self.slab.end()).filter_map(|slot| self.slab.get(slot)?.value.as_ref())
+    }
+
+    /// Appends an unlinked entry as the newest.
+    fn age_link(&mut self, slot: Slot) {
+        let newest = self.newest;
+        if let Some(entry) = self.slab.get_mut(slot) {
+            entry.older = newest;
+            entry.newer = NONE;
+        }
+        match self.slab.get_mut(newest) {
+            Some(entry) => entry.newer = slot,
+            None => self.oldest = slot,
+        }
+        self.newest = slot;
+    }
+
+    fn age_unlink(&mut self, slot: Slot) {
+        let Some(entry) = self.slab.get(slot) else { return };
+        let (older, newer) = (entry.older, entry.newer);
+        match self.slab.get_mut(older) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.slab.get_mut(newer) {
+            Some(entry) => entry.older = older,
+            None => self.newest = older,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The cache against a simple model, and its promises one by one.
+
+use super::*;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+fn key(n: u32) -> Key {
+    Key::new(0x0303, &n.to_be_bytes()).unwrap()
+}
+
+fn fill(cache: &Cache<u32>, range: Range<u32>, deadline_of: impl Fn(&u32) -> i64, now: i64) {
+    for n in range {
+        cache.add(key(n), n, deadline_of(&n), now);
+    }
+}
+
+fn far(_: &u32) -> i64 {
+    i64::MAX
+}
+
+#[test]
+fn finds_what_was_added_and_nothing_else() {
+    let cache = Cache::new(0, 2);
+    for n in 0..100_000 {
+        assert!(cache.add(key(n), n, 1000, 0).new);
+    }
+    assert_eq!(cache.len(), 100_000);
+    assert!((0..100_000).all(|n| cache.get(&key(n)) == Some(n)));
+    assert!((100_000..200_000).all(|n| cache.get(&key(n)).is_none() && !cache.contains(&key(n))));
+    for n in (0..100_000).step_by(2) {
+        assert_eq!(cache.remove(&key(n)), Some(n));
+        assert_eq!(cache.remove(&key(n)), None);
+    }
+    assert!((0..100_000).all(|n| cache.contains(&key(n)) == (n % 2 == 1)));
+    assert_eq!(cache.snapshot().len(), 50_000);
+}
+
+#[test]
+fn a_value_under_the_same_key_replaces() {
+    let cache = Cache::new(10, 2);
+    assert_eq!(cache.add(key(1), 1, 0, 0), Added { new: true, displaced: None, evicted: None });
+    assert_eq!(cache.add(key(1), 1, 0, 0), Added { new: false, displaced: None, evicted: None });
+    let added = cache.add(key(1), 2, 0, 0);
+    assert_eq!(added, Added { new: true, displaced: Some(1), evicted: None });
+    assert_eq!((cache.len(), cache.get(&key(1))), (1, Some(2)));
+    assert_eq!(cache.remove_if(&key(1), |&value| value == 1), None);
+    assert_eq!(cache.remove_if(&key(1), |&value| value == 2), Some(2));
+}
+
+#[test]
+fn evicts_oldest_first_with_a_second_chance() {
+    let cache = Cache::new(3, 2);
+    for n in 0..3 {
+        cache.add(key(n), n, 0, 0);
+    }
+    cache.get(&key(0));
+    assert_eq!(cache.add(key(3), 3, 0, 0).evicted, Some(1));
+    assert_eq!(cache.add(key(4), 4, 0, 0).evicted, Some(2));
+    // 0 has used up its second chance and is the oldest but for those added after it moved.
+    assert_eq!(cache.add(key(5), 5, 0, 0).evicted, Some(0));
+    assert_eq!(cache.len(), 3);
+    // An entry added again is the newest.
+    cache.add(key(3), 3, 0, 0);
+    assert_eq!(cache.add(key(6), 6, 0, 0).evicted, Some(4));
+}
+
+#[test]
+fn capacity_is_exact_over_all_shards() {
+    let cache = Cache::new(5000, 2);
+    assert!(shard_count(5000, 2) > 1);
+    let mut evicted = 0;
+    for n in 0..50_000 {
+        let added = cache.add(key(n), n, 0, 0);
+        assert!(added.new && cache.len() <= 5000);
+        evicted += added.evicted.iter().count();
+    }
+    assert_eq!((cache.len(), evicted), (5000, 45_000));
+    assert_eq!(cache.set_capacity(100), 5000);
+    assert!(cache.add(key(50_000), 50_000, 0, 0).new);
+    while cache.evict_excess().is_some() {}
+    assert_eq!(cache.len(), 100);
+    cache.set_capacity(0);
+    fill(&cache, 0..10_000, |_| 0, 0);
+    assert!(cache.len() >= 10_000);
+}
+
+#[test]
+fn a_full_cache_takes_from_another_shard_when_its_own_is_empty() {
+    let cache = Cache::new(2000, 2);
+    fill(&cache, 0..2000, |_| 0, 0);
+    cache.set_capacity(1);
+    while cache.evict_excess().is_some() {}
+    for n in 2000..2100 {
+        let added = cache.add(key(n), n, 0, 0);
+        assert!(added.new && added.evicted.is_some());
+        assert_eq!(cache.len(), 1);
+    }
+}
+
+#[test]
+fn expires_strictly_after_the_deadline_a_few_at_a_time() {
+    let cache = Cache::new(0, 2);
+    let deadline_of = |&n: &u32| 1000 + i64::from(n % 10);
+    fill(&cache, 0..1000, deadline_of, 900);
+    assert!(cache.expire(1000, deadline_of).is_empty());
+    let mut left = 1000;
+    for now in 1001..=1010 {
+        loop {
+            let batch: Vec<u32> = cache.expire(now, deadline_of).into_iter().collect();
+            assert!(batch.len() <= 16 && batch.iter().all(|n| deadline_of(n) < now));
+            left -= batch.len();
+            assert_eq!(cache.len(), left);
+            if now <= i64::from(cache.earliest.load(Relaxed)) {
+                break;
+            }
+        }
+        assert_eq!(left, 1000 - 100 * usize::try_from(now - 1000).unwrap());
+    }
+}
+
+#[test]
+fn a_deadline_that_moved_away_is_noticed_when_it_comes() {
+    let cache = Cache::new(0, 2);
+    cache.add(key(1), 1, 1000, 900);
+    let mut gone = Vec::new();
+    cache.flush(1500, 1500, false, |_| 2000, |value| gone.push(value));
+    assert_eq!((gone.len(), cache.len()), (0, 1));
+    cache.flush(2001, 2001, false, |_| 2000, |value| gone.push(value));
+    assert_eq!((gone.len(), cache.len()), (1, 0));
+}
+
+#[test]
+fn a_deadline_that_came_nearer_is_found_by_a_walk_or_when_told() {
+    for told in [false, true] {
+        let cache = Cache::new(0, 2);
+        cache.add(key(1), 1, 5000, 900);
+        if told {
+            cache.set_deadline(&key(1), 1000, |_| true);
+        }
+        let mut gone = Vec::new();
+        cache.flush(1001, 1001, !told, |_| 1000, |value| gone.push(value));
+        assert_eq!(gone, [1]);
+    }
+}
+
+#[test]
+fn flush_of_any_time_is_exact() {
+    let deadline_of = |&n: &u32| 1_000_000 + i64::from(n) * 7;
+    for (at, now) in [(1_003_500, 1_003_500), (1_003_500, 900_000), (1_003_500, 2_000_000)] {
+        let cache = Cache::new(0, 2);
+        fill(&cache, 0..1000, deadline_of, 900_000);
+        let mut gone = Vec::new();
+        cache.flush(at, now, false, deadline_of, |value| gone.push(value));
+        gone.sort_unstable();
+        assert_eq!(gone, (0..500).collect::<Vec<u32>>());
+        cache.flush(i64::MAX, now, false, deadline_of, |value| gone.push(value));
+        assert_eq!((gone.len(), cache.len()), (1000, 0));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_neither_hangs_nor_forgets() {
+    let deadline_of = |&n: &u32| 1000 + i64::from(n);
+    let cache = Cache::new(0, 2);
+    fill(&cache, 0..100, deadline_of, 900);
+    cache.flush(1050, 1050, false, deadline_of, |_| ());
+    fill(&cache, 0..50, deadline_of, 900);
+    assert!(cache.expire(1010, deadline_of).is_empty());
+    let mut gone = 0;
+    cache.flush(1010, 1010, false, deadline_of, |_| gone += 1);
+    assert_eq!((gone, cache.len()), (10, 90));
+    cache.flush(1090, 1090, false, deadline_of, |_| gone += 1);
+    assert_eq!((gone, cache.len()), (90, 10));
+}
+
+#[test]
+fn never_expires_what_has_no_end() {
+    let cache = Cache::new(0, 2);
+    cache.add(key(1), 1, i64::MAX, 0);
+    cache.flush(i64::from(u32::MAX) - 1, i64::from(u32::MAX) - 1, false, far, |_| panic!());
+    cache.flush(i64::MAX, 0, false, far, |_| panic!());
+    assert_eq!(cache.len(), 1);
+    cache.sweep(|_| true, |value| assert_eq!(value, 1));
+    assert_eq!(cache.len(), 0);
+}
+
+/// A small deterministic generator (xorshift), so that a failure can be run again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+/// The same operations on the cache and on a list in order of age.
+#[test]
+fn behaves_like_the_model() {
+    for seed in 1..=20_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let cache = Cache::new(usize::try_from(seed % 7 * 5).unwrap(), 2);
+        // Oldest first: key, deadline, looked up.
+        let mut model: Vec<(u32, i64, bool)> = Vec::new();
+        let mut deadlines: HashMap<u32, i64> = HashMap::new();
+        let mut now = 1_000_000;
+        for step in 0..20_000 {
+            let n = u32::try_from(random.below(60)).unwrap();
+            let found = model.iter().position(|&(other, ..)| other == n);
+            match random.below(10) {
+                0..=3 => {
+                    let deadline = now + i64::try_from(random.below(500)).unwrap() - 5;
+                    deadlines.insert(n, deadline);
+                    let added = cache.add(key(n), n, deadline, now);
+                    assert_eq!(added.new, found.is_none());
+                    let looked_up = match found {
+                        Some(at) => model.remove(at).2,
+                        None => false,
+                    };
+                    let full = cache.capacity() != 0 && model.len() == cache.capacity();
+                    let victim = full.then(|| evict_from(&mut model));
+                    assert_eq!(added.evicted, victim, "seed {seed} step {step}");
+                    model.push((n, deadline, looked_up));
+                }
+                4..=6 => {
+                    assert_eq!(cache.get(&key(n)), found.map(|_| n));
+                    if let Some(at) = found {
+                        model[at].2 = true;
+                    }
+                }
+                7 => {
+                    assert_eq!(cache.remove(&key(n)), found.map(|_| n));
+                    found.map(|at| model.remove(at));
+                }
+                8 => {
+                    now += i64::try_from(random.below(40)).unwrap();
+                    let mut gone = Vec::new();
+                    cache.flush(now, now, false, |n| deadlines[n], |value| gone.push(value));
+                    gone.sort_unstable();
+                    let mut expected: Vec<u32> =
+                        model.iter().filter(|entry| entry.1 < now).map(|entry| entry.0).collect();
+                    expected.sort_unstable();
+                    assert_eq!(gone, expected, "seed {seed} step {step}");
+                    model.retain(|entry| entry.1 >= now);
+                }
+                _ => {
+                    if let Some(at) = found {
+                        let deadline = now + i64::try_from(random.below(5000)).unwrap();
+                        deadlines.insert(n, deadline);
+                        cache.set_deadline(&key(n), deadline, |_| true);
+                        model[at].1 = deadline;
+                    }
+                }
+            }
+            assert_eq!(cache.len(), model.len());
+        }
+    }
+}
+
+fn evict_from(model: &mut Vec<(u32, i64, bool)>) -> u32 {
+    loop {
+        let (n, deadline, looked_up) = model.remove(0);
+        if !looked_up {
+            return n;
+        }
+        model.push((n, deadline, false));
+    }
+}
+
+/// All operations from several threads: no value is lost or handed out twice, and the count and
+/// the capacity hold at the end and in between.
+#[test]
+fn threads_lose_nothing() {
+    const THREADS: u32 = 4;
+    const EACH: u32 = 20_000;
+    let cache = Cache::new(3000, 2);
+    let token = Arc::new(());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (cache, token) = (&cache, &token);
+            scope.spawn(move || {
+                let mut random = Random(u64::from(thread) + 1);
+                for step in 0..EACH {
+                    let n = u32::try_from(random.below(5000)).unwrap();
+                    let now = 1000 + i64::from(step / 100);
+                    match random.below(8) {
+                        0..=2 => drop(cache.add(key(n), token.clone(), now + 20, now)),
+                        3..=4 => drop(cache.get(&key(n))),
+                        5 => drop(cache.remove(&key(n))),
+                        6 => drop(cache.expire(now, |_| now - 1)),
+                        _ if step % 500 == 0 => cache.flush(now, now, true, |_| now, drop),
+                        _ => drop(cache.contains(&key(n))),
+                    }
+                    assert!(cache.len() <= 3000);
+                }
+            });
+        }
+    });
+    assert_eq!(Arc::strong_count(&token), cache.len() + 1);
+    assert_eq!(cache.snapshot().len(), cache.len());
+    drop(cache);
+    assert_eq!(Arc::strong_count(&token), 1);
+}

@@ -1,0 +1,242 @@
+//! When entries expire: a hierarchical timing wheel with ticks of one second.
+//!
+//! Six levels of 64 buckets cover every u32 second. An entry lies on the level of the highest
+//! base-64 digit in which its due time differs from the wheel's `now`, so adding and removing are
+//! O(1) whatever the mix of timeouts, and an entry moves down at most once a level. The wheel only
+//! proposes: who holds it asks the value for its true deadline and expires it or puts it back.
+//! A bucket is a doubly linked list through the slab's entries; no locks here.
+
+use super::slab::{NONE, Slab, Slot};
+
+const LEVELS: usize = 6;
+const DIGIT: u32 = 6;
+const BUCKETS: usize = 64;
+/// Entries that were due before `now` when they came.
+const OVERDUE: usize = LEVELS * BUCKETS;
+/// Marks a `wheel_prev` that names the bucket whose first entry this is.
+const HEAD: u32 = 1 << 31;
+
+/// The buckets of one shard.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    now: u32,
+    heads: [Slot; OVERDUE + 1],
+    /// A bit for each bucket of a level that is not empty.
+    occupied: [u64; LEVELS],
+}
+
+/// What the wheel says when asked for work.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Look at this entry: it is due, or must move to a nearer bucket.
+    Look(Slot),
+    /// Nothing is due before this second.
+    Nothing(u32),
+}
+
+fn shift(level: usize) -> u32 {
+    u32::try_from(level).unwrap_or(0) * DIGIT
+}
+
+fn digit(time: u32, level: usize) -> usize {
+    (time >> shift(level)) as usize % BUCKETS
+}
+
+impl Wheel {
+    pub(super) fn new(now: u32) -> Self {
+        Wheel { now, heads: [NONE; OVERDUE + 1], occupied: [0; LEVELS] }
+    }
+
+    /// Moves an empty wheel to the present, so that what comes lies on low levels.
+    pub(super) fn skip_to(&mut self, now: u32) {
+        if self.occupied == [0; LEVELS] && self.heads.last() == Some(&NONE) {
+            self.now = self.now.max(now);
+        }
+    }
+
+    /// Whether the wheel has already turned past `target`: the clock was set back.
+    pub(super) fn is_past(&self, target: u32) -> bool {
+        target < self.now
+    }
+
+    fn bucket(&self, due: u32) -> usize {
+        if due < self.now {
+            return OVERDUE;
+        }
+        let level = ((due ^ self.now) | 1).ilog2() / DIGIT;
+        level as usize * BUCKETS + digit(due, level as usize)
+    }
+
+    /// Links an unlinked entry into the bucket of `due`.
+    pub(super) fn link<V>(&mut self, slab: &mut Slab<V>, slot: Slot, due: u32) {
+        let bucket = self.bucket(due);
+        let Some(head) = self.heads.get_mut(bucket) else { return };
+        let first = std::mem::replace(head, slot);
+        if let Some(occupied) = self.occupied.get_mut(bucket / BUCKETS) {
+            *occupied |= 1 << (bucket % BUCKETS);
+        }
+        if let Some(entry) = slab.get_mut(first) {
+            entry.wheel_prev = slot;
+        }
+        if let Some(entry) = slab.get_mut(slot) {
+            entry.due = due;
+            entry.wheel_prev = HEAD | u32::try_from(bucket).unwrap_or(0);
+            entry.wheel_next = first;
+        }
+    }
+
+    /// Takes an entry out of its bucket.
+    pub(super) fn unlink<V>(&mut self, slab: &mut Slab<V>, slot: Slot) {
+        let Some(entry) = slab.get(slot) else { return };
+        let (prev, next) = (entry.wheel_prev, entry.wheel_next);
+        if let Some(entry) = slab.get_mut(next) {
+            entry.wheel_prev = prev;
+        }
+        if prev & HEAD == 0 {
+            if let Some(entry) = slab.get_mut(prev) {
+                entry.wheel_next = next;
+            }
+            return;
+        }
+        let bucket = (prev & !HEAD) as usize;
+        if let Some(head) = self.heads.get_mut(bucket) {
+            *head = next;
+        }
+        if next == NONE
+            && let Some(occupied) = self.occupied.get_mut(bucket / BUCKETS)
+        {
+            *occupied &= !(1 << (bucket % BUCKETS));
+        }
+    }
+
+    /// The next entry to look at when everything due before `target`, which is not past, shall go.
+    /// The caller expires it or links it again with a time not before `target`, and asks again.
+    pub(super) fn next(&mut self, target: u32) -> Next {
+        loop {
+            if let Some(&slot) = self.heads.last()
+                && slot != NONE
+            {
+                return Next::Look(slot);
+            }
+            if let Some(slot) = self.entered() {
+                return Next::Look(slot);
+            }
+            let Some((level, bucket)) = self.first_occupied() else {
+                self.now = self.now.max(target);
+                return Next::Nothing(u32::MAX);
+            };
+            // The higher digits of now, this bucket's digit, then zeroes.
+            let above = u64::from(self.now) >> shift(level) >> DIGIT << DIGIT;
+            let start = (above | bucket as u64) << shift(level);
+            let start = u32::try_from(start).unwrap_or(u32::MAX);
+            if start >= target {
+                self.now = self.now.max(target);
+                return Next::Nothing(start);
+            }
+            self.now = self.now.max(start);
+            if level == 0 {
+                return Next::Look(self.head(0, bucket));
+            }
+        }
+    }
+
+    fn head(&self, level: usize, bucket: usize) -> Slot {
+        self.heads.get(level * BUCKETS + bucket).copied().unwrap_or(NONE)
+    }
+
+    /// An entry of a higher bucket that `now` has entered: it belongs further down.
+    fn entered(&self) -> Option<Slot> {
+        (1..LEVELS).map(|level| self.head(level, digit(self.now, level))).find(|&slot| slot != NONE)
+    }
+
+    fn first_occupied(&self) -> Option<(usize, usize)> {
+        self.occupied.iter().enumerate().find_map(|(level, &occupied)| {
+            let ahead = occupied & (u64::MAX << digit(self.now, level));
+            (ahead != 0).then(|| (level, ahead.trailing_zeros() as usize))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+
+    /// A wheel over values that are their own deadlines, driven as a shard drives it.
+    struct Run {
+        wheel: Wheel,
+        slab: Slab<u32>,
+        looks: usize,
+    }
+
+    impl Run {
+        fn new(now: u32) -> Self {
+            Run { wheel: Wheel::new(now), slab: Slab::new(), looks: 0 }
+        }
+
+        fn add(&mut self, due: u32) -> Slot {
+            let slot = self.slab.insert(Key::new(1, b"").unwrap(), due).unwrap();
+            self.wheel.link(&mut self.slab, slot, due);
+            slot
+        }
+
+        fn expire(&mut self, target: u32) -> Vec<u32> {
+            let mut out = Vec::new();
+            while let Next::Look(slot) = self.wheel.next(target) {
+                self.looks += 1;
+                self.wheel.unlink(&mut self.slab, slot);
+                let due = self.slab.get(slot).unwrap().value.unwrap();
+                if due < target {
+                    out.push(self.slab.remove(slot).unwrap());
+                } else {
+                    self.wheel.link(&mut self.slab, slot, due);
+                }
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn every_entry_expires_exactly_when_due() {
+        let start = 1_800_000_000;
+        let mut run = Run::new(start);
+        let mut dues: Vec<u32> =
+            (0..5000_u32).map(|n| start + n.wrapping_mul(2_654_435_761) % 500_000).collect();
+        dues.extend([0, start - 1, start, u32::MAX, u32::MAX - 1]);
+        for &due in &dues {
+            run.add(due);
+        }
+        for target in (start..start + 520_000).step_by(977) {
+            let mut expected: Vec<u32> = dues.iter().copied().filter(|&due| due < target).collect();
+            dues.retain(|&due| due >= target);
+            let mut expired = run.expire(target);
+            expected.sort_unstable();
+            expired.sort_unstable();
+            assert_eq!(expired, expected);
+        }
+        assert_eq!(dues, [u32::MAX, u32::MAX - 1]);
+        assert!(run.looks < 5 * 5005, "an entry moves once a level at most: {}", run.looks);
+    }
+
+    #[test]
+    fn unlinked_entries_never_come() {
+        let mut run = Run::new(1000);
+        let slots: Vec<Slot> = (0..300).map(|n| run.add(1000 + n * 7)).collect();
+        for &slot in slots.iter().step_by(2) {
+            run.wheel.unlink(&mut run.slab, slot);
+            run.slab.remove(slot);
+        }
+        assert_eq!(run.expire(10_000).len(), 150);
+        assert_eq!(run.wheel.next(20_000), Next::Nothing(u32::MAX));
+        assert_eq!(run.wheel.occupied, [0; LEVELS]);
+    }
+
+    #[test]
+    fn says_when_to_come_again() {
+        let mut run = Run::new(1000);
+        run.add(1010);
+        assert_eq!(run.wheel.next(1005), Next::Nothing(1010));
+        assert_eq!(run.wheel.next(1010), Next::Nothing(1010));
+        assert!(matches!(run.wheel.next(1011), Next::Look(_)));
+    }
+}

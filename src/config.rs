@@ -1,0 +1,109 @@
+//! SESSCACHE_* from the environment, copied once when the library is loaded.
+//!
+//! Later is too late: nginx overwrites its environment block and Redis clears it. In a set-user-ID
+//! program the variables count as unset (secure_getenv).
+
+use crate::openssl::process::{cpus, environment_variable};
+use once_cell::sync::OnceCell;
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+/// What happens to a session for which new_cb returned 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewCbZero {
+    /// It leaves the internal cache, as OpenSSL's manual says.
+    Remove,
+    /// It stays, as OpenSSL does.
+    Keep,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The system's log.
+    Syslog,
+    /// Descriptor 2: only ever on request, because it may be a client's socket.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// The settings of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// SESSCACHE_NEW_CB_ZERO: `remove` (the default) or `keep`.
+    pub new_cb_zero: NewCbZero,
+    /// SESSCACHE_LOG: `syslog` (the default), `stderr`, `off`, or the path of a file.
+    pub log: Log,
+    /// Processors this process may use.
+    pub cpus: usize,
+    /// What was wrong, to be said once the log can be used.
+    pub complaints: Vec<String>,
+}
+
+static CONFIG: OnceCell<Config> = OnceCell::new();
+
+/// The settings, read when first asked for.
+pub fn config() -> &'static Config {
+    CONFIG.get_or_init(|| Config::from(environment_variable, cpus()))
+}
+
+impl Config {
+    fn from(variable: impl Fn(&CStr) -> Option<String>, cpus: usize) -> Config {
+        let mut complaints = Vec::new();
+        let new_cb_zero = match variable(c"SESSCACHE_NEW_CB_ZERO").as_deref() {
+            None | Some("" | "remove") => NewCbZero::Remove,
+            Some("keep") => NewCbZero::Keep,
+            Some(other) => {
+                complaints.push(format!(
+                    "SESSCACHE_NEW_CB_ZERO={other} is neither remove nor keep; taken as remove"
+                ));
+                NewCbZero::Remove
+            }
+        };
+        let log = match variable(c"SESSCACHE_LOG").as_deref() {
+            None | Some("" | "syslog") => Log::Syslog,
+            Some("stderr") => Log::Stderr,
+            Some("off") => Log::Off,
+            Some(path) if path.starts_with('/') => Log::File(PathBuf::from(path)),
+            Some(other) => {
+                complaints.push(format!(
+                    "SESSCACHE_LOG={other} is none of syslog, stderr, off or a path from /; \
+                     taken as syslog"
+                ));
+                Log::Syslog
+            }
+        };
+        Config { new_cb_zero, log, cpus, complaints }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &CStr, value: &str) -> Config {
+        Config::from(|asked| (asked == name).then(|| value.to_owned()), 2)
+    }
+
+    #[test]
+    fn unset_means_the_contract_and_syslog() {
+        let config = Config::from(|_| None, 2);
+        assert_eq!((config.new_cb_zero, config.log), (NewCbZero::Remove, Log::Syslog));
+        assert!(config.complaints.is_empty());
+    }
+
+    #[test]
+    fn values_are_understood_and_others_named() {
+        assert_eq!(with(c"SESSCACHE_NEW_CB_ZERO", "keep").new_cb_zero, NewCbZero::Keep);
+        assert_eq!(with(c"SESSCACHE_LOG", "off").log, Log::Off);
+        assert_eq!(with(c"SESSCACHE_LOG", "stderr").log, Log::Stderr);
+        assert_eq!(with(c"SESSCACHE_LOG", "/tmp/x").log, Log::File("/tmp/x".into()));
+        let wrong = with(c"SESSCACHE_NEW_CB_ZERO", "maybe");
+        assert_eq!(wrong.new_cb_zero, NewCbZero::Remove);
+        assert!(matches!(wrong.complaints.as_slice(), [one] if one.contains("maybe")));
+        assert_eq!(with(c"SESSCACHE_LOG", "here").complaints.len(), 1);
+    }
+}

@@ -1,0 +1,322 @@
+//! The life of a session: what happens when the engine or the application says new, get, remove.
+//!
+//! Facts and clauses are those of docs/ARCHITECTURE.md. The application's callbacks run here, with
+//! no lock held and errno as the application left it.
+
+use super::State;
+use crate::cache::Key;
+use crate::config::NewCbZero;
+use crate::openssl::callback::{call_get, call_new, call_remove};
+use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_SESS_CACHE_UPDATE_TIME};
+use crate::openssl::errno::KeepErrno;
+use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
+use crate::openssl::next::Next;
+use libc::c_int;
+use openssl_sys::{
+    SSL_OP_NO_TICKET, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_LOOKUP,
+    SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION, TLS1_3_VERSION,
+};
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How often a session's lifetime was shortened while it may have been cached.
+static SHORTENED: AtomicU64 = AtomicU64::new(0);
+
+/// Says that a session's deadline came nearer: the order of expiry may not know.
+///
+/// The wheel notices a deadline that moved away when it comes to the old one. One that came nearer
+/// is looked for by the next SSL_CTX_flush_sessions(), which then asks every session. Nothing
+/// depends on it before: a lookup sees the session's own times.
+pub fn lifetime_shortened() {
+    SHORTENED.fetch_add(1, Release);
+}
+
+/// [`lifetime_shortened`] calls so far.
+pub(super) fn shortened() -> u64 {
+    SHORTENED.load(Acquire)
+}
+
+thread_local! {
+    /// Whether this thread is in stock's SSL_CTX_add_session on our behalf. Debian's libssl then
+    /// asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held.
+    static PLANTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether stock asks about its own cache, see [`PLANTING`].
+pub fn is_planting() -> bool {
+    PLANTING.get()
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether the engine will insist on removing the session from its own cache before it resumes it
+/// (tls_parse_ctos_psk): early data, each ticket good for one use.
+fn is_single_use(next: &Next, ssl: Ssl<'_>) -> bool {
+    ssl.version(next) == TLS1_3_VERSION
+        && ssl.max_early_data(next) > 0
+        && ssl.options(next) & SSL_OP_NO_ANTI_REPLAY == 0
+}
+
+impl State {
+    /// The engine negotiated a session. Returns what new_cb returned: 0 if the engine shall drop
+    /// the reference it took for the application.
+    pub fn new_session(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        session: SessionRef<'_>,
+    ) -> c_int {
+        // Before the callback: HAProxy empties the id while its new_cb runs.
+        let key = session.key(next).filter(|_| self.stores(next, ssl));
+        if let Some(key) = key {
+            self.add(next, ctx, key, session);
+        }
+        let kept = self.offer(next, ssl, session, key);
+        if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
+            self.expire_some(next, ctx);
+        }
+        kept
+    }
+
+    /// ssl_update_cache's rule: a stateless TLS 1.3 ticket is not looked up by id, so it is cached
+    /// only if someone wants to hear of its end or early data must be accepted once.
+    fn stores(&self, next: &Next, ssl: Ssl<'_>) -> bool {
+        !self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
+            && (ssl.version(next) != TLS1_3_VERSION
+                || !ssl.is_server(next)
+                || is_single_use(next, ssl)
+                || self.remove_cb.get().is_some()
+                || ssl.options(next) & SSL_OP_NO_TICKET != 0)
+    }
+
+    /// Calls new_cb; its 0 takes the session out of the cache again. `key` is the session's if it
+    /// was cached.
+    fn offer(&self, next: &Next, ssl: Ssl<'_>, session: SessionRef<'_>, key: Option<Key>) -> c_int {
+        let Some(new_cb) = self.new_cb.get() else { return 0 };
+        // Postfix frees the session and returns 1: it must outlive the call for us.
+        let Some(held) = session.to_owned(next) else { return 0 };
+        let kept = call_new(new_cb, ssl, session);
+        let _errno = KeepErrno::new();
+        if let (Some(key), Some(cache)) = (key, self.cache()) {
+            let is_it = |cached: &Session| *cached == held;
+            if kept == 0 && self.new_cb_zero == NewCbZero::Remove {
+                drop(cache.remove_if(&key, is_it));
+            } else {
+                // Apache, Squid and ProFTPD set the timeout in new_cb.
+                cache.set_deadline(&key, held.as_ref().deadline(next), is_it);
+            }
+        }
+        kept
+    }
+
+    /// Caches a session; what has to make room gets its remove_cb. True if it was not there.
+    fn add(&self, next: &Next, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
+        let Some(cache) = self.cache() else { return false };
+        let Some(owned) = session.to_owned(next) else { return false };
+        let added = {
+            let _errno = KeepErrno::new();
+            let now = now();
+            if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
+                session.set_time(next, now);
+            }
+            cache.add(key, owned, session.deadline(next), now)
+        };
+        let mut evicted = added.evicted;
+        while let Some(session) = evicted {
+            self.cache_full.fetch_add(1, Relaxed);
+            self.tell_removed(ctx, session.as_ref());
+            evicted = cache.evict_excess();
+        }
+        added.new
+    }
+
+    fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        if let Some(remove_cb) = self.remove_cb.get() {
+            call_remove(remove_cb, ctx, session);
+        }
+    }
+
+    /// A client offers a session: the one for the engine and get_cb's `*copy`, where 0 means that
+    /// the engine gets our reference. NULL is a miss.
+    pub fn look_up(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        id: &[u8],
+    ) -> (*mut SSL_SESSION, c_int) {
+        if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
+            if let Some(session) = self.look_up_cached(next, ctx, ssl, id) {
+                return (session.into_raw(), 0);
+            }
+            self.misses.fetch_add(1, Relaxed);
+        }
+        let Some(get_cb) = self.get_cb.get() else { return (ptr::null_mut(), 0) };
+        let found = call_get(next, get_cb, ssl, id);
+        if let Some(session) = found.session {
+            self.accept(next, ctx, ssl, session);
+        }
+        (found.pointer, found.copy)
+    }
+
+    fn look_up_cached(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        id: &[u8],
+    ) -> Option<Session> {
+        let _errno = KeepErrno::new();
+        let key = ssl.key(next, id)?;
+        let cache = self.cache()?;
+        if is_single_use(next, ssl) {
+            // Of several connections that offer the ticket, one gets it.
+            let session = cache.remove(&key)?;
+            plant(next, ctx, session.as_ref());
+            return Some(session);
+        }
+        let session = cache.get(&key)?;
+        if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
+            // divergence: the manual extends the life of a session by use; stock does not.
+            let now = now();
+            if session.as_ref().deadline(next) >= now {
+                session.as_ref().set_time(next, now);
+                let deadline = session.as_ref().deadline(next);
+                cache.set_deadline(&key, deadline, |cached| *cached == session);
+            }
+        }
+        Some(session)
+    }
+
+    /// Takes note of what get_cb returned, as lookup_sess_in_cache does: counts it, and caches it
+    /// unless the application forbids that.
+    fn accept(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, session: SessionRef<'_>) {
+        let Some(key) = session.key(next) else { return };
+        if !session.is_resumable(next) && !key.id_is_empty() {
+            // The engine ignores it.
+            return;
+        }
+        self.cb_hits.fetch_add(1, Relaxed);
+        if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
+            return;
+        }
+        if is_single_use(next, ssl) {
+            plant(next, ctx, session);
+        } else {
+            self.add(next, ctx, key, session);
+        }
+    }
+
+    /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
+    pub fn add_session(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        session.key(next).is_some_and(|key| self.add(next, ctx, key, session))
+    }
+
+    /// SSL_CTX_remove_session(3), the application's or Debian's engine's.
+    ///
+    /// Stock marks the session not resumable and, by our remove hook, has [`State::removed`] run.
+    pub fn remove_session(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        let Some(key) = session.key(next).filter(|key| !key.id_is_empty()) else { return false };
+        let taken = {
+            let _errno = KeepErrno::new();
+            self.cache().and_then(|cache| cache.remove(&key))
+        };
+        // What was planted there counts as found, see `plant`.
+        let was_planted = ctx.stock_remove(next, session);
+        taken.is_some() || was_planted
+    }
+
+    /// The remove hook: stock has removed a session, or been asked to.
+    pub fn removed(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        let taken = {
+            let _errno = KeepErrno::new();
+            let key = session.key(next);
+            self.cache().zip(key).and_then(|(cache, key)| cache.remove(&key))
+        };
+        self.tell_removed(ctx, session);
+        // Not before remove_cb has seen it.
+        drop(taken);
+    }
+
+    /// SSL_has_matching_session_id(3).
+    #[inline]
+    pub fn has_id(&self, next: &Next, ssl: Ssl<'_>, id: &[u8]) -> bool {
+        let key = ssl.key(next, id);
+        key.zip(self.cache()).is_some_and(|(key, cache)| cache.contains(&key))
+    }
+
+    /// SSL_CTX_flush_sessions(3): what has expired at `time`, or everything if that is 0.
+    pub fn flush(&self, next: &Next, ctx: Ctx<'_>, time: i64) {
+        let Some(cache) = self.cache() else { return };
+        let discard = |session: Session| self.discard(next, ctx, &session);
+        if time == 0 {
+            return cache.sweep(|_| true, discard);
+        }
+        let shortened = shortened();
+        let walk = self.shortened_seen.swap(shortened, Relaxed) != shortened;
+        let deadline_of = |session: &Session| session.as_ref().deadline(next);
+        cache.flush(time, now(), walk, deadline_of, discard);
+    }
+
+    fn expire_some(&self, next: &Next, ctx: Ctx<'_>) {
+        let Some(cache) = self.cache() else { return };
+        let expired = {
+            let _errno = KeepErrno::new();
+            cache.expire(now(), |session| session.as_ref().deadline(next))
+        };
+        expired.into_iter().for_each(|session| self.discard(next, ctx, &session));
+    }
+
+    /// A session has left the cache for good: not resumable any more, and remove_cb is told, which
+    /// stock's removal does by our hook unless the id is empty.
+    fn discard(&self, next: &Next, ctx: Ctx<'_>, session: &Session) {
+        let session = session.as_ref();
+        match session.key(next) {
+            Some(key) if !key.id_is_empty() => {
+                ctx.stock_remove(next, session);
+            }
+            _ => self.tell_removed(ctx, session),
+        }
+    }
+
+    /// The SSL_CTX goes: every session that is still cached leaves.
+    pub fn close(&self, next: &Next, ctx: Ctx<'_>) {
+        self.flush(next, ctx, 0);
+    }
+}
+
+/// Puts a session into the stock cache, where the engine will look for it in a moment: it resumes
+/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. One that the
+/// engine would ignore before that must not be left there.
+fn plant(next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+    if session.is_resumable(next) {
+        PLANTING.set(true);
+        ctx.stock_add(next, session);
+        PLANTING.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Cache;
+
+    #[test]
+    fn the_clock_is_the_systems() {
+        assert!(now() > 1_700_000_000);
+    }
+
+    #[test]
+    fn caches_are_usable_from_any_thread() {
+        fn check<T: Send + Sync>() {}
+        check::<Cache<Session>>();
+        check::<State>();
+    }
+}

@@ -1,0 +1,119 @@
+//! The application's callbacks: kept as it set them, called as OpenSSL calls them.
+//!
+//! A slot may be replaced by another thread while a handshake runs: it is one atomic word, read
+//! when the event happens. No lock of ours is held around a call.
+
+use super::handle::{Ctx, SessionRef, Ssl};
+use super::next::{GenerateCb, GetCb, NewCb, Next, RemoveCb};
+use libc::{c_int, c_uint};
+use openssl_sys::SSL_SESSION;
+use std::ffi::c_void;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::transmute_copy;
+use std::ptr;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+/// A C function pointer type that fits an atomic word.
+///
+/// # Safety
+/// Only function pointer types implement it.
+pub unsafe trait FnPtr: Copy {}
+
+// SAFETY: a function pointer.
+unsafe impl FnPtr for NewCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for RemoveCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for GetCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for GenerateCb {}
+
+/// A callback that may be set, replaced and read at any time by any thread.
+pub struct Slot<F>(AtomicPtr<c_void>, PhantomData<F>);
+
+impl<F: FnPtr> Slot<F> {
+    /// No callback.
+    pub const fn new() -> Self {
+        Slot(AtomicPtr::new(ptr::null_mut()), PhantomData)
+    }
+
+    /// Sets the callback, or none.
+    pub fn set(&self, callback: Option<F>) {
+        // SAFETY: an optional function pointer is a pointer, NULL for None.
+        self.0.store(unsafe { transmute_copy(&callback) }, Release);
+    }
+
+    /// The callback that is set.
+    pub fn get(&self) -> Option<F> {
+        let callback = self.0.load(Acquire);
+        // SAFETY: `set` stored an Option<F>.
+        unsafe { transmute_copy(&callback) }
+    }
+}
+
+impl<F: FnPtr> Default for Slot<F> {
+    fn default() -> Self {
+        Slot::new()
+    }
+}
+
+impl<F: FnPtr> fmt::Debug for Slot<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.get().is_some() { "set" } else { "none" })
+    }
+}
+
+/// Calls new_cb; not 0 if the application keeps the reference that it was given.
+pub fn call_new(callback: NewCb, ssl: Ssl<'_>, session: SessionRef<'_>) -> c_int {
+    // SAFETY: the application's promise by setting it; both handles are valid.
+    unsafe { callback(ssl.as_ptr(), session.as_ptr()) }
+}
+
+/// Calls remove_cb.
+pub fn call_remove(callback: RemoveCb, ctx: Ctx<'_>, session: SessionRef<'_>) {
+    // SAFETY: the application's promise by setting it; both handles are valid.
+    unsafe { callback(ctx.as_ptr(), session.as_ptr()) };
+}
+
+/// What get_cb returned.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The pointer, to be passed on untouched.
+    pub pointer: *mut SSL_SESSION,
+    /// `*copy` as get_cb left it.
+    pub copy: c_int,
+    /// The session, if it is one: not NULL, and not the token by which a libssl patched for
+    /// asynchronous lookups (OpenResty) asks to be called again.
+    pub session: Option<SessionRef<'a>>,
+}
+
+/// Calls get_cb, with `*copy` 1 on entry.
+pub fn call_get<'a>(next: &Next, callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Found<'a> {
+    let mut copy: c_int = 1;
+    let length = c_int::try_from(id.len()).unwrap_or(0);
+    // SAFETY: the application's promise by setting it; valid handle, id and place for copy.
+    let pointer = unsafe { callback(ssl.as_ptr(), id.as_ptr(), length, &raw mut copy) };
+    let is_token = next.SSL_magic_pending_session_ptr.is_some_and(|token| {
+        // SAFETY: it takes nothing and returns a constant.
+        ptr::eq(pointer, unsafe { token() })
+    });
+    // SAFETY: NULL or a session that is valid until the engine has taken it.
+    let session = if is_token { None } else { unsafe { SessionRef::borrow(pointer) } };
+    Found { pointer, copy, session }
+}
+
+/// Calls the application's session id generator with the engine's own arguments.
+///
+/// # Safety
+/// `id` points to `*id_len` writable bytes, as the engine passes them.
+pub unsafe fn call_generate(
+    callback: GenerateCb,
+    ssl: Ssl<'_>,
+    id: *mut u8,
+    id_len: *mut c_uint,
+) -> c_int {
+    // SAFETY: the application's promise by setting it, and our caller's.
+    unsafe { callback(ssl.as_ptr(), id, id_len) }
+}

@@ -1,0 +1,96 @@
+//! Our slots in OpenSSL's ex_data: one a context, one a connection that needs it.
+//!
+//! A slot holds a value on the heap; OpenSSL's free function gives it back to us. The index on
+//! SSL_CTX must come before any the application takes, see `overlay::lifecycle`. No locks of ours.
+
+use super::handle::{Ctx, Ssl};
+use super::next::{ExFree, Next};
+use libc::c_int;
+use once_cell::sync::OnceCell;
+use openssl_sys::CRYPTO_EX_dup;
+use std::ptr::{self, NonNull};
+
+/// `CRYPTO_EX_INDEX_SSL` (crypto.h of OpenSSL 1.1.0 and later).
+pub const CLASS_SSL: c_int = 0;
+/// `CRYPTO_EX_INDEX_SSL_CTX`.
+pub const CLASS_SSL_CTX: c_int = 1;
+
+/// An index, taken once.
+#[derive(Debug, Default)]
+pub struct Index(OnceCell<c_int>);
+
+impl Index {
+    /// Not taken yet.
+    pub const fn new() -> Self {
+        Index(OnceCell::new())
+    }
+
+    /// The index, taken now if it was not; `None` without memory.
+    pub fn take(
+        &self,
+        next: &Next,
+        class: c_int,
+        dup: Option<CRYPTO_EX_dup>,
+        free: ExFree,
+    ) -> Option<c_int> {
+        let take = || {
+            // SAFETY: known class; the functions have the types that libcrypto calls them by.
+            let index = unsafe {
+                (next.CRYPTO_get_ex_new_index)(class, 0, ptr::null_mut(), None, dup, Some(free))
+            };
+            // 0 belongs to SSL_set_app_data(3) and SSL_CTX_set_app_data(3).
+            if index > 0 { Ok(index) } else { Err(()) }
+        };
+        self.0.get_or_try_init(take).ok().copied()
+    }
+
+    /// The index, if it was taken.
+    #[inline]
+    pub fn get(&self) -> Option<c_int> {
+        self.0.get().copied()
+    }
+}
+
+/// A value on the heap; `None` without memory, where `Box::new` would abort the server.
+pub fn try_box<T>(value: T) -> Option<NonNull<T>> {
+    let mut place = Vec::new();
+    place.try_reserve_exact(1).ok()?;
+    place.push(value);
+    let boxed: Box<[T; 1]> = place.into_boxed_slice().try_into().ok()?;
+    NonNull::new(Box::into_raw(boxed).cast())
+}
+
+/// Frees what [`try_box`] made.
+///
+/// # Safety
+/// `value` comes from [`try_box`] and is not used any more.
+pub unsafe fn free_box<T>(value: NonNull<T>) {
+    // SAFETY: made as a Box<[T; 1]>, see `try_box`.
+    drop(unsafe { Box::from_raw(value.cast::<[T; 1]>().as_ptr()) });
+}
+
+/// What a context holds under `index`.
+#[inline]
+pub fn of_ctx<T>(next: &Next, ctx: Ctx<'_>, index: c_int) -> Option<NonNull<T>> {
+    // SAFETY: a valid context; any index may be asked for.
+    NonNull::new(unsafe { (next.SSL_CTX_get_ex_data)(ctx.as_ptr(), index) }.cast())
+}
+
+/// Sets what a context holds under `index`; false without memory.
+pub fn set_of_ctx<T>(next: &Next, ctx: Ctx<'_>, index: c_int, value: *mut T) -> bool {
+    // SAFETY: a valid context and an index of ours.
+    unsafe { (next.SSL_CTX_set_ex_data)(ctx.as_ptr(), index, value.cast()) == 1 }
+}
+
+/// What a connection holds under `index`.
+#[inline]
+pub fn of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
+    // SAFETY: a valid connection; any index may be asked for.
+    NonNull::new(unsafe { (next.SSL_get_ex_data)(ssl.as_ptr(), index) }.cast())
+}
+
+/// Sets what a connection holds under `index`; false without memory.
+pub fn set_of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
+    // SAFETY: a valid connection and an index of ours.
+    unsafe { (next.SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
+}

@@ -1,0 +1,254 @@
+//! SSL_SESSION, SSL and SSL_CTX as values.
+//!
+//! [`Session`] owns one reference; [`SessionRef`], [`Ssl`] and [`Ctx`] borrow what the caller of
+//! the C function or OpenSSL's engine keeps alive for the length of a call.
+
+use super::next::{Next, next};
+use crate::cache::{Key, MAX_ID_LENGTH};
+use libc::{c_int, c_long, c_uint};
+use openssl_sys::{SSL, SSL_CTX, SSL_SESSION, TLS1_3_VERSION};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+/// `OSSL_QUIC1_VERSION`: what SSL_version() says of a QUIC connection, whose sessions are those of
+/// TLS 1.3.
+const QUIC1_VERSION: c_int = 1;
+
+/// A borrowed SSL_SESSION.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRef<'a> {
+    session: NonNull<SSL_SESSION>,
+    owner: PhantomData<&'a SSL_SESSION>,
+}
+
+impl<'a> SessionRef<'a> {
+    /// Borrows a session; `None` for NULL.
+    ///
+    /// # Safety
+    /// `session` is NULL or stays valid for `'a`.
+    pub unsafe fn borrow(session: *mut SSL_SESSION) -> Option<SessionRef<'a>> {
+        Some(SessionRef { session: NonNull::new(session)?, owner: PhantomData })
+    }
+
+    /// The pointer, to be passed on.
+    pub fn as_ptr(self) -> *mut SSL_SESSION {
+        self.session.as_ptr()
+    }
+
+    /// Takes a reference; `None` if the count is exhausted.
+    pub fn to_owned(self, next: &Next) -> Option<Session> {
+        // SAFETY: a valid session.
+        let taken = unsafe { (next.SSL_SESSION_up_ref)(self.as_ptr()) };
+        (taken == 1).then_some(Session(self.session))
+    }
+
+    /// Version and id, which is what a cache finds the session by.
+    pub fn key(self, next: &Next) -> Option<Key> {
+        let mut length: c_uint = 0;
+        // SAFETY: a valid session and a place for the length.
+        let id = unsafe { (next.SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
+        // SAFETY: a valid session.
+        let version = unsafe { (next.SSL_SESSION_get_protocol_version)(self.as_ptr()) };
+        // SAFETY: OpenSSL's id is `length` bytes inside the session.
+        let id = unsafe { bytes(id, length as usize) }?;
+        Key::new(u16::try_from(version).ok()?, id)
+    }
+
+    /// When it expires: the last second in which it is good.
+    pub fn deadline(self, next: &Next) -> i64 {
+        // SAFETY: a valid session.
+        let time = unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) };
+        // SAFETY: a valid session.
+        let timeout = unsafe { (next.SSL_SESSION_get_timeout)(self.as_ptr()) };
+        time.saturating_add(timeout)
+    }
+
+    /// Whether OpenSSL would let it be resumed.
+    pub fn is_resumable(self, next: &Next) -> bool {
+        // SAFETY: a valid session.
+        unsafe { (next.SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
+    }
+
+    /// Sets the time it was established (or last used), as SSL_SESSION_set_time(3).
+    pub fn set_time(self, next: &Next, time: i64) {
+        // SAFETY: a valid session.
+        unsafe { (next.SSL_SESSION_set_time)(self.as_ptr(), time) };
+    }
+}
+
+/// One reference to an SSL_SESSION.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Session(NonNull<SSL_SESSION>);
+
+// SAFETY: OpenSSL's reference count is atomic, and a session in a cache is not changed by us but
+// through OpenSSL's own setters.
+unsafe impl Send for Session {}
+// SAFETY: as above.
+unsafe impl Sync for Session {}
+
+impl Session {
+    /// The session without the reference.
+    pub fn as_ref(&self) -> SessionRef<'_> {
+        SessionRef { session: self.0, owner: PhantomData }
+    }
+
+    /// Hands the reference to whoever takes the pointer.
+    pub fn into_raw(self) -> *mut SSL_SESSION {
+        let session = self.0.as_ptr();
+        std::mem::forget(self);
+        session
+    }
+}
+
+impl Clone for Session {
+    #[inline]
+    fn clone(&self) -> Self {
+        if let Some(next) = next() {
+            // SAFETY: a valid session. It fails only when 2^31 references are held.
+            unsafe { (next.SSL_SESSION_up_ref)(self.0.as_ptr()) };
+        }
+        Session(self.0)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(next) = next() {
+            // SAFETY: the reference this value owns.
+            unsafe { (next.SSL_SESSION_free)(self.0.as_ptr()) };
+        }
+    }
+}
+
+/// A connection, valid for the length of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Ssl<'a> {
+    ssl: NonNull<SSL>,
+    owner: PhantomData<&'a SSL>,
+}
+
+impl<'a> Ssl<'a> {
+    /// Borrows a connection; `None` for NULL.
+    ///
+    /// # Safety
+    /// `ssl` is NULL or stays valid for `'a`.
+    #[inline]
+    pub unsafe fn borrow(ssl: *const SSL) -> Option<Ssl<'a>> {
+        Some(Ssl { ssl: NonNull::new(ssl.cast_mut())?, owner: PhantomData })
+    }
+
+    /// The pointer, to be passed on.
+    #[inline]
+    pub fn as_ptr(self) -> *mut SSL {
+        self.ssl.as_ptr()
+    }
+
+    /// Whether this is the server's side.
+    pub fn is_server(self, next: &Next) -> bool {
+        // SAFETY: a valid connection.
+        unsafe { (next.SSL_is_server)(self.as_ptr()) == 1 }
+    }
+
+    /// The negotiated version, as sessions are keyed by it.
+    #[inline]
+    pub fn version(self, next: &Next) -> c_int {
+        // SAFETY: a valid connection.
+        match unsafe { (next.SSL_version)(self.as_ptr()) } {
+            QUIC1_VERSION => TLS1_3_VERSION,
+            version => version,
+        }
+    }
+
+    /// The key of the session with this id in this connection's version.
+    #[inline]
+    pub fn key(self, next: &Next, id: &[u8]) -> Option<Key> {
+        Key::new(u16::try_from(self.version(next)).ok()?, id)
+    }
+
+    /// `SSL_OP_…` bits.
+    pub fn options(self, next: &Next) -> u64 {
+        // SAFETY: a valid connection.
+        unsafe { (next.SSL_get_options)(self.as_ptr()) }
+    }
+
+    /// How much early data the server would accept.
+    pub fn max_early_data(self, next: &Next) -> u32 {
+        // SAFETY: a valid connection.
+        unsafe { (next.SSL_get_max_early_data)(self.as_ptr()) }
+    }
+
+    /// The context it has now, which a servername callback may have switched.
+    #[inline]
+    pub fn ctx(self, next: &Next) -> Option<Ctx<'a>> {
+        // SAFETY: a valid connection.
+        let ctx = unsafe { (next.SSL_get_SSL_CTX)(self.as_ptr()) };
+        // SAFETY: a connection's context lives as long as the connection.
+        unsafe { Ctx::borrow(ctx) }
+    }
+}
+
+/// A context, valid for the length of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx<'a> {
+    ctx: NonNull<SSL_CTX>,
+    owner: PhantomData<&'a SSL_CTX>,
+}
+
+impl<'a> Ctx<'a> {
+    /// Borrows a context; `None` for NULL.
+    ///
+    /// # Safety
+    /// `ctx` is NULL or stays valid for `'a`.
+    #[inline]
+    pub unsafe fn borrow(ctx: *const SSL_CTX) -> Option<Ctx<'a>> {
+        Some(Ctx { ctx: NonNull::new(ctx.cast_mut())?, owner: PhantomData })
+    }
+
+    /// The pointer, to be passed on.
+    #[inline]
+    pub fn as_ptr(self) -> *mut SSL_CTX {
+        self.ctx.as_ptr()
+    }
+
+    /// The stock SSL_CTX_ctrl(3) for commands that take no pointer.
+    pub fn stock_ctrl(self, next: &Next, cmd: c_int, larg: c_long) -> c_long {
+        // SAFETY: a valid context; the session commands take no pointer.
+        unsafe { (next.SSL_CTX_ctrl)(self.as_ptr(), cmd, larg, ptr::null_mut()) }
+    }
+
+    /// Puts a session into the stock cache; false if it was there.
+    pub fn stock_add(self, next: &Next, session: SessionRef<'_>) -> bool {
+        // SAFETY: a valid context and session; stock takes its own reference.
+        unsafe { (next.SSL_CTX_add_session)(self.as_ptr(), session.as_ptr()) == 1 }
+    }
+
+    /// Takes a session out of the stock cache, marks it not resumable and, unless its id is empty,
+    /// runs the stock context's remove hook. True if it was in the stock cache.
+    pub fn stock_remove(self, next: &Next, session: SessionRef<'_>) -> bool {
+        // SAFETY: a valid context and session.
+        unsafe { (next.SSL_CTX_remove_session)(self.as_ptr(), session.as_ptr()) == 1 }
+    }
+}
+
+/// The session id that C passed as pointer and length; `None` if it cannot be one.
+///
+/// # Safety
+/// `id` is NULL or points to `len` readable bytes.
+pub unsafe fn session_id<'a>(id: *const u8, len: usize) -> Option<&'a [u8]> {
+    if len > MAX_ID_LENGTH {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { bytes(id, len) }
+}
+
+/// # Safety
+/// `data` is NULL or points to `len` readable bytes.
+unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+    match NonNull::new(data.cast_mut()) {
+        _ if len == 0 => Some(&[]),
+        // SAFETY: not NULL, so the caller promises the bytes.
+        Some(data) => Some(unsafe { std::slice::from_raw_parts(data.as_ptr(), len) }),
+        None => None,
+    }
+}

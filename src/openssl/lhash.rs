@@ -1,0 +1,71 @@
+//! An LHASH_OF(SSL_SESSION) of our own, for programs that walk what SSL_CTX_sessions() returns.
+
+use super::handle::{Session, SessionRef};
+use super::next::{Lhash, next};
+use libc::{c_int, c_ulong, c_void};
+use std::ptr::NonNull;
+
+/// A hash table that lists sessions, and the references that keep them alive.
+#[derive(Debug)]
+pub struct SessionTable {
+    lhash: NonNull<Lhash>,
+    sessions: Vec<Session>,
+}
+
+// SAFETY: the table is plain memory; it is changed through `&mut` only.
+unsafe impl Send for SessionTable {}
+
+impl SessionTable {
+    /// An empty table; `None` without memory.
+    pub fn new() -> Option<SessionTable> {
+        let next = next()?;
+        // SAFETY: two functions of the right type.
+        let lhash = unsafe { (next.OPENSSL_LH_new)(Some(hash), Some(compare)) };
+        Some(SessionTable { lhash: NonNull::new(lhash)?, sessions: Vec::new() })
+    }
+
+    /// Lists exactly these sessions from now on, and returns those of before.
+    pub fn fill(&mut self, sessions: Vec<Session>) -> Vec<Session> {
+        let Some(next) = next() else { return sessions };
+        // SAFETY: our table; flush forgets all nodes and touches no session.
+        unsafe { (next.OPENSSL_LH_flush)(self.lhash.as_ptr()) };
+        let before = std::mem::replace(&mut self.sessions, sessions);
+        for session in &self.sessions {
+            let session = session.as_ref().as_ptr().cast();
+            // SAFETY: our table, and a session that `self.sessions` keeps alive.
+            unsafe { (next.OPENSSL_LH_insert)(self.lhash.as_ptr(), session) };
+        }
+        before
+    }
+
+    /// The table, as SSL_CTX_sessions(3) returns it.
+    pub fn as_ptr(&self) -> *mut Lhash {
+        self.lhash.as_ptr()
+    }
+}
+
+impl Drop for SessionTable {
+    fn drop(&mut self) {
+        if let Some(next) = next() {
+            // SAFETY: our table; it owns its nodes only.
+            unsafe { (next.OPENSSL_LH_free)(self.lhash.as_ptr()) };
+        }
+    }
+}
+
+unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
+    // SAFETY: libcrypto passes what was inserted or is looked up: a session.
+    let session = unsafe { SessionRef::borrow(session.cast_mut().cast()) };
+    let key = next().and_then(|next| session?.key(next));
+    key.map_or(0, |key| key.digest())
+}
+
+unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
+    // SAFETY: as in `hash`.
+    let a = unsafe { SessionRef::borrow(a.cast_mut().cast()) };
+    // SAFETY: as in `hash`.
+    let b = unsafe { SessionRef::borrow(b.cast_mut().cast()) };
+    let Some(next) = next() else { return 1 };
+    let key = |session: Option<SessionRef<'_>>| session?.key(next);
+    c_int::from(key(a).is_none() || key(a) != key(b))
+}

@@ -1,0 +1,266 @@
+//! The stock functions: one table, filled at first use from the libssl that is in the process.
+//!
+//! Nothing here is linked: a preloaded library gets into programs without libssl. The table is the
+//! only way to call OpenSSL; a plain call of an overlaid name would come back to us. A failed
+//! attempt is not remembered, because libssl may be loaded later. No locks of ours.
+
+use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
+use once_cell::sync::OnceCell;
+use openssl_sys::{
+    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL, SSL_CTX, SSL_METHOD,
+    SSL_SESSION,
+};
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, transmute_copy};
+use std::ptr::{self, NonNull};
+
+/// `new_session_cb`: SSL_CTX_sess_set_new_cb(3).
+pub type NewCb = unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int;
+/// `remove_session_cb`: SSL_CTX_sess_set_remove_cb(3).
+pub type RemoveCb = unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION);
+/// `get_session_cb`: SSL_CTX_sess_set_get_cb(3).
+pub type GetCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    data: *const u8,
+    len: c_int,
+    copy: *mut c_int,
+) -> *mut SSL_SESSION;
+/// `GEN_SESSION_CB`: SSL_CTX_set_generate_session_id(3).
+pub type GenerateCb =
+    unsafe extern "C" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
+
+/// An `OPENSSL_LHASH`, opaque as in OpenSSL.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Lhash {
+    _opaque: [u8; 0],
+}
+
+type LhashHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
+type LhashCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+
+/// `CRYPTO_get_ex_new_index`, the one libcrypto function that is overlaid.
+pub type GetExNewIndex = unsafe extern "C" fn(
+    class_index: c_int,
+    argl: c_long,
+    argp: *mut c_void,
+    new_func: Option<CRYPTO_EX_new>,
+    dup_func: Option<CRYPTO_EX_dup>,
+    free_func: Option<CRYPTO_EX_free>,
+) -> c_int;
+
+/// The `ex_data` free function, with the pointers as OpenSSL passes them.
+pub type ExFree =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut CRYPTO_EX_DATA, c_int, c_long, *mut c_void);
+
+/// Declares the table and how it is filled: a field a function, `Option` where a supported
+/// OpenSSL may lack it.
+macro_rules! table {
+    (
+        required { $($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)* }
+        optional { $($opt_name:ident: fn($($opt_arg:ty),*) $(-> $opt_ret:ty)?;)* }
+    ) => {
+        /// The stock functions we call, each with OpenSSL's own signature.
+        #[expect(non_snake_case, reason = "the fields are OpenSSL's names")]
+        #[expect(missing_docs, reason = "OpenSSL's manual pages describe them")]
+        #[derive(Debug)]
+        pub struct Next {
+            /// Whether this OpenSSL is one whose cache we replace; else we only pass calls on.
+            pub is_supported: bool,
+            $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
+            $(pub $opt_name: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
+        }
+
+        impl Next {
+            fn fill(library: &Library) -> Option<Next> {
+                Some(Next {
+                    is_supported: library.is_supported(),
+                    $($name: {
+                        let found = library.find(concat!(stringify!($name), "\0"))?;
+                        // SAFETY: the symbol of this name has this signature since OpenSSL 1.1.1.
+                        unsafe { transmute_copy(&found) }
+                    },)*
+                    $($opt_name: {
+                        let found = library.find(concat!(stringify!($opt_name), "\0"));
+                        // SAFETY: as above; a missing symbol is the null pointer, which is None.
+                        unsafe { transmute_copy(&found.map_or(ptr::null_mut(), NonNull::as_ptr)) }
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+table! {
+    required {
+        SSL_CTX_new: fn(*const SSL_METHOD) -> *mut SSL_CTX;
+        SSL_CTX_sess_set_new_cb: fn(*mut SSL_CTX, Option<NewCb>);
+        SSL_CTX_sess_set_remove_cb: fn(*mut SSL_CTX, Option<RemoveCb>);
+        SSL_CTX_sess_set_get_cb: fn(*mut SSL_CTX, Option<GetCb>);
+        SSL_CTX_sess_get_new_cb: fn(*mut SSL_CTX) -> Option<NewCb>;
+        SSL_CTX_sess_get_remove_cb: fn(*mut SSL_CTX) -> Option<RemoveCb>;
+        SSL_CTX_sess_get_get_cb: fn(*mut SSL_CTX) -> Option<GetCb>;
+        SSL_CTX_add_session: fn(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        SSL_CTX_remove_session: fn(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        SSL_CTX_flush_sessions: fn(*mut SSL_CTX, c_long);
+        SSL_CTX_sessions: fn(*mut SSL_CTX) -> *mut Lhash;
+        SSL_CTX_ctrl: fn(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
+        SSL_CTX_set_generate_session_id: fn(*mut SSL_CTX, Option<GenerateCb>) -> c_int;
+        SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
+        SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
+        SSL_set_generate_session_id: fn(*mut SSL, Option<GenerateCb>) -> c_int;
+        SSL_has_matching_session_id: fn(*const SSL, *const u8, c_uint) -> c_int;
+        SSL_set_SSL_CTX: fn(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
+        SSL_get_SSL_CTX: fn(*const SSL) -> *mut SSL_CTX;
+        SSL_get_ex_data: fn(*const SSL, c_int) -> *mut c_void;
+        SSL_set_ex_data: fn(*mut SSL, c_int, *mut c_void) -> c_int;
+        SSL_get_max_early_data: fn(*const SSL) -> u32;
+        SSL_get_options: fn(*const SSL) -> u64;
+        SSL_is_server: fn(*const SSL) -> c_int;
+        SSL_version: fn(*const SSL) -> c_int;
+        SSL_SESSION_free: fn(*mut SSL_SESSION);
+        SSL_SESSION_up_ref: fn(*mut SSL_SESSION) -> c_int;
+        SSL_SESSION_get_id: fn(*const SSL_SESSION, *mut c_uint) -> *const u8;
+        SSL_SESSION_get_protocol_version: fn(*const SSL_SESSION) -> c_int;
+        SSL_SESSION_get_time: fn(*const SSL_SESSION) -> c_long;
+        SSL_SESSION_get_timeout: fn(*const SSL_SESSION) -> c_long;
+        SSL_SESSION_set_time: fn(*mut SSL_SESSION, c_long) -> c_long;
+        SSL_SESSION_set_timeout: fn(*mut SSL_SESSION, c_long) -> c_long;
+        SSL_SESSION_is_resumable: fn(*const SSL_SESSION) -> c_int;
+        CRYPTO_get_ex_new_index: fn(
+            c_int,
+            c_long,
+            *mut c_void,
+            Option<CRYPTO_EX_new>,
+            Option<CRYPTO_EX_dup>,
+            Option<ExFree>
+        ) -> c_int;
+        OPENSSL_LH_new: fn(Option<LhashHash>, Option<LhashCompare>) -> *mut Lhash;
+        OPENSSL_LH_insert: fn(*mut Lhash, *mut c_void) -> *mut c_void;
+        OPENSSL_LH_flush: fn(*mut Lhash);
+        OPENSSL_LH_free: fn(*mut Lhash);
+        ERR_set_mark: fn() -> c_int;
+        ERR_pop_to_mark: fn() -> c_int;
+    }
+    optional {
+        SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+        SSL_CTX_flush_sessions_ex: fn(*mut SSL_CTX, time_t);
+        SSL_SESSION_set_time_ex: fn(*mut SSL_SESSION, time_t) -> time_t;
+        SSL_magic_pending_session_ptr: fn() -> *mut SSL_SESSION;
+    }
+}
+
+/// A libssl and, behind it, the libcrypto it was linked with.
+struct Library(NonNull<c_void>);
+
+impl Library {
+    /// The libssl that our callers' calls would go to without us.
+    fn libssl() -> Option<Library> {
+        after_us(c"SSL_CTX_new")
+            .and_then(|found| Library::of(found, "libssl.so"))
+            // Brought in by a module with RTLD_LOCAL, as in Python and Perl: not in our scope.
+            .or_else(|| Library::loaded(c"libssl.so.3"))
+            .or_else(|| Library::loaded(c"libssl.so.4"))
+    }
+
+    /// The library that `address` lies in, if its file is called `name…`: a program with a static
+    /// OpenSSL that exports its symbols must not be mistaken for the library.
+    fn of(address: NonNull<c_void>, name: &str) -> Option<Library> {
+        let path = object_of(address.as_ptr() as usize)?.1;
+        let file = path.to_bytes().rsplit(|&byte| byte == b'/').next()?;
+        file.starts_with(name.as_bytes()).then(|| Library::loaded(path)).flatten()
+    }
+
+    /// A library that is in the process already. It is kept there: our hooks are known to it.
+    fn loaded(path: &CStr) -> Option<Library> {
+        // SAFETY: a valid C string; RTLD_NOLOAD runs no code of the library.
+        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+        NonNull::new(handle).map(Library)
+    }
+
+    fn find(&self, name: &str) -> Option<NonNull<c_void>> {
+        // SAFETY: a handle from dlopen and a string that ends with NUL (see `table`).
+        NonNull::new(unsafe { libc::dlsym(self.0.as_ptr(), name.as_ptr().cast()) })
+    }
+
+    /// OpenSSL 3 or 4.
+    fn is_supported(&self) -> bool {
+        let Some(found) = self.find("OPENSSL_version_major\0") else { return false };
+        // SAFETY: unsigned int OPENSSL_version_major(void), in every OpenSSL since 3.0.
+        let major: unsafe extern "C" fn() -> c_uint = unsafe { transmute_copy(&found) };
+        // SAFETY: it takes nothing and reads a constant.
+        let major = unsafe { major() };
+        (3..=4).contains(&major)
+    }
+}
+
+/// The definition of `name` that comes after ours in the order of search.
+fn after_us(name: &CStr) -> Option<NonNull<c_void>> {
+    search(libc::RTLD_NEXT, name)
+}
+
+/// The definition of `name` that the program's calls go to.
+pub fn first_in_search(name: &CStr) -> Option<NonNull<c_void>> {
+    search(libc::RTLD_DEFAULT, name)
+}
+
+fn search(scope: *mut c_void, name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: one of dlsym's own scopes and a valid C string; dlsym reads only.
+    let found = NonNull::new(unsafe { libc::dlsym(scope, name.as_ptr()) });
+    if found.is_none() {
+        // SAFETY: takes the message of our failed question away, so that the program's next
+        // dlerror() does not report it.
+        unsafe { libc::dlerror() };
+    }
+    found
+}
+
+/// Where the object is mapped that `address` lies in, and its path.
+pub fn object_of(address: usize) -> Option<(*mut c_void, &'static CStr)> {
+    let mut info = MaybeUninit::<libc::Dl_info>::uninit();
+    // SAFETY: dladdr takes any address and fills the struct when it returns non-zero.
+    if unsafe { libc::dladdr(address as *const c_void, info.as_mut_ptr()) } == 0 {
+        return None;
+    }
+    // SAFETY: filled, see above.
+    let info = unsafe { info.assume_init() };
+    if info.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: a C string that lives as long as the object is loaded; we ask about objects that
+    // stay (the program, ourselves, a pinned libssl).
+    Some((info.dli_fbase, unsafe { CStr::from_ptr(info.dli_fname) }))
+}
+
+static NEXT: OnceCell<Next> = OnceCell::new();
+
+/// The stock functions; `None` while no supported libssl is in the process.
+#[inline]
+pub fn next() -> Option<&'static Next> {
+    NEXT.get().or_else(fill)
+}
+
+#[cold]
+fn fill() -> Option<&'static Next> {
+    NEXT.get_or_try_init(|| {
+        let library = Library::libssl().ok_or(())?;
+        Next::fill(&library).ok_or(())
+    })
+    .ok()
+}
+
+/// The stock `CRYPTO_get_ex_new_index`, also in a process with libcrypto alone.
+pub fn stock_get_ex_new_index() -> Option<GetExNewIndex> {
+    static FOUND: OnceCell<GetExNewIndex> = OnceCell::new();
+    let find = || -> Result<GetExNewIndex, ()> {
+        let name = c"CRYPTO_get_ex_new_index";
+        let found = after_us(name).or_else(|| {
+            let library = Library::loaded(c"libcrypto.so.3")?;
+            library.find("CRYPTO_get_ex_new_index\0")
+        });
+        let found = found.ok_or(())?;
+        // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
+        Ok(unsafe { transmute_copy(&found) })
+    };
+    FOUND.get_or_try_init(find).ok().copied()
+}

@@ -1,0 +1,62 @@
+//! SSL_CTX_ctrl(3): cache mode, cache size and the session counters are macros over it.
+
+use super::guard::guard;
+use super::state;
+use crate::context::{State, is_planting};
+use crate::openssl::constants::{
+    SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_SESS_CACHE_FULL, SSL_CTRL_SESS_CB_HIT,
+    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER,
+};
+use crate::openssl::handle::Ctx;
+use crate::openssl::next::{Next, next};
+use libc::{c_int, c_long, c_void};
+use openssl_sys::{
+    SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
+    SSL_CTX,
+};
+
+/// Gets and sets a context's parameters; see SSL_CTX_ctrl(3).
+///
+/// # Safety
+/// As SSL_CTX_ctrl(3): `ctx` is a valid context or NULL, `parg` what `cmd` asks for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_ctrl(
+    ctx: *mut SSL_CTX,
+    cmd: c_int,
+    larg: c_long,
+    parg: *mut c_void,
+) -> c_long {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let ours = unsafe { Ctx::borrow(ctx) }
+            .and_then(|ctx| session_command(next, ctx, state(next, ctx)?, cmd, larg));
+        // SAFETY: the caller's promise.
+        ours.unwrap_or_else(|| unsafe { (next.SSL_CTX_ctrl)(ctx, cmd, larg, parg) })
+    })
+}
+
+/// The answer to a command about the cache; `None` if stock is to answer. May be called with the
+/// stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
+fn session_command(
+    next: &Next,
+    ctx: Ctx<'_>,
+    state: &State,
+    cmd: c_int,
+    larg: c_long,
+) -> Option<c_long> {
+    match cmd {
+        SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_planting() => None,
+        SSL_CTRL_SESS_NUMBER => Some(state.number()),
+        SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),
+        SSL_CTRL_SET_SESS_CACHE_SIZE => Some(state.set_cache_size(larg)),
+        SSL_CTRL_GET_SESS_CACHE_MODE => Some(state.mode()),
+        SSL_CTRL_SET_SESS_CACHE_MODE => Some(state.set_mode(next, ctx, larg)),
+        SSL_CTRL_SESS_CB_HIT => Some(state.cb_hits()),
+        SSL_CTRL_SESS_CACHE_FULL => Some(state.cache_full()),
+        // Stock counts what a client's server refused, and nothing on a server: it looks up in no
+        // cache of its own.
+        SSL_CTRL_SESS_MISSES => Some(state.misses() + ctx.stock_ctrl(next, cmd, 0)),
+        _ => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Session id generators: the engine checks a new id against the stock cache, which is empty, so
+//! the application's generator runs inside ours, which checks against our cache.
+//!
+//! Where libssl's own calls reach the overlay (Debian), the engine's check finds a conflict too.
+
+use super::guard::guard;
+use super::lifecycle::{connection, connection_or_new};
+use super::{session_state, state};
+use crate::openssl::callback::call_generate;
+use crate::openssl::handle::{Ctx, Ssl, session_id};
+use crate::openssl::next::{GenerateCb, next};
+use libc::{c_int, c_uint};
+use openssl_sys::{SSL, SSL_CTX};
+
+/// Sets how session ids are made; see SSL_CTX_set_generate_session_id(3).
+///
+/// # Safety
+/// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
+    ctx: *mut SSL_CTX,
+    cb: Option<GenerateCb>,
+) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
+        let Some(state) = state(next, context) else {
+            // SAFETY: the caller's promise.
+            return unsafe { (next.SSL_CTX_set_generate_session_id)(ctx, cb) };
+        };
+        // Connections that were made before have a copy of the wrapper: they go on with the last.
+        if cb.is_some() {
+            state.generate_cb.set(cb);
+        }
+        // SAFETY: the caller's promise, and a function of ours.
+        unsafe { (next.SSL_CTX_set_generate_session_id)(ctx, cb.map(|_| generate as GenerateCb)) }
+    })
+}
+
+/// Sets how the session id of one connection is made; see SSL_set_generate_session_id(3).
+///
+/// # Safety
+/// `ssl` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_generate_session_id(
+    ssl: *mut SSL,
+    cb: Option<GenerateCb>,
+) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
+        let attached = session_state(next, connection)
+            .filter(|_| cb.is_some())
+            .and_then(|_| connection_or_new(next, connection));
+        let Some(attached) = attached else {
+            // SAFETY: the caller's promise.
+            return unsafe { (next.SSL_set_generate_session_id)(ssl, cb) };
+        };
+        attached.generate_cb.set(cb);
+        // SAFETY: the caller's promise, and a function of ours.
+        unsafe { (next.SSL_set_generate_session_id)(ssl, Some(generate)) }
+    })
+}
+
+/// Runs the application's generator and refuses an id that is in use.
+unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the engine's connection, valid during the call.
+        let Some(connection_handle) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
+        let Some((_, state)) = session_state(next, connection_handle) else { return 0 };
+        let own = connection(next, connection_handle).and_then(|own| own.generate_cb.get());
+        let Some(callback) = own.or_else(|| state.generate_cb.get()) else { return 0 };
+        // SAFETY: the engine's arguments, passed on.
+        let made = unsafe { call_generate(callback, connection_handle, id, id_len) };
+        if made == 0 {
+            return made;
+        }
+        // SAFETY: the engine's variable.
+        let length = unsafe { *id_len } as usize;
+        // SAFETY: `id` has room for the longest id, and a longer one is refused unread.
+        let id = unsafe { session_id(id, length) };
+        match id {
+            Some(id) if state.has_id(next, connection_handle, id) => 0,
+            // A length that the engine refuses is the engine's to refuse.
+            _ => made,
+        }
+    })
+}

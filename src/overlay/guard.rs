@@ -1,0 +1,53 @@
+//! Panics stop here: the only catch_unwind.
+//!
+//! A panic is our defect, not the server's: it is counted, said once in the log, and answered with
+//! the value the manual page gives for failure.
+
+use crate::log::Once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs `body`; if it panics, returns `on_panic`.
+#[inline]
+pub(super) fn guard<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
+    guard_or(body, || on_panic)
+}
+
+/// Runs `body`; if it panics, returns what `on_panic` returns.
+#[inline]
+pub(super) fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T) -> T {
+    // Whatever a panic leaves half done is a cache that its context stops using.
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        Err(_) => {
+            report();
+            on_panic()
+        }
+    }
+}
+
+#[cold]
+fn report() {
+    static REPORT: Once = Once::new();
+    REPORT.say("internal error: a session cache is out of use; please report this");
+}
+
+/// Keeps Rust's own report of a panic off descriptor 2. Ours is the only Rust code that this copy
+/// of the standard library serves.
+#[cfg(not(test))]
+pub(super) fn silence() {
+    use std::panic::set_hook;
+    use std::sync::Once as RunOnce;
+    static SILENCE: RunOnce = RunOnce::new();
+    SILENCE.call_once(|| set_hook(Box::new(|_| ())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_the_failure_value() {
+        assert_eq!(guard(-1, || 7), 7);
+        assert_eq!(guard(-1, || panic!("this test's own panic")), -1);
+    }
+}

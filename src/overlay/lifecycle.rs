@@ -1,0 +1,252 @@
+//! Contexts and connections: what is attached to them, when, and how it goes.
+
+use super::guard::guard;
+use super::{hooks, state};
+use crate::context::State;
+use crate::openssl::callback::Slot;
+use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
+use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::next::{GenerateCb, Next, next, stock_get_ex_new_index};
+use libc::{c_char, c_int, c_long, c_void};
+use openssl_sys::{
+    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL, SSL_CTX, SSL_METHOD,
+};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Where a context's [`State`] is.
+pub(super) static CTX_INDEX: Index = Index::new();
+/// Where a connection's [`Connection`] is, if it needs one.
+static SSL_INDEX: Index = Index::new();
+
+/// What we know of a connection that OpenSSL does not tell.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The context it started with, set when it is switched to another (no public getter returns
+    /// it). The connection holds a reference to it as long as it lives. NULL: not switched.
+    session_ctx: AtomicPtr<SSL_CTX>,
+    /// The application's SSL_set_generate_session_id(3).
+    pub(super) generate_cb: Slot<GenerateCb>,
+}
+
+impl Connection {
+    /// The context whose cache counts.
+    pub(super) fn session_ctx<'a>(&self, next: &Next, ssl: Ssl<'a>) -> Option<Ctx<'a>> {
+        // SAFETY: NULL or a context that lives as long as the connection.
+        unsafe { Ctx::borrow(self.session_ctx.load(Relaxed)) }.or_else(|| ssl.ctx(next))
+    }
+}
+
+/// What is attached to a connection.
+#[inline]
+pub(super) fn connection<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Connection> {
+    let connection = ex_data::of_ssl::<Connection>(next, ssl, SSL_INDEX.get()?)?;
+    // SAFETY: the slot holds what `connection_or_new` put there until the connection goes.
+    Some(unsafe { connection.as_ref() })
+}
+
+/// What is attached to a connection, attached now if nothing was; `None` without memory.
+pub(super) fn connection_or_new<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Connection> {
+    if let Some(connection) = connection(next, ssl) {
+        return Some(connection);
+    }
+    let index = SSL_INDEX.take(next, CLASS_SSL, Some(dup_connection), free_connection)?;
+    let made = ex_data::try_box(Connection {
+        session_ctx: AtomicPtr::new(ptr::null_mut()),
+        generate_cb: Slot::new(),
+    })?;
+    if ex_data::set_of_ssl(next, ssl, index, made.as_ptr()) {
+        return connection(next, ssl);
+    }
+    // SAFETY: made above and given to nobody.
+    unsafe { ex_data::free_box(made) };
+    None
+}
+
+unsafe extern "C" fn free_connection(
+    _ssl: *mut c_void,
+    connection: *mut c_void,
+    _ad: *mut CRYPTO_EX_DATA,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    if let Some(connection) = NonNull::new(connection.cast::<Connection>()) {
+        // SAFETY: made by `connection_or_new`; OpenSSL calls this once for a connection.
+        unsafe { ex_data::free_box(connection) };
+    }
+}
+
+/// SSL_dup(3) makes a connection that starts with the context its original has now, and copies the
+/// stock generator, which is our wrapper: only the application's generator is carried over.
+unsafe extern "C" fn dup_connection(
+    _to: *mut CRYPTO_EX_DATA,
+    _from: *const CRYPTO_EX_DATA,
+    from_d: *mut *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) -> c_int {
+    guard(0, || {
+        // SAFETY: CRYPTO_dup_ex_data passes the address of its copy of the slot's value.
+        let Some(slot) = (unsafe { from_d.as_mut() }) else { return 0 };
+        let Some(original) = NonNull::new(slot.cast::<Connection>()) else { return 1 };
+        // SAFETY: the original's value, made by `connection_or_new`.
+        let generate_cb = unsafe { original.as_ref() }.generate_cb.get();
+        *slot = ptr::null_mut();
+        if generate_cb.is_some() {
+            let session_ctx = AtomicPtr::new(ptr::null_mut());
+            let Some(copy) = ex_data::try_box(Connection { session_ctx, generate_cb: Slot::new() })
+            else {
+                return 0;
+            };
+            // SAFETY: made above.
+            unsafe { copy.as_ref() }.generate_cb.set(generate_cb);
+            *slot = copy.as_ptr().cast();
+        }
+        1
+    })
+}
+
+/// Makes the cache of a new context ours. Does nothing if it is already (Debian's SSL_CTX_new
+/// calls our SSL_CTX_new_ex), or without memory: the context then works as stock.
+fn attach(next: &Next, ctx: *mut SSL_CTX) {
+    // SAFETY: NULL or the context just made.
+    let Some(ctx) = (unsafe { Ctx::borrow(ctx) }) else { return };
+    if !next.is_supported || state(next, ctx).is_some() {
+        return;
+    }
+    // SAFETY: takes nothing. What fails for want of memory here must not show in the error queue.
+    unsafe { (next.ERR_set_mark)() };
+    let attached = take_index(next).and_then(|index| {
+        let made = ex_data::try_box(State::new(next, ctx))?;
+        if ex_data::set_of_ctx(next, ctx, index, made.as_ptr()) {
+            return state(next, ctx);
+        }
+        // SAFETY: made above and given to nobody.
+        unsafe { ex_data::free_box(made) };
+        None
+    });
+    if let Some(state) = attached {
+        hooks::register(next, ctx);
+        state.adopt(next, ctx);
+    }
+    // SAFETY: the mark set above.
+    unsafe { (next.ERR_pop_to_mark)() };
+}
+
+fn take_index(next: &Next) -> Option<c_int> {
+    CTX_INDEX.take(next, CLASS_SSL_CTX, None, free_state)
+}
+
+/// The SSL_CTX goes. Ours runs before the application's free functions, see [`take_index`].
+unsafe extern "C" fn free_state(
+    ctx: *mut c_void,
+    value: *mut c_void,
+    _ad: *mut CRYPTO_EX_DATA,
+    index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    let Some(made) = NonNull::new(value.cast::<State>()) else { return };
+    guard((), || {
+        // SAFETY: the context whose ex_data OpenSSL is freeing: all but its sessions is still there.
+        let (Some(next), Some(ctx)) = (next(), unsafe { Ctx::borrow(ctx.cast()) }) else { return };
+        // SAFETY: made by `attach`, freed below.
+        unsafe { made.as_ref() }.close(next, ctx);
+        ex_data::set_of_ctx::<State>(next, ctx, index, ptr::null_mut());
+    });
+    // SAFETY: made by `attach`; OpenSSL calls this once for a context, which nobody uses any more.
+    guard((), || unsafe { ex_data::free_box(made) });
+}
+
+/// Creates a context, with our cache behind it; see SSL_CTX_new(3).
+///
+/// # Safety
+/// `meth` is a method as OpenSSL's TLS_method(3) and its like return it, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
+    guard(ptr::null_mut(), || {
+        let Some(next) = next() else { return ptr::null_mut() };
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { (next.SSL_CTX_new)(meth) };
+        attach(next, ctx);
+        ctx
+    })
+}
+
+/// Creates a context in a library context, with our cache behind it; see SSL_CTX_new_ex(3).
+///
+/// # Safety
+/// As SSL_CTX_new_ex(3): `libctx`, `propq` and `meth` are valid or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_new_ex(
+    libctx: *mut c_void,
+    propq: *const c_char,
+    meth: *const SSL_METHOD,
+) -> *mut SSL_CTX {
+    guard(ptr::null_mut(), || {
+        let Some(next) = next() else { return ptr::null_mut() };
+        let Some(stock) = next.SSL_CTX_new_ex else { return ptr::null_mut() };
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { stock(libctx, propq, meth) };
+        attach(next, ctx);
+        ctx
+    })
+}
+
+/// Switches a connection to another context, as servername callbacks do; see SSL_set_SSL_CTX(3).
+///
+/// The session cache stays that of the context the connection started with, and OpenSSL tells
+/// nobody which that was: it is noted here.
+///
+/// # Safety
+/// `ssl` is a valid connection; `ctx` is a valid context or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
+    guard(ptr::null_mut(), || {
+        let Some(next) = next() else { return ptr::null_mut() };
+        // SAFETY: the caller's promise.
+        let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return ptr::null_mut() };
+        note_session_ctx(next, connection);
+        // SAFETY: the caller's promise.
+        unsafe { (next.SSL_set_SSL_CTX)(ssl, ctx) }
+    })
+}
+
+fn note_session_ctx(next: &Next, ssl: Ssl<'_>) {
+    // Before the first switch the context it has is the one it started with.
+    let Some(ctx) = ssl.ctx(next) else { return };
+    let Some(connection) = connection_or_new(next, ssl) else { return };
+    if connection.session_ctx.load(Relaxed).is_null() {
+        connection.session_ctx.store(ctx.as_ptr(), Relaxed);
+    }
+}
+
+/// Takes an ex_data index; see CRYPTO_get_ex_new_index(3). Before the program's first index on
+/// SSL_CTX, ours is taken.
+///
+/// # Safety
+/// As CRYPTO_get_ex_new_index(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
+    class_index: c_int,
+    argl: c_long,
+    argp: *mut c_void,
+    new_func: Option<CRYPTO_EX_new>,
+    dup_func: Option<CRYPTO_EX_dup>,
+    free_func: Option<CRYPTO_EX_free>,
+) -> c_int {
+    guard(-1, || {
+        if class_index == CLASS_SSL_CTX
+            && CTX_INDEX.get().is_none()
+            && let Some(next) = next().filter(|next| next.is_supported)
+        {
+            take_index(next);
+        }
+        let Some(stock) = stock_get_ex_new_index() else { return -1 };
+        // SAFETY: the caller's promise.
+        unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) }
+    })
+}
