@@ -1,0 +1,90 @@
+# sesscache: the only entry point. `make help` lists what there is.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DESTDIR ?=
+
+CARGO ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+ABI := 0
+LIBRARY := target/release/libsesscache.so
+# build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
+NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
+
+.PHONY: all help deps demo test quick t check rust-test c-test install-test asan valgrind \
+        test-upstream test-servers header symbols install clean
+
+all: ## the library, in target/release
+	@packaging/deps.sh build
+	$(CARGO) build --release --locked
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
+
+demo: all ## two servers, one folder of sessions, a table of what resumed
+	@packaging/deps.sh demo
+	LIBDIR=target/release examples/demo.sh
+
+test: all check rust-test c-test install-test test-servers ## everything a contributor needs green
+
+rust-test: ## the Rust tests
+	$(CARGO) test --release --locked --quiet
+
+c-test: all ## the C tests: on stock OpenSSL, preloaded and linked
+	@packaging/deps.sh test
+	c-tests/run.sh
+
+install-test: all ## `make install` is complete and pkg-config is enough
+	@packaging/deps.sh test
+	tests/install.sh
+
+quick: ## after each edit: what is fast
+	$(CARGO) build --release --locked --quiet
+	$(CARGO) test --release --locked --quiet --lib
+	c-tests/run.sh --way preload callbacks zero_removes refcount early_data
+
+t: all ## one C test, three ways: make t T=name
+	c-tests/run.sh -v $(T)
+
+check: all ## format, lints, the committed header and list of symbols
+	@packaging/deps.sh build
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --quiet --all-targets -- -D warnings
+	diff -u include/sesscache.h $(NEW_HEADER) || { echo 'run: make header'; exit 1; }
+	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' | diff -u tests/exports.txt - || \
+	    { echo 'run: make symbols'; exit 1; }
+
+asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@packaging/deps.sh test
+	c-tests/run.sh --asan
+
+valgrind: all ## the C tests under valgrind's memcheck
+	@packaging/deps.sh test
+	c-tests/run.sh --valgrind
+
+test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsymbolic
+	@packaging/deps.sh test
+	@places=$$(c-tests/upstream/build.sh) && eval "export $$(echo $$places)" && c-tests/run.sh
+
+test-servers: all ## Debian's servers, unmodified, on stock and with the library preloaded
+	@packaging/deps.sh servers
+	tests/servers/run.sh
+
+header: all ## rewrite the committed header
+	cp $(NEW_HEADER) include/sesscache.h
+
+symbols: all ## rewrite the committed list of symbols
+	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' > tests/exports.txt
+
+install: all ## library, header and pkg-config file: PREFIX=, DESTDIR=
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
+	ln -sf libsesscache.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(ABI)
+	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
+	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
+	    packaging/sesscache.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/sesscache.pc
+
+clean: ## forget what was built
+	$(CARGO) clean

@@ -1,0 +1,251 @@
+#!/usr/bin/env bash
+# Two servers share one folder of sessions; the real `openssl s_client` takes sessions from one to
+# the other. Prints what happened as a table; fails if a session does not resume that should.
+#
+#   examples/demo.sh            with libsesscache from $LIBDIR (default target/release)
+#   examples/demo.sh --stock    the same steps on OpenSSL alone
+set -euo pipefail
+export LC_ALL=C
+unset LD_PRELOAD "${!SESSCACHE_@}" # the demo shows the defaults
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+libdir=$(cd "$root" && realpath -m "${LIBDIR:-target/release}")
+stock=no
+[[ ${1:-} == --stock ]] && stock=yes
+
+work=$(mktemp -d)
+sessions=$work/sessions
+declare -A pid=() port=() log=() # by the name of the server
+client=
+should_resume=0 did_resume=0 problems=()
+
+cleanup() {
+    local name
+    for name in "${!pid[@]}"; do kill "${pid[$name]}" 2>/dev/null || true; done
+    [[ -z $client ]] || kill -KILL "$client" 2>/dev/null || true
+    wait
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    printf 'demo: %s\n' "$*" >&2
+    exit 1
+}
+
+# --- building ----------------------------------------------------------------------------------
+
+need() {
+    local tool
+    for tool; do command -v "$tool" >/dev/null || fail "needs $tool, which is not installed"; done
+}
+
+# build OUTPUT FLAGS...: the server, with the libraries in the order of the flags
+build() {
+    local output=$1
+    shift
+    "${CC:-cc}" -std=c11 -Wall -Wextra -Wpedantic -Werror -O2 -o "$output" \
+        "$root"/examples/{server,connections,session_files}.c "$@" -lssl -lcrypto ||
+        fail "cannot build examples/server.c, see above (it needs the headers of OpenSSL 3)"
+}
+
+build_servers() {
+    build "$work/server-stock"
+    [[ $stock == no ]] || return 0
+    [[ -e $libdir/libsesscache.so ]] || fail "no libsesscache.so in $libdir: run make first"
+    # The loader looks for the soname, which cargo does not make.
+    mkdir "$work/lib"
+    ln -s "$libdir/libsesscache.so" "$work/lib/libsesscache.so"
+    ln -s "$libdir/libsesscache.so" "$work/lib/libsesscache.so.0"
+    build "$work/server" -DHAVE_SESSCACHE_H -I"$root/include" \
+        -L"$work/lib" -Wl,-rpath,"$work/lib" -lsesscache
+}
+
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj /CN=localhost -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/req.log" ||
+        fail "cannot make a certificate: $(tail -n 1 "$work/req.log")"
+}
+
+# --- servers -----------------------------------------------------------------------------------
+
+# await FILE LINE PATTERN WHAT: until FILE has PATTERN after its first LINE lines
+await() {
+    local file=$1 line=$2 pattern=$3 what=$4 tries
+    for ((tries = 0; tries < 200; tries++)); do
+        if tail -n +$((line + 1)) "$file" 2>/dev/null | grep -Eq "$pattern"; then return 0; fi
+        sleep 0.05
+    done
+    cat "$file" >&2 || true
+    fail "waited 10 s in vain for $what"
+}
+
+# start NAME PRELOAD PROGRAM OPTIONS...
+start() {
+    local name=$1 preload=$2 program=$3
+    shift 3
+    log[$name]=$work/log.$name
+    : >"${log[$name]}"
+    LD_PRELOAD=$preload "$program" --sessions "$sessions" --cert "$work/cert.pem" \
+        --key "$work/key.pem" "$@" >"${log[$name]}" 2>&1 &
+    pid[$name]=$!
+    await "${log[$name]}" 0 '^listening on ' "server $name to listen"
+    port[$name]=$(sed -n 's/^listening on 127\.0\.0\.1://p' "${log[$name]}")
+}
+
+stop() {
+    local name=$1 status=0
+    kill "${pid[$name]}"
+    wait "${pid[$name]}" || status=$?
+    unset "pid[$name]"
+    [[ $status == 0 ]] || fail "server $name did not end cleanly (status $status)"
+}
+
+# --- connections -------------------------------------------------------------------------------
+
+# The callbacks in lines $2 and on of log $1, in short: "get_cb found, new_cb->0 x2"
+callbacks() {
+    local short
+    short=$(tail -n +$(($2 + 1)) "$1" |
+        sed -nE 's/^(new_cb) id=[^ ]* -> ([01])$/\1->\2/p; s/^(new_cb) id=[^ ]* (not saved).*/\1 \2/p
+            s/^((get|remove)_cb) id=[^ ]* -> (.*)/\1 \3/p' |
+        uniq -c | sed -E 's/^ *([0-9]+) (.*)/\2 x\1/; s/ x1$//' | paste -sd, | sed 's/,/, /g')
+    printf '%s' "${short:-none}"
+}
+
+row() { printf '%4s  %-49s %-6s  %-8s %-8s %s\n' "$@"; }
+
+step=0
+# report EXPECTED(full|resumed) WHAT NAME PROTOCOL RESULT CALLBACKS: one row of the table
+report() {
+    local expected=$1 what=$2 name=$3 protocol=$4 result=$5 called=$6 note='' shown=$5
+    step=$((step + 1))
+    if [[ $result == resumed ]]; then shown=RESUMED; fi
+    if [[ $expected == resumed ]]; then should_resume=$((should_resume + 1)); fi
+    if [[ $expected == resumed && $result == resumed ]]; then did_resume=$((did_resume + 1)); fi
+    if [[ $expected != "$result" ]]; then
+        note='  <-- WRONG'
+        problems+=("step $step ($what, $name, $protocol): should be $expected, was $result")
+    fi
+    row "$step" "$what" "$name" "$protocol" "$shown" "$called$note"
+}
+
+# visit EXPECTED WHAT NAME PROTOCOL TAKE KEEP: one connection that offers the session of file TAKE
+# ('' for none) and leaves the newest session it got in file KEEP. The request is sent and its
+# answer awaited, because the tickets of TLS 1.3 come after the handshake.
+visit() {
+    local expected=$1 what=$2 name=$3 protocol=$4 take=$5 keep=$6
+    local flag=-tls1_2 output=$work/client.out line client_says server_says
+    [[ $protocol == TLSv1.3 ]] && flag=-tls1_3
+    line=$(wc -l <"${log[$name]}")
+    printf 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n' |
+        timeout 20 openssl s_client -connect "127.0.0.1:${port[$name]}" "$flag" -ign_eof \
+            ${take:+-sess_in "$work/$take"} -sess_out "$work/$keep" >"$output" 2>&1 || {
+        cat "$output" >&2
+        fail "step $((step + 1)): openssl s_client could not talk to server $name"
+    }
+    await "${log[$name]}" "$line" '^connection [0-9]+: closed' "server $name to end a connection"
+    client_says=$(sed -nE "s/^New, $protocol,.*/full/p; s/^Reused, $protocol,.*/resumed/p" "$output")
+    server_says=$(sed -nE "s/^server .* pid ${pid[$name]} $protocol (full|resumed)\r?$/\1/p" "$output")
+    [[ -n $client_says && $client_says == "$server_says" ]] ||
+        fail "step $((step + 1)): client says '$client_says', server says '$server_says'"
+    report "$expected" "$what" "$name" "$protocol" "$client_says" \
+        "$(callbacks "${log[$name]}" "$line")"
+}
+
+# A TLS 1.2 client that is killed after the handshake: its connection has no goodbye.
+visit_and_die() {
+    local what=$1 name=$2 keep=$3 line
+    line=$(wc -l <"${log[$name]}")
+    mkfifo "$work/silence"
+    exec 8<>"$work/silence" # a standard input that neither ends nor says anything
+    openssl s_client -connect "127.0.0.1:${port[$name]}" -tls1_2 -sess_out "$work/$keep" \
+        <&8 >"$work/client.out" 2>&1 &
+    client=$!
+    exec 8>&-
+    await "${log[$name]}" "$line" '^connection [0-9]+: TLSv1.2 full' "a full handshake with $name"
+    await "$work/$keep" 0 '^-----END' "the client to save its session"
+    kill -KILL "$client"
+    wait "$client" 2>/dev/null || true
+    client=
+    await "${log[$name]}" "$line" '^connection [0-9]+: (unexpected eof|connection lost)' \
+        "server $name to notice that its client died"
+    report full "$what" "$name" TLSv1.2 full "$(callbacks "${log[$name]}" "$line")"
+}
+
+# --- the demonstration -------------------------------------------------------------------------
+
+show_sharing() {
+    local program=$1 protocol
+    start A '' "$program"
+    start B '' "$program"
+    printf 'A is 127.0.0.1:%s, B is 127.0.0.1:%s; %s\n\n' "${port[A]}" "${port[B]}" \
+        "$(sed -n 's/^session cache: /their session cache: /p' "${log[A]}")"
+    [[ $stock == yes ]] || grep -qx 'session cache: sesscache' "${log[A]}" ||
+        fail 'libsesscache is linked but not active: is it before -lssl?'
+    row step 'what the client does' server protocol result 'callbacks that fired'
+    visit full 'first visit' A TLSv1.2 '' p
+    visit resumed "offers A's session to B" B TLSv1.2 p p
+    visit resumed 'and back to A' A TLSv1.2 p p
+    visit resumed 'B again: get_cb filled its internal cache' B TLSv1.2 p p
+    visit full 'first visit (two tickets)' B TLSv1.3 '' q
+    visit resumed "offers B's session to A (one new ticket each)" A TLSv1.3 q q
+    visit resumed "offers A's new session to B" B TLSv1.3 q q
+    visit resumed 'and the next one to A' A TLSv1.3 q q
+    stop A
+    start A '' "$program"
+    printf '      -- server A stopped and started again: new process, now port %s --\n' "${port[A]}"
+    visit resumed 'offers the session of step 1' A TLSv1.2 p p
+    visit resumed 'offers the session of step 8' A TLSv1.3 q q
+    visit_and_die 'client killed, no goodbye: session is faulty' A dead
+    visit full 'offers the faulty session: must not resume' B TLSv1.2 dead dead
+    stop A
+    stop B
+}
+
+# count NAME: the sessions in the internal cache of NAME after one full TLS 1.2 handshake
+count() {
+    local name=$1
+    visit full 'one visit' "$name" TLSv1.2 '' z >"$work/row" # not for the table
+    sed -nE 's/^connection 1: .* holds ([0-9]+) sessions?$/\1/p' "${log[$name]}"
+}
+
+# show_zero EXPECTED LABEL NAME PRELOAD PROGRAM OPTIONS...; EXPECTED may be `any`
+show_zero() {
+    local expected=$1 label=$2 name=$3 number
+    shift 2
+    start "$@"
+    number=$(count "$name")
+    stop "$name"
+    printf '  %-58s %s\n' "$label" "$number"
+    if [[ $expected != any && $number != "$expected" ]]; then
+        problems+=("$label: the internal cache should hold $expected, holds $number")
+    fi
+}
+
+show_removal() {
+    printf '\nSessions in the internal cache after one handshake. By the manual page, one for which\n'
+    printf 'new_cb returns 0 is removed at once:\n\n'
+    if [[ $stock == no ]]; then
+        show_zero 0 'new_cb returns 0, linked with -lsesscache -lssl -lcrypto' C '' "$work/server"
+    fi
+    show_zero any 'new_cb returns 0, OpenSSL alone (it does not remove it)' D '' "$work/server-stock"
+    [[ $stock == no ]] || return 0
+    show_zero 0 'new_cb returns 0, the same program with LD_PRELOAD' E \
+        "$work/lib/libsesscache.so.0" "$work/server-stock"
+    show_zero 1 'new_cb returns 1, linked: it stays' F '' "$work/server" --new-returns 1
+}
+
+need "${CC:-cc}" openssl timeout realpath
+build_servers
+make_certificate
+if [[ $stock == yes ]]; then show_sharing "$work/server-stock"; else show_sharing "$work/server"; fi
+show_removal
+
+echo
+if ((${#problems[@]})); then
+    printf 'demo: %s\n' "${problems[@]}" >&2
+    fail "FAILED, $did_resume of $should_resume connections that should resume did"
+fi
+echo "demo: ok, $did_resume of $should_resume connections that should resume did"

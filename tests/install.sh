@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# What `make install` puts in place is complete, and enough for a C server: examples/server.c is
+# built against the installed tree with what pkg-config says and nothing else, and resumes.
+set -euo pipefail
+export LC_ALL=C
+# As for a user: nothing of a make above us, and no wishes about places.
+unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX LIBDIR INCLUDEDIR DESTDIR
+unset LD_PRELOAD PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR "${!SESSCACHE_@}"
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+lib=$work/usr/lib
+server=
+passed=0 failed=0
+
+cleanup() {
+    if [[ -n $server ]]; then kill "$server" 2>/dev/null || true; fi
+    wait
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
+check() {
+    local what=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL %s\n' "$what"
+        sed 's/^/     /' "$work/said"
+    fi
+}
+
+same() {
+    [[ $1 == "$2" ]] || {
+        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
+        return 1
+    }
+}
+
+# before FIRST SECOND WORD...: both are among the words, and no SECOND is before the first FIRST
+before() {
+    local first=$1 second=$2 word
+    shift 2
+    for word; do
+        if [[ $word == "$first" ]]; then break; fi
+        [[ $word != "$second" ]] || break
+    done
+    [[ ${word:-} == "$first" && " $* " == *" $second "* ]] || {
+        printf '%s does not come before %s in: %s\n' "$first" "$second" "$*"
+        return 1
+    }
+}
+
+dynamic() { readelf -d "$1" | sed -nE "s/.*\($2\).*\[(.*)\]/\1/p"; }
+
+# pkg-config as for a cross build: the prefix is /usr, below the folder we installed to
+pkg() { PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work pkg-config "$@"; }
+
+check_files() {
+    local full=libsesscache.so.$version
+    check 'the library is a plain file' test -f "$lib/$full" -a ! -L "$lib/$full"
+    check 'all may read the library' same 'r--r--r--' "$(modes "$lib/$full")"
+    check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
+    check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"
+    check 'link for the loader' same "$full" "$(readlink "$lib/libsesscache.so.0")"
+    check 'link for the linker' same libsesscache.so.0 "$(readlink "$lib/libsesscache.so")"
+    check 'the header is the committed one' cmp "$root/include/sesscache.h" \
+        "$work/usr/include/sesscache.h"
+}
+
+# The read bits of a file, the others shown as -
+modes() { stat -c %A "$1" | cut -c2- | tr wxst -; }
+
+check_pkg_config() {
+    local names
+    check 'version' same "$version" "$(pkg --modversion sesscache)"
+    check 'sesscache.pc is filled in' same '' "$(grep -n "@\|$work" "$lib/pkgconfig/sesscache.pc" |
+        grep -v '#')"
+    for names in sesscache 'openssl sesscache' 'sesscache openssl' 'libssl libcrypto sesscache'; do
+        # shellcheck disable=SC2046,SC2086 # words are wanted
+        check "pkg-config --libs $names" before -lsesscache -lssl $(pkg --libs $names)
+    done
+}
+
+# Without DESTDIR, to a prefix of one's own
+check_own_prefix() {
+    local own=$work/own
+    check 'make install PREFIX=DIR' make -C "$root" install "PREFIX=$own"
+    check 'sesscache.pc names that prefix' same "-L$own/lib" \
+        "$(PKG_CONFIG_PATH=$own/lib/pkgconfig pkg-config --libs-only-L sesscache | sed 's/ *$//')"
+    check 'the library is there' test -e "$own/lib/libsesscache.so.0"
+    check 'the header is there' test -e "$own/include/sesscache.h"
+}
+
+build_server() {
+    # shellcheck disable=SC2046 # words are wanted
+    "${CC:-cc}" -std=c11 -Wall -Wextra -Wpedantic -Werror -DHAVE_SESSCACHE_H -o "$work/server" \
+        "$root"/examples/{server,connections,session_files}.c $(pkg --cflags --libs sesscache)
+}
+
+run_server() { LD_LIBRARY_PATH=$lib "$work/server" "$@"; }
+
+start_server() {
+    local tries
+    LD_LIBRARY_PATH=$lib "$work/server" --sessions "$work/sessions" >"$work/log" 2>&1 &
+    server=$!
+    for ((tries = 0; tries < 200; tries++)); do
+        if grep -q '^listening on ' "$work/log"; then return 0; fi
+        sleep 0.05
+    done
+    cat "$work/log"
+    return 1
+}
+
+# visit FLAG...: prints New or Reused
+visit() {
+    local port
+    port=$(sed -n 's/^listening on 127\.0\.0\.1://p' "$work/log")
+    printf 'GET / HTTP/1.1\r\n\r\n' |
+        timeout 20 openssl s_client -connect "127.0.0.1:$port" -tls1_2 -ign_eof "$@" 2>&1 |
+        sed -nE 's/^(New|Reused), TLSv1.2.*/\1/p'
+}
+
+check_server() {
+    check 'examples/server.c builds with pkg-config alone' build_server
+    [[ -x $work/server ]] || return 0
+    # shellcheck disable=SC2046 # words are wanted
+    check 'sesscache is in front of libssl in the program' before libsesscache.so.0 libssl.so.3 \
+        $(dynamic "$work/server" NEEDED)
+    check 'the server shows its help' run_server --help
+    check 'the server starts' start_server
+    check 'its session cache is ours' grep -x 'session cache: sesscache' "$work/log"
+    check 'first visit is a full handshake' same New "$(visit -sess_out "$work/session")"
+    check 'second visit resumes' same Reused "$(visit -sess_in "$work/session")"
+    kill "$server"
+    check 'the server ends cleanly' wait "$server"
+    server=
+}
+
+for tool in make pkg-config readelf openssl timeout "${CC:-cc}"; do
+    command -v "$tool" >/dev/null || {
+        echo "install: needs $tool, which is not installed" >&2
+        exit 1
+    }
+done
+version=$(sed -nE 's/^version = "([^"]+)".*/\1/p' "$root/Cargo.toml" | head -n 1)
+
+check 'make install PREFIX=/usr DESTDIR=DIR' make -C "$root" install PREFIX=/usr "DESTDIR=$work"
+if ((failed == 0)); then
+    check_files
+    check_pkg_config
+    check_own_prefix
+    check_server
+fi
+printf 'install: %d passed, %d failed\n' "$passed" "$failed"
+if ((failed)); then
+    echo 'again: tests/install.sh'
+    exit 1
+fi
