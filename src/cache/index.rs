@@ -51,6 +51,11 @@ impl Index {
         }
     }
 
+    /// How many slots are listed.
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
     /// Makes room for one more; false when there is no memory.
     pub(super) fn reserve(&mut self) -> bool {
         // At most three quarters full.

@@ -31,6 +31,8 @@ const UNLIMITED_LAYOUT: usize = 1 << 20;
 const MAX_SHARDS: usize = 1024;
 /// How many shards an amortised step of expiry asks.
 const SHARDS_A_STEP: usize = 8;
+/// How many values a drain sorts by address before it hands them out.
+const DRAIN_WINDOW: usize = 1 << 16;
 
 /// A cache of values found by [`Key`].
 #[derive(Debug)]
@@ -122,7 +124,18 @@ fn shard_count(capacity: usize, cpus: usize) -> usize {
     wanted.min(1 << most.ilog2())
 }
 
-impl<V: Clone + PartialEq> Cache<V> {
+/// What a cache holds: a handle whose clone is a reference, equal if it is the same object.
+pub trait Value: Clone + PartialEq {
+    /// Where the object lies, so that many can be dropped in an order that suits the memory.
+    fn address(&self) -> usize {
+        0
+    }
+
+    /// Says that the object will soon be dropped, so that its memory can be fetched meanwhile.
+    fn prefetch(&self) {}
+}
+
+impl<V: Value> Cache<V> {
     /// An empty cache for `capacity` values (0: no limit) on a machine with `cpus` processors.
     pub fn new(capacity: usize, cpus: usize) -> Self {
         // RandomState is seeded by the operating system; that is all it is asked for.
@@ -139,7 +152,7 @@ impl<V: Clone + PartialEq> Cache<V> {
     }
 
     /// How many values there are; never more than the capacity, once a smaller one has been
-    /// enforced by [`Cache::add`] and [`Cache::evict_excess`].
+    /// enforced by [`Cache::evict_excess`].
     pub fn len(&self) -> usize {
         self.count.load(Relaxed)
     }
@@ -154,7 +167,7 @@ impl<V: Clone + PartialEq> Cache<V> {
         self.capacity.load(Relaxed)
     }
 
-    /// Sets the capacity and returns the one before. A smaller one counts from the next add on.
+    /// Sets the capacity and returns the one before; see [`Cache::evict_excess`] for a smaller one.
     pub fn set_capacity(&self, capacity: usize) -> usize {
         self.capacity.swap(capacity, Relaxed)
     }
@@ -162,7 +175,7 @@ impl<V: Clone + PartialEq> Cache<V> {
     #[inline]
     fn hash(&self, key: &Key) -> u64 {
         let mut hasher = self.seed.build_hasher();
-        hasher.write(key.bytes());
+        key.hash_into(&mut hasher);
         hasher.finish()
     }
 
@@ -297,7 +310,8 @@ impl<V: Clone + PartialEq> Cache<V> {
         shards.get(self.hand.fetch_add(1, Relaxed) & shards.len().wrapping_sub(1))
     }
 
-    /// Takes out one value if there are more than the capacity, because it was made smaller.
+    /// Takes out one value if there are more than the capacity, because it was made smaller. To be
+    /// called before an add until it returns `None`.
     pub fn evict_excess(&self) -> Option<V> {
         let capacity = self.capacity();
         if capacity == 0 || self.len() <= capacity {
@@ -414,7 +428,7 @@ impl<V: Clone + PartialEq> Cache<V> {
         }
         // The wheel turns with the present only: another time is asked of every entry.
         if walk || at != now {
-            return self.sweep(|value| deadline_of(value) < at, sink);
+            return self.sweep(at, deadline_of, sink);
         }
         for slot in shards {
             loop {
@@ -424,22 +438,60 @@ impl<V: Clone + PartialEq> Cache<V> {
                 match more {
                     Some(true) => {}
                     Some(false) => break,
-                    None => return self.sweep(|value| deadline_of(value) < at, sink),
+                    None => return self.sweep(at, deadline_of, sink),
                 }
             }
         }
         self.recompute_earliest(shards);
     }
 
-    /// Takes out every value for which `is_it` holds and hands it to `sink`, a few at a time and
-    /// with no lock held.
-    pub fn sweep(&self, is_it: impl Fn(&V) -> bool, mut sink: impl FnMut(V)) {
+    /// Takes out every value and hands it to `sink` with no lock held, in no order.
+    pub fn drain(&self, now: i64, mut sink: impl FnMut(V)) {
+        let Some(shards) = self.shards.get() else { return };
+        let mut contents = Vec::new();
+        let mut window = Vec::new();
+        if contents.try_reserve_exact(shards.len()).is_err()
+            || window.try_reserve_exact(self.len().min(DRAIN_WINDOW) + shards.len()).is_err()
+        {
+            return self.sweep(i64::MAX, |_| i64::MIN, sink);
+        }
+        // Each shard's content goes as a whole: nobody waits while it is taken apart.
+        for slot in shards {
+            let mut shard = slot.shard.write();
+            let content = std::mem::replace(&mut *shard, Shard::new(second(now)));
+            slot.earliest.store(u32::MAX, Relaxed);
+            self.count.fetch_sub(content.len(), AcqRel);
+            drop(shard);
+            contents.push(content.into_values());
+        }
+        // Taken from the shards in turn, values come nearly in the order in which they were added
+        // and lie in memory. Put right within a window they are freed twice as fast.
+        while !contents.is_empty() {
+            contents.retain_mut(|values| {
+                let value = values.next();
+                let more = value.is_some();
+                window.extend(value);
+                more
+            });
+            if contents.is_empty() || window.len() >= DRAIN_WINDOW {
+                window.sort_unstable_by_key(V::address);
+                window.drain(..).for_each(&mut sink);
+            }
+        }
+    }
+
+    /// Asks every value for its deadline: takes out those that lie before `at`, a few at a time,
+    /// and hands them to `sink` with no lock held; puts the others where they belong.
+    fn sweep(&self, at: i64, deadline_of: impl Fn(&V) -> i64, mut sink: impl FnMut(V)) {
         for slot in self.shards.get().into_iter().flatten() {
             let mut cursor = Some(0);
             while let Some(from) = cursor {
                 let mut out = Batch::new();
                 let mut shard = slot.shard.write();
-                cursor = shard.sweep(from, &is_it, |key| self.table_hash(key), &mut out);
+                let hash_of = |key: &Key| self.table_hash(key);
+                let (next, earliest) = shard.sweep(from, at, &deadline_of, hash_of, &mut out);
+                cursor = next;
+                self.note_due(slot, earliest);
                 self.count.fetch_sub(out.length, AcqRel);
                 RwLockWriteGuard::unlock_fair(shard);
                 out.into_iter().for_each(&mut sink);

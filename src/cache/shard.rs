@@ -3,15 +3,15 @@
 //! No lock here: [`super::Cache`] holds one a shard, and every method is one short step under it.
 //! Values are handed out, never dropped or called, so that nothing of the caller's runs inside.
 
-use super::Batch;
 use super::index::Index;
 use super::key::Key;
 use super::slab::{NONE, Slab, Slot};
 use super::wheel::{Next, Wheel};
+use super::{Batch, Value, second};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How many entries one step looks at, at most: a step is what another thread may have to wait for.
-const STEP: usize = 32;
+const STEP: u32 = 32;
 /// How many looked-up entries eviction passes over before it takes the oldest all the same.
 const SECOND_CHANCES: usize = 64;
 
@@ -138,7 +138,10 @@ impl<V> Shard<V> {
     }
 
     /// Takes out the entry that was not used for longest, by second chance.
-    pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V> {
+    pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V>
+    where
+        V: Value,
+    {
         for _ in 0..SECOND_CHANCES {
             let slot = self.oldest;
             let referenced = self.slab.get_mut(slot)?.referenced.get_mut();
@@ -150,7 +153,12 @@ impl<V> Shard<V> {
         }
         let slot = self.oldest;
         let hash = hash_of(&self.slab.get(slot)?.key);
-        self.take(hash, slot)
+        let victim = self.take(hash, slot);
+        // The next to go; it will be cold memory.
+        if let Some(next) = self.slab.get(self.oldest).and_then(|entry| entry.value.as_ref()) {
+            next.prefetch();
+        }
+        victim
     }
 
     /// One step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells, lies
@@ -187,32 +195,47 @@ impl<V> Shard<V> {
         Some(0)
     }
 
-    /// One step of a walk over all entries from `cursor`: fills `out` with those that `is_it`
-    /// names. Returns where to go on, `None` at the end.
+    /// One step of a walk over all entries from `cursor`: fills `out` with those whose deadline, as
+    /// `deadline_of` tells, lies before `at`, and moves those that stay to where they belong in the
+    /// order of expiry. Returns where to go on, `None` at the end, and the first second in which
+    /// one of those that were moved is due.
     pub(super) fn sweep(
         &mut self,
         cursor: Slot,
-        is_it: impl Fn(&V) -> bool,
+        at: i64,
+        deadline_of: impl Fn(&V) -> i64,
         hash_of: impl Fn(&Key) -> u32,
         out: &mut Batch<V>,
-    ) -> Option<Slot> {
-        let mut slot = cursor;
-        for _ in 0..STEP {
+    ) -> (Option<Slot>, u32) {
+        let mut earliest = u32::MAX;
+        let end = self.slab.end().min(cursor.saturating_add(STEP));
+        for slot in cursor..end {
             if out.is_full() {
-                break;
+                return (Some(slot), earliest);
             }
-            if slot >= self.slab.end() {
-                return None;
-            }
-            if let Some(entry) = self.slab.get(slot)
-                && entry.value.as_ref().is_some_and(&is_it)
-            {
+            let Some(entry) = self.slab.get(slot) else { continue };
+            let Some(deadline) = entry.value.as_ref().map(&deadline_of) else { continue };
+            let due = second(deadline);
+            if deadline < at {
                 let hash = hash_of(&entry.key);
                 out.push(self.take(hash, slot));
+            } else if due != entry.due {
+                self.wheel.unlink(&mut self.slab, slot);
+                self.wheel.link(&mut self.slab, slot, due);
+                earliest = earliest.min(due);
             }
-            slot += 1;
         }
-        Some(slot)
+        ((end < self.slab.end()).then_some(end), earliest)
+    }
+
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// All values, roughly oldest first.
+    pub(super) fn into_values(self) -> impl Iterator<Item = V> {
+        self.slab.into_values()
     }
 
     /// All values, in no order.

@@ -72,6 +72,11 @@ impl<V> Slab<V> {
         self.chunks.get_mut(chunk)?.get_mut(offset)
     }
 
+    /// All values, in the order of slots.
+    pub(super) fn into_values(self) -> impl Iterator<Item = V> {
+        self.chunks.into_iter().flatten().filter_map(|entry| entry.value)
+    }
+
     /// How many slots there are, free ones included: every slot is below this.
     pub(super) fn end(&self) -> Slot {
         self.end

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+impl Value for u32 {}
+impl Value for Arc<()> {}
+
 fn key(n: u32) -> Key {
     Key::new(0x0303, &n.to_be_bytes()).unwrap()
 }
@@ -145,6 +148,17 @@ fn a_deadline_that_came_nearer_is_found_by_a_walk_or_when_told() {
 }
 
 #[test]
+fn a_walk_puts_what_stays_where_it_belongs() {
+    let cache = Cache::new(0, 2);
+    cache.add(key(1), 1, 5000, 900);
+    let mut gone = Vec::new();
+    cache.flush(950, 950, true, |_| 1000, |value| gone.push(value));
+    assert!(gone.is_empty());
+    cache.flush(1001, 1001, false, |_| 1000, |value| gone.push(value));
+    assert_eq!(gone, [1]);
+}
+
+#[test]
 fn flush_of_any_time_is_exact() {
     let deadline_of = |&n: &u32| 1_000_000 + i64::from(n) * 7;
     for (at, now) in [(1_003_500, 1_003_500), (1_003_500, 900_000), (1_003_500, 2_000_000)] {
@@ -181,8 +195,12 @@ fn never_expires_what_has_no_end() {
     cache.flush(i64::from(u32::MAX) - 1, i64::from(u32::MAX) - 1, false, far, |_| panic!());
     cache.flush(i64::MAX, 0, false, far, |_| panic!());
     assert_eq!(cache.len(), 1);
-    cache.sweep(|_| true, |value| assert_eq!(value, 1));
-    assert_eq!(cache.len(), 0);
+    cache.drain(0, |value| assert_eq!(value, 1));
+    assert!(cache.is_empty());
+    // What was drained leaves nothing behind.
+    assert!(cache.add(key(1), 1, 5, 0).new);
+    cache.flush(6, 6, false, |_| 5, |value| assert_eq!(value, 1));
+    assert!(cache.is_empty());
 }
 
 /// A small deterministic generator (xorshift), so that a failure can be run again.

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-pub use session::{is_planting, lifetime_shortened};
+pub use session::{is_in_stock, lifetime_shortened};
 
 /// What we keep for one SSL_CTX.
 #[derive(Debug)]

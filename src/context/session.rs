@@ -11,6 +11,7 @@ use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_SESS_CACHE_UPDATE_TIM
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::next::Next;
+use crate::openssl::process::now;
 use libc::c_int;
 use openssl_sys::{
     SSL_OP_NO_TICKET, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_LOOKUP,
@@ -20,7 +21,6 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How often a session's lifetime was shortened while it may have been cached.
 static SHORTENED: AtomicU64 = AtomicU64::new(0);
@@ -40,19 +40,24 @@ pub(super) fn shortened() -> u64 {
 }
 
 thread_local! {
-    /// Whether this thread is in stock's SSL_CTX_add_session on our behalf. Debian's libssl then
-    /// asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held.
-    static PLANTING: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is in a stock function on our behalf, which runs no callback of the
+    /// application: our remove hook, if stock calls it, has nothing to do then, and when Debian's
+    /// libssl asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held,
+    /// stock must answer.
+    static IN_STOCK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether stock asks about its own cache, see [`PLANTING`].
-pub fn is_planting() -> bool {
-    PLANTING.get()
+/// Whether stock was called by us, see [`IN_STOCK`].
+#[inline]
+pub fn is_in_stock() -> bool {
+    IN_STOCK.get()
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+fn in_stock<T>(call: impl FnOnce() -> T) -> T {
+    IN_STOCK.set(true);
+    let result = call();
+    IN_STOCK.set(false);
+    result
 }
 
 /// Whether the engine will insist on removing the session from its own cache before it resumes it
@@ -120,6 +125,10 @@ impl State {
     fn add(&self, next: &Next, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
         let Some(cache) = self.cache() else { return false };
         let Some(owned) = session.to_owned(next) else { return false };
+        // After the size was lowered; before the add, so that the new one is not the victim.
+        while let Some(victim) = cache.evict_excess() {
+            self.evicted(ctx, &victim);
+        }
         let added = {
             let _errno = KeepErrno::new();
             let now = now();
@@ -128,13 +137,16 @@ impl State {
             }
             cache.add(key, owned, session.deadline(next), now)
         };
-        let mut evicted = added.evicted;
-        while let Some(session) = evicted {
-            self.cache_full.fetch_add(1, Relaxed);
-            self.tell_removed(ctx, session.as_ref());
-            evicted = cache.evict_excess();
+        if let Some(victim) = added.evicted {
+            self.evicted(ctx, &victim);
         }
         added.new
+    }
+
+    /// A session had to make room. It is not marked: a connection may hold it (openssl#18690).
+    fn evicted(&self, ctx: Ctx<'_>, victim: &Session) {
+        self.cache_full.fetch_add(1, Relaxed);
+        self.tell_removed(ctx, victim.as_ref());
     }
 
     fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
@@ -220,8 +232,6 @@ impl State {
     }
 
     /// SSL_CTX_remove_session(3), the application's or Debian's engine's.
-    ///
-    /// Stock marks the session not resumable and, by our remove hook, has [`State::removed`] run.
     pub fn remove_session(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         let Some(key) = session.key(next).filter(|key| !key.id_is_empty()) else { return false };
         let taken = {
@@ -229,11 +239,11 @@ impl State {
             self.cache().and_then(|cache| cache.remove(&key))
         };
         // What was planted there counts as found, see `plant`.
-        let was_planted = ctx.stock_remove(next, session);
+        let was_planted = self.discard(next, ctx, session);
         taken.is_some() || was_planted
     }
 
-    /// The remove hook: stock has removed a session, or been asked to.
+    /// The engine has removed a session, or would have if it were in the stock cache.
     pub fn removed(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
         let taken = {
             let _errno = KeepErrno::new();
@@ -255,9 +265,11 @@ impl State {
     /// SSL_CTX_flush_sessions(3): what has expired at `time`, or everything if that is 0.
     pub fn flush(&self, next: &Next, ctx: Ctx<'_>, time: i64) {
         let Some(cache) = self.cache() else { return };
-        let discard = |session: Session| self.discard(next, ctx, &session);
+        let discard = |session: Session| {
+            self.discard(next, ctx, session.as_ref());
+        };
         if time == 0 {
-            return cache.sweep(|_| true, discard);
+            return cache.drain(now(), discard);
         }
         let shortened = shortened();
         let walk = self.shortened_seen.swap(shortened, Relaxed) != shortened;
@@ -271,19 +283,17 @@ impl State {
             let _errno = KeepErrno::new();
             cache.expire(now(), |session| session.as_ref().deadline(next))
         };
-        expired.into_iter().for_each(|session| self.discard(next, ctx, &session));
+        for session in expired {
+            self.discard(next, ctx, session.as_ref());
+        }
     }
 
-    /// A session has left the cache for good: not resumable any more, and remove_cb is told, which
-    /// stock's removal does by our hook unless the id is empty.
-    fn discard(&self, next: &Next, ctx: Ctx<'_>, session: &Session) {
-        let session = session.as_ref();
-        match session.key(next) {
-            Some(key) if !key.id_is_empty() => {
-                ctx.stock_remove(next, session);
-            }
-            _ => self.tell_removed(ctx, session),
-        }
+    /// A session has left the cache for good: stock marks it not resumable, for which its
+    /// SSL_CTX_remove_session is the only door, and remove_cb is told. True if it was planted.
+    fn discard(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        let was_planted = in_stock(|| ctx.stock_remove(next, session));
+        self.tell_removed(ctx, session);
+        was_planted
     }
 
     /// The SSL_CTX goes: every session that is still cached leaves.
@@ -297,9 +307,7 @@ impl State {
 /// engine would ignore before that must not be left there.
 fn plant(next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
     if session.is_resumable(next) {
-        PLANTING.set(true);
-        ctx.stock_add(next, session);
-        PLANTING.set(false);
+        in_stock(|| ctx.stock_add(next, session));
     }
 }
 

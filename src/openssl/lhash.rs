@@ -1,7 +1,7 @@
 //! An LHASH_OF(SSL_SESSION) of our own, for programs that walk what SSL_CTX_sessions() returns.
 
 use super::handle::{Session, SessionRef};
-use super::next::{Lhash, next};
+use super::next::{Lhash, LhashVisit, LhashVisitWith, next};
 use libc::{c_int, c_ulong, c_void};
 use std::ptr::NonNull;
 
@@ -21,7 +21,14 @@ impl SessionTable {
         let next = next()?;
         // SAFETY: two functions of the right type.
         let lhash = unsafe { (next.OPENSSL_LH_new)(Some(hash), Some(compare)) };
-        Some(SessionTable { lhash: NonNull::new(lhash)?, sessions: Vec::new() })
+        let lhash = NonNull::new(lhash)?;
+        if let Some(set_thunks) = next.OPENSSL_LH_set_thunks {
+            // OPENSSL_LH_doall calls through these, NULL or not (lhash.c, 3.3 and later); hashing
+            // and comparing do without.
+            // SAFETY: our table and functions of the right types.
+            unsafe { set_thunks(lhash.as_ptr(), None, None, visit, visit_with) };
+        }
+        Some(SessionTable { lhash, sessions: Vec::new() })
     }
 
     /// Lists exactly these sessions from now on, and returns those of before.
@@ -68,4 +75,14 @@ unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
     let Some(next) = next() else { return 1 };
     let key = |session: Option<SessionRef<'_>>| session?.key(next);
     c_int::from(key(a).is_none() || key(a) != key(b))
+}
+
+unsafe extern "C" fn visit(node: *mut c_void, function: LhashVisit) {
+    // SAFETY: libcrypto passes a node of ours and the program's function.
+    unsafe { function(node) };
+}
+
+unsafe extern "C" fn visit_with(node: *mut c_void, arg: *mut c_void, function: LhashVisitWith) {
+    // SAFETY: libcrypto passes a node of ours, the program's argument and function.
+    unsafe { function(node, arg) };
 }

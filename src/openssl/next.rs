@@ -39,6 +39,16 @@ pub struct Lhash {
 type LhashHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
 type LhashCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
 
+/// `OPENSSL_LH_DOALL_FUNC`.
+pub type LhashVisit = unsafe extern "C" fn(node: *mut c_void);
+/// `OPENSSL_LH_DOALL_FUNCARG`.
+pub type LhashVisitWith = unsafe extern "C" fn(node: *mut c_void, arg: *mut c_void);
+// The thunks of OpenSSL 3.3 and later, which call such functions by their own types.
+type LhashHashThunk = unsafe extern "C" fn(*const c_void, LhashHash) -> c_ulong;
+type LhashCompareThunk = unsafe extern "C" fn(*const c_void, *const c_void, LhashCompare) -> c_int;
+type LhashVisitThunk = unsafe extern "C" fn(*mut c_void, LhashVisit);
+type LhashVisitWithThunk = unsafe extern "C" fn(*mut c_void, *mut c_void, LhashVisitWith);
+
 /// `CRYPTO_get_ex_new_index`, the one libcrypto function that is overlaid.
 pub type GetExNewIndex = unsafe extern "C" fn(
     class_index: c_int,
@@ -146,6 +156,13 @@ table! {
         SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
         SSL_CTX_flush_sessions_ex: fn(*mut SSL_CTX, time_t);
         SSL_SESSION_set_time_ex: fn(*mut SSL_SESSION, time_t) -> time_t;
+        OPENSSL_LH_set_thunks: fn(
+            *mut Lhash,
+            Option<LhashHashThunk>,
+            Option<LhashCompareThunk>,
+            LhashVisitThunk,
+            LhashVisitWithThunk
+        ) -> *mut Lhash;
         SSL_magic_pending_session_ptr: fn() -> *mut SSL_SESSION;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::guard::guard;
 use super::state;
-use crate::context::{State, is_planting};
+use crate::context::{State, is_in_stock};
 use crate::openssl::constants::{
     SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_SESS_CACHE_FULL, SSL_CTRL_SESS_CB_HIT,
     SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER,
@@ -46,7 +46,7 @@ fn session_command(
     larg: c_long,
 ) -> Option<c_long> {
     match cmd {
-        SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_planting() => None,
+        SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => None,
         SSL_CTRL_SESS_NUMBER => Some(state.number()),
         SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),
         SSL_CTRL_SET_SESS_CACHE_SIZE => Some(state.set_cache_size(larg)),

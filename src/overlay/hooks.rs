@@ -2,7 +2,7 @@
 
 use super::guard::guard_or;
 use super::{session_state, state};
-use crate::context::State;
+use crate::context::{State, is_in_stock};
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
 use crate::openssl::next::{Next, next};
 use libc::c_int;
@@ -78,6 +78,10 @@ unsafe extern "C" fn get_hook(
 
 /// A session was removed from the stock cache, or would have been if it were there.
 unsafe extern "C" fn remove_hook(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION) {
+    if is_in_stock() {
+        // Called by us, which does the rest.
+        return;
+    }
     let Some(next) = next() else { return };
     // SAFETY: the engine's context, valid during the call.
     let Some(ctx) = (unsafe { Ctx::borrow(ctx) }) else { return };
