@@ -3,6 +3,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
 DESTDIR ?=
 
 CARGO ?= cargo
@@ -77,12 +78,13 @@ header: all ## rewrite the committed header
 symbols: all ## rewrite the committed list of symbols
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' > tests/exports.txt
 
-install: all ## library, header and pkg-config file: PREFIX=, DESTDIR=
+install: all ## library, header, manual page, pkg-config file: PREFIX=, DESTDIR=
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
 	ln -sf libsesscache.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(ABI)
 	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
 	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
+	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/sesscache.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/sesscache.pc
 
