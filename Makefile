@@ -13,7 +13,7 @@ LIBRARY := target/release/libsesscache.so
 # build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
-.PHONY: all help deps demo test quick t check rust-test c-test install-test asan valgrind \
+.PHONY: all help deps demo test quick t check rust-test c-test install-test asan valgrind shuttle \
         test-upstream test-servers header symbols install clean
 
 all: ## the library, in target/release
@@ -55,6 +55,10 @@ check: all ## format, lints, the committed header and list of symbols
 	diff -u include/sesscache.h $(NEW_HEADER) || { echo 'run: make header'; exit 1; }
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' | diff -u tests/exports.txt - || \
 	    { echo 'run: make symbols'; exit 1; }
+
+shuttle: ## the cache's locking in many interleavings
+	RUSTFLAGS='--cfg shuttle' CARGO_TARGET_DIR=target/shuttle $(CARGO) test --release --locked \
+	    --quiet --lib cache::interleavings
 
 asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@packaging/deps.sh test

@@ -8,17 +8,17 @@ mod index;
 mod key;
 mod shard;
 mod slab;
+mod sync;
 mod wheel;
 
 pub use key::{Key, MAX_ID_LENGTH};
 
 use foldhash::quality::FixedState;
 use once_cell::sync::OnceCell;
-use parking_lot::{RwLock, RwLockWriteGuard};
 use shard::{Put, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicU32, AtomicUsize};
+use sync::{AtomicU32, AtomicUsize, RwLock, unlock_fair};
 
 /// Up to this capacity there is one shard, so that the order of eviction is exact.
 const ONE_SHARD: usize = 1024;
@@ -281,10 +281,12 @@ impl<V: Value> Cache<V> {
                 return Added::from(put, evicted);
             }
             drop(shard);
-            // This shard is empty while the cache is full: another one must give.
+            // This shard is empty while the cache is full: another one must give. If none has any,
+            // other threads hold the places and have not come to use them yet: rather than wait
+            // for them, this value is not kept.
             evicted = self.evict_any();
             reserved = evicted.is_some() || self.reserve();
-            if !reserved && self.is_empty() {
+            if !reserved {
                 return self.give_back(value, reserved, evicted);
             }
         }
@@ -399,7 +401,7 @@ impl<V: Value> Cache<V> {
         slot.earliest.store(bound, Relaxed);
         self.count.fetch_sub(out.length - before, AcqRel);
         // Whoever waits for this shard gets it now, not after the next step.
-        RwLockWriteGuard::unlock_fair(shard);
+        unlock_fair(shard);
         Some(bound < target)
     }
 
@@ -493,7 +495,7 @@ impl<V: Value> Cache<V> {
                 cursor = next;
                 self.note_due(slot, earliest);
                 self.count.fetch_sub(out.length, AcqRel);
-                RwLockWriteGuard::unlock_fair(shard);
+                unlock_fair(shard);
                 out.into_iter().for_each(&mut sink);
             }
         }
@@ -526,5 +528,7 @@ impl<V> Added<V> {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 impl Value for u32 {}
 impl Value for Arc<()> {}
 
-fn key(n: u32) -> Key {
+pub(super) fn key(n: u32) -> Key {
     Key::new(0x0303, &n.to_be_bytes()).unwrap()
 }
 

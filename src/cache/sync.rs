@@ -1,0 +1,41 @@
+//! The locks and atomics of the cache: the real ones, or under `--cfg shuttle` those of the shuttle
+//! scheduler, which runs the same code in many interleavings (`make shuttle`).
+
+#[cfg(not(shuttle))]
+pub(super) use parking_lot::RwLock;
+#[cfg(not(shuttle))]
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+
+/// Unlocks, and hands the lock to whoever waits for it.
+#[cfg(not(shuttle))]
+pub(super) fn unlock_fair<T>(guard: parking_lot::RwLockWriteGuard<'_, T>) {
+    parking_lot::RwLockWriteGuard::unlock_fair(guard);
+}
+
+#[cfg(shuttle)]
+pub(super) fn unlock_fair<G>(guard: G) {
+    drop(guard);
+}
+
+/// parking_lot's interface on shuttle's lock, which like std's can be poisoned.
+#[cfg(shuttle)]
+#[derive(Debug)]
+pub(super) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+#[cfg(shuttle)]
+impl<T> RwLock<T> {
+    pub(super) fn new(value: T) -> Self {
+        RwLock(shuttle::sync::RwLock::new(value))
+    }
+
+    pub(super) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(super) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
