@@ -13,7 +13,7 @@ LIBRARY := target/release/libsesscache.so
 # build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
-.PHONY: all help deps demo test quick t check rust-test c-test install-test asan valgrind shuttle \
+.PHONY: all help deps demo test quick t check rust-test c-test install-test asan tsan valgrind shuttle \
         test-upstream test-servers header symbols install clean
 
 all: ## the library, in target/release
@@ -63,6 +63,15 @@ shuttle: ## the cache's locking in many interleavings
 asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@packaging/deps.sh test
 	c-tests/run.sh --asan
+
+# rustc's sanitizers want the switch that unlocks unstable options. The program's side is GCC's.
+TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
+tsan: ## the C tests with threads under ThreadSanitizer, the library instrumented too
+	@packaging/deps.sh test
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
+	    CARGO_TARGET_DIR=target/tsan $(CARGO) build --release --locked --lib --target $(TSAN_TARGET)
+	LIBDIR=target/tsan/$(TSAN_TARGET)/release c-tests/run.sh --tsan \
+	    threads early_data_threads stress
 
 valgrind: all ## the C tests under valgrind's memcheck
 	@packaging/deps.sh test

@@ -9,6 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libsesscache.so.0");
+    // libcrypto knows our functions for as long as it lives: dlclose must not take them away.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // openssl-sys asks for -lssl -lcrypto; nothing refers to them, so they are dropped.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--as-needed");
 

@@ -2,7 +2,7 @@
 # Runs each test program on stock OpenSSL, with libsesscache preloaded, and linked with it; compares
 # what they report (compare.awk, differences.txt) and proves each time which of the two ran.
 #
-#   c-tests/run.sh [--valgrind|--asan] [--way stock|preload|link] [-v] [NAME...]
+#   c-tests/run.sh [--valgrind|--asan|--tsan] [--way stock|preload|link] [-v] [NAME...]
 #
 #   LIBDIR           where libsesscache.so is (target/release)
 #   BUILD            where programs and results go (target/c-tests)
@@ -21,7 +21,7 @@ die() { echo "run.sh: $*" >&2; exit 1; }
 mode=plain verbose=no ways="stock preload link" names=()
 while [ $# -gt 0 ]; do
     case $1 in
-        --valgrind | --asan) mode=${1#--} ;;
+        --valgrind | --asan | --tsan) mode=${1#--} ;;
         --way) shift; ways=$([ "$1" = stock ] && echo stock || echo "stock $1") ;;
         -v) verbose=yes ;;
         -*) die "no such option: $1" ;;
@@ -40,7 +40,7 @@ openssl_libdir=${OPENSSL_LIBDIR:-}
 openssl_incdir=${OPENSSL_INCDIR:-}
 cc=${CC:-gcc}
 
-flavour=$([ "$mode" = asan ] && echo asan || echo plain)
+case $mode in asan | tsan) flavour=$mode ;; *) flavour=plain ;; esac
 if [ -n "$openssl_libdir" ]; then
     flavour+="-$(cd "$openssl_libdir" && pwd | md5sum | cut -c1-8)"
 fi
@@ -68,6 +68,10 @@ if [ "$mode" = asan ]; then
     cflags+=(-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all
         -fno-omit-frame-pointer)
     sanitizer_library=$("$cc" -print-file-name=libasan.so)
+elif [ "$mode" = tsan ]; then
+    # The library is instrumented too (make tsan); -rdynamic shows it what faulty/tsan.c defines.
+    cflags+=(-fsanitize=thread -rdynamic)
+    sanitizer_library=$("$cc" -print-file-name=libtsan.so)
 fi
 
 # A folder with the library under the names that linking and loading ask for.
@@ -110,6 +114,7 @@ build_object() {
 build() {
     local name=$1 way=$2 output=$dir/$1.$2 objects=("$dir/proof.o") libraries=()
     [ "$HARNESS" = no ] || objects+=("$dir"/harness*.o)
+    [ "$mode" != tsan ] || objects+=("$dir/tsan.o")
     [ "$way" = stock ] || libraries+=("-L$dir/lib" -lsesscache)
     if [ -f "$here/$name.plugin.c" ] && is_stale "$dir/$name.plugin.so"; then
         compile "$dir/$name.plugin.so" -shared -fPIC "$here/$name.plugin.c" "${ldflags[@]}" \
@@ -136,6 +141,9 @@ run_under() {
         asan)
             variables+=("ASAN_OPTIONS=detect_leaks=1:exitcode=98:log_path=$result.faults"
                 "UBSAN_OPTIONS=print_stacktrace=1:log_path=$result.faults") ;;
+        tsan)
+            limit=300
+            variables+=("TSAN_OPTIONS=exitcode=97:log_path=$result.faults") ;;
     esac
     [ "$way" != preload ] ||
         variables+=("LD_PRELOAD=${sanitizer_library:+$sanitizer_library }$preloaded")
@@ -232,22 +240,24 @@ test_script() (
 
 # A fault made on purpose must be seen in every way, or the sanitizer is not on.
 prove_sanitizer() {
-    local fault way sign
-    "$cc" "${cflags[@]}" "$here/faulty/faulty.c" -o "$results/faulty"
+    local fault way sign faults="leak after_free" parts=("$here/faulty/faulty.c")
+    [ "$mode" != tsan ] || { faults=race; parts+=("$here/faulty/tsan.c"); }
+    "$cc" "${cflags[@]}" "${parts[@]}" -o "$results/faulty" -pthread
     for way in $ways; do
-        for fault in leak after_free; do
+        for fault in $faults; do
             case $mode-$fault in
                 valgrind-leak) sign='definitely lost: 100 bytes' ;;
                 valgrind-after_free) sign='Invalid read of size 1' ;;
                 asan-leak) sign='Direct leak of 100 byte' ;;
                 asan-after_free) sign='heap-use-after-free' ;;
+                tsan-race) sign='data race' ;;
             esac
             run_under "$way" "$results/faulty.$way.$fault" "FAULT=$fault" "$results/faulty" || true
             faults "$results/faulty.$way.$fault" | grep -q "$sign" ||
                 die "$mode does not see a $fault on $way: nothing is proven"
         done
     done
-    echo "# $mode sees a leak and a use after free in: $ways"
+    echo "# $mode sees what it is there for ($faults) in: $ways"
 }
 
 # ---- everything ----------------------------------------------------------------------------------
@@ -268,6 +278,7 @@ while IFS='|' read -r name _; do
 done <"$here/differences.txt"
 
 for object in harness harness_tls harness_sessions proof; do build_object $object; done
+[ $mode != tsan ] || compile "$dir/tsan.o" -c "$here/faulty/tsan.c"
 printf '%s\n' '#include <stdio.h>' '#include <openssl/crypto.h>' \
     'int main(void) { printf("%u.%u\n", OPENSSL_version_major(), OPENSSL_version_minor());' \
     'fprintf(stderr, "%s\n", OpenSSL_version(OPENSSL_VERSION)); }' |

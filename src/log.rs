@@ -6,6 +6,7 @@
 
 use crate::config::{Log, config};
 use crate::openssl::errno::KeepErrno;
+use crate::openssl::process::without_sigpipe;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -43,7 +44,7 @@ impl Default for Once {
 pub fn say(message: &str) {
     let _errno = KeepErrno::new();
     // A log that cannot be written is no reason to disturb the server.
-    drop(write(&config().log, message));
+    drop(without_sigpipe(|| write(&config().log, message)));
 }
 
 fn write(log: &Log, message: &str) -> io::Result<()> {

@@ -212,19 +212,19 @@ impl<V: Value> Cache<V> {
         slot.shard.read().get(hash, key).cloned()
     }
 
-    fn shards_or_new(&self, now: u32) -> &[Slot<V>] {
-        self.shards.get_or_init(|| {
+    /// The shards, made now if there are none; `None` without memory, until there is some.
+    fn shards_or_new(&self, now: u32) -> Option<&[Slot<V>]> {
+        let make = || -> Result<Box<[Slot<V>]>, ()> {
             let count = shard_count(self.capacity(), self.cpus);
             let mut shards = Vec::new();
-            if shards.try_reserve_exact(count).is_err() {
-                return Box::default();
-            }
+            shards.try_reserve_exact(count).map_err(drop)?;
             shards.extend((0..count).map(|_| Slot {
                 shard: RwLock::new(Shard::new(now)),
                 earliest: AtomicU32::new(u32::MAX),
             }));
-            shards.into_boxed_slice()
-        })
+            Ok(shards.into_boxed_slice())
+        };
+        self.shards.get_or_try_init(make).ok().map(|shards| &**shards)
     }
 
     /// Takes one of the free places; false if the cache is full.
@@ -251,7 +251,8 @@ impl<V: Value> Cache<V> {
         let mut evicted = None;
         let mut value = value;
         loop {
-            let Some((slot, hash)) = self.locate(self.shards_or_new(now), &key) else {
+            let shards = self.shards_or_new(now);
+            let Some((slot, hash)) = shards.and_then(|shards| self.locate(shards, &key)) else {
                 return self.give_back(value, reserved, evicted);
             };
             let mut shard = slot.shard.write();
@@ -383,26 +384,26 @@ impl<V: Value> Cache<V> {
         out
     }
 
-    /// One step in one shard: whether it may have more, `None` if the clock was set back.
+    /// One step in one shard; whether it may have more.
     fn expire_step(
         &self,
         slot: &Slot<V>,
         target: u32,
         deadline_of: impl Fn(&V) -> i64,
         out: &mut Batch<V>,
-    ) -> Option<bool> {
+    ) -> bool {
         if target <= slot.earliest.load(Relaxed) {
-            return Some(false);
+            return false;
         }
         let mut shard = slot.shard.write();
         let before = out.length;
         let deadline_of = |value: &V| second(deadline_of(value));
-        let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out)?;
+        let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out);
         slot.earliest.store(bound, Relaxed);
         self.count.fetch_sub(out.length - before, AcqRel);
         // Whoever waits for this shard gets it now, not after the next step.
         unlock_fair(shard);
-        Some(bound < target)
+        bound < target
     }
 
     fn recompute_earliest(&self, shards: &[Slot<V>]) {
@@ -433,14 +434,15 @@ impl<V: Value> Cache<V> {
             return self.sweep(at, deadline_of, sink);
         }
         for slot in shards {
+            // What `sink` adds again is left to the next flush, or this one might never end.
+            let mut left = slot.shard.read().len();
             loop {
                 let mut out = Batch::new();
                 let more = self.expire_step(slot, target, &deadline_of, &mut out);
+                left = left.saturating_sub(out.length);
                 out.into_iter().for_each(&mut sink);
-                match more {
-                    Some(true) => {}
-                    Some(false) => break,
-                    None => return self.sweep(at, deadline_of, sink),
+                if !more || left == 0 {
+                    break;
                 }
             }
         }

@@ -162,17 +162,17 @@ impl<V> Shard<V> {
     }
 
     /// One step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells, lies
-    /// before `target`. Returns the second before which nothing is due (while that is smaller than
-    /// `target`, there is more to do), or `None` if the wheel cannot tell: the clock was set back.
+    /// before `target`. Returns the second before which nothing is due; while that is smaller than
+    /// `target`, there is more to do.
     pub(super) fn expire(
         &mut self,
         target: u32,
         deadline_of: impl Fn(&V) -> u32,
         hash_of: impl Fn(&Key) -> u32,
         out: &mut Batch<V>,
-    ) -> Option<u32> {
+    ) -> u32 {
         if self.wheel.is_past(target) {
-            return None;
+            self.set_back(target);
         }
         for _ in 0..STEP {
             if out.is_full() {
@@ -180,9 +180,9 @@ impl<V> Shard<V> {
             }
             let slot = match self.wheel.next(target) {
                 Next::Look(slot) => slot,
-                Next::Nothing(bound) => return Some(bound),
+                Next::Nothing(bound) => return bound,
             };
-            let entry = self.slab.get(slot)?;
+            let Some(entry) = self.slab.get(slot) else { return u32::MAX };
             let deadline = entry.value.as_ref().map_or(0, &deadline_of);
             if deadline < target {
                 let hash = hash_of(&entry.key);
@@ -192,7 +192,19 @@ impl<V> Shard<V> {
                 self.wheel.link(&mut self.slab, slot, deadline);
             }
         }
-        Some(0)
+        0
+    }
+
+    /// The clock was set back: the wheel turns back too, which takes a look at every entry.
+    fn set_back(&mut self, now: u32) {
+        self.wheel = Wheel::new(now);
+        for slot in 0..self.slab.end() {
+            let Some(entry) = self.slab.get(slot) else { continue };
+            if entry.value.is_some() {
+                let due = entry.due;
+                self.wheel.link(&mut self.slab, slot, due);
+            }
+        }
     }
 
     /// One step of a walk over all entries from `cursor`: fills `out` with those whose deadline, as

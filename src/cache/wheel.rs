@@ -47,10 +47,10 @@ impl Wheel {
         Wheel { now, heads: [NONE; OVERDUE + 1], occupied: [0; LEVELS] }
     }
 
-    /// Moves an empty wheel to the present, so that what comes lies on low levels.
+    /// Sets an empty wheel to the present, so that what comes lies on low levels.
     pub(super) fn skip_to(&mut self, now: u32) {
         if self.occupied == [0; LEVELS] && self.heads.last() == Some(&NONE) {
-            self.now = self.now.max(now);
+            self.now = now;
         }
     }
 

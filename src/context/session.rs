@@ -45,6 +45,10 @@ thread_local! {
     /// libssl asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held,
     /// stock must answer.
     static IN_STOCK: Cell<bool> = const { Cell::new(false) };
+
+    /// Whether this thread runs remove_cb for a session that had to make room: if that adds a
+    /// session, it must not push out another one, and so on without end.
+    static EVICTING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether stock was called by us, see [`IN_STOCK`].
@@ -54,18 +58,18 @@ pub fn is_in_stock() -> bool {
 }
 
 fn in_stock<T>(call: impl FnOnce() -> T) -> T {
-    IN_STOCK.set(true);
+    let before = IN_STOCK.replace(true);
     let result = call();
-    IN_STOCK.set(false);
+    IN_STOCK.set(before);
     result
 }
 
 /// Whether the engine will insist on removing the session from its own cache before it resumes it
 /// (tls_parse_ctos_psk): early data, each ticket good for one use.
-fn is_single_use(next: &Next, ssl: Ssl<'_>) -> bool {
+fn is_single_use(next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
     ssl.version(next) == TLS1_3_VERSION
         && ssl.max_early_data(next) > 0
-        && ssl.options(next) & SSL_OP_NO_ANTI_REPLAY == 0
+        && ssl.options(next, ctx) & SSL_OP_NO_ANTI_REPLAY == 0
 }
 
 impl State {
@@ -79,7 +83,7 @@ impl State {
         session: SessionRef<'_>,
     ) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
-        let key = session.key(next).filter(|_| self.stores(next, ssl));
+        let key = session.key(next).filter(|_| self.stores(next, ctx, ssl));
         if let Some(key) = key {
             self.add(next, ctx, key, session);
         }
@@ -92,13 +96,13 @@ impl State {
 
     /// ssl_update_cache's rule: a stateless TLS 1.3 ticket is not looked up by id, so it is cached
     /// only if someone wants to hear of its end or early data must be accepted once.
-    fn stores(&self, next: &Next, ssl: Ssl<'_>) -> bool {
+    fn stores(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
         !self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
             && (ssl.version(next) != TLS1_3_VERSION
                 || !ssl.is_server(next)
-                || is_single_use(next, ssl)
+                || is_single_use(next, ctx, ssl)
                 || self.remove_cb.get().is_some()
-                || ssl.options(next) & SSL_OP_NO_TICKET != 0)
+                || ssl.options(next, ctx) & SSL_OP_NO_TICKET != 0)
     }
 
     /// Calls new_cb; its 0 takes the session out of the cache again. `key` is the session's if it
@@ -124,6 +128,10 @@ impl State {
     /// Caches a session; what has to make room gets its remove_cb. True if it was not there.
     fn add(&self, next: &Next, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
         let Some(cache) = self.cache() else { return false };
+        let capacity = cache.capacity();
+        if EVICTING.get() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
+            return false;
+        }
         let Some(owned) = session.to_owned(next) else { return false };
         // After the size was lowered; before the add, so that the new one is not the victim.
         while let Some(victim) = cache.evict_excess() {
@@ -146,7 +154,9 @@ impl State {
     /// A session had to make room. It is not marked: a connection may hold it (openssl#18690).
     fn evicted(&self, ctx: Ctx<'_>, victim: &Session) {
         self.cache_full.fetch_add(1, Relaxed);
+        let before = EVICTING.replace(true);
         self.tell_removed(ctx, victim.as_ref());
+        EVICTING.set(before);
     }
 
     fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
@@ -188,14 +198,27 @@ impl State {
         let _errno = KeepErrno::new();
         let key = ssl.key(next, id)?;
         let cache = self.cache()?;
-        if is_single_use(next, ssl) {
+        // The engine ignores a marked session (it may be in another context's cache too, and was
+        // removed there), and one whose id the application changed is not what was asked for: they
+        // must not hide what get_cb has.
+        let is_good = |session: &Session| {
+            let session = session.as_ref();
+            session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
+        };
+        if is_single_use(next, ctx, ssl) {
             // Of several connections that offer the ticket, one gets it.
-            let session = cache.remove(&key)?;
+            let session = cache.remove(&key).filter(is_good)?;
             plant(next, ctx, session.as_ref());
             return Some(session);
         }
         let session = cache.get(&key)?;
-        if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
+        if !is_good(&session) {
+            drop(cache.remove_if(&key, |cached| *cached == session));
+            return None;
+        }
+        // Not in TLS 1.3, where the time tells the age of the ticket and each resumption makes a
+        // new session anyway.
+        if self.has(SSL_SESS_CACHE_UPDATE_TIME) && ssl.version(next) != TLS1_3_VERSION {
             // divergence: the manual extends the life of a session by use; stock does not.
             let now = now();
             if session.as_ref().deadline(next) >= now {
@@ -219,7 +242,7 @@ impl State {
         if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
             return;
         }
-        if is_single_use(next, ssl) {
+        if is_single_use(next, ctx, ssl) {
             plant(next, ctx, session);
         } else {
             self.add(next, ctx, key, session);

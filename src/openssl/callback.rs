@@ -5,6 +5,7 @@
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::next::{GenerateCb, GetCb, NewCb, Next, RemoveCb};
+use super::process::HoldCancel;
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
 use std::ffi::c_void;
@@ -67,12 +68,14 @@ impl<F: FnPtr> fmt::Debug for Slot<F> {
 
 /// Calls new_cb; not 0 if the application keeps the reference that it was given.
 pub fn call_new(callback: NewCb, ssl: Ssl<'_>, session: SessionRef<'_>) -> c_int {
+    let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it; both handles are valid.
     unsafe { callback(ssl.as_ptr(), session.as_ptr()) }
 }
 
 /// Calls remove_cb.
 pub fn call_remove(callback: RemoveCb, ctx: Ctx<'_>, session: SessionRef<'_>) {
+    let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it; both handles are valid.
     unsafe { callback(ctx.as_ptr(), session.as_ptr()) };
 }
@@ -93,6 +96,7 @@ pub struct Found<'a> {
 pub fn call_get<'a>(next: &Next, callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Found<'a> {
     let mut copy: c_int = 1;
     let length = c_int::try_from(id.len()).unwrap_or(0);
+    let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it; valid handle, id and place for copy.
     let pointer = unsafe { callback(ssl.as_ptr(), id.as_ptr(), length, &raw mut copy) };
     let is_token = next.SSL_magic_pending_session_ptr.is_some_and(|token| {

@@ -183,8 +183,14 @@ impl<'a> Ssl<'a> {
         Key::new(u16::try_from(self.version(next)).ok()?, id)
     }
 
-    /// `SSL_OP_…` bits.
-    pub fn options(self, next: &Next) -> u64 {
+    /// `SSL_OP_…` bits; those of `ctx`, the connection's context, for a QUIC connection, whose
+    /// SSL_get_options() takes a lock that the engine holds when it calls us (quic_impl.c, 3.5).
+    pub fn options(self, next: &Next, ctx: Ctx<'_>) -> u64 {
+        // SAFETY: a valid connection.
+        if unsafe { (next.SSL_version)(self.as_ptr()) } == QUIC1_VERSION {
+            // SAFETY: a valid context.
+            return unsafe { (next.SSL_CTX_get_options)(ctx.as_ptr()) };
+        }
         // SAFETY: a valid connection.
         unsafe { (next.SSL_get_options)(self.as_ptr()) }
     }

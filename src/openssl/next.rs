@@ -77,17 +77,23 @@ macro_rules! table {
         pub struct Next {
             /// Whether this OpenSSL is one whose cache we replace; else we only pass calls on.
             pub is_supported: bool,
+            /// Where this libssl is mapped.
+            pub object: Option<usize>,
             $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
             $(pub $opt_name: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
         }
 
         impl Next {
-            fn fill(library: &Library) -> Option<Next> {
-                Some(Next {
-                    is_supported: library.is_supported(),
+            fn fill(library: &Library) -> Next {
+                let mut is_supported = library.is_openssl_3_or_4();
+                Next {
                     $($name: {
-                        let found = library.find(concat!(stringify!($name), "\0"))?;
+                        let found = library.find(concat!(stringify!($name), "\0"));
+                        is_supported &= found.is_some();
+                        let found = found.unwrap_or(MISSING);
                         // SAFETY: the symbol of this name has this signature since OpenSSL 1.1.1.
+                        // What is missing is not called: no context gets a state, and a program
+                        // calls nothing that its own libssl lacks.
                         unsafe { transmute_copy(&found) }
                     },)*
                     $($opt_name: {
@@ -95,11 +101,24 @@ macro_rules! table {
                         // SAFETY: as above; a missing symbol is the null pointer, which is None.
                         unsafe { transmute_copy(&found.map_or(ptr::null_mut(), NonNull::as_ptr)) }
                     },)*
-                })
+                    is_supported,
+                    object: library.object(),
+                }
             }
         }
     };
 }
+
+/// Stands for a function that an unsupported libssl lacks.
+extern "C" fn missing() -> usize {
+    0
+}
+
+const MISSING: NonNull<c_void> = {
+    let function: extern "C" fn() -> usize = missing;
+    // SAFETY: a function is not at address zero.
+    unsafe { NonNull::new_unchecked(function as *mut c_void) }
+};
 
 table! {
     required {
@@ -116,6 +135,7 @@ table! {
         SSL_CTX_sessions: fn(*mut SSL_CTX) -> *mut Lhash;
         SSL_CTX_ctrl: fn(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
         SSL_CTX_set_generate_session_id: fn(*mut SSL_CTX, Option<GenerateCb>) -> c_int;
+        SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
         SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
         SSL_set_generate_session_id: fn(*mut SSL, Option<GenerateCb>) -> c_int;
@@ -168,24 +188,23 @@ table! {
 }
 
 /// A libssl and, behind it, the libcrypto it was linked with.
-struct Library(NonNull<c_void>);
+#[derive(Debug)]
+pub struct Library(NonNull<c_void>);
 
 impl Library {
-    /// The libssl that our callers' calls would go to without us.
+    /// The libssl that our callers' calls would go to without us: what comes after us in the order
+    /// of search, else what a module brought in with RTLD_LOCAL, as in Python and Perl.
     fn libssl() -> Option<Library> {
         after_us(c"SSL_CTX_new")
-            .and_then(|found| Library::of(found, "libssl.so"))
-            // Brought in by a module with RTLD_LOCAL, as in Python and Perl: not in our scope.
+            .and_then(|found| Library::loaded(object_of(found.as_ptr() as usize)?.1))
             .or_else(|| Library::loaded(c"libssl.so.3"))
             .or_else(|| Library::loaded(c"libssl.so.4"))
+            .or_else(|| Library::loaded(c"libssl.so.1.1"))
     }
 
-    /// The library that `address` lies in, if its file is called `name…`: a program with a static
-    /// OpenSSL that exports its symbols must not be mistaken for the library.
-    fn of(address: NonNull<c_void>, name: &str) -> Option<Library> {
-        let path = object_of(address.as_ptr() as usize)?.1;
-        let file = path.to_bytes().rsplit(|&byte| byte == b'/').next()?;
-        file.starts_with(name.as_bytes()).then(|| Library::loaded(path)).flatten()
+    /// The library that a method lies in, which made it: TLS_method() and its like.
+    pub fn of_method(method: *const SSL_METHOD) -> Option<Library> {
+        Library::loaded(object_of(method as usize)?.1)
     }
 
     /// A library that is in the process already. It is kept there: our hooks are known to it.
@@ -195,13 +214,19 @@ impl Library {
         NonNull::new(handle).map(Library)
     }
 
-    fn find(&self, name: &str) -> Option<NonNull<c_void>> {
+    /// Where it is mapped.
+    fn object(&self) -> Option<usize> {
+        let function = self.find("SSL_CTX_new\0")?;
+        Some(object_of(function.as_ptr() as usize)?.0 as usize)
+    }
+
+    /// The function of this name, which ends with NUL.
+    pub fn find(&self, name: &str) -> Option<NonNull<c_void>> {
         // SAFETY: a handle from dlopen and a string that ends with NUL (see `table`).
         NonNull::new(unsafe { libc::dlsym(self.0.as_ptr(), name.as_ptr().cast()) })
     }
 
-    /// OpenSSL 3 or 4.
-    fn is_supported(&self) -> bool {
+    fn is_openssl_3_or_4(&self) -> bool {
         let Some(found) = self.find("OPENSSL_version_major\0") else { return false };
         // SAFETY: unsigned int OPENSSL_version_major(void), in every OpenSSL since 3.0.
         let major: unsafe extern "C" fn() -> c_uint = unsafe { transmute_copy(&found) };
@@ -251,7 +276,7 @@ pub fn object_of(address: usize) -> Option<(*mut c_void, &'static CStr)> {
 
 static NEXT: OnceCell<Next> = OnceCell::new();
 
-/// The stock functions; `None` while no supported libssl is in the process.
+/// The stock functions; `None` while no libssl is in the process.
 #[inline]
 pub fn next() -> Option<&'static Next> {
     NEXT.get().or_else(fill)
@@ -259,25 +284,22 @@ pub fn next() -> Option<&'static Next> {
 
 #[cold]
 fn fill() -> Option<&'static Next> {
-    NEXT.get_or_try_init(|| {
-        let library = Library::libssl().ok_or(())?;
-        Next::fill(&library).ok_or(())
-    })
-    .ok()
+    // The dynamic linker's lock is taken in here: not inside the cell, for which another thread may
+    // wait that holds this lock (a plugin's constructor that calls us).
+    let filled = Next::fill(&Library::libssl()?);
+    Some(NEXT.get_or_init(|| filled))
 }
 
 /// The stock `CRYPTO_get_ex_new_index`, also in a process with libcrypto alone.
 pub fn stock_get_ex_new_index() -> Option<GetExNewIndex> {
     static FOUND: OnceCell<GetExNewIndex> = OnceCell::new();
-    let find = || -> Result<GetExNewIndex, ()> {
-        let name = c"CRYPTO_get_ex_new_index";
-        let found = after_us(name).or_else(|| {
-            let library = Library::loaded(c"libcrypto.so.3")?;
-            library.find("CRYPTO_get_ex_new_index\0")
-        });
-        let found = found.ok_or(())?;
-        // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
-        Ok(unsafe { transmute_copy(&found) })
-    };
-    FOUND.get_or_try_init(find).ok().copied()
+    if let Some(found) = FOUND.get() {
+        return Some(*found);
+    }
+    // Not inside the cell, see `fill`.
+    let found = after_us(c"CRYPTO_get_ex_new_index")
+        .or_else(|| Library::loaded(c"libcrypto.so.3")?.find("CRYPTO_get_ex_new_index\0"))?;
+    // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
+    let found: GetExNewIndex = unsafe { transmute_copy(&found) };
+    Some(*FOUND.get_or_init(|| found))
 }

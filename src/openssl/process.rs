@@ -1,11 +1,17 @@
 //! What we ask the C library about the process we are in.
 
+use libc::c_int;
 use std::ffi::CStr;
 use std::{mem, ptr};
 
+/// `PTHREAD_CANCEL_DISABLE` (pthread.h).
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+// The libc crate lacks these.
+/// cbindgen:ignore
 unsafe extern "C" {
-    // The libc crate lacks it.
     fn secure_getenv(name: *const libc::c_char) -> *const libc::c_char;
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
 /// An environment variable's value; `None` if unset, not UTF-8, or in a set-user-ID program.
@@ -18,6 +24,59 @@ pub fn environment_variable(name: &CStr) -> Option<String> {
     }
     // SAFETY: getenv returns a C string; it is copied at once.
     unsafe { CStr::from_ptr(value) }.to_str().ok().map(str::to_owned)
+}
+
+/// Keeps pthread_cancel(3) from ending the thread while a callback of the application runs under
+/// our frames, which it could not unwind: the process would be ended. It takes effect afterwards.
+#[derive(Debug)]
+pub struct HoldCancel(c_int);
+
+impl HoldCancel {
+    /// Until dropped.
+    pub fn new() -> Self {
+        let mut before = 0;
+        // SAFETY: sets the calling thread's own state and tells the one before.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+        HoldCancel(before)
+    }
+}
+
+impl Default for HoldCancel {
+    fn default() -> Self {
+        HoldCancel::new()
+    }
+}
+
+impl Drop for HoldCancel {
+    fn drop(&mut self) {
+        // SAFETY: puts the calling thread's own state back.
+        unsafe { pthread_setcancelstate(self.0, ptr::null_mut()) };
+    }
+}
+
+/// Runs `body`, which may write to a pipe, with SIGPIPE held back: the program's way with that
+/// signal may be to end.
+pub fn without_sigpipe<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: all zeroes is a set; sigemptyset makes it an empty one.
+    let mut sigpipe: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: a set of ours.
+    unsafe { libc::sigemptyset(&raw mut sigpipe) };
+    // SAFETY: a set of ours.
+    unsafe { libc::sigaddset(&raw mut sigpipe, libc::SIGPIPE) };
+    // SAFETY: all zeroes is a set.
+    let mut before: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: two sets of ours; the calling thread's own mask.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const sigpipe, &raw mut before) };
+    let result = body();
+    // SAFETY: a set of ours.
+    if unsafe { libc::sigismember(&raw const before, libc::SIGPIPE) } == 0 {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: takes away the signal that `body` may have caused; it was not blocked before.
+        unsafe { libc::sigtimedwait(&raw const sigpipe, ptr::null_mut(), &raw const at_once) };
+        // SAFETY: the mask of before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
+    }
+    result
 }
 
 /// The time in seconds since 1970, as libssl takes it. Answered without a system call.

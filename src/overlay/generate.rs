@@ -1,10 +1,10 @@
 //! Session id generators: the engine checks a new id against the stock cache, which is empty, so
 //! the application's generator runs inside ours, which checks against our cache.
 //!
-//! Where libssl's own calls reach the overlay (Debian), the engine's check finds a conflict too.
+//! A conflict ends the handshake as with stock, with "callback failed" for "conflict".
 
 use super::guard::guard;
-use super::lifecycle::{connection, connection_or_new};
+use super::lifecycle::{self, connection_or_new};
 use super::{session_state, state};
 use crate::openssl::callback::call_generate;
 use crate::openssl::handle::{Ctx, Ssl, session_id};
@@ -51,14 +51,19 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
         let Some(next) = next() else { return 0 };
         // SAFETY: the caller's promise.
         let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
-        let attached = session_state(next, connection)
-            .filter(|_| cb.is_some())
-            .and_then(|_| connection_or_new(next, connection));
-        let Some(attached) = attached else {
+        let attached = match cb {
+            Some(_) => {
+                session_state(next, connection).and_then(|_| connection_or_new(next, connection))
+            }
+            None => lifecycle::connection(next, connection),
+        };
+        if let Some(attached) = attached {
+            attached.generate_cb.set(cb);
+        }
+        let Some(_) = attached.and(cb) else {
             // SAFETY: the caller's promise.
             return unsafe { (next.SSL_set_generate_session_id)(ssl, cb) };
         };
-        attached.generate_cb.set(cb);
         // SAFETY: the caller's promise, and a function of ours.
         unsafe { (next.SSL_set_generate_session_id)(ssl, Some(generate)) }
     })
@@ -71,7 +76,8 @@ unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -
         // SAFETY: the engine's connection, valid during the call.
         let Some(connection_handle) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
         let Some((_, state)) = session_state(next, connection_handle) else { return 0 };
-        let own = connection(next, connection_handle).and_then(|own| own.generate_cb.get());
+        let own =
+            lifecycle::connection(next, connection_handle).and_then(|own| own.generate_cb.get());
         let Some(callback) = own.or_else(|| state.generate_cb.get()) else { return 0 };
         // SAFETY: the engine's arguments, passed on.
         let made = unsafe { call_generate(callback, connection_handle, id, id_len) };

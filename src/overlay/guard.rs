@@ -3,6 +3,7 @@
 //! A panic is our defect, not the server's: it is counted, said once in the log, and answered with
 //! the value the manual page gives for failure.
 
+use crate::context::State;
 use crate::log::Once;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +15,7 @@ pub(super) fn guard<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
 
 /// Runs `body`; if it panics, returns what `on_panic` returns.
 #[inline]
-pub(super) fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T) -> T {
+fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T) -> T {
     // Whatever a panic leaves half done is a cache that its context stops using.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
@@ -23,6 +24,15 @@ pub(super) fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T
             on_panic()
         }
     }
+}
+
+/// Runs `body` for the state of a context; a panic takes its cache out of use.
+#[inline]
+pub(super) fn with<T>(state: &State, on_panic: T, body: impl FnOnce() -> T) -> T {
+    guard_or(body, || {
+        state.give_up();
+        on_panic
+    })
 }
 
 #[cold]

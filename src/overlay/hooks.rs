@@ -1,8 +1,8 @@
 //! The engine calls these: our three callbacks in every stock context.
 
-use super::guard::guard_or;
+use super::guard::with;
 use super::{session_state, state};
-use crate::context::{State, is_in_stock};
+use crate::context::is_in_stock;
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
 use crate::openssl::next::{Next, next};
 use libc::c_int;
@@ -31,14 +31,6 @@ pub(super) fn are_registered(next: &Next, ctx: Ctx<'_>) -> bool {
     new.is_some_and(|hook| hook as usize == new_hook as *const () as usize)
         && get.is_some_and(|hook| hook as usize == get_hook as *const () as usize)
         && remove.is_some_and(|hook| hook as usize == remove_hook as *const () as usize)
-}
-
-/// Runs `body` for a state; a panic takes its cache out of use.
-fn with<T>(state: &State, on_panic: T, body: impl FnOnce() -> T) -> T {
-    guard_or(body, || {
-        state.give_up();
-        on_panic
-    })
 }
 
 /// A session was negotiated; the engine has taken a reference for the application, and drops it

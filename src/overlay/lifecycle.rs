@@ -3,14 +3,16 @@
 use super::guard::guard;
 use super::{hooks, state};
 use crate::context::State;
+use crate::log::Once;
 use crate::openssl::callback::Slot;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::next::{GenerateCb, Next, next, stock_get_ex_new_index};
+use crate::openssl::next::{GenerateCb, Library, Next, next, object_of, stock_get_ex_new_index};
 use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
     CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL, SSL_CTX, SSL_METHOD,
 };
+use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -161,6 +163,24 @@ unsafe extern "C" fn free_state(
     guard((), || unsafe { ex_data::free_box(made) });
 }
 
+type NewCtx = unsafe extern "C" fn(*const SSL_METHOD) -> *mut SSL_CTX;
+type NewCtxEx = unsafe extern "C" fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+
+/// The library that `meth` comes from, if it is another libssl than the one we know: a module
+/// brought its own. Its context is made there and left alone.
+fn other_libssl(next: &Next, meth: *const SSL_METHOD) -> Option<Library> {
+    static SAID: Once = Once::new();
+    let (object, _) = object_of(meth as usize)?;
+    if next.object.is_none_or(|ours| ours == object as usize) {
+        return None;
+    }
+    SAID.say(
+        "this program has two libssl libraries; the session cache of one is replaced, and what the \
+         other's users ask of their caches is not supported",
+    );
+    Library::of_method(meth)
+}
+
 /// Creates a context, with our cache behind it; see SSL_CTX_new(3).
 ///
 /// # Safety
@@ -169,6 +189,13 @@ unsafe extern "C" fn free_state(
 pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(next) = next() else { return ptr::null_mut() };
+        if let Some(other) = other_libssl(next, meth) {
+            let Some(found) = other.find("SSL_CTX_new\0") else { return ptr::null_mut() };
+            // SAFETY: the function of this name in a libssl.
+            let new_ctx: NewCtx = unsafe { transmute_copy(&found) };
+            // SAFETY: the caller's promise, and the libssl that made `meth`.
+            return unsafe { new_ctx(meth) };
+        }
         // SAFETY: the caller's promise.
         let ctx = unsafe { (next.SSL_CTX_new)(meth) };
         attach(next, ctx);
@@ -188,6 +215,13 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
 ) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(next) = next() else { return ptr::null_mut() };
+        if let Some(other) = other_libssl(next, meth) {
+            let Some(found) = other.find("SSL_CTX_new_ex\0") else { return ptr::null_mut() };
+            // SAFETY: the function of this name in a libssl.
+            let new_ctx: NewCtxEx = unsafe { transmute_copy(&found) };
+            // SAFETY: the caller's promise, and the libssl that made `meth`.
+            return unsafe { new_ctx(libctx, propq, meth) };
+        }
         let Some(stock) = next.SSL_CTX_new_ex else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
         let ctx = unsafe { stock(libctx, propq, meth) };

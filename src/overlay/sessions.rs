@@ -1,6 +1,6 @@
 //! The session functions around the callbacks: add, remove, flush, list, match, lifetimes.
 
-use super::guard::guard;
+use super::guard::{guard, with};
 use super::{session_state, state};
 use crate::context::{State, lifetime_shortened};
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
@@ -38,7 +38,9 @@ pub unsafe extern "C" fn SSL_CTX_add_session(
     guard(0, || {
         // SAFETY: the caller's promise.
         match unsafe { find(ctx, session) } {
-            Some((next, ctx, session, Some(state))) => state.add_session(next, ctx, session).into(),
+            Some((next, ctx, session, Some(state))) => {
+                with(state, 0, || state.add_session(next, ctx, session).into())
+            }
             Some((next, ctx, session, None)) => ctx.stock_add(next, session).into(),
             None => 0,
         }
@@ -59,7 +61,7 @@ pub unsafe extern "C" fn SSL_CTX_remove_session(
         // SAFETY: the caller's promise.
         match unsafe { find(ctx, session) } {
             Some((next, ctx, session, Some(state))) => {
-                state.remove_session(next, ctx, session).into()
+                with(state, 0, || state.remove_session(next, ctx, session).into())
             }
             Some((next, ctx, session, None)) => ctx.stock_remove(next, session).into(),
             None => 0,
@@ -95,7 +97,7 @@ unsafe fn flush(ctx: *mut SSL_CTX, tm: time_t) {
     // SAFETY: the caller's promise.
     let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return };
     match (state(next, context), next.SSL_CTX_flush_sessions_ex) {
-        (Some(state), _) => state.flush(next, context, tm),
+        (Some(state), _) => with(state, (), || state.flush(next, context, tm)),
         // SAFETY: the caller's promise.
         (None, Some(stock)) => unsafe { stock(ctx, tm) },
         // SAFETY: the caller's promise.
@@ -138,7 +140,7 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
         // SAFETY: the caller's promise.
         let Some(bytes) = (unsafe { session_id(id, id_len as usize) }) else { return 0 };
         match session_state(next, connection) {
-            Some((_, state)) => state.has_id(next, connection, bytes).into(),
+            Some((_, state)) => with(state, 0, || state.has_id(next, connection, bytes).into()),
             // SAFETY: the caller's promise.
             None => unsafe { (next.SSL_has_matching_session_id)(ssl, id, id_len) },
         }

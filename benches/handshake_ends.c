@@ -1,0 +1,172 @@
+/* The contexts of the handshake benchmark: certificates, an external cache, random numbers. */
+#include "handshake.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+
+/* ---- certificates ---------------------------------------------------------------------------- */
+
+static X509 *self_signed(EVP_PKEY *key)
+{
+    X509 *cert = X509_new();
+    X509_NAME *name;
+
+    REQUIRE(cert != NULL && X509_set_version(cert, X509_VERSION_3));
+    REQUIRE(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1));
+    REQUIRE(X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL);
+    REQUIRE(X509_gmtime_adj(X509_getm_notAfter(cert), 24 * 3600) != NULL);
+    name = X509_get_subject_name(cert);
+    REQUIRE(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"bench", -1,
+                                       -1, 0));
+    REQUIRE(X509_set_issuer_name(cert, name) && X509_set_pubkey(cert, key));
+    REQUIRE(X509_sign(cert, key, EVP_sha256()) > 0);
+    return cert;
+}
+
+/* Returns the certificate, which the context holds. */
+static X509 *use_certificate(SSL_CTX *ctx, int is_rsa)
+{
+    EVP_PKEY *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
+    X509 *cert;
+
+    REQUIRE(key != NULL);
+    cert = self_signed(key);
+    REQUIRE(SSL_CTX_use_certificate(ctx, cert) == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+    return SSL_CTX_get0_certificate(ctx);
+}
+
+/* ---- an external cache ----------------------------------------------------------------------- */
+
+/* Sessions as i2d_SSL_SESSION writes them; a newer one takes the place of an older. */
+enum { PLACES = 4096, LARGEST = 4096 };
+
+static struct place {
+    unsigned char id[ID_LENGTH];
+    unsigned int id_length;
+    int length;
+    unsigned char der[LARGEST];
+} *places;
+
+static struct place *place_of(const unsigned char *id, unsigned int length)
+{
+    uint32_t number = 0;
+
+    memcpy(&number, id, length < sizeof(number) ? length : sizeof(number));
+    return &places[number % PLACES];
+}
+
+static int save_session(SSL *ssl, SSL_SESSION *session)
+{
+    unsigned int length;
+    const unsigned char *id = SSL_SESSION_get_id(session, &length);
+    struct place *place = place_of(id, length);
+    unsigned char *end = place->der;
+
+    (void)ssl;
+    REQUIRE(i2d_SSL_SESSION(session, NULL) <= LARGEST);
+    place->length = i2d_SSL_SESSION(session, &end);
+    place->id_length = length;
+    memcpy(place->id, id, length);
+    return 0;
+}
+
+static SSL_SESSION *load_session(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    struct place *place = place_of(id, (unsigned int)length);
+    const unsigned char *der = place->der;
+
+    (void)ssl;
+    *copy = 0;
+    if (place->id_length != (unsigned int)length || memcmp(place->id, id, (size_t)length) != 0)
+        return NULL;
+    return d2i_SSL_SESSION(NULL, &der, place->length);
+}
+
+static void forget_session(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    unsigned int length;
+    const unsigned char *id = SSL_SESSION_get_id(session, &length);
+    struct place *place = place_of(id, length);
+
+    (void)ctx;
+    if (place->id_length == length && memcmp(place->id, id, length) == 0)
+        place->id_length = 0;
+}
+
+static void use_external_cache(SSL_CTX *ctx)
+{
+    places = calloc(PLACES, sizeof(*places));
+    REQUIRE(places != NULL);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, save_session);
+    SSL_CTX_sess_set_get_cb(ctx, load_session);
+    SSL_CTX_sess_set_remove_cb(ctx, forget_session);
+}
+
+/* ---- contexts -------------------------------------------------------------------------------- */
+
+static void use_version(SSL_CTX *ctx, int version)
+{
+    REQUIRE(SSL_CTX_set_min_proto_version(ctx, version) == 1);
+    REQUIRE(SSL_CTX_set_max_proto_version(ctx, version) == 1);
+}
+
+SSL_CTX *make_handshake_server(const struct kind *kind)
+{
+    static const unsigned char context[] = "bench";
+    SSL_CTX *ctx = make_server(SSL_SESSION_CACHE_MAX_SIZE_DEFAULT);
+
+    use_version(ctx, kind->version);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_timeout(ctx, TIMEOUT);
+    REQUIRE(SSL_CTX_set_session_id_context(ctx, context, sizeof(context)) == 1);
+    use_certificate(ctx, kind->is_rsa);
+    if (kind->is_external)
+        use_external_cache(ctx);
+    return ctx;
+}
+
+SSL_CTX *make_handshake_client(const struct kind *kind, SSL_CTX *server)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    REQUIRE(ctx != NULL);
+    use_version(ctx, kind->version);
+    if (kind->has_client_cert) {
+        X509 *cert = use_certificate(ctx, kind->is_rsa);
+
+        REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(server), cert) == 1);
+        SSL_CTX_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    }
+    return ctx;
+}
+
+/* ---- random numbers -------------------------------------------------------------------------- */
+
+static int predictable_bytes(unsigned char *out, int count)
+{
+    static uint64_t state;
+
+    for (int i = 0; i < count; i++)
+        out[i] = (unsigned char)mix(state++);
+    return 1;
+}
+
+static int is_ready(void)
+{
+    return 1;
+}
+
+void use_predictable_random(void)
+{
+    /* Deprecated since 3.0, but all there is that needs no provider; it works in 3 and 4. */
+    static const RAND_METHOD method = { .bytes = predictable_bytes,
+                                        .pseudorand = predictable_bytes, .status = is_ready };
+
+    REQUIRE(RAND_set_rand_method(&method) == 1);
+}

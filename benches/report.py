@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Makes tables of what run.sh measured; standard library only.
+
+  report.py show RAW                           a line a figure, for the terminal
+  report.py results RAW                        results.tsv, on standard output
+  report.py verdicts RESULTS                   how many bars (bars.tsv) are met, and which are not
+  report.py document RESULTS MACHINE DOCUMENT  rewrites the tables between DOCUMENT's two markers
+
+RAW has a line a measurement: the number of the pair of runs, then bench.h's fields. A ratio is
+stock's figure over ours (ours over stock's where more is better), pair by pair; it is believed only
+if all pairs are on one side of 1.
+"""
+import fnmatch
+import pathlib
+import re
+import statistics
+import sys
+
+FIELDS = ("case", "parameters", "unit", "stock", "ours", "ratio", "least", "most", "believed",
+          "bar", "verdict", "stock_switches", "ours_switches")
+BEGIN, END = "<!-- figures: made by benches/run.sh -->", "<!-- end of figures -->"
+
+
+def read_pairs(path):
+    """{(case, parameters): {"unit": u, "stock": {pair: (value, switches)}, "ours": ...}}"""
+    pairs = {}
+    for line in pathlib.Path(path).read_text().splitlines():
+        pair, way, case, parameters, value, unit, voluntary, involuntary, _ = line.split("\t")
+        entry = pairs.setdefault((case, parameters), {"unit": unit, "stock": {}, "ours": {}})
+        entry[way][int(pair)] = (float(value), int(voluntary), int(involuntary))
+    return pairs
+
+
+def add_scaling(pairs):
+    """Operations a second with two threads over those with one, as cases of their own."""
+    for (case, parameters), two in list(pairs.items()):
+        one = pairs.get((case, parameters.replace("threads=2", "threads=1")))
+        if not case.startswith("mix_") or "threads=2" not in parameters or one is None:
+            continue
+        scaling = {"unit": "times"}
+        for way in ("stock", "ours"):
+            scaling[way] = {pair: (one[way][pair][0] / value[0], *value[1:])
+                            for pair, value in two[way].items() if pair in one[way]}
+        pairs[case + "_scaling", parameters.split()[0]] = scaling
+
+
+def read_bars():
+    path = pathlib.Path(__file__).with_name("bars.tsv")
+    lines = (line for line in path.read_text().splitlines() if not line.startswith("#"))
+    return [line.split("\t") for line in lines]
+
+
+def judge(row, bars):
+    """The bar of a figure and whether it is met."""
+    for case, parameters, kind, number in bars:
+        if not (fnmatch.fnmatchcase(row["case"], case)
+                and fnmatch.fnmatchcase(row["parameters"], parameters)):
+            continue
+        bar = float(number)
+        more = (row["ours"] / row["stock"] - 1) * 100 if row["stock"] else 0.0
+        text, is_met = {
+            "faster": (f"{bar:g} times faster", row["ratio"] >= bar),
+            "noslower": ("no slower", row["most"] >= 1),
+            "atmost": (f"at most {bar:g} {row['unit']}", row["ours"] <= bar),
+            "atleast": (f"over {bar:g}", row["ours"] > bar),
+            "percent": (f"at most {bar:g} % more", more <= bar),
+        }[kind]
+        if kind == "faster" and not row["believed"] and row["most"] >= bar:
+            return text, "uncertain"
+        return text, "met" if is_met else "missed"
+    return "", ""
+
+
+def summarise(pairs):
+    bars = read_bars()
+    rows = []
+    for (case, parameters), entry in pairs.items():
+        stock, ours = entry["stock"], entry["ours"]
+        both = sorted(set(stock) & set(ours))
+        # A figure of 0 is below what the clock sees.
+        ratios = [max(stock[pair][0], 0.01) / max(ours[pair][0], 0.01) for pair in both]
+        if entry["unit"] == "times":
+            ratios = [1 / ratio for ratio in ratios]
+        row = {"case": case, "parameters": parameters, "unit": entry["unit"],
+               "stock": statistics.median(value[0] for value in stock.values()),
+               "ours": statistics.median(value[0] for value in ours.values()),
+               "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+        row["believed"] = row["least"] > 1 or row["most"] < 1
+        for way, values in (("stock", stock), ("ours", ours)):
+            row[way + "_switches"] = "/".join(
+                f"{statistics.median(value[field] for value in values.values()):.0f}"
+                for field in (1, 2))
+        row["bar"], row["verdict"] = judge(row, bars)
+        rows.append(row)
+    # By case, in the order in which they first came; scaling after what it is made of.
+    order = {case: number for number, (case, _) in reversed(list(enumerate(pairs)))}
+    return sorted(rows, key=lambda row: (order[row["case"].removesuffix("_scaling")],
+                                         row["case"].endswith("_scaling")))
+
+
+def write_results(rows):
+    print(*FIELDS, sep="\t")
+    for row in rows:
+        shown = dict(row, believed="yes" if row["believed"] else "no")
+        print(*(f"{value:.6g}" if isinstance(value, float) else value
+                for value in (shown[field] for field in FIELDS)), sep="\t")
+
+
+def read_results(path):
+    lines = pathlib.Path(path).read_text().splitlines()
+    rows = [dict(zip(FIELDS, line.split("\t"))) for line in lines[1:]]
+    for row in rows:
+        row["believed"] = row["believed"] == "yes"
+        for field in ("stock", "ours", "ratio", "least", "most"):
+            row[field] = float(row[field])
+    return rows
+
+
+def three_digits(value):
+    if value >= 99.5:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
+
+
+def amount(value, unit):
+    """Three digits and a fitting unit."""
+    units = ["ns", "µs", "ms", "s"]
+    unit = {"us": "µs", "instructions": "", "times": ""}.get(unit, unit)
+    while unit in units[:-1] and value >= 999.5:
+        value, unit = value / 1000, units[units.index(unit) + 1]
+    return f"{three_digits(value)} {unit}".strip()
+
+
+def spread(row):
+    ratio, least, most = (three_digits(row[field]) for field in ("ratio", "least", "most"))
+    text = f"{ratio} ({least} … {most})"
+    return text if row["believed"] else text + " ?"
+
+
+def show(rows):
+    for row in rows:
+        print(f"    {row['case']:<26} {row['parameters']:<34} "
+              f"{amount(row['stock'], row['unit']):>10} {amount(row['ours'], row['unit']):>10}  "
+              f"{spread(row):<30} {row['stock_switches']:>9} {row['ours_switches']:>9}  "
+              f"{row['bar']}{': ' if row['bar'] else ''}{row['verdict']}")
+
+
+def verdicts(rows):
+    judged = [row for row in rows if row["verdict"]]
+    show(row for row in judged if row["verdict"] != "met")
+    for verdict in ("met", "missed", "uncertain"):
+        print(f"bars {verdict}: {sum(row['verdict'] == verdict for row in judged)}")
+
+
+def table(heads, lines):
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "|".join("---" if head in ("case", "", "bar") else "---:" for head in heads) + "|"
+    for line in lines:
+        yield "| " + " | ".join(line) + " |"
+    yield ""
+
+
+def parameters_of(row):
+    """Sessions, threads and the rest, in words."""
+    rest = row["parameters"]
+    number = re.search(r"n=(\d+)", rest)
+    threads = re.search(r"threads=(\d+)", rest)
+    rest = re.sub(r"\s*(n|threads)=\d+", "", rest)
+    sessions = f"{int(number[1]):,}" if number else ""
+    name = row["case"].replace("_", " ") + (", " + rest if rest else "")
+    if threads and threads[1] != "1":
+        name += f", {threads[1]} threads"
+    return name, sessions
+
+
+def figures(row):
+    return [*parameters_of(row), amount(row["stock"], row["unit"]),
+            amount(row["ours"], row["unit"]), spread(row)]
+
+
+def document(rows, machine, path):
+    path = pathlib.Path(path)
+    text = path.read_text()
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    judged = [row for row in rows if row["verdict"]]
+    count = {verdict: sum(row["verdict"] == verdict for row in judged)
+             for verdict in ("met", "missed", "uncertain")}
+    mark = {"met": "met", "missed": "**missed**", "uncertain": "uncertain"}
+    lines = [BEGIN, "", f"Machine: {machine}.", "", "### The bars", "",
+             f"{count['met']} met, {count['missed']} missed, {count['uncertain']} uncertain.", ""]
+    lines += table(["case", "sessions", "stock", "sesscache", "ratio", "bar", ""],
+                   (figures(row) + [row["bar"], mark[row["verdict"]]] for row in judged))
+    lines += ["### Everything that was measured", ""]
+    lines += table(["case", "sessions", "stock", "sesscache", "ratio", "switches, stock",
+                    "switches, sesscache"],
+                   (figures(row) + [row["stock_switches"], row["ours_switches"]] for row in rows))
+    path.write_text(head + "\n".join(lines) + END + tail)
+
+
+def main():
+    command, path, *rest = sys.argv[1:]
+    if command in ("show", "results"):
+        pairs = read_pairs(path)
+        add_scaling(pairs)
+        rows = summarise(pairs)
+        (show if command == "show" else write_results)(rows)
+    elif command == "verdicts":
+        verdicts(read_results(path))
+    elif command == "document":
+        document(read_results(path), *rest)
+    else:
+        sys.exit(__doc__)
+
+
+main()

@@ -1,0 +1,2 @@
+/* The module of dlopen.c. */
+#include "local.plugin.c"
