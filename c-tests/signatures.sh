@@ -28,7 +28,7 @@ compiles() {
     # shellcheck disable=SC2086  # a language is a list of words
     $1 "${strict[@]}" -fsyntax-only "${@:2}" 2>diagnostics
 }
-must_compile() { compiles "$@" || fail "does not compile: $*" "$(<diagnostics)"; }
+must_compile() { compiles "$@" || fail "does not compile: $*:" "$(grep -m 1 error diagnostics)"; }
 must_not_compile() { ! compiles "$@" || fail "compiles, and must not: $*"; }
 
 # ---- the header ----------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ done
 # ---- old code runs -------------------------------------------------------------------------------
 
 "$CC" -DRUN -Wall -Wextra -Werror "$here/old_get_cb.c" "${harness[@]}" -o old_get_cb \
-    "-L$LIBDIR" -lsesscache "${libraries[@]}" -lssl -lcrypto || fail "old_get_cb.c does not build"
+    "-L$LIBDIR" -lsesscache "${libraries[@]}" -lssl -lcrypto 2>diagnostics || fail "old_get_cb.c does not build"
 ./old_get_cb >output || fail "old_get_cb.c fails"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 expect "sesscache_version()" "version: $version" "$(<output)"
@@ -64,7 +64,7 @@ printf '#include <openssl/ssl.h>\n#include <sesscache.h>\n#include <time.h>\n' |
     prototypes.c || fail "a prototype is not OpenSSL's"
 expect "the declared functions are the exported ones" \
     "$(nm -D --defined-only "$overlay" | awk '{ print $3 }' | LC_ALL=C sort)" \
-    "$(sed 's/^.*[ *]\([A-Za-z_0-9]*\)(.*$/\1/; s/(.*//' declarations | LC_ALL=C sort)"
+    "$(grep -oE '(SSL|CRYPTO|sesscache)_[A-Za-z_0-9]+\(' declarations | tr -d '(' | LC_ALL=C sort)"
 # A prototype that is not must be noticed.
 sed 's/^int SSL_CTX_add_session(SSL_CTX \*/int SSL_CTX_add_session(SSL */' prototypes.c >changed.c
 cmp -s prototypes.c changed.c && fail "nothing was changed"

@@ -96,7 +96,7 @@ static void count_handshake(struct connection *c)
 static void *shake_hands(void *unused)
 {
     SSL_CTX *client = new_client(protocol);
-    clock_t end = clock() + 3 * CLOCKS_PER_SEC;
+    clock_t end = clock() + 2 * CLOCKS_PER_SEC;
 
     pthread_barrier_wait(&start);
     for (int turn = 0; turn < TURNS && (turn < 2 || clock() < end); turn++) {

@@ -7,9 +7,8 @@ use std::{mem, ptr};
 /// `PTHREAD_CANCEL_DISABLE` (pthread.h).
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
-// The libc crate lacks these.
-/// cbindgen:ignore
 unsafe extern "C" {
+    // The libc crate lacks these.
     fn secure_getenv(name: *const libc::c_char) -> *const libc::c_char;
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
