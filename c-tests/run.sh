@@ -306,7 +306,7 @@ for name in "${names[@]}"; do
     done <"$results/$name.verdicts"
     echo "$name: $(tr '\n' ',' <"$results/$name.verdicts" | sed 's/,$//; s/,/, /g')"
     [ ! -s "$results/$name.story" ] || sed 's/^/    /' "$results/$name.story"
-    [ $verbose = no ] || cat "$results/$name".*.out
+    [ $verbose = no ] || cat "$results/$name".*out
     if grep -q '^failed' "$results/$name.verdicts"; then echo "    again: make t T=$name"; fi
 done
 echo "c-tests: $passed passed, $failed failed, $skipped skipped"

@@ -129,7 +129,7 @@ SSL_SESSION *(*SSL_CTX_sess_get_get_cb(SSL_CTX *ctx))(SSL *ssl,
 
 #endif  /* SESSCACHE_H */
 
-#ifdef SESSCACHE_OLD_GET_CB
+#if defined(SESSCACHE_OLD_GET_CB) && !defined(SSL_CTX_sess_set_get_cb)
 /*
  * The manual pages of OpenSSL 0.9.8 to 1.0.2 show get_cb without `const` on `data`. Code of that
  * age builds when it defines SESSCACHE_OLD_GET_CB before it includes this header.
@@ -144,5 +144,14 @@ static inline void sesscache_old_get_cb_set(SSL_CTX *ctx,
                             (SSL_SESSION *(*)(SSL *, const unsigned char *, int, int *))
                                 (void (*)(void))cb);
 }
+static inline SSL_SESSION *(*sesscache_old_get_cb_get(SSL_CTX *ctx))(SSL *ssl,
+                                                                     unsigned char *data,
+                                                                     int len,
+                                                                     int *copy)
+{
+    return (SSL_SESSION *(*)(SSL *, unsigned char *, int, int *))
+        (void (*)(void))SSL_CTX_sess_get_get_cb(ctx);
+}
 #define SSL_CTX_sess_set_get_cb(ctx, cb) sesscache_old_get_cb_set((ctx), (cb))
+#define SSL_CTX_sess_get_get_cb(ctx) sesscache_old_get_cb_get((ctx))
 #endif
