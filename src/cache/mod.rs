@@ -4,6 +4,7 @@
 //! parameter. Whatever leaves is returned, so that the caller drops it and calls back with no lock
 //! held. Locks: one reader-writer lock a shard, never two at once; readers share it.
 
+mod expiry;
 mod index;
 mod key;
 mod shard;
@@ -18,7 +19,7 @@ use once_cell::sync::OnceCell;
 use shard::{Put, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use sync::{AtomicU32, AtomicUsize, RwLock, unlock_fair};
+use sync::{AtomicU32, AtomicUsize, RwLock};
 
 /// Up to this capacity there is one shard, so that the order of eviction is exact.
 const ONE_SHARD: usize = 1024;
@@ -29,10 +30,6 @@ const MAX_PER_SHARD: usize = 4096;
 /// What an unlimited cache is laid out for.
 const UNLIMITED_LAYOUT: usize = 1 << 20;
 const MAX_SHARDS: usize = 1024;
-/// How many shards an amortised step of expiry asks.
-const SHARDS_A_STEP: usize = 8;
-/// How many values a drain sorts by address before it hands them out.
-const DRAIN_WINDOW: usize = 1 << 16;
 
 /// A cache of values found by [`Key`].
 #[derive(Debug)]
@@ -360,146 +357,6 @@ impl<V: Value> Cache<V> {
             let mut shard = slot.shard.write();
             shard.set_due(hash, key, due, is_it);
             self.note_due(slot, due);
-        }
-    }
-
-    /// One bounded step of expiry, meant to be called with every add: returns some of the values
-    /// whose deadline, as `deadline_of` tells, lies before `now`. Costs one load when there is
-    /// nothing to do.
-    pub fn expire(&self, now: i64, deadline_of: impl Fn(&V) -> i64) -> Batch<V> {
-        let mut out = Batch::new();
-        let target = second(now);
-        if target <= self.earliest.load(Acquire) {
-            return out;
-        }
-        let Some(shards) = self.shards.get() else { return out };
-        for _ in 0..shards.len().min(SHARDS_A_STEP) {
-            let Some(slot) = self.next_shard(shards) else { break };
-            self.expire_step(slot, target, &deadline_of, &mut out);
-            if !out.is_empty() {
-                return out;
-            }
-        }
-        self.recompute_earliest(shards);
-        out
-    }
-
-    /// One step in one shard; whether it may have more.
-    fn expire_step(
-        &self,
-        slot: &Slot<V>,
-        target: u32,
-        deadline_of: impl Fn(&V) -> i64,
-        out: &mut Batch<V>,
-    ) -> bool {
-        if target <= slot.earliest.load(Relaxed) {
-            return false;
-        }
-        let mut shard = slot.shard.write();
-        let before = out.length;
-        let deadline_of = |value: &V| second(deadline_of(value));
-        let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out);
-        slot.earliest.store(bound, Relaxed);
-        self.count.fetch_sub(out.length - before, AcqRel);
-        // Whoever waits for this shard gets it now, not after the next step.
-        unlock_fair(shard);
-        bound < target
-    }
-
-    fn recompute_earliest(&self, shards: &[Slot<V>]) {
-        // What is added meanwhile lowers it again; what was there is found by the walk.
-        self.earliest.store(u32::MAX, Relaxed);
-        let bound = shards.iter().map(|slot| slot.earliest.load(Acquire)).min();
-        self.earliest.fetch_min(bound.unwrap_or(u32::MAX), AcqRel);
-    }
-
-    /// Takes out every value whose deadline lies before `at` and hands it to `sink`, a few at a
-    /// time and with no lock held. `now` is the present. With `walk` every value is asked for its
-    /// deadline, also those whose deadline came nearer since they were added.
-    pub fn flush(
-        &self,
-        at: i64,
-        now: i64,
-        walk: bool,
-        deadline_of: impl Fn(&V) -> i64,
-        mut sink: impl FnMut(V),
-    ) {
-        let Some(shards) = self.shards.get() else { return };
-        let target = second(at);
-        if !walk && target <= self.earliest.load(Acquire) && target != u32::MAX {
-            return;
-        }
-        // The wheel turns with the present only: another time is asked of every entry.
-        if walk || at != now {
-            return self.sweep(at, deadline_of, sink);
-        }
-        for slot in shards {
-            // What `sink` adds again is left to the next flush, or this one might never end.
-            let mut left = slot.shard.read().len();
-            loop {
-                let mut out = Batch::new();
-                let more = self.expire_step(slot, target, &deadline_of, &mut out);
-                left = left.saturating_sub(out.length);
-                out.into_iter().for_each(&mut sink);
-                if !more || left == 0 {
-                    break;
-                }
-            }
-        }
-        self.recompute_earliest(shards);
-    }
-
-    /// Takes out every value and hands it to `sink` with no lock held, in no order.
-    pub fn drain(&self, now: i64, mut sink: impl FnMut(V)) {
-        let Some(shards) = self.shards.get() else { return };
-        let mut contents = Vec::new();
-        let mut window = Vec::new();
-        if contents.try_reserve_exact(shards.len()).is_err()
-            || window.try_reserve_exact(self.len().min(DRAIN_WINDOW) + shards.len()).is_err()
-        {
-            return self.sweep(i64::MAX, |_| i64::MIN, sink);
-        }
-        // Each shard's content goes as a whole: nobody waits while it is taken apart.
-        for slot in shards {
-            let mut shard = slot.shard.write();
-            let content = std::mem::replace(&mut *shard, Shard::new(second(now)));
-            slot.earliest.store(u32::MAX, Relaxed);
-            self.count.fetch_sub(content.len(), AcqRel);
-            drop(shard);
-            contents.push(content.into_values());
-        }
-        // Taken from the shards in turn, values come nearly in the order in which they were added
-        // and lie in memory. Put right within a window they are freed twice as fast.
-        while !contents.is_empty() {
-            contents.retain_mut(|values| {
-                let value = values.next();
-                let more = value.is_some();
-                window.extend(value);
-                more
-            });
-            if contents.is_empty() || window.len() >= DRAIN_WINDOW {
-                window.sort_unstable_by_key(V::address);
-                window.drain(..).for_each(&mut sink);
-            }
-        }
-    }
-
-    /// Asks every value for its deadline: takes out those that lie before `at`, a few at a time,
-    /// and hands them to `sink` with no lock held; puts the others where they belong.
-    fn sweep(&self, at: i64, deadline_of: impl Fn(&V) -> i64, mut sink: impl FnMut(V)) {
-        for slot in self.shards.get().into_iter().flatten() {
-            let mut cursor = Some(0);
-            while let Some(from) = cursor {
-                let mut out = Batch::new();
-                let mut shard = slot.shard.write();
-                let hash_of = |key: &Key| self.table_hash(key);
-                let (next, earliest) = shard.sweep(from, at, &deadline_of, hash_of, &mut out);
-                cursor = next;
-                self.note_due(slot, earliest);
-                self.count.fetch_sub(out.length, AcqRel);
-                unlock_fair(shard);
-                out.into_iter().for_each(&mut sink);
-            }
         }
     }
 
