@@ -113,7 +113,8 @@ lookup() {
         pair cache -n "$n" -s $seconds -t "$([ "$n" = 20000 ] && echo 1,2,4 || echo 1,2)" $cases
     done
     [ "$mode" != quick ] || pair cache -n 1000000 -s $seconds -t 1 lookup_hit lookup_miss
-    [ "$mode" != full ] || repeat=3 pair cache -n 4000000 -s $seconds -t 1 lookup_hit lookup_miss add
+    [ "$mode" != full ] ||
+        repeat=3 pair cache -n 4000000 -s $seconds -t 1 lookup_hit lookup_miss add
 }
 
 # Stock walks one chain: more sessions than these take hours to add.

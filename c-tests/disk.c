@@ -1,7 +1,7 @@
 /*
- * Clause 13: new_cb saves the session to a file (i2d), and the get_cb of another process restores it
- * from there (d2i): the client resumes. This program is both processes; the second has an argument.
- * The files lie in the current folder, which run.sh makes for each run.
+ * Clause 13: new_cb saves the session to a file (i2d), and the get_cb of another process restores
+ * it from there (d2i): the client resumes. This program is both processes; the second has an
+ * argument. The files lie in the current folder, which run.sh makes for each run.
  */
 #include "harness.h"
 

@@ -1,7 +1,7 @@
 /*
- * Fact 2: a program with libcrypto only, in which the overlay has nothing to do: it brings no libssl
- * in, and its functions say no. Being called so early does not spoil what comes: a module brings
- * libssl in with RTLD_GLOBAL, lives, goes, and comes again with RTLD_LOCAL.
+ * Fact 2: a program with libcrypto only, in which the overlay has nothing to do: it brings no
+ * libssl in, and its functions say no. Being called so early does not spoil what comes: a module
+ * brings libssl in with RTLD_GLOBAL, lives, goes, and comes again with RTLD_LOCAL.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -62,16 +62,16 @@ static void too_early(void)
 /* The one function of libcrypto that is overlaid, for a class and for one of libssl's. */
 static void indexes(void)
 {
-    int class_index = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_APP, 0, NULL, NULL, NULL, NULL);
+    int index = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_APP, 0, NULL, NULL, NULL, NULL);
     CRYPTO_EX_DATA data;
 
-    CHECK(class_index >= 0);
-    CHECK(CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_APP, 0, NULL, NULL, NULL, NULL) == class_index + 1);
+    CHECK(index >= 0);
+    CHECK(CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_APP, 0, NULL, NULL, NULL, NULL) == index + 1);
     CHECK(CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, NULL) > 0);
     CHECK(CRYPTO_get_ex_new_index(-1, 0, NULL, NULL, NULL, NULL) == -1);
     CHECK(CRYPTO_new_ex_data(CRYPTO_EX_INDEX_APP, NULL, &data) == 1);
-    CHECK(CRYPTO_set_ex_data(&data, class_index, &data) == 1);
-    CHECK(CRYPTO_get_ex_data(&data, class_index) == &data);
+    CHECK(CRYPTO_set_ex_data(&data, index, &data) == 1);
+    CHECK(CRYPTO_get_ex_data(&data, index) == &data);
     CRYPTO_free_ex_data(CRYPTO_EX_INDEX_APP, NULL, &data);
 }
 

@@ -1,6 +1,6 @@
 /*
- * SSL_SESSION_dup of a cached session (fact 6): the copy is in no cache. What is done to it does not
- * move, remove or free what is cached, and the other way round.
+ * SSL_SESSION_dup of a cached session (fact 6): the copy is in no cache. What is done to it does
+ * not move, remove or free what is cached, and the other way round.
  */
 #include "harness.h"
 

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <openssl/err.h>
 
-enum { OLD_ERROR = 7, MARKED_ERROR = 8, CALLBACK_ERROR = 9, OLD_ERRNO = 12345, CALLBACK_ERRNO = 777 };
+enum { OLD_ERROR = 7, MARKED_ERROR = 8, CALLBACK_ERROR = 9 };
+enum { OLD_ERRNO = 12345, CALLBACK_ERRNO = 777 };
 
 /* What the program has on its hands when it calls: an error, a mark, an error after it, errno. */
 static void before(void)

@@ -1,6 +1,6 @@
 /*
- * Servers that fork: a context made before, whose workers each resume their own sessions, and a fork
- * after sessions were cached, which the child resumes as well as the parent.
+ * Servers that fork: a context made before, whose workers each resume their own sessions, and a
+ * fork after sessions were cached, which the child resumes as well as the parent.
  */
 #include "harness.h"
 

@@ -61,7 +61,8 @@ expect "inside" "$wanted" "$(<inside.out)"
 expect "lines in the log" 0 "$(log_lines inside)"
 
 # And with the system's libssl in the process, too, for somebody else's use.
-"${cc[@]}" -rdynamic "$here/user.c" "$here/own.c" -o beside "${libraries[@]}" -Wl,--no-as-needed -lssl
+"${cc[@]}" -rdynamic "$here/user.c" "$here/own.c" -o beside "${libraries[@]}" \
+    -Wl,--no-as-needed -lssl
 run beside "LD_PRELOAD=$overlay" ./beside
 expect "beside" "$wanted" "$(<beside.out)"
 expect "lines in the log" 0 "$(log_lines beside)"

@@ -1,7 +1,8 @@
 /*
- * Out of memory: OpenSSL's n-th allocation fails (or all from there on), for every n, while contexts
- * are made and sessions added, listed, flushed and negotiated. A context is NULL as on stock or
- * usable; if the overlay could not attach to it, it works as stock. Nothing crashes or leaks.
+ * Out of memory: OpenSSL's n-th allocation fails (or all from there on), for every n, while
+ * contexts are made and sessions added, listed, flushed and negotiated. A context is NULL as on
+ * stock or usable; if the overlay could not attach to it, it works as stock. Nothing crashes or
+ * leaks.
  *
  * oom_malloc.c is the same program with malloc failing, for what our own code allocates.
  */
@@ -18,7 +19,7 @@
 #include <unistd.h>
 #include <openssl/err.h>
 
-/* ---- the allocator ----------------------------------------------------------------------------- */
+/* ---- the allocator -------------------------------------------------------------------------- */
 
 static struct {
     int is_armed;
@@ -52,7 +53,7 @@ static int must_fail(void)
 #include "oom_openssl.h"
 #endif
 
-/* ---- what is tried ----------------------------------------------------------------------------- */
+/* ---- what is tried -------------------------------------------------------------------------- */
 
 enum { ADDED = 40 };
 
@@ -143,6 +144,9 @@ static void check_made(void)
         return;
     }
     *(is_active(server) ? &kinds->ours : &kinds->stocks) += 1;
+    /* That the overlay had no memory is nobody's error. */
+    if (overlaid() && plan.is_persistent)
+        CHECK_INT(ERR_peek_error(), 0);
     CHECK_INT(SSL_CTX_sess_get_cache_size(server), SSL_SESSION_CACHE_MAX_SIZE_DEFAULT);
     CHECK_INT(SSL_CTX_get_session_cache_mode(server), SSL_SESS_CACHE_SERVER);
     use_certificate(server);
@@ -242,7 +246,7 @@ static int make_id(SSL *ssl, unsigned char *id, unsigned int *length)
     return 1;
 }
 
-/* A connection that is switched to another context and has a generator: both need memory of ours. */
+/* A connection that is switched and has a generator: both need memory of ours. */
 static void connect_once(void)
 {
     SSL *ssl = SSL_new(server);
@@ -278,7 +282,7 @@ static void shake_hands(void)
     SSL_free(c.server);
 }
 
-/* ---- the sweep --------------------------------------------------------------------------------- */
+/* ---- the sweep ------------------------------------------------------------------------------ */
 
 struct scenario {
     const char *name;
@@ -312,6 +316,7 @@ static int try(const struct scenario *s, long n, int is_persistent, long *counte
     if (child == 0) {
         if (s->prepare != NULL)
             s->prepare();
+        ERR_clear_error();
         plan.fail_at = n;
         plan.is_persistent = is_persistent;
         plan.is_armed = 1;
@@ -352,7 +357,9 @@ static void sweep(const struct scenario *s, long *counted)
     }
     /* All that may happen has happened. */
     if (s->check == check_made) {
+#ifndef OOM_MALLOC
         CHECK(kinds->none > 0);
+#endif
         CHECK(kinds->stocks > 0);
         CHECK_INT(kinds->ours > 0, overlaid());
     }

@@ -1,4 +1,4 @@
-/* The allocator of oom_malloc.c: malloc and its family, defined in the program, for all libraries. */
+/* The allocator of oom_malloc.c: malloc and its family, defined in the program for all. */
 #ifdef __SANITIZE_ADDRESS__
 static void set_allocator(void)
 {

@@ -1,7 +1,7 @@
 /*
- * Fact 4: a servername or ClientHello callback switches the connection to another context, as nginx,
- * HAProxy and Apache do. The cache, the callbacks and the settings that count are those of the
- * context the connection started with.
+ * Fact 4: a servername or ClientHello callback switches the connection to another context, as
+ * nginx, HAProxy and Apache do. The cache, the callbacks and the settings that count are those of
+ * the context the connection started with.
  */
 #include "harness.h"
 

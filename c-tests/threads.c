@@ -135,6 +135,7 @@ static void *replace_callbacks(void *unused)
 
 static void *change_size_and_flush(void *unused)
 {
+    /* Below the number of threads too: they then look for each other's places. */
     static const long sizes[] = { 3, 2, 5, SMALL };
 
     pthread_barrier_wait(&start);

@@ -1,7 +1,7 @@
 /*
- * Stands for a program, or a library (node, a plugin with OpenSSL inside), that has an OpenSSL of its
- * own and exports it: a few functions that count, and would be corrupted by being taken for the
- * system's. As a program it prints what happened. Built several ways by link_order.sh.
+ * Stands for a program or a library (node, a plugin with OpenSSL inside) that has an OpenSSL of its
+ * own and exports it: a few functions that count their calls, with contexts that are no contexts to
+ * anybody else. Built several ways by link_order.sh.
  */
 #include <stddef.h>
 #include <stdio.h>

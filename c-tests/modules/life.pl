@@ -1,5 +1,5 @@
-# Perl's Net::SSLeay, whose module brings libssl in: handshakes over memory, with the three callbacks.
-# Prints the same on stock and on sesscache, but for the lines after `declined`. Run by modules.sh.
+# Perl's Net::SSLeay, whose module brings libssl in: handshakes over memory, with callbacks. Prints
+# the same on stock and on sesscache, but for the line `declined`. Run by modules.sh.
 use strict;
 use warnings;
 use Net::SSLeay;

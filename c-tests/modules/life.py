@@ -1,4 +1,4 @@
-"""Python's ssl, whose module brings libssl in: handshakes over memory and what session_stats() says.
+"""Python's ssl, whose module brings libssl in: handshakes over memory, and session_stats().
 
 Prints the same on stock and on sesscache, but for the line `active`. Run by modules.sh.
 """

@@ -1,6 +1,6 @@
 /*
- * Code of the age of OpenSSL 0.9.8 to 1.0.2, whose manual pages show get_cb without const: it builds
- * with SESSCACHE_OLD_GET_CB, and works. Built and run by signatures.sh, also as C++.
+ * Code of the age of OpenSSL 0.9.8 to 1.0.2, whose manual pages show get_cb without const: it
+ * builds with SESSCACHE_OLD_GET_CB, also as C++, and works. Built and run by signatures.sh.
  */
 #define SESSCACHE_OLD_GET_CB
 #include <openssl/ssl.h>
@@ -48,7 +48,8 @@ int main(void)
     CHECK_INT(overlaid(), 1);
     set_old_get_cb(server);
     provided = cached_on_server(server, session);
-    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    SSL_CTX_set_session_cache_mode(
+        server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
     CHECK_INT(resumes(server, client, session), 1);
     CHECK_INT(calls, 1);
     CHECK_INT(sesscache_is_active(server), 1);

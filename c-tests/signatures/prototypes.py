@@ -7,10 +7,11 @@ import re
 import sys
 
 C_TYPES = {
-    "c_char": "char", "c_int": "int", "c_long": "long", "c_uint": "unsigned int", "c_uchar": "unsigned char",
-    "c_void": "void", "u8": "unsigned char", "time_t": "time_t", "Lhash": "LHASH_OF(SSL_SESSION)",
+    "c_char": "char", "c_int": "int", "c_long": "long", "c_uint": "unsigned int",
+    "c_uchar": "unsigned char", "u8": "unsigned char", "c_void": "void", "time_t": "time_t",
     "SSL": "SSL", "SSL_CTX": "SSL_CTX", "SSL_SESSION": "SSL_SESSION", "SSL_METHOD": "SSL_METHOD",
-    "CRYPTO_EX_new": "CRYPTO_EX_new *", "CRYPTO_EX_dup": "CRYPTO_EX_dup *", "CRYPTO_EX_free": "CRYPTO_EX_free *",
+    "Lhash": "LHASH_OF(SSL_SESSION)", "CRYPTO_EX_new": "CRYPTO_EX_new *",
+    "CRYPTO_EX_dup": "CRYPTO_EX_dup *", "CRYPTO_EX_free": "CRYPTO_EX_free *",
 }
 
 
@@ -57,11 +58,12 @@ def c_type(rust, aliases, name=""):
 
 
 def main(root):
-    sources = "\n".join(path.read_text() for path in sorted(pathlib.Path(root, "src/overlay").glob("*.rs")))
+    files = sorted(pathlib.Path(root, "src/overlay").glob("*.rs"))
+    sources = "\n".join(file.read_text() for file in files)
     stock = pathlib.Path(root, "src/openssl/next.rs").read_text()
     aliases = dict(re.findall(r"pub type (\w+)\s*=\s*(.*?);", stock, re.S))
-    exported = re.findall(r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C" fn (\w+)(\(.*?)\s*\{\n', sources, re.S)
-    for name, rest in exported:
+    exported = r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C" fn (\w+)(\(.*?)\s*\{\n'
+    for name, rest in re.findall(exported, sources, re.S):
         result, arguments = function(rest, aliases)
         print(f"{result} {name}({', '.join(arguments) or 'void'});")
 

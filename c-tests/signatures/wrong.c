@@ -1,6 +1,6 @@
 /*
- * Compiled by signatures.sh with WRONG=0, which must pass, and with each other number, which must not:
- * the six functions with a callback of a wrong type.
+ * The six functions with a callback of a wrong type. Compiled by signatures.sh with WRONG=0, which
+ * must pass, and with each other number, which must not.
  */
 #include <sesscache.h>
 
@@ -19,7 +19,8 @@ void use(SSL_CTX *ctx)
 #if WRONG == 0
     int (*new_got)(SSL *, SSL_SESSION *) = SSL_CTX_sess_get_new_cb(ctx);
     void (*remove_got)(SSL_CTX *, SSL_SESSION *) = SSL_CTX_sess_get_remove_cb(ctx);
-    SSL_SESSION *(*get_got)(SSL *, const unsigned char *, int, int *) = SSL_CTX_sess_get_get_cb(ctx);
+    SSL_SESSION *(*get_got)(SSL *, const unsigned char *, int, int *) =
+        SSL_CTX_sess_get_get_cb(ctx);
 
     SSL_CTX_sess_set_new_cb(ctx, new_cb);
     SSL_CTX_sess_set_remove_cb(ctx, remove_cb);

@@ -19,7 +19,7 @@ use once_cell::sync::OnceCell;
 use shard::{Put, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use sync::{AtomicU32, AtomicUsize, RwLock};
+use sync::{AtomicU32, AtomicUsize, RwLock, yield_now};
 
 /// Up to this capacity there is one shard, so that the order of eviction is exact.
 const ONE_SHARD: usize = 1024;
@@ -30,6 +30,8 @@ const MAX_PER_SHARD: usize = 4096;
 /// What an unlimited cache is laid out for.
 const UNLIMITED_LAYOUT: usize = 1 << 20;
 const MAX_SHARDS: usize = 1024;
+/// How often an add looks for a place in a full cache whose places other threads are about to use.
+const TRIES: usize = 64;
 
 /// A cache of values found by [`Key`].
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub struct Cache<V> {
     cpus: usize,
     /// 0: unlimited.
     capacity: AtomicUsize,
-    /// Entries, those being added included: reserved before they are inserted.
+    /// Entries, with the places of those that are about to be added.
     count: AtomicUsize,
     /// Nothing expires before this second.
     earliest: AtomicU32,
@@ -60,7 +62,7 @@ struct Slot<V> {
 /// What [`Cache::add`] did, and what it pushed out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Added<V> {
-    /// False if this very value was there already, or could not be kept.
+    /// False if this very value was there already, or was not kept.
     pub new: bool,
     /// The other value that had the key, or the value itself if there was no memory.
     pub displaced: Option<V>,
@@ -244,57 +246,49 @@ impl<V: Value> Cache<V> {
     /// not used for long). A value under the same key is replaced and is the newest again.
     pub fn add(&self, key: Key, value: V, deadline: i64, now: i64) -> Added<V> {
         let (due, now) = (second(deadline), second(now));
-        let mut reserved = self.reserve();
-        let mut evicted = None;
-        let mut value = value;
-        loop {
-            let shards = self.shards_or_new(now);
-            let Some((slot, hash)) = shards.and_then(|shards| self.locate(shards, &key)) else {
-                return self.give_back(value, reserved, evicted);
-            };
+        let shards = self.shards_or_new(now);
+        let Some((slot, hash)) = shards.and_then(|shards| self.locate(shards, &key)) else {
+            return Added { new: false, displaced: Some(value), evicted: None };
+        };
+        let (mut value, mut evicted) = (value, None);
+        for _ in 0..TRIES {
             let mut shard = slot.shard.write();
             value = match shard.refresh(hash, &key, value, due) {
                 Ok(put) => {
                     self.note_due(slot, due);
                     drop(shard);
-                    if reserved {
+                    if evicted.is_some() {
                         self.release();
                     }
                     return Added::from(put, evicted);
                 }
                 Err(value) => value,
             };
-            if !reserved {
-                // The victim's place is ours: the count stays.
+            // A victim's place is ours: the count stays. A free one is taken under the lock, so
+            // that whoever then looks for a victim finds what is put there.
+            if evicted.is_none() && !self.reserve() {
                 evicted = shard.evict(|key| self.table_hash(key));
-                reserved = evicted.is_some();
-            }
-            if reserved {
-                let put = shard.insert(hash, key, value, due, now);
-                self.note_due(slot, due);
-                drop(shard);
-                if matches!(put, Put::Refused(_)) {
-                    self.release();
+                if evicted.is_none() {
+                    drop(shard);
+                    // This shard is empty while the cache is full: another one must give.
+                    evicted = self.evict_any();
+                    if evicted.is_none() {
+                        yield_now();
+                    }
+                    continue;
                 }
-                return Added::from(put, evicted);
             }
+            let put = shard.insert(hash, key, value, due, now);
+            self.note_due(slot, due);
             drop(shard);
-            // This shard is empty while the cache is full: another one must give. If none has any,
-            // other threads hold the places and have not come to use them yet: rather than wait
-            // for them, this value is not kept.
-            evicted = self.evict_any();
-            reserved = evicted.is_some() || self.reserve();
-            if !reserved {
-                return self.give_back(value, reserved, evicted);
+            if matches!(put, Put::Refused(_)) {
+                self.release();
             }
+            return Added::from(put, evicted);
         }
-    }
-
-    fn give_back(&self, value: V, reserved: bool, evicted: Option<V>) -> Added<V> {
-        if reserved {
-            self.release();
-        }
-        Added { new: false, displaced: Some(value), evicted }
+        // Threads that were put to sleep hold every place: rather than wait for them, the value is
+        // its own victim.
+        Added { new: false, displaced: None, evicted: Some(value) }
     }
 
     /// Takes one value out of some shard that has any; its place stays reserved.

@@ -6,6 +6,12 @@ pub(super) use parking_lot::RwLock;
 #[cfg(not(shuttle))]
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
+#[cfg(not(shuttle))]
+pub(super) use std::thread::yield_now;
+
+#[cfg(shuttle)]
+pub(super) use shuttle::thread::yield_now;
+
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
