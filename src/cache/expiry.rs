@@ -2,7 +2,6 @@
 //! a handful of values each, which are handed out with no lock held.
 
 use super::shard::Shard;
-use super::sync::unlock_fair;
 use super::{Batch, Cache, Key, Slot, Value, second};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -50,8 +49,7 @@ impl<V: Value> Cache<V> {
         let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out);
         slot.earliest.store(bound, Relaxed);
         self.count.fetch_sub(out.length - before, AcqRel);
-        // Whoever waits for this shard gets it now, not after the next step.
-        unlock_fair(shard);
+        drop(shard);
         bound < target
     }
 
@@ -82,19 +80,15 @@ impl<V: Value> Cache<V> {
         if walk || at != now {
             return self.sweep(at, deadline_of, sink);
         }
-        for slot in shards {
-            // What `sink` adds again is left to the next flush, or this one might never end.
-            let mut left = slot.shard.read().len();
-            loop {
-                let mut out = Batch::new();
-                let more = self.expire_step(slot, target, &deadline_of, &mut out);
-                left = left.saturating_sub(out.length);
-                out.into_iter().for_each(&mut sink);
-                if !more || left == 0 {
-                    break;
-                }
-            }
-        }
+        // What `sink` adds again is left to the next flush, or this one might never end.
+        let entries = |slot: &Slot<V>| slot.shard.read().len();
+        go_round(shards, entries, |slot, left| {
+            let mut out = Batch::new();
+            let more = self.expire_step(slot, target, &deadline_of, &mut out);
+            *left = left.saturating_sub(out.length);
+            out.into_iter().for_each(&mut sink);
+            more && *left > 0
+        });
         self.recompute_earliest(shards);
     }
 
@@ -136,19 +130,44 @@ impl<V: Value> Cache<V> {
     /// Asks every value for its deadline: takes out those that lie before `at`, a few at a time,
     /// and hands them to `sink` with no lock held; puts the others where they belong.
     pub(super) fn sweep(&self, at: i64, deadline_of: impl Fn(&V) -> i64, mut sink: impl FnMut(V)) {
-        for slot in self.shards.get().into_iter().flatten() {
-            let mut cursor = Some(0);
-            while let Some(from) = cursor {
+        let Some(shards) = self.shards.get() else { return };
+        go_round(
+            shards,
+            |_| 0,
+            |slot, cursor| {
                 let mut out = Batch::new();
                 let mut shard = slot.shard.write();
                 let hash_of = |key: &Key| self.table_hash(key);
-                let (next, earliest) = shard.sweep(from, at, &deadline_of, hash_of, &mut out);
-                cursor = next;
+                let (next, earliest) = shard.sweep(*cursor, at, &deadline_of, hash_of, &mut out);
                 self.note_due(slot, earliest);
                 self.count.fetch_sub(out.length, AcqRel);
-                unlock_fair(shard);
+                drop(shard);
                 out.into_iter().for_each(&mut sink);
-            }
+                *cursor = next.unwrap_or(0);
+                next.is_some()
+            },
+        );
+    }
+}
+
+/// Takes one step in each shard, and goes round again, until `step` says of each that there is no
+/// more to do. In turn, so that whoever waits for a shard has the length of a round to take its
+/// lock: handing it over after each step costs a switch of threads every time.
+fn go_round<V, S>(
+    shards: &[Slot<V>],
+    start: impl Fn(&Slot<V>) -> S,
+    mut step: impl FnMut(&Slot<V>, &mut S) -> bool,
+) {
+    let mut rounds = Vec::new();
+    if rounds.try_reserve_exact(shards.len()).is_err() {
+        for slot in shards {
+            let mut state = start(slot);
+            while step(slot, &mut state) {}
         }
+        return;
+    }
+    rounds.extend(shards.iter().map(|slot| (slot, start(slot))));
+    while !rounds.is_empty() {
+        rounds.retain_mut(|(slot, state)| step(slot, state));
     }
 }

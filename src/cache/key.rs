@@ -8,14 +8,57 @@ use std::hash::Hasher;
 /// The longest session id (RFC 5246 7.4.1.2; `SSL_MAX_SSL_SESSION_ID_LENGTH`).
 pub const MAX_ID_LENGTH: usize = 32;
 
-/// Protocol version and session id. The id is filled up with zeroes: 35 bytes, compared and hashed
-/// as a few words.
+/// Protocol version and session id, as a few words that stay in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Key {
+    words: [u64; MAX_ID_LENGTH / 8],
+    /// Version and length.
+    head: u32,
+}
+
+/// A [`Key`] as an entry keeps it: 35 bytes without padding.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Stored {
     id: [u8; MAX_ID_LENGTH],
-    version: [u8; 2],
-    length: u8,
+    head: [u8; 3],
+}
+
+#[inline]
+fn words(id: &[u8; MAX_ID_LENGTH]) -> [u64; 4] {
+    let (words, _) = id.as_chunks::<8>();
+    let mut out = [0; 4];
+    for (out, &word) in out.iter_mut().zip(words) {
+        *out = u64::from_ne_bytes(word);
+    }
+    out
+}
+
+impl Stored {
+    #[inline]
+    pub(super) fn is(&self, key: &Key) -> bool {
+        let [a, b, c, d] = words(&self.id);
+        let [e, f, g, h] = key.words;
+        let [x, y, z] = self.head;
+        let head = u32::from_le_bytes([x, y, z, 0]);
+        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) | u64::from(head ^ key.head) == 0
+    }
+
+    pub(super) fn key(&self) -> Key {
+        let [x, y, z] = self.head;
+        Key { words: words(&self.id), head: u32::from_le_bytes([x, y, z, 0]) }
+    }
+}
+
+impl From<Key> for Stored {
+    fn from(key: Key) -> Stored {
+        let mut id = [0; MAX_ID_LENGTH];
+        for (bytes, word) in id.chunks_exact_mut(8).zip(key.words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        let [x, y, z, _] = key.head.to_le_bytes();
+        Stored { id, head: [x, y, z] }
+    }
 }
 
 impl Key {
@@ -24,41 +67,31 @@ impl Key {
     #[inline]
     pub fn new(version: u16, id: &[u8]) -> Option<Key> {
         let length = u8::try_from(id.len()).ok()?;
-        let version = version.to_ne_bytes();
-        if let Ok(&id) = <&[u8; MAX_ID_LENGTH]>::try_from(id) {
-            return Some(Key { id, version, length });
+        let head = u32::from(version) << 8 | u32::from(length);
+        if let Ok(id) = <&[u8; MAX_ID_LENGTH]>::try_from(id) {
+            return Some(Key { words: words(id), head });
         }
         let mut filled = [0; MAX_ID_LENGTH];
         filled.get_mut(..id.len())?.copy_from_slice(id);
-        Some(Key { id: filled, version, length })
+        Some(Key { words: words(&filled), head })
     }
 
     /// Whether the session id is empty: a session without one can never be looked up.
     #[inline]
     pub fn id_is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn words(&self) -> [u64; 4] {
-        let (words, _) = self.id.as_chunks::<8>();
-        let mut out = [0; 4];
-        for (out, &word) in out.iter_mut().zip(words) {
-            *out = u64::from_ne_bytes(word);
-        }
-        out
+        self.head & 0xFF == 0
     }
 
     /// Feeds all that distinguishes this key from others to `hasher`.
     #[inline]
     pub(super) fn hash_into(&self, hasher: &mut impl Hasher) {
-        let [first, second] = self.version;
-        hasher.write_u64(u64::from_ne_bytes([first, second, self.length, 0, 0, 0, 0, 0]));
-        self.words().into_iter().for_each(|word| hasher.write_u64(word));
+        hasher.write_u64(u64::from(self.head));
+        self.words.into_iter().for_each(|word| hasher.write_u64(word));
     }
 
     /// A plain hash for tables that are not ours; the cache has a keyed one.
     pub fn digest(&self) -> u64 {
-        self.words().into_iter().fold(u64::from(self.length), |hash, word| {
+        self.words.into_iter().fold(u64::from(self.head & 0xFF), |hash, word| {
             (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
         })
     }

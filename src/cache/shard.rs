@@ -51,7 +51,7 @@ impl<V> Shard<V> {
 
     #[inline]
     fn find(&self, hash: u32, key: &Key) -> Option<Slot> {
-        self.index.find(hash, |slot| self.slab.get(slot).is_some_and(|entry| entry.key == *key))
+        self.index.find(hash, |slot| self.slab.get(slot).is_some_and(|entry| entry.key.is(key)))
     }
 
     pub(super) fn contains(&self, hash: u32, key: &Key) -> bool {
@@ -152,7 +152,7 @@ impl<V> Shard<V> {
             self.age_link(slot);
         }
         let slot = self.oldest;
-        let hash = hash_of(&self.slab.get(slot)?.key);
+        let hash = hash_of(&self.slab.get(slot)?.key.key());
         let victim = self.take(hash, slot);
         // The next to go; it will be cold memory.
         if let Some(next) = self.slab.get(self.oldest).and_then(|entry| entry.value.as_ref()) {
@@ -185,7 +185,7 @@ impl<V> Shard<V> {
             let Some(entry) = self.slab.get(slot) else { return u32::MAX };
             let deadline = entry.value.as_ref().map_or(0, &deadline_of);
             if deadline < target {
-                let hash = hash_of(&entry.key);
+                let hash = hash_of(&entry.key.key());
                 out.push(self.take(hash, slot));
             } else {
                 self.wheel.unlink(&mut self.slab, slot);
@@ -229,7 +229,7 @@ impl<V> Shard<V> {
             let Some(deadline) = entry.value.as_ref().map(&deadline_of) else { continue };
             let due = second(deadline);
             if deadline < at {
-                let hash = hash_of(&entry.key);
+                let hash = hash_of(&entry.key.key());
                 out.push(self.take(hash, slot));
             } else if due != entry.due {
                 self.wheel.unlink(&mut self.slab, slot);

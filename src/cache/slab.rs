@@ -4,7 +4,7 @@
 //! would be seen by every thread. Free slots are chained through `newer`.
 //! No locks here: the shard holds one.
 
-use super::key::Key;
+use super::key::{Key, Stored};
 use super::sync::AtomicBool;
 
 /// The number of a slot in a [`Slab`].
@@ -23,7 +23,7 @@ const CHUNKS: usize = 27;
 pub(super) struct Entry<V> {
     /// `None` in a free slot.
     pub(super) value: Option<V>,
-    pub(super) key: Key,
+    pub(super) key: Stored,
     /// Looked up since it was added or last passed over for eviction. Set by readers.
     pub(super) referenced: AtomicBool,
     /// When the wheel looks at the entry; the value's own deadline decides then.
@@ -87,7 +87,7 @@ impl<V> Slab<V> {
         let free = self.free;
         if let Some(entry) = self.get_mut(free) {
             let next = entry.newer;
-            entry.key = key;
+            entry.key = key.into();
             entry.value = Some(value);
             *entry.referenced.get_mut() = false;
             self.free = next;
@@ -101,7 +101,7 @@ impl<V> Slab<V> {
         let Some(chunk) = self.chunks.get_mut(chunk) else { return Err(value) };
         chunk.push(Entry {
             value: Some(value),
-            key,
+            key: key.into(),
             referenced: AtomicBool::new(false),
             due: 0,
             older: NONE,

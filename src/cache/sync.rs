@@ -15,17 +15,6 @@ pub(super) use shuttle::thread::yield_now;
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
-/// Unlocks, and hands the lock to whoever waits for it.
-#[cfg(not(shuttle))]
-pub(super) fn unlock_fair<T>(guard: parking_lot::RwLockWriteGuard<'_, T>) {
-    parking_lot::RwLockWriteGuard::unlock_fair(guard);
-}
-
-#[cfg(shuttle)]
-pub(super) fn unlock_fair<G>(guard: G) {
-    drop(guard);
-}
-
 /// parking_lot's interface on shuttle's lock, which like std's can be poisoned.
 #[cfg(shuttle)]
 #[derive(Debug)]
