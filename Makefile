@@ -14,7 +14,7 @@ LIBRARY := target/release/libsesscache.so
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers header symbols install clean
+        test-upstream test-servers bench header symbols install clean
 
 all: ## the library, in target/release
 	@packaging/deps.sh build
@@ -84,6 +84,10 @@ test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsym
 test-servers: all ## Debian's servers, unmodified, on stock and with the library preloaded
 	@packaging/deps.sh servers
 	tests/servers/run.sh
+
+bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 minutes
+	@packaging/deps.sh bench
+	benches/run.sh
 
 header: all ## rewrite the committed header
 	cp $(NEW_HEADER) include/sesscache.h

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to the programs and headers that a make target needs: deps.sh build|demo|test|servers.
+# Sees to the programs and headers that a make target needs: deps.sh build|demo|test|servers|bench.
 # Installs Debian packages where that is possible (root, apt-get); else says what is missing.
 set -euo pipefail
 
@@ -7,7 +7,8 @@ packages_for() {
     case $1 in
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
         demo) echo openssl gcc libssl-dev ;;
-        test) echo openssl gcc g++ libssl-dev pkg-config binutils valgrind perl python3 ;;
+        test) echo openssl gcc g++ libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
+        bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers) echo nginx-light openssl gcc libssl-dev ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
@@ -20,6 +21,7 @@ is_usable() {
     case $1 in
         libssl-dev) printf '#include <openssl/ssl.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ;;
         libc6-dev) printf '#include <stdio.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ;;
+        libnet-ssleay-perl) perl -MNet::SSLeay -e 1 2>/dev/null ;;
         binutils) command -v readelf >/dev/null ;;
         nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
