@@ -1,6 +1,6 @@
 //! The life of a session: what happens when the engine or the application says new, get, remove.
 //!
-//! Facts and clauses are those of docs/ARCHITECTURE.md. The application's callbacks run here, with
+//! The rules are those of docs/CONTRACT.md. The application's callbacks run here, with
 //! no lock held and errno as the application left it.
 
 use super::State;
