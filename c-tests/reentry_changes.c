@@ -215,7 +215,10 @@ static void in_remove_cb(const struct protocol *p, const char *name, enum action
     CHECK_INT(sessions_alive(), alive);
 }
 
-/* From the removal in a full cache: another one is added, which pushes the next one out, ... */
+/*
+ * From the removal in a full cache: another one is added, which must not push the next one out, and
+ * so on. One eviction an addition, with stock (whose cache is full at three) and with us.
+ */
 static void put_back_when_evicted(const struct protocol *p)
 {
     SSL_CTX *server = new_tested_server(p);
@@ -223,7 +226,7 @@ static void put_back_when_evicted(const struct protocol *p)
 
     section("%s remove_cb puts back what is evicted", p->name);
     SSL_CTX_sess_set_cache_size(server, 4);
-    for (unsigned int number = 0; number < 4; number++) {
+    for (unsigned int number = 0; number < 6; number++) {
         SSL_SESSION *session = make_session(server, p->version, number);
 
         if (number == 3)
@@ -232,6 +235,7 @@ static void put_back_when_evicted(const struct protocol *p)
         SSL_SESSION_free(session);
     }
     CHECK(SSL_CTX_sess_number(server) <= 4);
+    CHECK(test.remove_calls >= 2 && test.remove_calls <= 3);
     test.in_remove = NOTHING;
     SSL_CTX_free(server);
     CHECK_INT(sessions_alive(), alive);

@@ -11,7 +11,7 @@ use super::{Batch, Value, second};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How many entries one step looks at, at most: a step is what another thread may have to wait for.
-const STEP: u32 = 32;
+const STEP: u32 = 16;
 /// How many looked-up entries eviction passes over before it takes the oldest all the same.
 const SECOND_CHANCES: usize = 64;
 
