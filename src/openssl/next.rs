@@ -211,6 +211,9 @@ impl Library {
     fn loaded(path: &CStr) -> Option<Library> {
         // SAFETY: a valid C string; RTLD_NOLOAD runs no code of the library.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+        if handle.is_null() {
+            forget_dlerror();
+        }
         NonNull::new(handle).map(Library)
     }
 
@@ -222,8 +225,7 @@ impl Library {
 
     /// The function of this name, which ends with NUL.
     pub fn find(&self, name: &str) -> Option<NonNull<c_void>> {
-        // SAFETY: a handle from dlopen and a string that ends with NUL (see `table`).
-        NonNull::new(unsafe { libc::dlsym(self.0.as_ptr(), name.as_ptr().cast()) })
+        search(self.0.as_ptr(), CStr::from_bytes_until_nul(name.as_bytes()).ok()?)
     }
 
     fn is_openssl_3_or_4(&self) -> bool {
@@ -247,14 +249,19 @@ pub fn first_in_search(name: &CStr) -> Option<NonNull<c_void>> {
 }
 
 fn search(scope: *mut c_void, name: &CStr) -> Option<NonNull<c_void>> {
-    // SAFETY: one of dlsym's own scopes and a valid C string; dlsym reads only.
+    // SAFETY: one of dlsym's own scopes or a handle from dlopen, and a valid C string.
     let found = NonNull::new(unsafe { libc::dlsym(scope, name.as_ptr()) });
     if found.is_none() {
-        // SAFETY: takes the message of our failed question away, so that the program's next
-        // dlerror() does not report it.
-        unsafe { libc::dlerror() };
+        forget_dlerror();
     }
     found
+}
+
+/// Takes the message of a failed question of ours away: the program's next dlerror() is not to
+/// report it.
+fn forget_dlerror() {
+    // SAFETY: it takes nothing; the message it returns is not used.
+    unsafe { libc::dlerror() };
 }
 
 /// Where the object is mapped that `address` lies in, and its path.
