@@ -60,12 +60,10 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
         if let Some(attached) = attached {
             attached.generate_cb.set(cb);
         }
-        let Some(_) = attached.and(cb) else {
-            // SAFETY: the caller's promise.
-            return unsafe { (next.SSL_set_generate_session_id)(ssl, cb) };
-        };
+        // Not attached: stock, or no memory. The application's own generator then runs unwrapped.
+        let wrapped = attached.and(cb).map(|_| generate as GenerateCb);
         // SAFETY: the caller's promise, and a function of ours.
-        unsafe { (next.SSL_set_generate_session_id)(ssl, Some(generate)) }
+        unsafe { (next.SSL_set_generate_session_id)(ssl, wrapped.or(cb)) }
     })
 }
 
