@@ -1,0 +1,321 @@
+//! The host store: one fixed piece of memory that all processes of a host share.
+//!
+//! Generic over bytes: it keeps opaque payloads under locators until a deadline, tells of removals,
+//! and knows neither OpenSSL nor keys. A put never fails for want of room: the oldest records are
+//! forgotten. Everything read from the memory is checked; what makes no sense is a miss.
+//!
+//! Locks: one a shard, held for the length of a copy; never two at once, none across a call out.
+
+mod counters;
+mod index;
+mod layout;
+#[expect(unsafe_code, reason = "the one corner that touches the mapped memory")]
+mod mapping;
+mod open;
+mod record;
+mod ring;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use counters::{Counters, Tally};
+pub use open::OpenError;
+pub use record::{LOCAL, Locator};
+pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
+
+use counters::{Counter, TALLIES};
+use layout::{Geometry, header, shard as at};
+use mapping::Mapping;
+use record::{HEAD_BYTES, Head, Kind, MOST_BYTES};
+use shard::{Busy, Found, Held, Shard};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The most bytes that can be kept under a locator.
+pub const MOST_PAYLOAD: usize = MOST_BYTES - HEAD_BYTES;
+
+/// A store, mapped.
+#[derive(Debug)]
+pub struct Store {
+    mapping: Mapping,
+    geometry: Geometry,
+}
+
+/// What a lookup found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The payload, good until the end of this second.
+    Found {
+        /// Seconds since 1970.
+        deadline: u64,
+    },
+    /// Nothing: never stored, forgotten or expired. `may_resume` tells whether a process that has
+    /// the session itself may use it.
+    Missing {
+        /// See [`Store::may_resume`].
+        may_resume: bool,
+    },
+    /// It was removed.
+    Removed,
+    /// The shard's lock was not to be had: nothing is known.
+    Busy,
+}
+
+/// Why a put did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutError {
+    /// More than [`MOST_PAYLOAD`].
+    Oversize,
+    /// The session was removed before.
+    Removed,
+    /// The shard's lock was not to be had.
+    Busy,
+}
+
+/// Milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(pub u64);
+
+impl Now {
+    fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+}
+
+impl Store {
+    fn shard(&self, locator: &Locator) -> Shard<'_> {
+        // The number of shards is a power of two.
+        let number = locator.low() & (self.geometry.shards as u64 - 1);
+        self.numbered(usize::try_from(number).unwrap_or(0))
+    }
+
+    fn numbered(&self, number: usize) -> Shard<'_> {
+        Shard {
+            mapping: &self.mapping,
+            geometry: &self.geometry,
+            base: self.geometry.shard(number),
+        }
+    }
+
+    fn shards(&self) -> impl Iterator<Item = Shard<'_>> {
+        (0..self.geometry.shards).map(|number| self.numbered(number))
+    }
+
+    /// Keeps `payload` under `locator` until the end of second `deadline`, in place of what was
+    /// kept there. `flags` is 0 or [`LOCAL`].
+    ///
+    /// # Errors
+    /// [`PutError`]; nothing has changed then.
+    pub fn put(
+        &self,
+        locator: &Locator,
+        deadline: u64,
+        now: Now,
+        flags: u8,
+        payload: &[u8],
+    ) -> Result<(), PutError> {
+        if payload.len() > MOST_PAYLOAD {
+            self.tally(Tally::Oversize);
+            return Err(PutError::Oversize);
+        }
+        let shard = self.shard(locator);
+        let stored = shard.locked(now.0, |held| match held.find(locator)? {
+            Some(found) if found.head.kind == Kind::Removal => Some(false),
+            before => {
+                if let Some(before) = before {
+                    held.kill(&before)?;
+                }
+                let head = Head {
+                    kind: Kind::Put,
+                    flags,
+                    payload: payload.len(),
+                    deadline,
+                    written: now.0,
+                    locator: *locator,
+                };
+                let position = held.append(&head, payload)?;
+                held.enter(locator, false, position)?;
+                held.change(at::LIVE, 1, 0);
+                held.change(at::LIVE_BYTES, head.size() as u64, 0);
+                Some(true)
+            }
+        });
+        match stored {
+            Ok(true) => {
+                shard.count(Counter::Stores);
+                Ok(())
+            }
+            Ok(false) => Err(PutError::Removed),
+            Err(Busy) => Err(PutError::Busy),
+        }
+    }
+
+    /// Appends what is kept under `locator` to `into`. `began` is as for [`Store::may_resume`], of
+    /// a session that the caller has itself; 0 if it has none.
+    #[inline]
+    pub fn get(&self, locator: &Locator, began: u64, now: Now, into: &mut Vec<u8>) -> Lookup {
+        self.look_up(locator, began, now, into, false)
+    }
+
+    /// As [`Store::get`], and removes it: of several callers, in whatever processes, one finds it.
+    pub fn take(&self, locator: &Locator, began: u64, now: Now, into: &mut Vec<u8>) -> Lookup {
+        self.look_up(locator, began, now, into, true)
+    }
+
+    #[inline]
+    fn look_up(
+        &self,
+        locator: &Locator,
+        began: u64,
+        now: Now,
+        into: &mut Vec<u8>,
+        take: bool,
+    ) -> Lookup {
+        let shard = self.shard(locator);
+        let glance = shard.glance(locator);
+        if !glance.put && !glance.removal {
+            shard.count(Counter::Misses);
+            return Lookup::Missing { may_resume: began > shard.value(at::FLOOR) };
+        }
+        let found = shard.locked(now.0, |held| match held.find(locator)? {
+            None => Some(Lookup::Missing { may_resume: began > held.get(at::FLOOR) }),
+            Some(found) if found.head.kind == Kind::Removal => Some(Lookup::Removed),
+            Some(found) if found.head.deadline < now.seconds() => {
+                held.kill(&found)?;
+                shard.count(Counter::Expired);
+                Some(Lookup::Missing { may_resume: true })
+            }
+            Some(found) => copy_out(held, &found, into, take),
+        });
+        match found {
+            Ok(Lookup::Found { .. }) if take => shard.count(Counter::Takes),
+            Ok(Lookup::Found { .. }) => shard.count(Counter::Hits),
+            Ok(Lookup::Removed) => shard.count(Counter::TombstoneHits),
+            _ => shard.count(Counter::Misses),
+        }
+        found.unwrap_or(Lookup::Busy)
+    }
+
+    /// Whether a session that this process has itself may be resumed: it was not removed, as far as
+    /// the store knows or must assume. `began` is when the session began, in seconds since 1970.
+    ///
+    /// If the store had to forget removals, sessions that began before the last of these are only
+    /// good if they are in the store.
+    #[inline]
+    pub fn may_resume(&self, locator: &Locator, began: u64, now: Now) -> bool {
+        let shard = self.shard(locator);
+        let glance = shard.glance(locator);
+        if !glance.removal {
+            // In this order: who forgets a removal raises the floor first.
+            return glance.put || began > shard.value(at::FLOOR);
+        }
+        let removed = shard.locked(now.0, |held| {
+            Some(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+        });
+        if removed == Ok(false) {
+            return true;
+        }
+        shard.count(Counter::TombstoneHits);
+        false
+    }
+
+    /// Removes what is kept under `locator`, and remembers that until the end of second `deadline`
+    /// or what the record said, whichever is later.
+    ///
+    /// False if the shard's lock was not to be had: then the session may still be found.
+    pub fn remove(&self, locator: &Locator, deadline: u64, now: Now) -> bool {
+        let shard = self.shard(locator);
+        let removed = shard.locked(now.0, |held| {
+            let before = held.find(locator)?;
+            if before.is_some_and(|before| before.head.kind == Kind::Removal) {
+                return Some(false);
+            }
+            write_removal(held, locator, before.as_ref(), deadline)?;
+            Some(true)
+        });
+        if removed == Ok(true) {
+            shard.count(Counter::Removes);
+        }
+        removed.is_ok()
+    }
+
+    /// Counts what only the caller can know.
+    pub fn tally(&self, tally: Tally) {
+        let place = header::TALLIES + tally as usize * size_of::<u64>();
+        if let Some(word) = self.mapping.word(place) {
+            word.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The counters now. They are read one after the other, while others change them.
+    pub fn counters(&self) -> Counters {
+        let mut tallies = [0; TALLIES];
+        for (number, tally) in tallies.iter_mut().enumerate() {
+            let word = self.mapping.word(header::TALLIES + number * size_of::<u64>());
+            *tally = word.map_or(0, |word| word.load(Relaxed));
+        }
+        let [undecryptable, mismatched, oversize, no_identity, no_id_context, not_asked] = tallies;
+        let sum = |counter| self.shards().map(|shard| shard.counted(counter)).sum();
+        let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
+        Counters {
+            hits: sum(Counter::Hits),
+            misses: sum(Counter::Misses),
+            stores: sum(Counter::Stores),
+            removes: sum(Counter::Removes),
+            takes: sum(Counter::Takes),
+            expired: sum(Counter::Expired),
+            evicted: sum(Counter::Evicted),
+            tombstone_hits: sum(Counter::TombstoneHits),
+            oversize,
+            undecryptable,
+            mismatched,
+            busy: sum(Counter::Busy),
+            resets: sum(Counter::Resets),
+            refused_no_identity: no_identity,
+            refused_verify_without_id_context: no_id_context,
+            refused_not_asked: not_asked,
+            entries: total(at::LIVE),
+            bytes: total(at::LIVE_BYTES),
+            capacity: (self.geometry.shards * self.geometry.ring) as u64,
+        }
+    }
+}
+
+fn copy_out(held: &Held<'_>, found: &Found<'_>, into: &mut Vec<u8>, take: bool) -> Option<Lookup> {
+    let Head { payload, deadline, .. } = found.head;
+    if into.try_reserve(payload).is_err() {
+        return Some(Lookup::Busy);
+    }
+    let place = held.place(found.position)? + HEAD_BYTES;
+    held.shard.mapping.append_to(place, payload, into)?;
+    if take {
+        write_removal(held, &found.head.locator, Some(found), deadline)?;
+    }
+    Some(Lookup::Found { deadline })
+}
+
+/// Writes a removal in place of what was there.
+fn write_removal(
+    held: &Held<'_>,
+    locator: &Locator,
+    before: Option<&Found<'_>>,
+    deadline: u64,
+) -> Option<()> {
+    let mut head = Head {
+        kind: Kind::Removal,
+        flags: 0,
+        payload: 0,
+        deadline,
+        written: held.now,
+        locator: *locator,
+    };
+    if let Some(before) = before {
+        head.deadline = deadline.max(before.head.deadline);
+        head.flags = before.head.flags & LOCAL;
+        held.kill(before)?;
+    }
+    let position = held.append(&head, &[])?;
+    held.enter(locator, true, position)?;
+    held.change(at::REMOVALS, 1, 0);
+    Some(())
+}

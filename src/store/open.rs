@@ -1,0 +1,301 @@
+//! How a store comes to be: anonymous memory, a new file, or one that is there.
+//!
+//! A file is made under another name and linked into place when it is whole, so that nobody ever
+//! sees half of one. One that is there is checked and never changed, unless the machine was started
+//! anew since: the locks of a boot before mean nothing. The descriptor is closed at once.
+
+use super::Store;
+use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
+use super::mapping::Mapping;
+use super::url::{DEFAULT_SIZE, Place, StoreUrl};
+use crate::openssl::process::{effective_user, is_network_filesystem, reserve, try_exclusive_lock};
+use std::fmt;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The system says no; what was attempted, and why not.
+    System(&'static str, io::Error),
+    /// The path is a symbolic link.
+    Link,
+    /// The path is not a regular file.
+    NotAFile,
+    /// The file belongs to another user than the one this process runs as.
+    Owner,
+    /// Others than the owner may read or write it.
+    Mode,
+    /// Others may put files into its folder.
+    Folder,
+    /// It lies on a network file system, where locks and memory are not shared.
+    Network,
+    /// It does not begin as a store does.
+    NotAStore,
+    /// It is a store, of another version, machine or size than it says.
+    Layout,
+    /// It is a store of another size than the URL asks for.
+    Size {
+        /// The file's.
+        is: u64,
+        /// The URL's.
+        asked: u64,
+    },
+    /// Another process is putting it in order after a restart, and does not get done.
+    Busy,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::System(what, error) => write!(f, "{what}: {error}"),
+            OpenError::Link => write!(f, "it is a symbolic link; name the file itself"),
+            OpenError::NotAFile => write!(f, "it is not a regular file; name another path"),
+            OpenError::Owner => {
+                write!(f, "it belongs to another user; remove it or start as its owner")
+            }
+            OpenError::Mode => write!(f, "others may read or write it; chmod 600 or remove it"),
+            OpenError::Folder => {
+                write!(f, "others may write to its folder; use one that only the owner may write to")
+            }
+            OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
+            OpenError::NotAStore => {
+                write!(f, "it is not a store; name another path, or remove the file")
+            }
+            OpenError::Layout => {
+                write!(f, "it is a store of another version of sesscache or is damaged; remove it")
+            }
+            OpenError::Size { is, asked } => write!(
+                f,
+                "it has {is} bytes and size={asked} is asked for; leave size out, or stop its \
+                 servers and remove it"
+            ),
+            OpenError::Busy => write!(f, "another process holds it locked; start again"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::System(what, error)
+}
+
+/// The first bytes of a file.
+type Header = [u8; header::BOOT + BOOT_BYTES];
+
+/// `/proc/sys/kernel/random/boot_id` is this long.
+const BOOT_BYTES: usize = 36;
+
+impl Store {
+    /// Opens the store of a URL; a file that is not there is made.
+    ///
+    /// # Errors
+    /// [`OpenError`]; what is there is left as it is.
+    pub fn open(url: &StoreUrl) -> Result<Store, OpenError> {
+        match &url.place {
+            Place::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
+            Place::File(path) => loop {
+                match open_file(path) {
+                    Ok(file) => return Store::of_file(&file, url.size),
+                    Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(store) = make_file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
+                    return Ok(store);
+                }
+                // Another process was faster: its file is there now.
+            },
+        }
+    }
+
+    /// Opens a file that is there.
+    ///
+    /// # Errors
+    /// [`OpenError`], also if there is none.
+    pub fn open_existing(path: &Path) -> Result<Store, OpenError> {
+        Store::of_file(&open_file(path)?, None)
+    }
+
+    fn in_memory(size: usize) -> Result<Store, OpenError> {
+        let mapping = Mapping::anonymous(size).map_err(system("no memory for it"))?;
+        Store::made(mapping, size)
+    }
+
+    /// Writes the head words and locks of a store into fresh memory.
+    fn made(mapping: Mapping, size: usize) -> Result<Store, OpenError> {
+        let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
+        let store = Store { mapping, geometry };
+        store.write_header().ok_or(OpenError::Layout)?;
+        Ok(store)
+    }
+
+    fn write_header(&self) -> Option<()> {
+        self.init_locks()?;
+        self.mapping.write(header::BOOT, &boot_id())?;
+        self.mapping.write(header::ID, &random_id())?;
+        self.mapping.write(header::DESCRIPTION, &self.geometry.header())?;
+        self.mapping.write(header::MAGIC, &MAGIC)
+    }
+
+    fn init_locks(&self) -> Option<()> {
+        for number in 0..self.geometry.shards {
+            self.mapping.init_lock(self.geometry.shard(number) + shard::LOCK)?;
+        }
+        Some(())
+    }
+
+    fn of_file(file: &File, asked: Option<usize>) -> Result<Store, OpenError> {
+        let metadata = file.metadata().map_err(system("cannot look at it"))?;
+        check(&metadata)?;
+        if is_network_filesystem(file) {
+            return Err(OpenError::Network);
+        }
+        let size = usize::try_from(metadata.len()).map_err(|_| OpenError::Layout)?;
+        let mut first: Header = [0; header::BOOT + BOOT_BYTES];
+        let mut reader = file;
+        if size < HEADER_BYTES || reader.read_exact(&mut first).is_err() {
+            return Err(OpenError::NotAStore);
+        }
+        if !first.starts_with(&MAGIC) {
+            return Err(OpenError::NotAStore);
+        }
+        let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
+        if first.get(header::DESCRIPTION..header::ID) != Some(&geometry.header()) {
+            return Err(OpenError::Layout);
+        }
+        if let Some(asked) = asked.filter(|asked| *asked != size) {
+            return Err(OpenError::Size { is: size as u64, asked: asked as u64 });
+        }
+        let mapping = Mapping::of_file(file, size).map_err(system("cannot map it"))?;
+        let store = Store { mapping, geometry };
+        store.renew_locks(file)?;
+        Ok(store)
+    }
+
+    /// After a restart of the machine the locks are made anew, by one process.
+    fn renew_locks(&self, file: &File) -> Result<(), OpenError> {
+        let ours = boot_id();
+        if ours == [0; BOOT_BYTES] || self.boot() == Some(ours) {
+            return Ok(());
+        }
+        if !try_exclusive_lock(file) {
+            return Err(OpenError::Busy);
+        }
+        // The lock goes with the descriptor.
+        if self.boot() != Some(ours) {
+            self.init_locks().ok_or(OpenError::Layout)?;
+            self.mapping.write(header::BOOT, &ours).ok_or(OpenError::Layout)?;
+        }
+        Ok(())
+    }
+
+    fn boot(&self) -> Option<[u8; BOOT_BYTES]> {
+        let mut boot = [0; BOOT_BYTES];
+        self.mapping.read(header::BOOT, &mut boot)?;
+        Some(boot)
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => OpenError::Link,
+            Some(libc::EISDIR | libc::ENXIO) => OpenError::NotAFile,
+            _ => OpenError::System("cannot open it", error),
+        })?;
+    check_folder(folder)?;
+    Ok(file)
+}
+
+/// Others could have put a file of theirs in place, and truncate it under us.
+fn check(file: &Metadata) -> Result<(), OpenError> {
+    if !file.is_file() {
+        Err(OpenError::NotAFile)
+    } else if file.uid() != effective_user() {
+        Err(OpenError::Owner)
+    } else if file.mode() & 0o077 != 0 {
+        Err(OpenError::Mode)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_folder(folder: &Path) -> Result<(), OpenError> {
+    let folder = fs::metadata(folder).map_err(system("cannot look at its folder"))?;
+    let trusted = folder.uid() == effective_user() || folder.uid() == 0;
+    let is_shared = folder.mode() & 0o022 != 0;
+    let is_sticky = folder.mode() & 0o1000 != 0;
+    if trusted && (!is_shared || is_sticky) { Ok(()) } else { Err(OpenError::Folder) }
+}
+
+/// Makes the file; `None` if another process was faster.
+fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !folder.exists() {
+        // /run is empty after a start of the machine. Only the last folder: more is a typing error.
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(OpenError::System("cannot make its folder", error));
+            }
+            _ => {}
+        }
+    }
+    check_folder(folder)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", process::id()));
+    let unfinished = Unfinished(PathBuf::from(name));
+    drop(fs::remove_file(&unfinished.0));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&unfinished.0)
+        .map_err(system("cannot make it"))?;
+    if is_network_filesystem(&file) {
+        return Err(OpenError::Network);
+    }
+    // Room that is not there later would be a fault in the middle of a handshake.
+    reserve(&file, size).map_err(system("no room for it"))?;
+    let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
+    let store = Store::made(mapping, size)?;
+    match fs::hard_link(&unfinished.0, path) {
+        Ok(()) => Ok(Some(store)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(OpenError::System("cannot make it", error)),
+    }
+}
+
+/// A file under its first name, which it loses in any case.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// All zeroes if it is not to be had (in a chroot without /proc).
+fn boot_id() -> [u8; BOOT_BYTES] {
+    read_exactly("/proc/sys/kernel/random/boot_id").unwrap_or([0; BOOT_BYTES])
+}
+
+fn random_id() -> [u8; 16] {
+    read_exactly("/dev/urandom").unwrap_or_default()
+}
+
+fn read_exactly<const N: usize>(path: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,154 @@
+//! The ring of a shard: records one behind the other, the oldest making room for the newest.
+//!
+//! An append never fails for want of room and never moves a session. Removals that are still needed
+//! when the ring comes round to them are written again at its head, as long as they take no more
+//! than a share of it.
+
+use super::counters::Counter;
+use super::index::Cell;
+use super::layout::shard;
+use super::record::{HEAD_BYTES, Head, Kind, Locator, MOVED, START_BYTES, UNIT, filler, start};
+use super::shard::Held;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+/// Bytes of a removal in the ring.
+const REMOVAL_BYTES: usize = HEAD_BYTES.next_multiple_of(UNIT);
+/// Removals are kept up to this part of the ring.
+const REMOVAL_SHARE: u64 = 8;
+/// Removals that one append carries along at most.
+const MOST_CARRIED: usize = 1024;
+
+/// A removal on its way from the tail to the head.
+struct Carried {
+    head: Head,
+    /// The cell's value while it points to the old place.
+    cell: Cell,
+}
+
+impl Held<'_> {
+    /// Writes a record at the head of the ring; returns its position.
+    pub(super) fn append(&self, head: &Head, payload: &[u8]) -> Option<u64> {
+        for carried in self.make_room(head.size())? {
+            let position = self.write(&carried.head, &[])?;
+            self.repoint(&carried.head.locator, carried.cell, position)?;
+        }
+        self.write(head, payload)
+    }
+
+    fn used(&self) -> u64 {
+        self.get(shard::HEAD).saturating_sub(self.get(shard::TAIL))
+    }
+
+    /// Bytes from the head to where the ring starts again.
+    fn to_end(&self) -> u64 {
+        self.ring() - self.get(shard::HEAD) % self.ring()
+    }
+
+    /// Frees what a record of `size` bytes needs, and what the removals need that were met.
+    fn make_room(&self, size: usize) -> Option<Vec<Carried>> {
+        let mut carried = Vec::new();
+        loop {
+            let total = (size + carried.len() * REMOVAL_BYTES) as u64;
+            // One record at most does not fit before the end, which is then filled.
+            let fill = if self.to_end() < total { size.max(REMOVAL_BYTES) as u64 } else { 0 };
+            if self.used() + total + fill <= self.ring() {
+                return Some(carried);
+            }
+            if self.used() == 0 {
+                return None;
+            }
+            self.evict(&mut carried)?;
+        }
+    }
+
+    /// The oldest record leaves the ring.
+    fn evict(&self, carried: &mut Vec<Carried>) -> Option<()> {
+        let tail = self.get(shard::TAIL);
+        let mut bytes = [0; START_BYTES];
+        self.shard.mapping.read(self.place(tail)?, &mut bytes)?;
+        let (kind, size) = start(bytes)?;
+        if size as u64 > self.used().min(self.ring() - tail % self.ring()) {
+            return None;
+        }
+        match kind {
+            Kind::Filler | Kind::Dead => {}
+            Kind::Put => {
+                let head = self.head(tail)?;
+                let is_over = head.deadline < self.now / 1000;
+                self.shard.count(if is_over { Counter::Expired } else { Counter::Evicted });
+                self.clear(&head.locator, self.cell_of(&head, tail)?)?;
+                self.change(shard::LIVE, 0, 1);
+                self.change(shard::LIVE_BYTES, 0, size as u64);
+            }
+            Kind::Removal => self.evict_removal(self.head(tail)?, tail, carried)?,
+        }
+        self.set(shard::TAIL, tail + size as u64);
+        Some(())
+    }
+
+    fn evict_removal(&self, head: Head, tail: u64, carried: &mut Vec<Carried>) -> Option<()> {
+        let cell = self.cell_of(&head, tail)?;
+        if self.bucket_has(&head.locator, cell)? {
+            if head.deadline < self.now / 1000 {
+                self.change(shard::REMOVALS, 0, 1);
+            } else {
+                let share = self.get(shard::REMOVALS) * REMOVAL_BYTES as u64;
+                let fits = share <= self.ring() / REMOVAL_SHARE && carried.len() < MOST_CARRIED;
+                if fits && carried.try_reserve(1).is_ok() {
+                    let head = Head { flags: head.flags | MOVED, ..head };
+                    carried.push(Carried { head, cell });
+                    return Some(());
+                }
+                self.forget_removal(&head);
+            }
+            self.clear(&head.locator, cell)?;
+        }
+        Some(())
+    }
+
+    fn cell_of(&self, head: &Head, position: u64) -> Option<Cell> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        Some(Cell::new(&head.locator, head.kind == Kind::Removal, offset))
+    }
+
+    fn bucket_has(&self, locator: &Locator, value: Cell) -> Option<bool> {
+        Some(self.shard.bucket(locator)?.iter().any(|cell| cell.load(Relaxed) == value.0))
+    }
+
+    fn clear(&self, locator: &Locator, value: Cell) -> Option<()> {
+        self.replace(locator, value, 0)
+    }
+
+    fn repoint(&self, locator: &Locator, value: Cell, position: u64) -> Option<()> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        self.replace(locator, value, Cell::new(locator, true, offset).0)
+    }
+
+    fn replace(&self, locator: &Locator, value: Cell, by: u64) -> Option<()> {
+        let bucket = self.shard.bucket(locator)?;
+        if let Some(cell) = bucket.iter().find(|cell| cell.load(Relaxed) == value.0) {
+            cell.store(by, Release);
+        }
+        Some(())
+    }
+
+    /// Writes a record where there is room for it.
+    fn write(&self, head: &Head, payload: &[u8]) -> Option<u64> {
+        let mapping = self.shard.mapping;
+        let (size, to_end) = (head.size() as u64, self.to_end());
+        if to_end < size {
+            let position = self.get(shard::HEAD);
+            mapping.write(self.place(position)?, &filler(usize::try_from(to_end).ok()?)?)?;
+            self.set(shard::HEAD, position + to_end);
+        }
+        let position = self.get(shard::HEAD);
+        if self.used() + size > self.ring() {
+            return None;
+        }
+        let place = self.place(position)?;
+        mapping.write(place, &head.to_bytes()?)?;
+        mapping.write(place + HEAD_BYTES, payload)?;
+        self.set(shard::HEAD, position + size);
+        Some(position)
+    }
+}

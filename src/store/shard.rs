@@ -1,0 +1,264 @@
+//! One shard: a lock, an index and a ring, and the operations on them.
+//!
+//! Everything but a glance at the index happens under the shard's lock, for the length of a copy. A
+//! shard whose last holder died, or that does not make sense, loses its contents: it may forget and
+//! must not lie, so sessions that began before are then refused where nothing else proves them good.
+//! In here `None` means that what was read makes no sense.
+
+use super::counters::Counter;
+use super::index::Cell;
+use super::layout::{BUCKET_BYTES, Geometry, shard};
+use super::mapping::{Guard, Lock, Mapping};
+use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
+
+/// How long to wait for another process's copy. One that takes longer is stopped or starved.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Positions beyond this are not believed.
+const MOST_POSITION: u64 = 1 << 62;
+
+/// A shard of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shard<'a> {
+    pub(super) mapping: &'a Mapping,
+    pub(super) geometry: &'a Geometry,
+    pub(super) base: usize,
+}
+
+/// The lock was not to be had, or what it guards made no sense and was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy;
+
+/// A shard whose lock is held.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    pub(super) shard: Shard<'a>,
+    /// Now, in milliseconds since 1970.
+    pub(super) now: u64,
+    _guard: Guard<'a>,
+}
+
+/// A record and the cell that names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) cell: &'a AtomicU64,
+    pub(super) position: u64,
+    pub(super) head: Head,
+}
+
+impl<'a> Shard<'a> {
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> Option<&'a AtomicU64> {
+        self.mapping.word(self.base + offset)
+    }
+
+    pub(super) fn value(&self, offset: usize) -> u64 {
+        self.word(offset).map_or(0, |word| word.load(Acquire))
+    }
+
+    #[inline]
+    pub(super) fn count(&self, counter: Counter) {
+        if let Some(word) = self.word(shard::COUNTERS + counter as usize * size_of::<u64>()) {
+            word.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn counted(&self, counter: Counter) -> u64 {
+        self.value(shard::COUNTERS + counter as usize * size_of::<u64>())
+    }
+
+    /// Runs `body` with the lock held. One that is not to be had in [`PATIENCE`] is asked for
+    /// without waiting from then on, by everybody, until somebody gets it.
+    pub(super) fn locked<T>(
+        &self,
+        now: u64,
+        body: impl FnOnce(&Held<'a>) -> Option<T>,
+    ) -> Result<T, Busy> {
+        let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
+        let patience = (stuck.load(Relaxed) == 0).then_some(PATIENCE);
+        let (guard, inherited) = match self.mapping.lock(self.base + shard::LOCK, patience) {
+            Lock::Held(guard) => (guard, false),
+            Lock::Inherited(guard) => (guard, true),
+            Lock::Busy | Lock::Broken => {
+                stuck.store(1, Relaxed);
+                self.count(Counter::Busy);
+                return Err(Busy);
+            }
+        };
+        if patience.is_none() {
+            stuck.store(0, Relaxed);
+        }
+        let held = Held { shard: *self, now, _guard: guard };
+        if inherited || !held.makes_sense() {
+            held.reset();
+        }
+        body(&held).ok_or_else(|| {
+            held.reset();
+            Busy
+        })
+    }
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn get(&self, offset: usize) -> u64 {
+        self.shard.word(offset).map_or(0, |word| word.load(Relaxed))
+    }
+
+    pub(super) fn set(&self, offset: usize, value: u64) {
+        if let Some(word) = self.shard.word(offset) {
+            word.store(value, Release);
+        }
+    }
+
+    pub(super) fn change(&self, offset: usize, add: u64, take: u64) {
+        self.set(offset, self.get(offset).saturating_add(add).saturating_sub(take));
+    }
+
+    pub(super) fn ring(&self) -> u64 {
+        self.shard.geometry.ring as u64
+    }
+
+    fn makes_sense(&self) -> bool {
+        let (head, tail) = (self.get(shard::HEAD), self.get(shard::TAIL));
+        let unit = UNIT as u64;
+        head.is_multiple_of(unit)
+            && tail.is_multiple_of(unit)
+            && head < MOST_POSITION
+            && head.checked_sub(tail).is_some_and(|used| used <= self.ring())
+    }
+
+    /// Forgets everything, and says that removals were forgotten too.
+    fn reset(&self) {
+        self.raise_floor(self.now / 1000);
+        let Shard { mapping, geometry, base } = self.shard;
+        for bucket in 0..geometry.buckets {
+            mapping.wipe(base + shard::INDEX + bucket * BUCKET_BYTES, BUCKET_BYTES);
+        }
+        mapping.wipe(base + geometry.ring_offset(), geometry.ring);
+        let head = self.get(shard::HEAD).next_multiple_of(UNIT as u64);
+        let head = if head < MOST_POSITION { head } else { 0 };
+        self.set(shard::HEAD, head);
+        self.set(shard::TAIL, head);
+        for counter in [shard::LIVE, shard::LIVE_BYTES, shard::REMOVALS] {
+            self.set(counter, 0);
+        }
+        self.change(shard::EPOCH, 1, 0);
+        self.shard.count(Counter::Resets);
+    }
+
+    /// A removal is forgotten: sessions that began until `second` are trusted no more unless they
+    /// are in the store. Before the cell goes: see `Store::may_resume`.
+    pub(super) fn raise_floor(&self, second: u64) {
+        if let Some(floor) = self.shard.word(shard::FLOOR) {
+            floor.fetch_max(second, Release);
+        }
+    }
+
+    /// Where the record at a position lies in the mapping.
+    pub(super) fn place(&self, position: u64) -> Option<usize> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        Some(self.shard.base + self.shard.geometry.ring_offset() + offset)
+    }
+
+    /// The position of what lies `offset` bytes into the ring, if that is in use.
+    fn position(&self, offset: usize) -> Option<u64> {
+        let (head, ring) = (self.get(shard::HEAD), self.ring());
+        let offset = u64::try_from(offset).ok().filter(|offset| *offset < ring)?;
+        let back = (head % ring + ring - offset) % ring;
+        let position = head.checked_sub(if back == 0 { ring } else { back })?;
+        (position >= self.get(shard::TAIL)).then_some(position)
+    }
+
+    /// The head of the record at a position, if it lies within what is in use.
+    pub(super) fn head(&self, position: u64) -> Option<Head> {
+        let mut bytes = [0; HEAD_BYTES];
+        let room = self.get(shard::HEAD).checked_sub(position)?.min(self.ring() - position % self.ring());
+        if room < HEAD_BYTES as u64 {
+            return None;
+        }
+        self.shard.mapping.read(self.place(position)?, &mut bytes)?;
+        Head::from_bytes(&bytes).filter(|head| head.size() as u64 <= room)
+    }
+
+    /// What the shard knows of a locator: a session or a removal.
+    pub(super) fn find(&self, locator: &Locator) -> Option<Option<Found<'a>>> {
+        for cell in self.shard.bucket(locator)? {
+            let value = Cell(cell.load(Relaxed));
+            if !value.has_tag_of(locator) {
+                continue;
+            }
+            let position = self.position(value.offset()?)?;
+            let head = self.head(position)?;
+            let expected = if value.is_removal() { Kind::Removal } else { Kind::Put };
+            if head.kind != expected {
+                return None;
+            }
+            if head.locator == *locator {
+                return Some(Some(Found { cell, position, head }));
+            }
+        }
+        Some(None)
+    }
+
+    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
+    pub(super) fn kill(&self, found: &Found<'_>) -> Option<()> {
+        found.cell.store(0, Release);
+        self.bury(found.position, &found.head)
+    }
+
+    /// As [`Held::kill`], when the cell is seen to by the caller.
+    pub(super) fn bury(&self, position: u64, head: &Head) -> Option<()> {
+        let place = self.place(position)?;
+        self.shard.mapping.wipe(place + HEAD_BYTES, head.size() - HEAD_BYTES)?;
+        let dead = Head { kind: Kind::Dead, ..*head }.to_bytes()?;
+        self.shard.mapping.write(place, &dead)?;
+        self.change(shard::LIVE, 0, 1);
+        self.change(shard::LIVE_BYTES, 0, head.size() as u64);
+        Some(())
+    }
+
+    /// Enters a record in the index. A full bucket forgets its oldest session.
+    pub(super) fn enter(&self, locator: &Locator, is_removal: bool, position: u64) -> Option<()> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        let entry = Cell::new(locator, is_removal, offset);
+        let bucket = self.shard.bucket(locator)?;
+        let empty = bucket.iter().find(|cell| Cell(cell.load(Relaxed)).is_empty());
+        let place = match empty {
+            Some(cell) => cell,
+            None => self.clear_one(bucket)?,
+        };
+        place.store(entry.0, Release);
+        Some(())
+    }
+
+    /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no other.
+    fn clear_one(&self, bucket: &'a [AtomicU64]) -> Option<&'a AtomicU64> {
+        let mut oldest: Option<(bool, u64, &AtomicU64)> = None;
+        for cell in bucket {
+            let value = Cell(cell.load(Relaxed));
+            let position = self.position(value.offset()?)?;
+            let rank = (value.is_removal(), position);
+            if oldest.is_none_or(|(is_removal, position, _)| rank < (is_removal, position)) {
+                oldest = Some((rank.0, rank.1, cell));
+            }
+        }
+        let (is_removal, position, cell) = oldest?;
+        let head = self.head(position)?;
+        if is_removal {
+            self.forget_removal(&head);
+            cell.store(0, Release);
+        } else {
+            self.kill(&Found { cell, position, head })?;
+            self.shard.count(Counter::Evicted);
+        }
+        Some(cell)
+    }
+
+    /// A removal goes before its time.
+    pub(super) fn forget_removal(&self, head: &Head) {
+        self.raise_floor(head.written.div_ceil(1000));
+        self.change(shard::REMOVALS, 0, 1);
+    }
+}

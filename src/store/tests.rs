@@ -1,0 +1,252 @@
+//! The store against what it promises: get what was put, forget the oldest, never lie.
+
+use super::layout::shard as at;
+use super::*;
+use crate::store::record::{MOVED, UNIT};
+use std::collections::HashMap;
+
+const NOW: Now = Now(1_700_000_000_000);
+const LATER: u64 = 1_700_000_300;
+
+fn store() -> Store {
+    Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap()
+}
+
+/// A locator that is spread like a hash.
+fn locator(number: u64) -> Locator {
+    let mix = |mut x: u64| {
+        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&mix(number + 1).to_le_bytes());
+    bytes[8..].copy_from_slice(&mix(number ^ 0x5555_5555).to_le_bytes());
+    Locator(bytes)
+}
+
+/// A payload that tells whose it is.
+fn payload(number: u64, length: usize) -> Vec<u8> {
+    number.to_le_bytes().iter().copied().cycle().take(length).collect()
+}
+
+fn get(store: &Store, number: u64) -> Option<Vec<u8>> {
+    let mut found = Vec::new();
+    let lookup = store.get(&locator(number), 0, NOW, &mut found);
+    matches!(lookup, Lookup::Found { .. }).then_some(found)
+}
+
+fn put(store: &Store, number: u64, length: usize) {
+    store.put(&locator(number), LATER, NOW, 0, &payload(number, length)).unwrap();
+}
+
+#[test]
+fn what_was_put_is_found_until_its_deadline() {
+    let store = store();
+    assert_eq!(get(&store, 1), None);
+    put(&store, 1, 135);
+    assert_eq!(get(&store, 1), Some(payload(1, 135)));
+    let mut found = Vec::new();
+    let at = |second: u64| Now(second * 1000 + 999);
+    assert_eq!(
+        store.get(&locator(1), 0, at(LATER), &mut found),
+        Lookup::Found { deadline: LATER }
+    );
+    let past = store.get(&locator(1), 0, at(LATER + 1), &mut found);
+    assert!(matches!(past, Lookup::Missing { .. }));
+    assert_eq!(get(&store, 1), None, "an expired record is gone for good");
+    let counters = store.counters();
+    assert_eq!((counters.hits, counters.misses, counters.expired), (2, 3, 1));
+    assert_eq!((counters.stores, counters.entries, counters.bytes), (1, 0, 0));
+}
+
+#[test]
+fn every_length_up_to_the_largest_and_no_more() {
+    let store = store();
+    for length in [0, 1, 7, 8, 9, 1000, MOST_PAYLOAD - 1, MOST_PAYLOAD] {
+        put(&store, 7, length);
+        assert_eq!(get(&store, 7), Some(payload(7, length)));
+    }
+    let too_long = vec![0; MOST_PAYLOAD + 1];
+    assert_eq!(store.put(&locator(8), LATER, NOW, 0, &too_long), Err(PutError::Oversize));
+    assert_eq!(store.counters().oversize, 1);
+    assert_eq!(store.counters().entries, 1);
+}
+
+#[test]
+fn a_removal_holds_and_wipes() {
+    let store = store();
+    let secret = b"a secret that must not be there any more afterwards";
+    store.put(&locator(1), LATER, NOW, 0, secret).unwrap();
+    assert!(holds(&store, secret));
+    assert!(store.may_resume(&locator(1), 5, NOW));
+    assert!(store.remove(&locator(1), LATER, NOW));
+    assert!(!holds(&store, secret));
+    let mut found = Vec::new();
+    assert_eq!(store.get(&locator(1), 0, NOW, &mut found), Lookup::Removed);
+    assert!(!store.may_resume(&locator(1), u64::MAX, NOW));
+    assert_eq!(store.put(&locator(1), LATER, NOW, 0, secret), Err(PutError::Removed));
+    assert!(store.may_resume(&locator(2), 5, NOW), "others are not concerned");
+    assert_eq!(store.counters().removes, 1);
+}
+
+fn holds(store: &Store, bytes: &[u8]) -> bool {
+    let mut all = vec![0; store.geometry.total];
+    store.mapping.read(0, &mut all).unwrap();
+    all.windows(bytes.len()).any(|window| window == bytes)
+}
+
+#[test]
+fn one_of_several_takes() {
+    let store = store();
+    put(&store, 1, 100);
+    let mut found = Vec::new();
+    assert!(matches!(store.take(&locator(1), 0, NOW, &mut found), Lookup::Found { .. }));
+    assert_eq!(found, payload(1, 100));
+    assert_eq!(store.take(&locator(1), 0, NOW, &mut found), Lookup::Removed);
+    assert_eq!(store.get(&locator(1), 0, NOW, &mut found), Lookup::Removed);
+    assert_eq!(store.counters().takes, 1);
+}
+
+#[test]
+fn the_ring_forgets_the_oldest_and_the_index_with_it() {
+    let store = store();
+    let ring = store.geometry.ring;
+    let each = (HEAD_BYTES + 180).next_multiple_of(UNIT);
+    let count = (3 * ring / each) as u64;
+    for number in 0..count {
+        put(&store, number, 180);
+    }
+    let kept = (0..count).filter(|&number| get(&store, number).is_some()).count();
+    assert!(kept as u64 == store.counters().entries);
+    assert!(kept * 100 >= ring / each * 99, "{kept} of {}", ring / each);
+    for number in count - ring as u64 / each as u64 / 2..count {
+        if let Some(found) = get(&store, number) {
+            assert_eq!(found, payload(number, 180));
+        }
+    }
+    assert_eq!(store.counters().evicted, count - kept as u64);
+    assert_eq!(store.counters().resets, 0);
+}
+
+#[test]
+fn a_session_that_was_merely_forgotten_may_resume_and_a_removed_one_not() {
+    let store = store();
+    put(&store, 0, 100);
+    put(&store, 1, 100);
+    store.remove(&locator(1), LATER, NOW);
+    for number in 2..20_000 {
+        put(&store, number, 100);
+    }
+    assert_eq!(get(&store, 0), None);
+    assert!(store.may_resume(&locator(0), 5, NOW));
+    assert!(!store.may_resume(&locator(1), 5, NOW), "carried round with the ring");
+    let past = Now((LATER + 1) * 1000);
+    for number in 20_000..40_000 {
+        store.put(&locator(number), LATER + 300, past, 0, &payload(number, 100)).unwrap();
+    }
+    assert!(store.may_resume(&locator(1), 5, past), "nobody needs it after its deadline");
+    assert_eq!(store.counters().resets, 0);
+}
+
+#[test]
+fn removals_that_had_to_be_forgotten_are_assumed() {
+    let store = store();
+    for number in 0..20_000 {
+        put(&store, number, 20);
+        store.remove(&locator(number), LATER, NOW);
+    }
+    assert_eq!(store.counters().resets, 0);
+    let began = NOW.0 / 1000 - 10;
+    assert!(!store.may_resume(&locator(0), began, NOW));
+    assert!(!store.may_resume(&locator(99_999), began, NOW), "it might have been removed");
+    assert!(store.may_resume(&locator(99_999), NOW.0 / 1000 + 1, NOW), "younger than that");
+    store.put(&locator(99_999), LATER, NOW, 0, b"x").unwrap();
+    assert!(store.may_resume(&locator(99_999), began, NOW), "it is there, so it was not removed");
+}
+
+#[test]
+fn a_shard_that_makes_no_sense_is_dropped_and_goes_on() {
+    for offset in [at::HEAD, at::TAIL] {
+        for value in [3, u64::MAX, 1 << 40] {
+            let store = store();
+            put(&store, 1, 100);
+            store.numbered(0).word(offset).unwrap().store(value, Relaxed);
+            let found = get(&store, 1);
+            assert!(found.is_none() || found == Some(payload(1, 100)));
+            put(&store, 2, 100);
+            assert_eq!(get(&store, 2), Some(payload(2, 100)));
+            assert!(store.counters().resets > 0, "offset {offset}, value {value}");
+            assert!(!store.may_resume(&locator(1), 5, NOW), "a removal may have been lost");
+        }
+    }
+}
+
+/// Random operations against a map that forgets nothing.
+#[test]
+fn the_store_agrees_with_a_model() {
+    let store = store();
+    let mut model: HashMap<u64, Option<Vec<u8>>> = HashMap::new();
+    let mut state = 42_u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for step in 0..200_000 {
+        let number = random(8000);
+        match random(10) {
+            0 => {
+                store.remove(&locator(number), LATER, NOW);
+                model.insert(number, None);
+            }
+            1 => {
+                let mut found = Vec::new();
+                if let Lookup::Found { .. } = store.take(&locator(number), 0, NOW, &mut found) {
+                    assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
+                    model.insert(number, None);
+                }
+            }
+            2..5 => {
+                let length = usize::try_from(random(600)).unwrap();
+                let bytes = payload(number ^ step, length);
+                let stored = store.put(&locator(number), LATER, NOW, 0, &bytes);
+                let removed = model.get(&number) == Some(&None);
+                if stored.is_ok() {
+                    // A removal may have been forgotten, by raising the floor.
+                    assert!(!removed || !store.may_resume(&locator(number ^ 1 << 40), 5, NOW));
+                    model.insert(number, Some(bytes));
+                } else {
+                    assert!(removed, "step {step}");
+                }
+            }
+            _ => {
+                let mut found = Vec::new();
+                match store.get(&locator(number), 0, NOW, &mut found) {
+                    Lookup::Found { .. } => {
+                        assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
+                    }
+                    Lookup::Removed => assert_eq!(model.get(&number), Some(&None), "step {step}"),
+                    _ => {}
+                }
+                if model.get(&number) == Some(&None) {
+                    assert!(!store.may_resume(&locator(number), 5, NOW), "step {step}");
+                }
+            }
+        }
+    }
+    let live = (0..8000).filter(|&number| get(&store, number).is_some()).count();
+    assert_eq!(store.counters().entries, live as u64);
+    assert_eq!((store.counters().resets, store.counters().busy), (0, 0));
+}
+
+#[test]
+fn a_carried_removal_says_so() {
+    let store = store();
+    store.remove(&locator(1), LATER, NOW);
+    for number in 2..12_000 {
+        put(&store, number, 100);
+    }
+    let shard = store.shard(&locator(1));
+    let flags = shard.locked(NOW.0, |held| Some(held.find(&locator(1))?.map(|f| f.head.flags)));
+    assert_eq!(flags, Ok(Some(MOVED)));
+}
