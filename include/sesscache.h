@@ -3,7 +3,90 @@
 #ifndef SESSCACHE_H
 #define SESSCACHE_H
 
+#include <stdint.h>
 #include <openssl/ssl.h>
+
+/**
+ * What a host store has counted, in all its processes since it was made, and how full it is.
+ */
+typedef struct sesscache_stats {
+  /**
+   * Lookups that found a session.
+   */
+  uint64_t hits;
+  /**
+   * Lookups that found none.
+   */
+  uint64_t misses;
+  /**
+   * Sessions stored.
+   */
+  uint64_t stores;
+  /**
+   * Sessions removed.
+   */
+  uint64_t removes;
+  /**
+   * Sessions taken for single use (early data).
+   */
+  uint64_t takes;
+  /**
+   * Sessions that were met after their end.
+   */
+  uint64_t expired;
+  /**
+   * Sessions that made room before their end.
+   */
+  uint64_t evicted;
+  /**
+   * Lookups that met a removed session.
+   */
+  uint64_t tombstone_hits;
+  /**
+   * Sessions too large to be stored.
+   */
+  uint64_t oversize;
+  /**
+   * Sessions that did not open: another key file, another server name, or damage.
+   */
+  uint64_t undecryptable;
+  /**
+   * Sessions that opened and were not what was asked for.
+   */
+  uint64_t mismatched;
+  /**
+   * Operations given up because another process held a lock too long.
+   */
+  uint64_t busy;
+  /**
+   * How often a part of the store was lost: a process died while it wrote, or damage.
+   */
+  uint64_t resets;
+  /**
+   * Sessions not shared: the context has neither a certificate nor a session id context.
+   */
+  uint64_t refused_no_identity;
+  /**
+   * Sessions not shared: SSL_VERIFY_PEER without a session id context.
+   */
+  uint64_t refused_verify_without_id_context;
+  /**
+   * Sessions not shared: the application stores none and has no callbacks.
+   */
+  uint64_t refused_not_asked;
+  /**
+   * Sessions in the store.
+   */
+  uint64_t entries;
+  /**
+   * Their bytes.
+   */
+  uint64_t bytes;
+  /**
+   * Bytes there are for sessions.
+   */
+  uint64_t capacity;
+} sesscache_stats;
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,6 +110,37 @@ const char *sesscache_version(void);
  * `ctx` must be NULL or a valid context.
  */
 int sesscache_is_active(const SSL_CTX *ctx);
+
+/**
+ * Has `ctx` share its sessions through the host store that `url` names: "shm:", for the processes
+ * that this one forks, or "file:/PATH", both with "?size=64MiB" and "&key=/PATH" as wanted; see
+ * sesscache(7). For servers that prefer code to the environment variable SESSCACHE_STORE, before
+ * which it goes.
+ *
+ * Returns 1, or 0 with an entry on OpenSSL's error queue whose data (ERR_peek_last_error_all)
+ * names the cause. Attaching the same URL again does nothing; another one is an error. A store
+ * stays mapped until the process ends.
+ *
+ * Call it before the context is used for connections; other threads may use other contexts
+ * meanwhile. A "shm:" store is shared with processes that are forked after the first call with its
+ * URL. Since 0.1.
+ *
+ * # Safety
+ * `ctx` must be NULL or a valid context, `url` NULL or a C string.
+ */
+int sesscache_store_attach(SSL_CTX *ctx, const char *url);
+
+/**
+ * Fills `*stats` with the counters of the store that `ctx` uses: as much of it as `size`, which is
+ * sizeof(struct sesscache_stats) for the program, so that later versions can add to its end.
+ *
+ * Returns 1, or 0 if `ctx` has no store or an argument is NULL; nothing is written then. Any
+ * thread may call it at any time; other processes go on counting meanwhile. Since 0.1.
+ *
+ * # Safety
+ * `ctx` must be NULL or a valid context, `stats` NULL or a place of `size` bytes.
+ */
+int sesscache_store_stats(const SSL_CTX *ctx, struct sesscache_stats *stats, size_t size);
 
 /**
  * Sets the function that is called when a session was negotiated: once for every session in

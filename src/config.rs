@@ -4,6 +4,7 @@
 //! program the variables count as unset (secure_getenv).
 
 use crate::openssl::process::{cpus, environment_variable};
+use crate::store::StoreUrl;
 use once_cell::sync::OnceCell;
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -30,6 +31,15 @@ pub enum Log {
     Off,
 }
 
+/// What an unclean close does to a session in the host store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UncleanClose {
+    /// Nothing (RFC 5246 7.2.1): one forged RST must not forget a session everywhere.
+    Keep,
+    /// It is removed.
+    Forget,
+}
+
 /// The settings of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -37,11 +47,24 @@ pub struct Config {
     pub new_cb_zero: NewCbZero,
     /// SESSCACHE_LOG: `syslog` (the default), `stderr`, `off`, or the path of a file.
     pub log: Log,
+    /// SESSCACHE_STORE: the host store, if there is to be one and its URL is good.
+    pub store: Option<StoreUrl>,
+    /// SESSCACHE_KEY_FILE: whose keys seal what is in the store.
+    pub key_file: Option<PathBuf>,
+    /// SESSCACHE_NAMESPACE: sessions of different namespaces never meet.
+    pub namespace: String,
+    /// SESSCACHE_MAX_LIFETIME: seconds after the first authentication.
+    pub max_lifetime: u32,
+    /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
+    pub unclean_close: UncleanClose,
     /// Processors this process may use.
     pub cpus: usize,
     /// What was wrong, to be said once the log can be used.
     pub complaints: Vec<String>,
 }
+
+/// How long a session may be resumed after its first authentication: a day, as RFC 5246 F.1.4 has it.
+const MAX_LIFETIME: u32 = 24 * 60 * 60;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
 
@@ -76,7 +99,52 @@ impl Config {
                 Log::Syslog
             }
         };
-        Config { new_cb_zero, log, cpus, complaints }
+        let store = variable(c"SESSCACHE_STORE").filter(|url| !url.is_empty()).and_then(|url| {
+            StoreUrl::parse(&url)
+                .map_err(|error| {
+                    complaints.push(format!("SESSCACHE_STORE={url}: {error}; no store is used"));
+                })
+                .ok()
+        });
+        let key_file = match variable(c"SESSCACHE_KEY_FILE") {
+            Some(path) if path.starts_with('/') => Some(PathBuf::from(path)),
+            Some(path) if !path.is_empty() => {
+                complaints.push("SESSCACHE_KEY_FILE needs a path from /; taken as unset".into());
+                None
+            }
+            _ => None,
+        };
+        let unclean_close = match variable(c"SESSCACHE_UNCLEAN_CLOSE").as_deref() {
+            None | Some("" | "keep") => UncleanClose::Keep,
+            Some("forget") => UncleanClose::Forget,
+            Some(other) => {
+                complaints.push(format!(
+                    "SESSCACHE_UNCLEAN_CLOSE={other} is neither keep nor forget; taken as keep"
+                ));
+                UncleanClose::Keep
+            }
+        };
+        let max_lifetime = match variable(c"SESSCACHE_MAX_LIFETIME") {
+            Some(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| {
+                complaints.push(format!(
+                    "SESSCACHE_MAX_LIFETIME={text} is not a number of seconds; taken as \
+                     {MAX_LIFETIME}"
+                ));
+                MAX_LIFETIME
+            }),
+            _ => MAX_LIFETIME,
+        };
+        Config {
+            new_cb_zero,
+            log,
+            store,
+            key_file,
+            namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
+            max_lifetime,
+            unclean_close,
+            cpus,
+            complaints,
+        }
     }
 }
 
@@ -105,5 +173,15 @@ mod tests {
         assert_eq!(wrong.new_cb_zero, NewCbZero::Remove);
         assert!(matches!(wrong.complaints.as_slice(), [one] if one.contains("maybe")));
         assert_eq!(with(c"SESSCACHE_LOG", "here").complaints.len(), 1);
+        assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "forget").unclean_close, UncleanClose::Forget);
+        assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "?").complaints.len(), 1);
+        assert_eq!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime, 60);
+        let wrong = with(c"SESSCACHE_MAX_LIFETIME", "-1");
+        assert_eq!((wrong.max_lifetime, wrong.complaints.len()), (MAX_LIFETIME, 1));
+        assert!(with(c"SESSCACHE_STORE", "shm:").store.is_some());
+        let wrong = with(c"SESSCACHE_STORE", "shm");
+        assert_eq!((wrong.store, wrong.complaints.len()), (None, 1));
+        assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").key_file, Some("/k".into()));
+        assert_eq!(with(c"SESSCACHE_KEY_FILE", "k").complaints.len(), 1);
     }
 }

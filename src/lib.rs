@@ -5,6 +5,8 @@
 //!   openssl/   what we call: stock functions, handles, callbacks      unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
 //!   cache/     this process: sharded map, expiry, eviction            safe
+//!   store/     this host: one mapped file or anonymous mapping       one unsafe corner
+//!   seal/      records are encrypted before they leave the process    safe
 //! ```
 //!
 //! Arrows point down: overlay, context, cache; `openssl` stands at the side. docs/ARCHITECTURE.md
@@ -20,3 +22,7 @@ pub mod context;
 pub mod log;
 pub mod openssl;
 pub mod overlay;
+#[forbid(unsafe_code)]
+pub mod seal;
+#[deny(unsafe_code)]
+pub mod store;

@@ -76,6 +76,20 @@ impl Key {
         Some(Key { words: words(&filled), head })
     }
 
+    /// The protocol version.
+    pub fn version(&self) -> u16 {
+        u16::try_from(self.head >> 8).unwrap_or(0)
+    }
+
+    /// The session id, in `room`.
+    pub fn id<'a>(&self, room: &'a mut [u8; MAX_ID_LENGTH]) -> &'a [u8] {
+        let (words, _) = room.as_chunks_mut::<8>();
+        for (place, word) in words.iter_mut().zip(self.words) {
+            *place = word.to_ne_bytes();
+        }
+        room.get(..(self.head & 0xFF) as usize).unwrap_or_default()
+    }
+
     /// Whether the session id is empty: a session without one can never be looked up.
     #[inline]
     pub fn id_is_empty(&self) -> bool {
@@ -109,6 +123,8 @@ mod tests {
         assert_ne!(key(0x0303, b"abc"), key(0x0303, b"abc\0"));
         assert_ne!(key(0x0303, &[7; 32]), key(0x0303, &[[7; 31].as_slice(), &[8]].concat()));
         assert!(key(0x0303, b"").id_is_empty());
+        assert_eq!(key(0xFEFD, b"abc").version(), 0xFEFD);
+        assert_eq!(key(0xFEFD, b"abcdefghijk").id(&mut [0; MAX_ID_LENGTH]), b"abcdefghijk");
         assert!(Key::new(0x0303, &[0; 33]).is_none());
         assert!(Key::new(0x0303, &[0; 300]).is_none());
     }

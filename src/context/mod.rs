@@ -1,10 +1,13 @@
 //! One [`State`] per SSL_CTX: what the application set, and the cache it believes OpenSSL to keep.
 //!
-//! Holds the rules of the contract (`session`) and the settings and counters they depend on. Safe
+//! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters they depend on. Safe
 //! code: C is behind the `openssl` layer. Settings are atomics, read when the event happens; the
 //! one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
 
+pub mod host;
+mod lookup;
 mod session;
+mod sharing;
 
 use crate::cache::Cache;
 use crate::config::{NewCbZero, config};
@@ -13,16 +16,21 @@ use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::next::{GenerateCb, GetCb, Lhash, NewCb, Next, RemoveCb};
+use host::HostStore;
 use libc::c_long;
+use once_cell::sync::OnceCell;
 use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use sharing::Identity;
+use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-pub use session::{is_in_stock, lifetime_shortened};
+pub use session::{is_in_stock, lifetime_shortened, while_closing};
 
 /// What we keep for one SSL_CTX.
 #[derive(Debug)]
@@ -50,6 +58,12 @@ pub struct State {
     /// [`session::lifetime_shortened`] calls that the last walk over the cache has seen.
     shortened_seen: AtomicU64,
     table: Mutex<Option<SessionTable>>,
+    /// The host store of the configuration.
+    configured: Option<&'static HostStore>,
+    /// The host store that the application attached, which goes before that.
+    attached: OnceCell<&'static HostStore>,
+    /// Who the server is: asked for without waiting, see `sharing`.
+    identity: RwLock<Option<Arc<Identity>>>,
 }
 
 impl State {
@@ -71,7 +85,22 @@ impl State {
             broken: AtomicBool::new(false),
             shortened_seen: AtomicU64::new(session::shortened()),
             table: Mutex::new(None),
+            configured: host::configured().inspect(|store| store.refresh(next)),
+            attached: OnceCell::new(),
+            identity: RwLock::new(None),
         }
+    }
+
+    /// The host store, if there is one.
+    #[inline]
+    pub fn host(&self) -> Option<&'static HostStore> {
+        self.attached.get().copied().or(self.configured)
+    }
+
+    /// Uses this host store; false if another one was attached before.
+    pub fn attach(&self, next: &Next, store: &'static HostStore) -> bool {
+        store.refresh(next);
+        ptr::eq(*self.attached.get_or_init(|| store), store)
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions
@@ -83,7 +112,11 @@ impl State {
 
     /// The cache, unless our code has failed in this context.
     fn cache(&self) -> Option<&Cache<Session>> {
-        (!self.broken.load(Relaxed)).then_some(&self.cache)
+        (!self.is_broken()).then_some(&self.cache)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
 
     /// Gives up caching in this context, after a panic.

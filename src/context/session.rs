@@ -1,12 +1,13 @@
-//! The life of a session: what happens when the engine or the application says new, get, remove.
+//! The life of a session: what happens when the engine or the application says new or remove.
+//! Lookups are in `lookup`.
 //!
 //! The rules are those of docs/CONTRACT.md. The application's callbacks run here, with
 //! no lock held and errno as the application left it.
 
 use super::State;
 use crate::cache::Key;
-use crate::config::NewCbZero;
-use crate::openssl::callback::{call_get, call_new, call_remove};
+use crate::config::{NewCbZero, UncleanClose, config};
+use crate::openssl::callback::{call_new, call_remove};
 use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_SESS_CACHE_UPDATE_TIME};
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
@@ -14,8 +15,8 @@ use crate::openssl::next::Next;
 use crate::openssl::process::now;
 use libc::c_int;
 use openssl_sys::{
-    SSL_OP_NO_TICKET, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_LOOKUP,
-    SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION, TLS1_3_VERSION,
+    SSL_OP_NO_TICKET, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
+    TLS1_3_VERSION,
 };
 use std::cell::Cell;
 use std::ptr;
@@ -49,6 +50,18 @@ thread_local! {
     /// Whether this thread runs remove_cb for a session that had to make room: if that adds a
     /// session, it must not push out another one, and so on without end.
     static EVICTING: Cell<bool> = const { Cell::new(false) };
+
+    /// The session of the connection that this thread is freeing or clearing, or NULL.
+    static CLOSING: Cell<*mut SSL_SESSION> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Runs SSL_free(3) or SSL_clear(3), in which the engine removes the session of a connection that
+/// was not shut down.
+pub fn while_closing<T>(next: &Next, ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
+    let before = CLOSING.replace(ssl.session_ptr(next));
+    let result = close();
+    CLOSING.set(before);
+    result
 }
 
 /// Whether stock was called by us, see [`IN_STOCK`].
@@ -57,7 +70,7 @@ pub fn is_in_stock() -> bool {
     IN_STOCK.get()
 }
 
-fn in_stock<T>(call: impl FnOnce() -> T) -> T {
+pub(super) fn in_stock<T>(call: impl FnOnce() -> T) -> T {
     let before = IN_STOCK.replace(true);
     let result = call();
     IN_STOCK.set(before);
@@ -66,10 +79,16 @@ fn in_stock<T>(call: impl FnOnce() -> T) -> T {
 
 /// Whether the engine will insist on removing the session from its own cache before it resumes it
 /// (tls_parse_ctos_psk): early data, each ticket good for one use.
-fn is_single_use(next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
+pub(super) fn is_single_use(next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
     ssl.version(next) == TLS1_3_VERSION
         && ssl.max_early_data(next) > 0
         && ssl.options(next, ctx) & SSL_OP_NO_ANTI_REPLAY == 0
+}
+
+/// Whether a session of this connection is a TLS 1.3 ticket that carries all of it: it is not
+/// looked up by id, early data apart.
+pub(super) fn is_stateless(next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
+    ssl.version(next) == TLS1_3_VERSION && ssl.options(next, ctx) & SSL_OP_NO_TICKET == 0
 }
 
 impl State {
@@ -83,11 +102,17 @@ impl State {
         session: SessionRef<'_>,
     ) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
-        let key = session.key(next).filter(|_| self.stores(next, ctx, ssl));
-        if let Some(key) = key {
+        let key = session.key(next);
+        let cached = key.filter(|_| self.stores(next, ctx, ssl));
+        if let Some(key) = cached {
             self.add(next, ctx, key, session);
         }
-        let kept = self.offer(next, ssl, session, key);
+        let kept = self.offer(next, ssl, session, cached);
+        if let Some(key) = key {
+            // What new_cb returned is about the internal cache; the store is the operator's.
+            let _errno = KeepErrno::new();
+            self.share_new(next, ctx, ssl, session, key);
+        }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(next, ctx);
         }
@@ -98,11 +123,10 @@ impl State {
     /// only if someone wants to hear of its end or early data must be accepted once.
     fn stores(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>) -> bool {
         !self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
-            && (ssl.version(next) != TLS1_3_VERSION
+            && (!is_stateless(next, ctx, ssl)
                 || !ssl.is_server(next)
                 || is_single_use(next, ctx, ssl)
-                || self.remove_cb.get().is_some()
-                || ssl.options(next, ctx) & SSL_OP_NO_TICKET != 0)
+                || self.remove_cb.get().is_some())
     }
 
     /// Calls new_cb; its 0 takes the session out of the cache again. `key` is the session's if it
@@ -126,7 +150,7 @@ impl State {
     }
 
     /// Caches a session; what has to make room gets its remove_cb. True if it was not there.
-    fn add(&self, next: &Next, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
+    pub(super) fn add(&self, next: &Next, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
         let Some(cache) = self.cache() else { return false };
         let capacity = cache.capacity();
         if EVICTING.get() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
@@ -165,90 +189,6 @@ impl State {
         }
     }
 
-    /// A client offers a session: the one for the engine and get_cb's `*copy`, where 0 means that
-    /// the engine gets our reference. NULL is a miss.
-    pub fn look_up(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        id: &[u8],
-    ) -> (*mut SSL_SESSION, c_int) {
-        if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
-            if let Some(session) = self.look_up_cached(next, ctx, ssl, id) {
-                return (session.into_raw(), 0);
-            }
-            self.misses.fetch_add(1, Relaxed);
-        }
-        let Some(get_cb) = self.get_cb.get() else { return (ptr::null_mut(), 0) };
-        let found = call_get(next, get_cb, ssl, id);
-        if let Some(session) = found.session {
-            self.accept(next, ctx, ssl, session);
-        }
-        (found.pointer, found.copy)
-    }
-
-    fn look_up_cached(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        id: &[u8],
-    ) -> Option<Session> {
-        let _errno = KeepErrno::new();
-        let key = ssl.key(next, id)?;
-        let cache = self.cache()?;
-        // The engine ignores a marked session (it may be in another context's cache too, and was
-        // removed there), and one whose id the application changed is not what was asked for: they
-        // must not hide what get_cb has.
-        let is_good = |session: &Session| {
-            let session = session.as_ref();
-            session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
-        };
-        if is_single_use(next, ctx, ssl) {
-            // Of several connections that offer the ticket, one gets it.
-            let session = cache.remove(&key).filter(is_good)?;
-            plant(next, ctx, session.as_ref());
-            return Some(session);
-        }
-        let session = cache.get(&key)?;
-        if !is_good(&session) {
-            drop(cache.remove_if(&key, |cached| *cached == session));
-            return None;
-        }
-        // Not in TLS 1.3, where the time tells the age of the ticket and each resumption makes a
-        // new session anyway.
-        if self.has(SSL_SESS_CACHE_UPDATE_TIME) && ssl.version(next) != TLS1_3_VERSION {
-            // divergence: the manual extends the life of a session by use; stock does not.
-            let now = now();
-            if session.as_ref().deadline(next) >= now {
-                session.as_ref().set_time(next, now);
-                let deadline = session.as_ref().deadline(next);
-                cache.set_deadline(&key, deadline, |cached| *cached == session);
-            }
-        }
-        Some(session)
-    }
-
-    /// Takes note of what get_cb returned, as lookup_sess_in_cache does: counts it, and caches it
-    /// unless the application forbids that.
-    fn accept(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, session: SessionRef<'_>) {
-        let Some(key) = session.key(next) else { return };
-        if !session.is_resumable(next) && !key.id_is_empty() {
-            // The engine ignores it.
-            return;
-        }
-        self.cb_hits.fetch_add(1, Relaxed);
-        if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
-            return;
-        }
-        if is_single_use(next, ctx, ssl) {
-            plant(next, ctx, session);
-        } else {
-            self.add(next, ctx, key, session);
-        }
-    }
-
     /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
     pub fn add_session(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         session.key(next).is_some_and(|key| self.add(next, ctx, key, session))
@@ -261,6 +201,7 @@ impl State {
             let _errno = KeepErrno::new();
             self.cache().and_then(|cache| cache.remove(&key))
         };
+        self.forget_everywhere(next, ctx, session);
         // What was planted there counts as found, see `plant`.
         let was_planted = self.discard(next, ctx, session);
         taken.is_some() || was_planted
@@ -273,9 +214,20 @@ impl State {
             let key = session.key(next);
             self.cache().zip(key).and_then(|(cache, key)| cache.remove(&key))
         };
+        self.forget_everywhere(next, ctx, session);
         self.tell_removed(ctx, session);
         // Not before remove_cb has seen it.
         drop(taken);
+    }
+
+    /// Removes a session from the host store, unless a connection was closed without a word: that
+    /// is no reason (RFC 5246 7.2.1), and anybody can cause it.
+    fn forget_everywhere(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        let closes = CLOSING.get() == session.as_ptr();
+        if self.host().is_some() && !(closes && config().unclean_close == UncleanClose::Keep) {
+            let _errno = KeepErrno::new();
+            self.unshare(next, ctx, session);
+        }
     }
 
     /// SSL_has_matching_session_id(3).
@@ -313,7 +265,7 @@ impl State {
 
     /// A session has left the cache for good: stock marks it not resumable, for which its
     /// SSL_CTX_remove_session is the only door, and remove_cb is told. True if it was planted.
-    fn discard(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+    pub(super) fn discard(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         let was_planted = in_stock(|| ctx.stock_remove(next, session));
         self.tell_removed(ctx, session);
         was_planted
@@ -322,15 +274,6 @@ impl State {
     /// The SSL_CTX goes: every session that is still cached leaves.
     pub fn close(&self, next: &Next, ctx: Ctx<'_>) {
         self.flush(next, ctx, 0);
-    }
-}
-
-/// Puts a session into the stock cache, where the engine will look for it in a moment: it resumes
-/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. One that the
-/// engine would ignore before that must not be left there.
-fn plant(next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
-    if session.is_resumable(next) {
-        in_stock(|| ctx.stock_add(next, session));
     }
 }
 

@@ -3,7 +3,7 @@
 //! A slot may be replaced by another thread while a handshake runs: it is one atomic word, read
 //! when the event happens. No lock of ours is held around a call.
 
-use super::handle::{Ctx, SessionRef, Ssl};
+use super::handle::{Ctx, Session, SessionRef, Ssl};
 use super::next::{GenerateCb, GetCb, NewCb, Next, RemoveCb};
 use super::process::HoldCancel;
 use libc::{c_int, c_uint};
@@ -90,6 +90,16 @@ pub struct Found<'a> {
     /// The session, if it is one: not NULL, and not the token by which a libssl patched for
     /// asynchronous lookups (OpenResty) asks to be called again.
     pub session: Option<SessionRef<'a>>,
+}
+
+impl Found<'_> {
+    /// Does with the session what the engine does with one that it refuses.
+    pub fn give_back(self) {
+        if self.session.is_some() && self.copy == 0 {
+            // SAFETY: a session, whose reference get_cb passed on by `*copy` 0.
+            drop(unsafe { Session::from_raw(self.pointer) });
+        }
+    }
 }
 
 /// Calls get_cb, with `*copy` 1 on entry.

@@ -3,7 +3,7 @@
 //! A slot holds a value on the heap; OpenSSL's free function gives it back to us. The index on
 //! SSL_CTX must come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
-use super::handle::{Ctx, Ssl};
+use super::handle::{Ctx, SessionRef, Ssl};
 use super::next::{ExFree, Next};
 use libc::c_int;
 use once_cell::sync::OnceCell;
@@ -93,4 +93,16 @@ pub fn of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> 
 pub fn set_of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid connection and an index of ours.
     unsafe { (next.SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
+}
+
+/// Sets what a session holds under `index`; false without memory.
+pub fn set_of_session<T>(
+    next: &Next,
+    session: SessionRef<'_>,
+    index: c_int,
+    value: *mut T,
+) -> bool {
+    let Some(set) = next.SSL_SESSION_set_ex_data else { return false };
+    // SAFETY: a valid session and an index of ours.
+    unsafe { set(session.as_ptr(), index, value.cast()) == 1 }
 }

@@ -87,6 +87,14 @@ unsafe impl Send for Session {}
 unsafe impl Sync for Session {}
 
 impl Session {
+    /// Takes over a reference; `None` for NULL.
+    ///
+    /// # Safety
+    /// `session` is NULL or comes with a reference that nobody else drops.
+    pub unsafe fn from_raw(session: *mut SSL_SESSION) -> Option<Session> {
+        NonNull::new(session).map(Session)
+    }
+
     /// The session without the reference.
     pub fn as_ref(&self) -> SessionRef<'_> {
         SessionRef { session: self.0, owner: PhantomData }
@@ -199,6 +207,12 @@ impl<'a> Ssl<'a> {
     pub fn max_early_data(self, next: &Next) -> u32 {
         // SAFETY: a valid connection.
         unsafe { (next.SSL_get_max_early_data)(self.as_ptr()) }
+    }
+
+    /// Its session, to be compared with; NULL if it has none.
+    pub fn session_ptr(self, next: &Next) -> *mut SSL_SESSION {
+        // SAFETY: a valid connection.
+        next.SSL_get_session.map_or(ptr::null_mut(), |get| unsafe { get(self.as_ptr()) })
     }
 
     /// The context it has now, which a servername callback may have switched.

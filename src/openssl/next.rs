@@ -7,8 +7,9 @@
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use once_cell::sync::OnceCell;
 use openssl_sys::{
-    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL, SSL_CTX, SSL_METHOD,
-    SSL_SESSION,
+    ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, EVP_CIPHER,
+    EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509,
+    X509_NAME, X509_STORE,
 };
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, transmute_copy};
@@ -135,6 +136,8 @@ table! {
         SSL_CTX_sessions: fn(*mut SSL_CTX) -> *mut Lhash;
         SSL_CTX_ctrl: fn(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
         SSL_CTX_set_generate_session_id: fn(*mut SSL_CTX, Option<GenerateCb>) -> c_int;
+        SSL_free: fn(*mut SSL);
+        SSL_clear: fn(*mut SSL) -> c_int;
         SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
         SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
@@ -174,6 +177,35 @@ table! {
     }
     optional {
         SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+        // What sharing with other processes needs.
+        i2d_SSL_SESSION: fn(*const SSL_SESSION, *mut *mut u8) -> c_int;
+        d2i_SSL_SESSION: fn(*mut *mut SSL_SESSION, *mut *const u8, c_long) -> *mut SSL_SESSION;
+        SSL_SESSION_get_ex_data: fn(*const SSL_SESSION, c_int) -> *mut c_void;
+        SSL_SESSION_set_ex_data: fn(*mut SSL_SESSION, c_int, *mut c_void) -> c_int;
+        SSL_SESSION_get0_id_context: fn(*const SSL_SESSION, *mut c_uint) -> *const u8;
+        SSL_SESSION_get0_peer: fn(*mut SSL_SESSION) -> *mut X509;
+        SSL_CTX_get0_certificate: fn(*const SSL_CTX) -> *mut X509;
+        SSL_CTX_get_verify_mode: fn(*const SSL_CTX) -> c_int;
+        SSL_CTX_get_cert_store: fn(*const SSL_CTX) -> *mut X509_STORE;
+        SSL_CTX_get_client_CA_list: fn(*const SSL_CTX) -> *mut OPENSSL_STACK;
+        SSL_get_session: fn(*const SSL) -> *mut SSL_SESSION;
+        SSL_get_servername: fn(*const SSL, c_int) -> *const c_char;
+        SSL_get_verify_mode: fn(*const SSL) -> c_int;
+        SSL_client_hello_get0_ext: fn(*mut SSL, c_uint, *mut *const u8, *mut usize) -> c_int;
+        X509_STORE_get1_all_certs: fn(*mut X509_STORE) -> *mut OPENSSL_STACK;
+        X509_digest: fn(*const X509, *const EVP_MD, *mut u8, *mut c_uint) -> c_int;
+        X509_up_ref: fn(*mut X509) -> c_int;
+        X509_free: fn(*mut X509);
+        X509_get0_notAfter: fn(*const X509) -> *const ASN1_TIME;
+        X509_NAME_get0_der: fn(*const X509_NAME, *mut *const u8, *mut usize) -> c_int;
+        ASN1_TIME_to_tm: fn(*const ASN1_TIME, *mut libc::tm) -> c_int;
+        OPENSSL_sk_num: fn(*const OPENSSL_STACK) -> c_int;
+        OPENSSL_sk_value: fn(*const OPENSSL_STACK, c_int) -> *mut c_void;
+        OPENSSL_sk_free: fn(*mut OPENSSL_STACK);
+        ERR_get_next_error_library: fn() -> c_int;
+        ERR_new: fn();
+        // Variadic: see `error_queue::put`.
+        ERR_set_error: fn(c_int, c_int, *const c_char);
         SSL_CTX_flush_sessions_ex: fn(*mut SSL_CTX, time_t);
         SSL_SESSION_set_time_ex: fn(*mut SSL_SESSION, time_t) -> time_t;
         OPENSSL_LH_set_thunks: fn(
@@ -184,6 +216,45 @@ table! {
             LhashVisitWithThunk
         ) -> *mut Lhash;
         SSL_magic_pending_session_ptr: fn() -> *mut SSL_SESSION;
+        RAND_bytes: fn(*mut u8, c_int) -> c_int;
+        EVP_CIPHER_fetch: fn(*mut c_void, *const c_char, *const c_char) -> *mut EVP_CIPHER;
+        EVP_CIPHER_free: fn(*mut EVP_CIPHER);
+        EVP_CIPHER_CTX_new: fn() -> *mut EVP_CIPHER_CTX;
+        EVP_CIPHER_CTX_free: fn(*mut EVP_CIPHER_CTX);
+        EVP_CIPHER_CTX_ctrl: fn(*mut EVP_CIPHER_CTX, c_int, c_int, *mut c_void) -> c_int;
+        EVP_EncryptInit_ex: fn(
+            *mut EVP_CIPHER_CTX,
+            *const EVP_CIPHER,
+            *mut c_void,
+            *const u8,
+            *const u8
+        ) -> c_int;
+        EVP_EncryptUpdate: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int, *const u8, c_int) -> c_int;
+        EVP_EncryptFinal_ex: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int) -> c_int;
+        EVP_DecryptInit_ex: fn(
+            *mut EVP_CIPHER_CTX,
+            *const EVP_CIPHER,
+            *mut c_void,
+            *const u8,
+            *const u8
+        ) -> c_int;
+        EVP_DecryptUpdate: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int, *const u8, c_int) -> c_int;
+        EVP_DecryptFinal_ex: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int) -> c_int;
+        EVP_sha256: fn() -> *const EVP_MD;
+        EVP_MD_CTX_new: fn() -> *mut EVP_MD_CTX;
+        EVP_MD_CTX_free: fn(*mut EVP_MD_CTX);
+        EVP_DigestInit_ex: fn(*mut EVP_MD_CTX, *const EVP_MD, *mut c_void) -> c_int;
+        EVP_DigestUpdate: fn(*mut EVP_MD_CTX, *const c_void, usize) -> c_int;
+        EVP_DigestFinal_ex: fn(*mut EVP_MD_CTX, *mut u8, *mut c_uint) -> c_int;
+        HMAC: fn(
+            *const EVP_MD,
+            *const c_void,
+            c_int,
+            *const u8,
+            usize,
+            *mut u8,
+            *mut c_uint
+        ) -> *mut u8;
     }
 }
 
@@ -309,4 +380,15 @@ pub fn stock_get_ex_new_index() -> Option<GetExNewIndex> {
     // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
     let found: GetExNewIndex = unsafe { transmute_copy(&found) };
     Some(*FOUND.get_or_init(|| found))
+}
+
+/// The stock functions for a unit test, which is linked with no OpenSSL: it brings one in.
+#[cfg(test)]
+pub(crate) fn next_in_test() -> &'static Next {
+    let loaded = [c"libssl.so.3", c"libssl.so.4"].into_iter().any(|name| {
+        // SAFETY: a valid C string; libssl's constructors may run at any time.
+        !unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) }.is_null()
+    });
+    assert!(loaded, "the test wants OpenSSL's shared libraries on this machine");
+    next().expect("the libssl just loaded")
 }

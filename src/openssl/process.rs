@@ -2,7 +2,12 @@
 
 use libc::c_int;
 use std::ffi::CStr;
-use std::{mem, ptr};
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::thread::sleep;
+use std::time::Duration;
+use std::{io, mem, ptr};
 
 /// `PTHREAD_CANCEL_DISABLE` (pthread.h).
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
@@ -83,6 +88,79 @@ pub fn without_sigpipe<T>(body: impl FnOnce() -> T) -> T {
 pub fn now() -> i64 {
     // SAFETY: time(2) may be given no place for its result.
     unsafe { libc::time(ptr::null_mut()) }
+}
+
+/// Fills `out` from the system's generator; false if it cannot.
+pub fn random_bytes(out: &mut [u8]) -> bool {
+    // SAFETY: that many bytes to write. Up to 256 bytes come at once.
+    let got = unsafe { libc::getrandom(out.as_mut_ptr().cast(), out.len(), 0) };
+    usize::try_from(got) == Ok(out.len())
+}
+
+/// The user this process acts as now.
+pub fn effective_user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The time in milliseconds since 1970. Answered without a system call.
+pub fn now_milliseconds() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the time.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// Whether a file is on a file system that other machines write to as well.
+pub fn is_network_filesystem(file: &File) -> bool {
+    // linux/magic.h; the libc crate has not all of them.
+    const NFS: u32 = 0x6969;
+    const CIFS: u32 = 0xFF53_4D42;
+    const SMB2: u32 = 0xFE53_4D42;
+    const CEPH: u32 = 0x00C3_6400;
+    let mut about = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: an open descriptor and a place for what is asked.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: filled, see above.
+    let kind = unsafe { about.assume_init() }.f_type;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32-bit magic")]
+    let kind = kind as u32;
+    matches!(kind, NFS | CIFS | SMB2 | CEPH)
+}
+
+/// Gives a new file its size, with the room on the disk that it needs.
+///
+/// # Errors
+/// As posix_fallocate(3).
+pub fn reserve(file: &File, size: usize) -> io::Result<()> {
+    let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: an open descriptor.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Takes the file's lock, which goes with its descriptor; false if others keep it for a second.
+pub fn try_exclusive_lock(file: &File) -> bool {
+    const TRIES: u32 = 100;
+    (0..TRIES).any(|_| {
+        // SAFETY: an open descriptor.
+        let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        if !taken {
+            sleep(Duration::from_millis(10));
+        }
+        taken
+    })
+}
+
+/// An address in the program itself, where it begins.
+pub fn program_entry() -> usize {
+    // SAFETY: asks the kernel's list for one of its entries.
+    usize::try_from(unsafe { libc::getauxval(libc::AT_ENTRY) }).unwrap_or(0)
 }
 
 /// How many processors this process may use: one system call and no file, which a chroot or a

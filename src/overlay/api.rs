@@ -2,11 +2,15 @@
 
 use super::guard::guard;
 use super::{hooks, state};
+use crate::context::host::{self, HostStore};
+use crate::openssl::error_queue;
 use crate::openssl::handle::Ctx;
-use crate::openssl::next::next;
+use crate::openssl::next::{Next, next};
+use crate::store::Counters;
 use libc::{c_char, c_int};
 use openssl_sys::SSL_CTX;
 use std::ffi::CStr;
+use std::ptr;
 
 const VERSION: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -37,5 +41,147 @@ pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
         // SAFETY: the caller's promise.
         let Some(ctx) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
         (state(next, ctx).is_some() && hooks::are_registered(next, ctx)).into()
+    })
+}
+
+/// Has `ctx` share its sessions through the host store that `url` names: "shm:", for the processes
+/// that this one forks, or "file:/PATH", both with "?size=64MiB" and "&key=/PATH" as wanted; see
+/// sesscache(7). For servers that prefer code to the environment variable SESSCACHE_STORE, before
+/// which it goes.
+///
+/// Returns 1, or 0 with an entry on OpenSSL's error queue whose data (ERR_peek_last_error_all)
+/// names the cause. Attaching the same URL again does nothing; another one is an error. A store
+/// stays mapped until the process ends.
+///
+/// Call it before the context is used for connections; other threads may use other contexts
+/// meanwhile. A "shm:" store is shared with processes that are forked after the first call with its
+/// URL. Since 0.1.
+///
+/// # Safety
+/// `ctx` must be NULL or a valid context, `url` NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sesscache_store_attach(ctx: *mut SSL_CTX, url: *const c_char) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { Ctx::borrow(ctx) };
+        // SAFETY: the caller's promise.
+        let url = (!url.is_null()).then(|| unsafe { CStr::from_ptr(url) });
+        match attach(next, ctx, url) {
+            Ok(()) => 1,
+            Err(cause) => {
+                error_queue::put(next, &format!("sesscache_store_attach: {cause}"));
+                0
+            }
+        }
+    })
+}
+
+fn attach(next: &Next, ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
+    let ctx = ctx.ok_or("ctx is NULL")?;
+    let url = url.ok_or("url is NULL")?.to_str().map_err(|_| "url is not UTF-8")?;
+    let state = state(next, ctx).ok_or("the session cache of ctx is not sesscache's")?;
+    let store = host::attach(url).map_err(|error| error.to_string())?;
+    if state.attach(next, store) { Ok(()) } else { Err("ctx has another store already".into()) }
+}
+
+/// What a host store has counted, in all its processes since it was made, and how full it is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct sesscache_stats {
+    /// Lookups that found a session.
+    pub hits: u64,
+    /// Lookups that found none.
+    pub misses: u64,
+    /// Sessions stored.
+    pub stores: u64,
+    /// Sessions removed.
+    pub removes: u64,
+    /// Sessions taken for single use (early data).
+    pub takes: u64,
+    /// Sessions that were met after their end.
+    pub expired: u64,
+    /// Sessions that made room before their end.
+    pub evicted: u64,
+    /// Lookups that met a removed session.
+    pub tombstone_hits: u64,
+    /// Sessions too large to be stored.
+    pub oversize: u64,
+    /// Sessions that did not open: another key file, another server name, or damage.
+    pub undecryptable: u64,
+    /// Sessions that opened and were not what was asked for.
+    pub mismatched: u64,
+    /// Operations given up because another process held a lock too long.
+    pub busy: u64,
+    /// How often a part of the store was lost: a process died while it wrote, or damage.
+    pub resets: u64,
+    /// Sessions not shared: the context has neither a certificate nor a session id context.
+    pub refused_no_identity: u64,
+    /// Sessions not shared: SSL_VERIFY_PEER without a session id context.
+    pub refused_verify_without_id_context: u64,
+    /// Sessions not shared: the application stores none and has no callbacks.
+    pub refused_not_asked: u64,
+    /// Sessions in the store.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes there are for sessions.
+    pub capacity: u64,
+}
+
+impl From<Counters> for sesscache_stats {
+    fn from(counters: Counters) -> Self {
+        sesscache_stats {
+            hits: counters.hits,
+            misses: counters.misses,
+            stores: counters.stores,
+            removes: counters.removes,
+            takes: counters.takes,
+            expired: counters.expired,
+            evicted: counters.evicted,
+            tombstone_hits: counters.tombstone_hits,
+            oversize: counters.oversize,
+            undecryptable: counters.undecryptable,
+            mismatched: counters.mismatched,
+            busy: counters.busy,
+            resets: counters.resets,
+            refused_no_identity: counters.refused_no_identity,
+            refused_verify_without_id_context: counters.refused_verify_without_id_context,
+            refused_not_asked: counters.refused_not_asked,
+            entries: counters.entries,
+            bytes: counters.bytes,
+            capacity: counters.capacity,
+        }
+    }
+}
+
+/// Fills `*stats` with the counters of the store that `ctx` uses: as much of it as `size`, which is
+/// sizeof(struct sesscache_stats) for the program, so that later versions can add to its end.
+///
+/// Returns 1, or 0 if `ctx` has no store or an argument is NULL; nothing is written then. Any
+/// thread may call it at any time; other processes go on counting meanwhile. Since 0.1.
+///
+/// # Safety
+/// `ctx` must be NULL or a valid context, `stats` NULL or a place of `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sesscache_store_stats(
+    ctx: *const SSL_CTX,
+    stats: *mut sesscache_stats,
+    size: usize,
+) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let store = unsafe { Ctx::borrow(ctx) }.and_then(|ctx| state(next, ctx)?.host());
+        let (Some(HostStore { store, .. }), false) = (store, stats.is_null()) else { return 0 };
+        let ours = sesscache_stats::from(store.counters());
+        let known = size.min(size_of::<sesscache_stats>());
+        // SAFETY: the caller's promise of `size` bytes, and ours is a struct of numbers.
+        unsafe { ptr::copy_nonoverlapping((&raw const ours).cast::<u8>(), stats.cast(), known) };
+        // SAFETY: within those bytes or at their end.
+        let unknown = unsafe { stats.cast::<u8>().add(known) };
+        // SAFETY: as above; what a later version knows is nothing here.
+        unsafe { ptr::write_bytes(unknown, 0, size - known) };
+        1
     })
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod callbacks;
+pub mod closing;
 pub mod ctrl;
 pub mod generate;
 pub mod guard;

@@ -21,7 +21,7 @@ pub(super) enum Counter {
 /// What is counted for the whole store, by those who know the reasons.
 #[derive(Clone, Copy, Debug)]
 pub enum Tally {
-    /// Records that no key opens: another key file, or damage.
+    /// Records that do not open: another key file, another server name, or damage.
     Undecryptable,
     /// Records that opened and were not what was asked for.
     Mismatched,

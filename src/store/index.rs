@@ -62,7 +62,7 @@ impl<'a> Shard<'a> {
     #[inline]
     pub(super) fn bucket(&self, locator: &Locator) -> Option<&'a [AtomicU64]> {
         let buckets = self.geometry.buckets as u128;
-        let number = usize::try_from(u128::from(locator.high()) * buckets >> 64).ok()?;
+        let number = usize::try_from((u128::from(locator.high()) * buckets) >> 64).ok()?;
         self.mapping.words(self.base + shard::INDEX + number * BUCKET_BYTES, BUCKET_CELLS)
     }
 

@@ -127,11 +127,13 @@ mod tests {
     #[test]
     fn the_parts_of_every_size_fit_and_are_large_enough() {
         assert_eq!(Geometry::of(LEAST_SIZE - 1), None);
-        for total in [LEAST_SIZE, LEAST_SIZE + 1, 3 << 20, 64 << 20, (64 << 20) - 1, 5 << 30, 1 << 40] {
+        for total in
+            [LEAST_SIZE, LEAST_SIZE + 1, 3 << 20, 64 << 20, (64 << 20) - 1, 5 << 30, 1 << 40]
+        {
             let geometry = Geometry::of(total).unwrap();
             assert!(geometry.shard(geometry.shards) <= total, "{geometry:?}");
             assert!(geometry.ring_offset() + geometry.ring <= geometry.shard_bytes);
-            assert!(geometry.ring >= 4 * MOST_BYTES && geometry.ring % UNIT == 0);
+            assert!(geometry.ring >= 4 * MOST_BYTES && geometry.ring.is_multiple_of(UNIT));
             assert!(geometry.ring / UNIT < u32::MAX as usize);
             assert_eq!(geometry.shard(1) % 64, 0);
         }

@@ -266,5 +266,7 @@ fn done(result: c_int) -> io::Result<()> {
 fn kind_of(mutex: &pthread_mutex_t) -> u32 {
     let bytes = ptr::from_ref(mutex).cast::<u8>();
     // SAFETY: a mutex is larger than the offset and four bytes (40 on 64-bit machines).
-    unsafe { bytes.add(KIND_OFFSET).cast::<u32>().read_unaligned() }
+    let kind = unsafe { bytes.add(KIND_OFFSET) };
+    // SAFETY: as above; a mutex's fields are plain numbers.
+    unsafe { kind.cast::<u32>().read_unaligned() }
 }

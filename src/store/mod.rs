@@ -219,6 +219,11 @@ impl Store {
         false
     }
 
+    /// Whether something may be kept under `locator`; false is certain.
+    pub fn may_have(&self, locator: &Locator) -> bool {
+        self.shard(locator).glance(locator).put
+    }
+
     /// Removes what is kept under `locator`, and remembers that until the end of second `deadline`
     /// or what the record said, whichever is later.
     ///

@@ -8,7 +8,9 @@ use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
 use super::mapping::Mapping;
 use super::url::{DEFAULT_SIZE, Place, StoreUrl};
-use crate::openssl::process::{effective_user, is_network_filesystem, reserve, try_exclusive_lock};
+use crate::openssl::process::{
+    effective_user, is_network_filesystem, random_bytes, reserve, try_exclusive_lock,
+};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -59,7 +61,10 @@ impl fmt::Display for OpenError {
             }
             OpenError::Mode => write!(f, "others may read or write it; chmod 600 or remove it"),
             OpenError::Folder => {
-                write!(f, "others may write to its folder; use one that only the owner may write to")
+                write!(
+                    f,
+                    "others may write to its folder; use one that only the owner may write to"
+                )
             }
             OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
             OpenError::NotAStore => {
@@ -101,7 +106,8 @@ impl Store {
             Place::File(path) => loop {
                 match open_file(path) {
                     Ok(file) => return Store::of_file(&file, url.size),
-                    Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                    }
                     Err(error) => return Err(error),
                 }
                 if let Some(store) = make_file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
@@ -287,15 +293,14 @@ impl Drop for Unfinished {
 
 /// All zeroes if it is not to be had (in a chroot without /proc).
 fn boot_id() -> [u8; BOOT_BYTES] {
-    read_exactly("/proc/sys/kernel/random/boot_id").unwrap_or([0; BOOT_BYTES])
+    let mut id = [0; BOOT_BYTES];
+    let read =
+        File::open("/proc/sys/kernel/random/boot_id").and_then(|mut f| f.read_exact(&mut id));
+    if read.is_ok() { id } else { [0; BOOT_BYTES] }
 }
 
 fn random_id() -> [u8; 16] {
-    read_exactly("/dev/urandom").unwrap_or_default()
-}
-
-fn read_exactly<const N: usize>(path: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
-    Some(bytes)
+    let mut id = [0; 16];
+    random_bytes(&mut id);
+    id
 }

@@ -3,7 +3,7 @@
 //! What follows the head is opaque here (sealed bytes). Everything read from the mapping is checked
 //! before it is believed. docs/STORE.md has the layout, byte by byte.
 
-/// What a session is found by: a hash of namespace, version, server name and id.
+/// What a session is found by: a hash of namespace, version and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locator(pub [u8; 16]);
 

@@ -174,7 +174,8 @@ impl<'a> Held<'a> {
     /// The head of the record at a position, if it lies within what is in use.
     pub(super) fn head(&self, position: u64) -> Option<Head> {
         let mut bytes = [0; HEAD_BYTES];
-        let room = self.get(shard::HEAD).checked_sub(position)?.min(self.ring() - position % self.ring());
+        let room =
+            self.get(shard::HEAD).checked_sub(position)?.min(self.ring() - position % self.ring());
         if room < HEAD_BYTES as u64 {
             return None;
         }

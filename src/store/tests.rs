@@ -48,10 +48,7 @@ fn what_was_put_is_found_until_its_deadline() {
     assert_eq!(get(&store, 1), Some(payload(1, 135)));
     let mut found = Vec::new();
     let at = |second: u64| Now(second * 1000 + 999);
-    assert_eq!(
-        store.get(&locator(1), 0, at(LATER), &mut found),
-        Lookup::Found { deadline: LATER }
-    );
+    assert_eq!(store.get(&locator(1), 0, at(LATER), &mut found), Lookup::Found { deadline: LATER });
     let past = store.get(&locator(1), 0, at(LATER + 1), &mut found);
     assert!(matches!(past, Lookup::Missing { .. }));
     assert_eq!(get(&store, 1), None, "an expired record is gone for good");
@@ -189,7 +186,8 @@ fn the_store_agrees_with_a_model() {
     let mut model: HashMap<u64, Option<Vec<u8>>> = HashMap::new();
     let mut state = 42_u64;
     let mut random = move |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     for step in 0..200_000 {

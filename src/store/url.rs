@@ -51,7 +51,10 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UrlError::Scheme => {
-                write!(f, "a store is shm: or file:/PATH, as in file:/run/sesscache/nginx?size=64MiB")
+                write!(
+                    f,
+                    "a store is shm: or file:/PATH, as in file:/run/sesscache/nginx?size=64MiB"
+                )
             }
             UrlError::Path => write!(f, "file: needs a path that starts with /"),
             UrlError::MemoryPath => write!(f, "shm: takes no path, only ?size=…"),

@@ -1,0 +1,207 @@
+//! A client offers a session: our cache, the application's get_cb, the host store, in this order.
+//!
+//! The application's get_cb runs here, with no lock held and errno as the application left it.
+
+use super::State;
+use super::session::{in_stock, is_single_use};
+use super::sharing::{Fetched, Place, Standing};
+use crate::cache::{Cache, Key};
+use crate::openssl::callback::call_get;
+use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
+use crate::openssl::errno::KeepErrno;
+use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
+use crate::openssl::next::Next;
+use crate::openssl::process::now;
+use libc::c_int;
+use openssl_sys::{
+    SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
+    TLS1_3_VERSION,
+};
+use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What the internal cache has of an offered session.
+enum Cached {
+    Session(Session),
+    /// It was removed by another process, and is now out of this one's cache too.
+    Removed(Session),
+    Nothing,
+}
+
+impl State {
+    /// A client offers a session: the one for the engine and get_cb's `*copy`, where 0 means that
+    /// the engine gets our reference. NULL is a miss.
+    pub fn look_up(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        id: &[u8],
+    ) -> (*mut SSL_SESSION, c_int) {
+        let share = self.share(next, ctx);
+        let place = share.as_ref().and_then(|share| share.offered(next, ssl, id));
+        let mut is_removed = false;
+        if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
+            match self.look_up_cached(next, ctx, ssl, id, place.as_ref()) {
+                Cached::Session(session) => return (session.into_raw(), 0),
+                Cached::Nothing => {}
+                Cached::Removed(session) => {
+                    self.discard(next, ctx, session.as_ref());
+                    is_removed = true;
+                }
+            }
+            self.misses.fetch_add(1, Relaxed);
+        }
+        if let Some(get_cb) = self.get_cb.get() {
+            let found = call_get(next, get_cb, ssl, id);
+            if let Some(session) = found.session {
+                if let Some(place) = &place
+                    && is_single_use(next, ctx, ssl)
+                    && !place.may_take(next, ssl, session)
+                {
+                    found.give_back();
+                    return (ptr::null_mut(), 0);
+                }
+                self.accept(next, ctx, ssl, session, place.as_ref());
+            }
+            if !found.pointer.is_null() {
+                return (found.pointer, found.copy);
+            }
+        }
+        let place = place.filter(|_| !is_removed);
+        let fetched = place.and_then(|place| self.look_up_shared(next, ctx, ssl, &place));
+        (fetched.map_or(ptr::null_mut(), Session::into_raw), 0)
+    }
+
+    /// What the host store has.
+    fn look_up_shared(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        place: &Place<'_>,
+    ) -> Option<Session> {
+        let single_use = is_single_use(next, ctx, ssl);
+        let fetched = {
+            let _errno = KeepErrno::new();
+            place.fetch(next, ssl, single_use, 0)
+        };
+        let Fetched::Session(session) = fetched else { return None };
+        self.accept(next, ctx, ssl, session.as_ref(), Some(place));
+        Some(session)
+    }
+
+    fn look_up_cached(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        id: &[u8],
+        place: Option<&Place<'_>>,
+    ) -> Cached {
+        let _errno = KeepErrno::new();
+        let Some((key, cache)) = ssl.key(next, id).zip(self.cache()) else {
+            return Cached::Nothing;
+        };
+        // The engine ignores a marked session (it may be in another context's cache too, and was
+        // removed there), and one whose id the application changed is not what was asked for: they
+        // must not hide what get_cb has.
+        let is_good = |session: &Session| {
+            let session = session.as_ref();
+            session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
+        };
+        if is_single_use(next, ctx, ssl) {
+            // Of several connections that offer the ticket, one gets it: of this process here, of
+            // all processes in the store.
+            return match cache.remove(&key).filter(is_good) {
+                Some(session)
+                    if place.is_some_and(|p| !p.may_take(next, ssl, session.as_ref())) =>
+                {
+                    Cached::Removed(session)
+                }
+                Some(session) => {
+                    plant(next, ctx, session.as_ref());
+                    Cached::Session(session)
+                }
+                None => Cached::Nothing,
+            };
+        }
+        let Some(session) = cache.get(&key) else { return Cached::Nothing };
+        if !is_good(&session) {
+            drop(cache.remove_if(&key, |cached| *cached == session));
+            return Cached::Nothing;
+        }
+        match place.map_or(Standing::Good, |place| place.standing(next, session.as_ref())) {
+            Standing::Good => {}
+            Standing::NotHere => return Cached::Nothing,
+            Standing::Removed => {
+                let removed = cache.remove_if(&key, |cached| *cached == session);
+                return removed.map_or(Cached::Nothing, Cached::Removed);
+            }
+        }
+        self.use_again(next, ssl, cache, &key, &session);
+        Cached::Session(session)
+    }
+
+    /// A cached session is used: with SSL_SESS_CACHE_UPDATE_TIME its life begins anew. Not in
+    /// TLS 1.3, where the time tells the age of the ticket and each resumption makes a new session
+    /// anyway.
+    fn use_again(
+        &self,
+        next: &Next,
+        ssl: Ssl<'_>,
+        cache: &Cache<Session>,
+        key: &Key,
+        session: &Session,
+    ) {
+        if !self.has(SSL_SESS_CACHE_UPDATE_TIME) || ssl.version(next) == TLS1_3_VERSION {
+            return;
+        }
+        // divergence: the manual extends the life of a session by use; stock does not.
+        let now = now();
+        if session.as_ref().deadline(next) >= now {
+            session.as_ref().set_time(next, now);
+            let deadline = session.as_ref().deadline(next);
+            cache.set_deadline(key, deadline, |cached| cached == session);
+        }
+    }
+
+    /// Takes note of what get_cb or the host store had, as lookup_sess_in_cache does of get_cb's:
+    /// counts it, and caches it unless the application forbids that.
+    fn accept(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        session: SessionRef<'_>,
+        place: Option<&Place<'_>>,
+    ) {
+        let Some(key) = session.key(next) else { return };
+        if !session.is_resumable(next) && !key.id_is_empty() {
+            // The engine ignores it.
+            return;
+        }
+        self.cb_hits.fetch_add(1, Relaxed);
+        if let Some(place) = place {
+            let _errno = KeepErrno::new();
+            place.mark(next, session);
+        }
+        if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
+            return;
+        }
+        if is_single_use(next, ctx, ssl) {
+            plant(next, ctx, session);
+        } else {
+            self.add(next, ctx, key, session);
+        }
+    }
+}
+
+/// Puts a session into the stock cache, where the engine will look for it in a moment: it resumes
+/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. One that the
+/// engine would ignore before that must not be left there.
+fn plant(next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+    if session.is_resumable(next) {
+        in_stock(|| ctx.stock_add(next, session));
+    }
+}

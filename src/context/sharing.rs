@@ -1,0 +1,396 @@
+//! What a context shares with other processes: which sessions, under which name, for how long.
+//!
+//! A record is found by a hash of what the server is (certificate, whom it trusts,
+//! SESSCACHE_NAMESPACE), protocol version and id. Its seal is bound to these, to its deadline and to
+//! the server name that the client asked for (RFC 6066 3): under another name it does not open. No
+//! callback runs here.
+
+use super::State;
+use super::host::HostStore;
+use super::session::{is_single_use, is_stateless};
+use crate::cache::{Key, MAX_ID_LENGTH};
+use crate::config::config;
+use crate::openssl::codec::Mark;
+use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
+use crate::openssl::identity::Certificate;
+use crate::openssl::next::Next;
+use crate::openssl::process::now_milliseconds;
+use crate::seal::OVERHEAD;
+use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally};
+use openssl_sys::{SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The longest host name (RFC 1035 2.3.4).
+const MAX_NAME_LENGTH: usize = 255;
+/// What a record's seal is for, as associated data.
+const PURPOSE: &[u8] = b"sesscache session 1";
+/// Before the DER: when the chain of resumptions began.
+const PREFIX_BYTES: usize = 4;
+/// Room for the plaintext of most sessions.
+const USUAL_BYTES: usize = 512;
+
+/// Who the server is, as far as sessions are concerned.
+#[derive(Debug)]
+pub(super) struct Identity {
+    certificate: Option<Certificate>,
+    asks_for_certificate: bool,
+    namespace: [u8; 32],
+}
+
+/// A context that shares, during one call.
+#[derive(Debug)]
+pub(super) struct Share<'a> {
+    host: &'a HostStore,
+    identity: Arc<Identity>,
+}
+
+/// A server name in lower case; empty if the client asked for none.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    bytes: [u8; MAX_NAME_LENGTH],
+    length: u8,
+}
+
+impl Name {
+    fn new(name: &[u8]) -> Option<Name> {
+        let mut bytes = [0; MAX_NAME_LENGTH];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        bytes.make_ascii_lowercase();
+        Some(Name { bytes, length: u8::try_from(name.len()).ok()? })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// One session's place in the store.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    share: &'a Share<'a>,
+    key: Key,
+    name: Name,
+    name_hash: u32,
+    locator: Locator,
+}
+
+/// What is to be done with a session that this process has itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It may be resumed.
+    Good,
+    /// Not here, or not any more: it is for another server name, or its life is over.
+    NotHere,
+    /// It was removed, perhaps by another process.
+    Removed,
+}
+
+/// What the store had for a place.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The session, decoded.
+    Session(Session),
+    /// Nothing; whether one that this process has itself may be resumed.
+    Nothing {
+        /// See [`crate::store::Store::may_resume`].
+        may_resume: bool,
+    },
+}
+
+impl State {
+    /// What this context shares; `None` if nothing: no store, or not a server that caches.
+    #[inline]
+    pub(super) fn share(&self, next: &Next, ctx: Ctx<'_>) -> Option<Share<'_>> {
+        let host = self.host()?;
+        if !self.has(SSL_SESS_CACHE_SERVER) || self.wants_no_resumption() || self.is_broken() {
+            return None;
+        }
+        Some(Share { host, identity: self.identity(next, ctx)? })
+    }
+
+    /// An application that stores nothing and has no callbacks asked for no resumption (nginx
+    /// `none`, Apache `nonenotnull`).
+    fn wants_no_resumption(&self) -> bool {
+        self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
+            && self.new_cb.get().is_none()
+            && self.get_cb.get().is_none()
+    }
+
+    /// The engine negotiated a session, whose key was `key` before new_cb saw it.
+    pub(super) fn share_new(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        session: SessionRef<'_>,
+        key: Key,
+    ) {
+        let Some(host) = self.host() else { return };
+        if self.has(SSL_SESS_CACHE_SERVER) && self.wants_no_resumption() {
+            host.store.tally(Tally::RefusedNotAsked);
+        }
+        if !ssl.is_server(next) || key.id_is_empty() || session.key(next) != Some(key) {
+            return;
+        }
+        let single_use = is_single_use(next, ctx, ssl);
+        if !single_use && is_stateless(next, ctx, ssl) || !session.is_resumable(next) {
+            return;
+        }
+        let _errors = KeepErrors::new(next);
+        if let Some(share) = self.share(next, ctx)
+            && let Some(place) = share.place(key, ssl.negotiated_name(next))
+        {
+            place.put(next, session, single_use);
+        }
+    }
+
+    /// Who the server is, worked out again if its certificate was changed.
+    fn identity(&self, next: &Next, ctx: Ctx<'_>) -> Option<Arc<Identity>> {
+        if let Some(identity) = self.identity.try_read()?.as_ref()
+            && match &identity.certificate {
+                Some(certificate) => certificate.is_of(next, ctx),
+                None => ctx.certificate(next).is_none(),
+            }
+            && identity.asks_for_certificate == ctx.asks_for_certificate(next)
+        {
+            return Some(Arc::clone(identity));
+        }
+        let _errors = KeepErrors::new(next);
+        let certificate = ctx.certificate(next);
+        let namespace = ctx.identity(next, certificate.as_ref(), &config().namespace)?;
+        let asks_for_certificate = ctx.asks_for_certificate(next);
+        let identity = Arc::new(Identity { certificate, asks_for_certificate, namespace });
+        if let Some(mut known) = self.identity.try_write() {
+            *known = Some(Arc::clone(&identity));
+        }
+        Some(identity)
+    }
+
+    /// A session was removed by the application, or by the engine after a fatal alert: no process
+    /// is to resume it. One that was never shared leaves no trace.
+    pub(super) fn unshare(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        let Some(host) = self.host() else { return };
+        let Some(key) = session.key(next).filter(|key| !key.id_is_empty()) else { return };
+        let now = Now(now_milliseconds());
+        let deadline = u64::try_from(session.deadline(next)).unwrap_or(0);
+        let Some(identity) = self.identity(next, ctx) else { return };
+        let locator = Share { host, identity }.locator(&key);
+        // The mark says that it was shared; an object of the application's own making (d2i) has
+        // none.
+        let was_shared = session.mark(next).is_some() || host.store.may_have(&locator);
+        if was_shared && deadline >= now.0 / 1000 {
+            host.store.remove(&locator, deadline, now);
+        }
+    }
+}
+
+impl<'a> Share<'a> {
+    fn hasher(&self) -> SipHasher24 {
+        let key = self.identity.namespace.first_chunk().copied().unwrap_or_default();
+        SipHasher24::new_with_key(&key)
+    }
+
+    /// A hash of a server name.
+    fn name_hash(&self, name: &Name) -> u32 {
+        let mut hasher = self.hasher();
+        hasher.write(b"name");
+        hasher.write(name.bytes());
+        let [a, b, c, d, ..] = hasher.finish128().as_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    fn locator(&self, key: &Key) -> Locator {
+        let mut hasher = self.hasher();
+        let mut id = [0; MAX_ID_LENGTH];
+        hasher.write_u16(key.version());
+        hasher.write(key.id(&mut id));
+        Locator(hasher.finish128().as_bytes())
+    }
+
+    fn place(&'a self, key: Key, name: &[u8]) -> Option<Place<'a>> {
+        let name = Name::new(name)?;
+        let name_hash = self.name_hash(&name);
+        let locator = self.locator(&key);
+        Some(Place { share: self, key, name, name_hash, locator })
+    }
+
+    /// Where the session is that a client offers.
+    #[inline]
+    pub(super) fn offered(&'a self, next: &Next, ssl: Ssl<'_>, id: &[u8]) -> Option<Place<'a>> {
+        let key = ssl.key(next, id).filter(|key| !key.id_is_empty())?;
+        self.place(key, ssl.offered_name(next))
+    }
+}
+
+impl Place<'_> {
+    /// Whether a session that this process has itself may be resumed here and now.
+    #[inline]
+    pub(super) fn standing(&self, next: &Next, session: SessionRef<'_>) -> Standing {
+        let now = Now(now_milliseconds());
+        let began = session.time(next);
+        if let Some(mark) = session.mark(next) {
+            let is_over = unsigned(deadline(next, session, mark)) < now.0 / 1000;
+            if mark.name != self.name_hash || is_over {
+                return Standing::NotHere;
+            }
+        }
+        if self.share.host.store.may_resume(&self.locator, unsigned(began), now) {
+            Standing::Good
+        } else {
+            Standing::Removed
+        }
+    }
+
+    /// Remembers of a session that it is shared, for which name and since when.
+    pub(super) fn mark(&self, next: &Next, session: SessionRef<'_>) -> Option<Mark> {
+        if let Some(mark) = session.mark(next)
+            && mark.name == self.name_hash
+        {
+            return Some(mark);
+        }
+        let began = u32::try_from(session.time(next)).ok()?;
+        let first_authenticated = session.mark(next).map_or(began, |mark| mark.first_authenticated);
+        let mark = Mark { first_authenticated, name: self.name_hash };
+        session.set_mark(next, mark).then_some(mark)
+    }
+
+    /// Stores a session, sealed. What fails is counted and of no further consequence.
+    fn put(&self, next: &Next, session: SessionRef<'_>, single_use: bool) {
+        let store = &self.share.host.store;
+        let identity = &self.share.identity;
+        if !session.has_id_context(next) {
+            if identity.certificate.is_none() {
+                return store.tally(Tally::RefusedNoIdentity);
+            }
+            if identity.asks_for_certificate {
+                return store.tally(Tally::RefusedVerifyWithoutIdContext);
+            }
+        }
+        let Some(mark) = self.mark(next, session) else { return };
+        let deadline = unsigned(deadline(next, session, mark));
+        let now = Now(now_milliseconds());
+        if deadline < now.0 / 1000 {
+            return;
+        }
+        let Some(plain) = plaintext(next, session, mark) else { return };
+        if plain.len() + OVERHEAD > MOST_PAYLOAD {
+            return store.tally(Tally::Oversize);
+        }
+        let (Some(keys), Some(associated)) = (self.share.host.keys(), self.associated(deadline))
+        else {
+            return;
+        };
+        let mut sealed = Vec::new();
+        if keys.seal(next, &associated, &plain, &mut sealed).is_ok() {
+            let flags = if single_use { LOCAL } else { 0 };
+            // What fails is counted there.
+            let _ = store.put(&self.locator, deadline, now, flags, &sealed);
+        }
+    }
+
+    /// Looks for the session in the store; takes it out if it is for single use.
+    pub(super) fn fetch(&self, next: &Next, ssl: Ssl<'_>, single_use: bool, began: i64) -> Fetched {
+        let _errors = KeepErrors::new(next);
+        let store = &self.share.host.store;
+        let now = Now(now_milliseconds());
+        let mut sealed = Vec::new();
+        let look_up = if single_use { Store::take } else { Store::get };
+        match look_up(store, &self.locator, unsigned(began), now, &mut sealed) {
+            Lookup::Found { deadline } => match self.decode(next, ssl, deadline, &sealed) {
+                Ok(session) => Fetched::Session(session),
+                Err(tally) => {
+                    store.tally(tally);
+                    Fetched::Nothing { may_resume: true }
+                }
+            },
+            Lookup::Missing { may_resume } => Fetched::Nothing { may_resume },
+            Lookup::Removed | Lookup::Busy => Fetched::Nothing { may_resume: false },
+        }
+    }
+
+    /// Whether a session for single use that this process has itself is now its to resume: it was
+    /// in the store and is taken out, or the store has forgotten it, and no process else has it.
+    pub(super) fn may_take(&self, next: &Next, ssl: Ssl<'_>, session: SessionRef<'_>) -> bool {
+        if session.mark(next).is_some_and(|mark| mark.name != self.name_hash) {
+            return false;
+        }
+        match self.fetch(next, ssl, true, session.time(next)) {
+            Fetched::Session(_) => true,
+            Fetched::Nothing { may_resume } => may_resume,
+        }
+    }
+
+    fn decode(
+        &self,
+        next: &Next,
+        ssl: Ssl<'_>,
+        deadline: u64,
+        sealed: &[u8],
+    ) -> Result<Session, Tally> {
+        let keys = self.share.host.keys().ok_or(Tally::Undecryptable)?;
+        let associated = self.associated(deadline).ok_or(Tally::Undecryptable)?;
+        let plain = keys.open(next, &associated, sealed).map_err(|_| Tally::Undecryptable)?;
+        let (first, der) = plain.split_first_chunk::<PREFIX_BYTES>().ok_or(Tally::Mismatched)?;
+        let session = Session::from_der(next, der).ok_or(Tally::Mismatched)?;
+        let found = session.as_ref();
+        if found.key(next) != Some(self.key) {
+            return Err(Tally::Mismatched);
+        }
+        if !found.has_id_context(next) && ssl.asks_for_certificate(next) {
+            // The engine would end the handshake with an alert.
+            return Err(Tally::RefusedVerifyWithoutIdContext);
+        }
+        let deadline = i64::try_from(deadline).map_err(|_| Tally::Mismatched)?;
+        if found.deadline(next) > deadline {
+            found.set_deadline(next, deadline);
+        }
+        let first_authenticated = u32::from_le_bytes(*first);
+        let mark = Mark { first_authenticated, name: self.name_hash };
+        if found.set_mark(next, mark) { Ok(session) } else { Err(Tally::Mismatched) }
+    }
+
+    /// What a record's seal is bound to beside its content.
+    fn associated(&self, deadline: u64) -> Option<Vec<u8>> {
+        let mut id = [0; MAX_ID_LENGTH];
+        let id = self.key.id(&mut id);
+        let id_length = u8::try_from(id.len()).ok()?;
+        let parts: [&[u8]; 8] = [
+            PURPOSE,
+            &self.key.version().to_le_bytes(),
+            &deadline.to_le_bytes(),
+            &self.share.identity.namespace,
+            &[self.name.length],
+            self.name.bytes(),
+            &[id_length],
+            id,
+        ];
+        let mut all = Vec::new();
+        all.try_reserve_exact(parts.iter().map(|part| part.len()).sum()).ok()?;
+        parts.iter().for_each(|part| all.extend_from_slice(part));
+        Some(all)
+    }
+}
+
+/// What is sealed: when the chain of resumptions began, and the session.
+fn plaintext(next: &Next, session: SessionRef<'_>, mark: Mark) -> Option<Zeroizing<Vec<u8>>> {
+    let mut plain = Zeroizing::new(Vec::new());
+    plain.try_reserve_exact(USUAL_BYTES).ok()?;
+    plain.extend_from_slice(&mark.first_authenticated.to_le_bytes());
+    session.append_der(next, &mut plain)?;
+    Some(plain)
+}
+
+/// The last second in which other processes may resume a session, and this one too.
+fn deadline(next: &Next, session: SessionRef<'_>, mark: Mark) -> i64 {
+    let longest = i64::from(mark.first_authenticated) + i64::from(config().max_lifetime);
+    let deadline = session.deadline(next).min(longest);
+    session.peer_not_after(next).map_or(deadline, |not_after| deadline.min(not_after))
+}
+
+fn unsigned(time: i64) -> u64 {
+    u64::try_from(time).unwrap_or(0)
+}

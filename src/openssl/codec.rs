@@ -1,0 +1,152 @@
+//! Sessions as bytes and back, and what a session says of itself beyond its key.
+//!
+//! `None` from here means that OpenSSL could not; what it puts into the error queue is the caller's
+//! to take away. No locks of ours.
+
+use super::ex_data::{Index, set_of_session};
+use super::handle::{Session, SessionRef};
+use super::next::{ExFree, Next};
+use libc::{c_int, c_long, c_uint, c_void};
+use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA};
+use std::mem::MaybeUninit;
+use std::ptr;
+use zeroize::Zeroizing;
+
+/// `CRYPTO_EX_INDEX_SSL_SESSION`.
+const CLASS_SSL_SESSION: c_int = 2;
+
+/// Where a session's [`Mark`] is.
+static MARK: Index = Index::new();
+
+/// What we remember of a session that is shared with other processes. It fits the slot itself, so
+/// that SSL_SESSION_dup(3), by which TLS 1.3 makes the next session, carries it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When its chain of resumptions began, in seconds since 1970.
+    pub first_authenticated: u32,
+    /// A hash of the server name it was made for.
+    pub name: u32,
+}
+
+/// A mark is the slot's pointer: nothing is to be freed.
+unsafe extern "C" fn free_mark(
+    _session: *mut c_void,
+    _mark: *mut c_void,
+    _ad: *mut CRYPTO_EX_DATA,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+}
+
+impl SessionRef<'_> {
+    /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
+    pub fn append_der(self, next: &Next, out: &mut Zeroizing<Vec<u8>>) -> Option<()> {
+        let encode = next.i2d_SSL_SESSION?;
+        // SAFETY: a valid session; asks for the length.
+        let length = unsafe { encode(self.as_ptr(), ptr::null_mut()) };
+        let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
+        // At once: a vector that grows leaves its old bytes behind.
+        if out.capacity() - out.len() < length {
+            let mut larger = Zeroizing::new(Vec::new());
+            larger.try_reserve_exact(out.len() + length).ok()?;
+            larger.extend_from_slice(out);
+            *out = larger;
+        }
+        let mut place = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: a valid session and room for the length that was asked for.
+        let written = unsafe { encode(self.as_ptr(), &raw mut place) };
+        if usize::try_from(written) != Ok(length) {
+            return None;
+        }
+        let length = out.len() + length;
+        // SAFETY: written above.
+        unsafe { out.set_len(length) };
+        Some(())
+    }
+
+    /// Whether it has a session id context.
+    pub fn has_id_context(self, next: &Next) -> bool {
+        let mut length: c_uint = 0;
+        let Some(id_context) = next.SSL_SESSION_get0_id_context else { return false };
+        // SAFETY: a valid session and a place for the length.
+        unsafe { id_context(self.as_ptr(), &raw mut length) };
+        length != 0
+    }
+
+    /// The last second in which the client's certificate is valid; `None` if it showed none.
+    pub fn peer_not_after(self, next: &Next) -> Option<i64> {
+        // SAFETY: a valid session.
+        let peer = unsafe { next.SSL_SESSION_get0_peer?(self.as_ptr()) };
+        if peer.is_null() {
+            return None;
+        }
+        // SAFETY: the session's certificate.
+        let not_after = unsafe { next.X509_get0_notAfter?(peer) };
+        // What cannot be read is over.
+        Some(seconds(next, not_after).unwrap_or(0))
+    }
+
+    /// Shortens or sets its life so that `deadline` is its last second, as
+    /// SSL_SESSION_set_timeout(3).
+    pub fn set_deadline(self, next: &Next, deadline: i64) {
+        // SAFETY: a valid session.
+        let time = unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) };
+        // SAFETY: a valid session.
+        unsafe { (next.SSL_SESSION_set_timeout)(self.as_ptr(), deadline.saturating_sub(time)) };
+    }
+
+    /// When it began.
+    pub fn time(self, next: &Next) -> i64 {
+        // SAFETY: a valid session.
+        unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) }
+    }
+
+    /// What we remember of it, if it is shared.
+    pub fn mark(self, next: &Next) -> Option<Mark> {
+        // SAFETY: a valid session; any index may be asked for.
+        let value = unsafe { next.SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
+        let value = value as usize as u64;
+        let first_authenticated = u32::try_from(value >> 32).ok()?;
+        let name = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+        (value != 0).then_some(Mark { first_authenticated, name })
+    }
+
+    /// Remembers that of it; false without memory.
+    pub fn set_mark(self, next: &Next, mark: Mark) -> bool {
+        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.name);
+        let index = MARK.take(next, CLASS_SSL_SESSION, None, free_mark as ExFree);
+        let Some((index, value)) = index.zip(usize::try_from(value).ok()) else { return false };
+        set_of_session(next, self, index, ptr::without_provenance_mut::<c_void>(value))
+    }
+}
+
+impl Session {
+    /// The session of these bytes, and nothing behind it.
+    pub fn from_der(next: &Next, der: &[u8]) -> Option<Session> {
+        let length = c_long::try_from(der.len()).ok()?;
+        let mut place = der.as_ptr();
+        // SAFETY: bytes of that length.
+        let session = unsafe { next.d2i_SSL_SESSION?(ptr::null_mut(), &raw mut place, length) };
+        // SAFETY: NULL or a new session, whose reference is ours.
+        let session = unsafe { Session::from_raw(session) }?;
+        let read = (place as usize).checked_sub(der.as_ptr() as usize);
+        (read == Some(der.len())).then_some(session)
+    }
+}
+
+/// A time of a certificate in seconds since 1970.
+fn seconds(next: &Next, time: *const ASN1_TIME) -> Option<i64> {
+    if time.is_null() {
+        return None;
+    }
+    let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: a certificate's time, and a place for the result.
+    if unsafe { next.ASN1_TIME_to_tm?(time, broken_down.as_mut_ptr()) } != 1 {
+        return None;
+    }
+    // SAFETY: zeroed and then filled.
+    let mut broken_down = unsafe { broken_down.assume_init() };
+    // SAFETY: a time of ours.
+    Some(unsafe { libc::timegm(&raw mut broken_down) })
+}

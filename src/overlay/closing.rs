@@ -1,0 +1,49 @@
+//! SSL_free(3) and SSL_clear(3): the engine removes the session of a connection that was not shut
+//! down. Only from here can that be told from a fatal alert.
+
+use super::guard::guard;
+use crate::context::{host, while_closing};
+use crate::openssl::handle::Ssl;
+use crate::openssl::next::{Next, next};
+use libc::c_int;
+use openssl_sys::SSL;
+
+/// Frees a connection; see SSL_free(3).
+///
+/// # Safety
+/// `ssl` is a valid connection, whose reference is given up, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_free(ssl: *mut SSL) {
+    guard((), || {
+        let Some(next) = next() else { return };
+        // SAFETY: the caller's promise.
+        let close = || unsafe { (next.SSL_free)(ssl) };
+        // SAFETY: the caller's promise.
+        unsafe { closing(next, ssl, close) }
+    });
+}
+
+/// Makes a connection ready for another handshake; see SSL_clear(3).
+///
+/// # Safety
+/// `s` is a valid connection or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_clear(s: *mut SSL) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let close = || unsafe { (next.SSL_clear)(s) };
+        // SAFETY: the caller's promise.
+        unsafe { closing(next, s, close) }
+    })
+}
+
+/// # Safety
+/// `ssl` is a valid connection or NULL.
+unsafe fn closing<T>(next: &Next, ssl: *mut SSL, close: impl FnOnce() -> T) -> T {
+    // SAFETY: the caller's promise.
+    match unsafe { Ssl::borrow(ssl) }.filter(|_| host::is_used()) {
+        Some(connection) => while_closing(next, connection, close),
+        None => close(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Records are sealed before they leave the process: key id, nonce, ciphertext, tag.
+//!
+//! The algorithm is XAES-256-GCM, for the sake of its nonces: 24 bytes from OpenSSL's generator,
+//! with nothing to count, to agree upon between processes and hosts or to remember over a restart.
+//! After 2^80 records under one key the chance that two share a nonce is 2^-32.
+//!
+//! A secret is never used itself: HKDF-SHA256 makes of it the key that seals and an id, by which a
+//! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.
+//! Keys and plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
+
+pub mod key_file;
+mod xaes;
+
+use crate::openssl::aead::{Aes, random};
+use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::kdf::hkdf_sha256;
+use crate::openssl::next::Next;
+use key_file::{KEY_BYTES, Secret};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Bytes that tell which key sealed a record.
+pub const KEY_ID_BYTES: usize = 4;
+/// Bytes of the nonce.
+pub const NONCE_BYTES: usize = xaes::NONCE_BYTES;
+/// Bytes of the tag.
+pub const TAG_BYTES: usize = crate::openssl::aead::TAG_BYTES;
+/// How much longer a sealed record is than what is in it.
+pub const OVERHEAD: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
+
+const SEAL_INFO: &[u8] = b"sesscache seal 1";
+const KEY_ID_INFO: &[u8] = b"sesscache key id 1";
+
+/// Why a record was not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// No memory for the sealed bytes.
+    NoMemory,
+    /// OpenSSL could not: no memory, no randomness, too long.
+    Failed,
+}
+
+/// Why a record was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// Shorter than any sealed record.
+    Truncated,
+    /// Sealed with none of these keys.
+    UnknownKey,
+    /// Not what was sealed, or not with this associated data.
+    NotAuthentic,
+    /// No memory for the plaintext, or OpenSSL could not.
+    Failed,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoMemory => "no memory for the sealed record",
+            Self::Failed => "OpenSSL could not seal the record",
+        })
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "too short for a sealed record",
+            Self::UnknownKey => "sealed with a key that is not at hand",
+            Self::NotAuthentic => "not as it was sealed",
+            Self::Failed => "OpenSSL could not open the record",
+        })
+    }
+}
+
+impl std::error::Error for SealError {}
+impl std::error::Error for OpenError {}
+
+struct Key {
+    id: [u8; KEY_ID_BYTES],
+    key: xaes::Key,
+}
+
+impl Key {
+    /// Makes this the key of `secret`.
+    fn set(&mut self, next: &Next, aes: &mut Aes<'_>, secret: &Secret) -> Option<()> {
+        let secret = secret.bytes();
+        let mut id = [0; KEY_BYTES];
+        hkdf_sha256(next, secret, KEY_ID_INFO, &mut id)?;
+        self.id = *id.first_chunk()?;
+        self.key.set(aes, |key| hkdf_sha256(next, secret, SEAL_INFO, key))
+    }
+}
+
+/// The keys that records are opened with, newest first; the newest seals.
+pub struct Keys(Vec<Key>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+impl Keys {
+    /// The keys of `secrets`. `None` if there is none, or if this libcrypto cannot seal: without
+    /// memory, AES-256-GCM or SHA-256.
+    pub fn derive(next: &Next, secrets: &[Secret]) -> Option<Keys> {
+        let _errors = KeepErrors::new(next);
+        let mut aes = Aes::new(next)?;
+        let mut keys = Vec::new();
+        keys.try_reserve_exact(secrets.len()).ok()?;
+        for secret in secrets {
+            keys.push(Key { id: [0; KEY_ID_BYTES], key: xaes::Key::empty() });
+            keys.last_mut()?.set(next, &mut aes, secret)?;
+        }
+        (!keys.is_empty()).then_some(Keys(keys))
+    }
+
+    /// One key that nobody else has: only this process and those it forks from now on.
+    pub fn random(next: &Next) -> Option<Keys> {
+        let _errors = KeepErrors::new(next);
+        let mut secret = Secret::new([0; KEY_BYTES]);
+        random(next, secret.bytes_mut())?;
+        Keys::derive(next, std::slice::from_ref(&secret))
+    }
+
+    /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data.
+    pub fn seal(
+        &self,
+        next: &Next,
+        associated: &[u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        let _errors = KeepErrors::new(next);
+        let start = out.len();
+        let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
+        out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
+        let sealed = self.append(next, associated, plain, out);
+        if sealed.is_none() {
+            out.truncate(start);
+        }
+        sealed.ok_or(SealError::Failed)
+    }
+
+    /// Appends to `out`, which has the room.
+    fn append(
+        &self,
+        next: &Next,
+        associated: &[u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let newest = self.0.first()?;
+        let mut nonce = [0; NONCE_BYTES];
+        random(next, &mut nonce)?;
+        out.extend_from_slice(&newest.id);
+        out.extend_from_slice(&nonce);
+        let start = out.len();
+        out.resize(start + plain.len(), 0);
+        let place = out.get_mut(start..)?;
+        let tag = newest.key.seal(&mut Aes::new(next)?, &nonce, associated, plain, place)?;
+        out.extend_from_slice(&tag);
+        Some(())
+    }
+
+    /// What is in a sealed record.
+    pub fn open(
+        &self,
+        next: &Next,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (id, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
+        let (nonce, rest) = rest.split_first_chunk().ok_or(OpenError::Truncated)?;
+        let sealed = rest.split_last_chunk().ok_or(OpenError::Truncated)?;
+        let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
+        candidates.peek().ok_or(OpenError::UnknownKey)?;
+        let _errors = KeepErrors::new(next);
+        let mut aes = Aes::new(next).ok_or(OpenError::Failed)?;
+        let length = sealed.0.len();
+        let mut plain = Zeroizing::new(Vec::new());
+        plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;
+        plain.resize(length, 0);
+        // Ids are short: two keys may share one.
+        for Key { key, .. } in candidates {
+            let opened = key.open(&mut aes, nonce, associated, sealed, plain.as_mut_slice());
+            if opened.ok_or(OpenError::Failed)? {
+                return Ok(plain);
+            }
+        }
+        Err(OpenError::NotAuthentic)
+    }
+}
+
+#[cfg(test)]
+mod tests;

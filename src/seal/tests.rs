@@ -1,0 +1,140 @@
+//! Sealing and opening, on the OpenSSL of this machine.
+
+use super::*;
+use crate::openssl::next::next_in_test;
+
+const NAME: &[u8] = b"session id and namespace";
+
+fn keys(secrets: &[u8]) -> Keys {
+    let secrets: Vec<_> = secrets.iter().map(|byte| Secret::new([*byte; KEY_BYTES])).collect();
+    Keys::derive(next_in_test(), &secrets).unwrap()
+}
+
+fn seal(keys: &Keys, plain: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::new();
+    keys.seal(next_in_test(), NAME, plain, &mut sealed).unwrap();
+    sealed
+}
+
+fn open(keys: &Keys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    keys.open(next_in_test(), NAME, sealed).map(|plain| plain.to_vec())
+}
+
+#[test]
+fn what_is_sealed_opens() {
+    let keys = keys(&[1]);
+    for length in [0, 1, 15, 16, 17, 135, 4096, 65536] {
+        let plain: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let sealed = seal(&keys, &plain);
+        assert_eq!(sealed.len(), length + OVERHEAD);
+        assert_eq!(open(&keys, &sealed), Ok(plain));
+    }
+}
+
+#[test]
+fn sealed_bytes_are_appended() {
+    let keys = keys(&[1]);
+    let mut out = b"header".to_vec();
+    keys.seal(next_in_test(), NAME, b"plain", &mut out).unwrap();
+    let sealed = out.strip_prefix(b"header").unwrap();
+    assert_eq!(open(&keys, sealed).as_deref(), Ok(b"plain".as_slice()));
+}
+
+/// Made by another implementation, pyca/cryptography, of what is written at the head of mod.rs:
+/// the secret 00 01 … 1f, the nonce A to X.
+#[test]
+fn the_format_is_what_it_was() {
+    let mut secret = [0; KEY_BYTES];
+    secret.iter_mut().zip(0..).for_each(|(byte, value)| *byte = value);
+    let keys = Keys::derive(next_in_test(), &[Secret::new(secret)]).unwrap();
+    let mut sealed = b"\x28\xf8\x4d\x55ABCDEFGHIJKLMNOPQRSTUVWX".to_vec();
+    sealed.extend([
+        0xea, 0x86, 0x3f, 0xb1, 0x3f, 0x46, 0x4e, 0xc9, 0x7d, 0x2f, 0x30, 0xb5, 0x6a, 0x30, 0x0a,
+        0xad, 0x20, 0x2f, 0x7f, 0x96, 0x28, 0x63, 0x10, 0x96, 0xbe,
+    ]);
+    let opened = keys.open(next_in_test(), b"sid", &sealed).unwrap();
+    assert_eq!(opened.as_slice(), b"a session");
+}
+
+#[test]
+fn a_changed_bit_anywhere_is_noticed() {
+    let keys = keys(&[1, 2]);
+    let sealed = seal(&keys, b"a session of some bytes");
+    for at in 0..sealed.len() {
+        for bit in 0..8 {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1 << bit;
+            let expected = match at {
+                0..KEY_ID_BYTES => OpenError::UnknownKey,
+                _ => OpenError::NotAuthentic,
+            };
+            assert_eq!(open(&keys, &changed), Err(expected), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
+fn a_record_cut_anywhere_is_noticed() {
+    let keys = keys(&[1]);
+    let sealed = seal(&keys, b"a session of some bytes");
+    for length in 0..sealed.len() {
+        let expected =
+            if length < OVERHEAD { OpenError::Truncated } else { OpenError::NotAuthentic };
+        assert_eq!(open(&keys, &sealed[..length]), Err(expected), "{length} bytes");
+    }
+    let longer = [sealed.as_slice(), b"\0"].concat();
+    assert_eq!(open(&keys, &longer), Err(OpenError::NotAuthentic));
+}
+
+#[test]
+fn other_associated_data_do_not_open() {
+    let (next, keys) = (next_in_test(), keys(&[1]));
+    let mut sealed = Vec::new();
+    keys.seal(next, b"", b"plain", &mut sealed).unwrap();
+    assert!(keys.open(next, b"", &sealed).is_ok());
+    for other in [b"\0".as_slice(), NAME] {
+        assert_eq!(keys.open(next, other, &sealed), Err(OpenError::NotAuthentic));
+    }
+    let sealed = seal(&keys, b"plain");
+    for other in [b"".as_slice(), &NAME[1..], &NAME[..NAME.len() - 1]] {
+        assert_eq!(keys.open(next, other, &sealed), Err(OpenError::NotAuthentic));
+    }
+}
+
+#[test]
+fn older_keys_open_and_the_newest_seals() {
+    let (old, rotated, new) = (keys(&[1]), keys(&[2, 1]), keys(&[2]));
+    let before = seal(&old, b"before");
+    assert_eq!(open(&rotated, &before).as_deref(), Ok(b"before".as_slice()));
+    assert_eq!(open(&new, &before), Err(OpenError::UnknownKey));
+    let after = seal(&rotated, b"after");
+    assert_eq!(open(&new, &after).as_deref(), Ok(b"after".as_slice()));
+    assert_eq!(open(&old, &after), Err(OpenError::UnknownKey));
+}
+
+#[test]
+fn keys_of_one_id_are_all_tried() {
+    let mut keys = keys(&[2, 1]);
+    let by_second = seal(&self::keys(&[1]), b"plain");
+    keys.0[0].id = keys.0[1].id;
+    assert_eq!(open(&keys, &by_second).as_deref(), Ok(b"plain".as_slice()));
+    keys.0[1].id = [0; KEY_ID_BYTES];
+    assert_eq!(open(&keys, &by_second), Err(OpenError::NotAuthentic));
+}
+
+#[test]
+fn random_keys_and_nonces_differ() {
+    let next = next_in_test();
+    let (a, b) = (Keys::random(next).unwrap(), Keys::random(next).unwrap());
+    let sealed = seal(&a, b"plain");
+    assert!(open(&a, &sealed).is_ok());
+    assert!(open(&b, &sealed).is_err());
+    let nonce = |sealed: &[u8]| sealed[KEY_ID_BYTES..][..NONCE_BYTES].to_vec();
+    assert_ne!(nonce(&sealed), nonce(&seal(&a, b"plain")));
+}
+
+#[test]
+fn no_secret_is_no_keys_and_none_is_shown() {
+    assert!(Keys::derive(next_in_test(), &[]).is_none());
+    assert_eq!(format!("{:?}", keys(&[0xab])), "Keys");
+}
