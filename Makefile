@@ -1,6 +1,7 @@
 # sesscache: the only entry point. `make help` lists what there is.
 
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
@@ -10,13 +11,14 @@ CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ABI := 0
 LIBRARY := target/release/libsesscache.so
+COMMAND := target/release/sesscache
 # build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
-.PHONY: all help deps demo test quick t check rust-test c-test install-test asan tsan valgrind shuttle \
+.PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
         test-upstream test-servers bench header symbols install clean
 
-all: ## the library, in target/release
+all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
 	$(CARGO) build --release --locked
 
@@ -27,7 +29,7 @@ demo: all ## two servers, one folder of sessions, a table of what resumed
 	@packaging/deps.sh demo
 	LIBDIR=target/release examples/demo.sh
 
-test: all check rust-test c-test install-test test-servers ## everything a contributor needs green
+test: all check rust-test c-test cli-test install-test test-servers ## everything a contributor needs green
 
 rust-test: ## the Rust tests
 	$(CARGO) test --release --locked --quiet
@@ -35,6 +37,10 @@ rust-test: ## the Rust tests
 c-test: all ## the C tests: on stock OpenSSL, preloaded and linked
 	@packaging/deps.sh test
 	c-tests/run.sh
+
+cli-test: all ## the sesscache command
+	@packaging/deps.sh test
+	tests/cli.sh
 
 install-test: all ## `make install` is complete and pkg-config is enough
 	@packaging/deps.sh test
@@ -50,7 +56,7 @@ t: all ## one C test, three ways: make t T=name
 
 check: all ## format, lints, the committed header and list of symbols
 	@packaging/deps.sh build
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --quiet --all-targets -- -D warnings
 	diff -u include/sesscache.h $(NEW_HEADER) || { echo 'run: make header'; exit 1; }
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' | diff -u tests/exports.txt - || \
@@ -95,12 +101,14 @@ header: all ## rewrite the committed header
 symbols: all ## rewrite the committed list of symbols
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' > tests/exports.txt
 
-install: all ## library, header, manual page, pkg-config file: PREFIX=, DESTDIR=
+install: all ## library, command, header, manual pages, pkg-config file: PREFIX=, DESTDIR=
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
 	ln -sf libsesscache.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(ABI)
 	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
 	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
+	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
+	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
 	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/sesscache.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/sesscache.pc

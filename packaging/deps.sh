@@ -7,7 +7,7 @@ packages_for() {
     case $1 in
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
         demo) echo openssl gcc libssl-dev ;;
-        test) echo openssl gcc g++ libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
+        test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers) echo nginx-light openssl gcc libssl-dev ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;

@@ -106,14 +106,7 @@ impl Config {
                 })
                 .ok()
         });
-        let key_file = match variable(c"SESSCACHE_KEY_FILE") {
-            Some(path) if path.starts_with('/') => Some(PathBuf::from(path)),
-            Some(path) if !path.is_empty() => {
-                complaints.push("SESSCACHE_KEY_FILE needs a path from /; taken as unset".into());
-                None
-            }
-            _ => None,
-        };
+        let key_file = variable(c"SESSCACHE_KEY_FILE").filter(|path| !path.is_empty());
         let unclean_close = match variable(c"SESSCACHE_UNCLEAN_CLOSE").as_deref() {
             None | Some("" | "keep") => UncleanClose::Keep,
             Some("forget") => UncleanClose::Forget,
@@ -138,7 +131,7 @@ impl Config {
             new_cb_zero,
             log,
             store,
-            key_file,
+            key_file: key_file.map(PathBuf::from),
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
             max_lifetime,
             unclean_close,
@@ -182,6 +175,5 @@ mod tests {
         let wrong = with(c"SESSCACHE_STORE", "shm");
         assert_eq!((wrong.store, wrong.complaints.len()), (None, 1));
         assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").key_file, Some("/k".into()));
-        assert_eq!(with(c"SESSCACHE_KEY_FILE", "k").complaints.len(), 1);
     }
 }

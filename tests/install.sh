@@ -4,7 +4,7 @@
 set -euo pipefail
 export LC_ALL=C
 # As for a user: nothing of a make above us, and no wishes about places.
-unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX LIBDIR INCLUDEDIR DESTDIR
+unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR DESTDIR
 unset LD_PRELOAD PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR "${!SESSCACHE_@}"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -64,6 +64,8 @@ check_files() {
     local full=libsesscache.so.$version
     check 'the library is a plain file' test -f "$lib/$full" -a ! -L "$lib/$full"
     check 'all may read the library' same 'r--r--r--' "$(modes "$lib/$full")"
+    check 'the command runs' "$work/usr/bin/sesscache" --version
+    check 'its manual page' test -s "$work/usr/share/man/man1/sesscache.1"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
     check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"
     check 'link for the loader' same "$full" "$(readlink "$lib/libsesscache.so.0")"

@@ -52,6 +52,8 @@ pub enum HostError {
     Open(OpenError),
     /// A file without keys: who could open what is in it?
     NoKeyFile,
+    /// A reload may happen in another folder.
+    KeyFilePath(PathBuf),
     /// The key file cannot be used.
     KeyFile(PathBuf, KeyFileError),
     /// No randomness for a key.
@@ -67,6 +69,9 @@ impl fmt::Display for HostError {
                 f,
                 "a file: store needs SESSCACHE_KEY_FILE (make one with: sesscache keygen FILE)"
             ),
+            HostError::KeyFilePath(path) => {
+                write!(f, "SESSCACHE_KEY_FILE={} is not a path from /", path.display())
+            }
             HostError::KeyFile(path, error) => write!(f, "key file {}: {error}", path.display()),
             HostError::NoRandom => write!(f, "the system gives no random bytes for a key"),
         }
@@ -77,6 +82,9 @@ impl HostStore {
     fn open(url: StoreUrl, config: &Config) -> Result<HostStore, HostError> {
         let key_file = url.key_file.clone().or_else(|| config.key_file.clone());
         let secrets = match (&key_file, &url.place) {
+            (Some(path), _) if !path.is_absolute() => {
+                return Err(HostError::KeyFilePath(path.clone()));
+            }
             (Some(path), _) => read_keys(path)?,
             (None, Place::Memory) => (vec![random_secret()?], None),
             (None, Place::File(_)) => return Err(HostError::NoKeyFile),

@@ -14,6 +14,7 @@ use crate::config::{NewCbZero, config};
 use crate::openssl::callback::Slot;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::handle::{Ctx, Session};
+use crate::openssl::identity::Identity;
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::next::{GenerateCb, GetCb, Lhash, NewCb, Next, RemoveCb};
 use host::HostStore;
@@ -24,7 +25,6 @@ use openssl_sys::{
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
 use parking_lot::{Mutex, RwLock};
-use sharing::Identity;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};

@@ -55,7 +55,7 @@ thread_local! {
     static CLOSING: Cell<*mut SSL_SESSION> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Runs SSL_free(3) or SSL_clear(3), in which the engine removes the session of a connection that
+/// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection that
 /// was not shut down.
 pub fn while_closing<T>(next: &Next, ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
     let before = CLOSING.replace(ssl.session_ptr(next));

@@ -13,12 +13,12 @@ use crate::config::config;
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
-use crate::openssl::identity::Certificate;
+use crate::openssl::identity::Identity;
 use crate::openssl::next::Next;
 use crate::openssl::process::now_milliseconds;
 use crate::seal::OVERHEAD;
 use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally};
-use openssl_sys::{SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
+use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -32,14 +32,6 @@ const PURPOSE: &[u8] = b"sesscache session 1";
 const PREFIX_BYTES: usize = 4;
 /// Room for the plaintext of most sessions.
 const USUAL_BYTES: usize = 512;
-
-/// Who the server is, as far as sessions are concerned.
-#[derive(Debug)]
-pub(super) struct Identity {
-    certificate: Option<Certificate>,
-    asks_for_certificate: bool,
-    namespace: [u8; 32],
-}
 
 /// A context that shares, during one call.
 #[derive(Debug)]
@@ -148,22 +140,15 @@ impl State {
         }
     }
 
-    /// Who the server is, worked out again if its certificate was changed.
+    /// Who the server is, worked out again if that was changed.
     fn identity(&self, next: &Next, ctx: Ctx<'_>) -> Option<Arc<Identity>> {
         if let Some(identity) = self.identity.try_read()?.as_ref()
-            && match &identity.certificate {
-                Some(certificate) => certificate.is_of(next, ctx),
-                None => ctx.certificate(next).is_none(),
-            }
-            && identity.asks_for_certificate == ctx.asks_for_certificate(next)
+            && identity.is_of(next, ctx)
         {
             return Some(Arc::clone(identity));
         }
         let _errors = KeepErrors::new(next);
-        let certificate = ctx.certificate(next);
-        let namespace = ctx.identity(next, certificate.as_ref(), &config().namespace)?;
-        let asks_for_certificate = ctx.asks_for_certificate(next);
-        let identity = Arc::new(Identity { certificate, asks_for_certificate, namespace });
+        let identity = Arc::new(Identity::of(next, ctx, &config().namespace)?);
         if let Some(mut known) = self.identity.try_write() {
             *known = Some(Arc::clone(&identity));
         }
@@ -179,9 +164,11 @@ impl State {
         let deadline = u64::try_from(session.deadline(next)).unwrap_or(0);
         let Some(identity) = self.identity(next, ctx) else { return };
         let locator = Share { host, identity }.locator(&key);
-        // The mark says that it was shared; an object of the application's own making (d2i) has
-        // none.
-        let was_shared = session.mark(next).is_some() || host.store.may_have(&locator);
+        // The mark says that it was shared. An object of the application's own making (d2i) has
+        // none; nor has a client's, which is not what the store has under its id.
+        let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
+        let was_shared =
+            session.mark(next).is_some() || only_serves && host.store.may_have(&locator);
         if was_shared && deadline >= now.0 / 1000 {
             host.store.remove(&locator, deadline, now);
         }
@@ -233,8 +220,12 @@ impl Place<'_> {
         let now = Now(now_milliseconds());
         let began = session.time(next);
         if let Some(mark) = session.mark(next) {
-            let is_over = unsigned(deadline(next, session, mark)) < now.0 / 1000;
-            if mark.name != self.name_hash || is_over {
+            if mark.name != self.name_hash {
+                return Standing::NotHere;
+            }
+            // What is over by its own times is for the engine, which counts and removes it.
+            let now = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+            if session.deadline(next) >= now && deadline(next, session, mark) < now {
                 return Standing::NotHere;
             }
         }
@@ -263,10 +254,10 @@ impl Place<'_> {
         let store = &self.share.host.store;
         let identity = &self.share.identity;
         if !session.has_id_context(next) {
-            if identity.certificate.is_none() {
+            if !identity.has_certificate() {
                 return store.tally(Tally::RefusedNoIdentity);
             }
-            if identity.asks_for_certificate {
+            if identity.asks_for_certificate() {
                 return store.tally(Tally::RefusedVerifyWithoutIdContext);
             }
         }

@@ -7,48 +7,147 @@ use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
 use super::next::{Next, next};
 use libc::{c_int, c_uint};
-use openssl_sys::{OPENSSL_STACK, X509};
+use openssl_sys::{OPENSSL_STACK, X509, X509_STORE};
 use std::ffi::CStr;
+use std::fmt;
 use std::ptr::{self, NonNull};
 
 /// `TLSEXT_TYPE_server_name` (RFC 6066 3).
 const SERVER_NAME: c_uint = 0;
 /// `TLSEXT_NAMETYPE_host_name`.
 const HOST_NAME: c_int = 0;
+/// `SSL_CTRL_GET_VERIFY_CERT_STORE`, OpenSSL 3.0.
+const SSL_CTRL_GET_VERIFY_CERT_STORE: c_int = 137;
 /// `SSL_VERIFY_PEER`.
 const VERIFY_PEER: c_int = 1;
 
-/// One reference to a certificate: as long as it is held, no other can be at its address.
-#[derive(Debug)]
-pub struct Certificate(NonNull<X509>);
+/// One reference to a certificate or a trust store: as long as it is held, no other can be at its
+/// address.
+struct Held<T: Counted>(NonNull<T>);
 
-// SAFETY: the reference count is atomic, and we only hash it.
-unsafe impl Send for Certificate {}
-// SAFETY: as above.
-unsafe impl Sync for Certificate {}
-
-impl Certificate {
-    /// Whether this is the certificate that `ctx` has now.
-    pub fn is_of(&self, next: &Next, ctx: Ctx<'_>) -> bool {
-        Certificate::borrow(next, ctx) == Some(self.0)
-    }
-
-    fn borrow(next: &Next, ctx: Ctx<'_>) -> Option<NonNull<X509>> {
-        // SAFETY: a valid context.
-        NonNull::new(unsafe { next.SSL_CTX_get0_certificate?(ctx.as_ptr()) })
-    }
-
-    fn hash(&self, next: &Next) -> Option<[u8; HASH_BYTES]> {
-        hash_of(next, self.0.as_ptr())
+impl<T: Counted> fmt::Debug for Held<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
-impl Drop for Certificate {
+/// What OpenSSL counts references to.
+trait Counted {
+    /// Takes a reference: returns 1.
+    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
+    /// Gives one back.
+    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut Self)>;
+}
+
+impl Counted for X509 {
+    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut X509) -> c_int> {
+        next.X509_up_ref
+    }
+
+    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut X509)> {
+        next.X509_free
+    }
+}
+
+impl Counted for X509_STORE {
+    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut X509_STORE) -> c_int> {
+        next.X509_STORE_up_ref
+    }
+
+    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut X509_STORE)> {
+        next.X509_STORE_free
+    }
+}
+
+// SAFETY: the reference counts are atomic, and we change nothing else.
+unsafe impl<T: Counted> Send for Held<T> {}
+// SAFETY: as above.
+unsafe impl<T: Counted> Sync for Held<T> {}
+
+impl<T: Counted> Held<T> {
+    fn new(next: &Next, object: NonNull<T>) -> Option<Held<T>> {
+        // SAFETY: a valid object of the context we were called with.
+        let counted = unsafe { T::up_ref(next)?(object.as_ptr()) };
+        (counted == 1).then_some(Held(object))
+    }
+}
+
+impl<T: Counted> Drop for Held<T> {
     fn drop(&mut self) {
-        if let Some(free) = next().and_then(|next| next.X509_free) {
+        if let Some(free) = next().and_then(T::free) {
             // SAFETY: the reference this value owns.
             unsafe { free(self.0.as_ptr()) };
         }
+    }
+}
+
+/// Who a server is: its certificate and, if it asks clients for theirs, whom it trusts.
+///
+/// What is added to a trust store later does not count: libssl adds what it finds in a folder of
+/// certificates, in each process another part. Another trust store does.
+#[derive(Debug)]
+pub struct Identity {
+    certificate: Option<Held<X509>>,
+    verify_mode: c_int,
+    trust: [Option<Held<X509_STORE>>; 2],
+    /// A hash of all that and of SESSCACHE_NAMESPACE: equal for servers that may share sessions.
+    pub namespace: [u8; HASH_BYTES],
+}
+
+impl Identity {
+    /// Who the server of this context is; `None` without memory.
+    pub fn of(next: &Next, ctx: Ctx<'_>, namespace: &str) -> Option<Identity> {
+        let hold = |certificate| Held::new(next, certificate);
+        let mut identity = Identity {
+            certificate: ctx.certificate(next).and_then(hold),
+            verify_mode: ctx.verify_mode(next),
+            trust: [None, None],
+            namespace: [0; HASH_BYTES],
+        };
+        let own = match &identity.certificate {
+            Some(certificate) => hash_of(next, certificate.0.as_ptr())?,
+            None => [0; HASH_BYTES],
+        };
+        let mut trusted = [0; HASH_BYTES];
+        if identity.asks_for_certificate() {
+            for (place, store) in identity.trust.iter_mut().zip(ctx.trust_stores(next)) {
+                *place = store.and_then(|store| Held::new(next, store));
+            }
+            trusted = ctx.trusted(next)?;
+        }
+        let length = (namespace.len() as u64).to_le_bytes();
+        let parts: [&[u8]; 6] = [
+            b"sesscache namespace 1",
+            &length,
+            namespace.as_bytes(),
+            &own,
+            &identity.verify_mode.to_le_bytes(),
+            &trusted,
+        ];
+        identity.namespace = sha256(next, &parts)?;
+        Some(identity)
+    }
+
+    /// Whether it is still that.
+    #[inline]
+    pub fn is_of(&self, next: &Next, ctx: Ctx<'_>) -> bool {
+        fn address<T: Counted>(held: &Option<Held<T>>) -> Option<NonNull<T>> {
+            held.as_ref().map(|held| held.0)
+        }
+        address(&self.certificate) == ctx.certificate(next)
+            && self.verify_mode == ctx.verify_mode(next)
+            && (!self.asks_for_certificate()
+                || self.trust.each_ref().map(address) == ctx.trust_stores(next))
+    }
+
+    /// Whether it has a certificate.
+    pub fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// Whether clients are asked for a certificate.
+    pub fn asks_for_certificate(&self) -> bool {
+        self.verify_mode & VERIFY_PEER != 0
     }
 }
 
@@ -62,62 +161,43 @@ fn hash_of(next: &Next, certificate: *const X509) -> Option<[u8; HASH_BYTES]> {
     (ok == 1 && length as usize == HASH_BYTES).then_some(hash)
 }
 
-impl<'a> Ctx<'a> {
-    /// The certificate it shows now, held.
-    pub fn certificate(self, next: &Next) -> Option<Certificate> {
-        let certificate = Certificate::borrow(next, self)?;
-        // SAFETY: a valid certificate.
-        let held = unsafe { next.X509_up_ref?(certificate.as_ptr()) };
-        (held == 1).then_some(Certificate(certificate))
+impl Ctx<'_> {
+    /// The certificate it shows now.
+    fn certificate(self, next: &Next) -> Option<NonNull<X509>> {
+        // SAFETY: a valid context.
+        NonNull::new(unsafe { next.SSL_CTX_get0_certificate?(self.as_ptr()) })
     }
 
     /// `SSL_VERIFY_…` bits.
-    pub fn verify_mode(self, next: &Next) -> c_int {
+    fn verify_mode(self, next: &Next) -> c_int {
         // SAFETY: a valid context.
         next.SSL_CTX_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) })
     }
 
-    /// Whether clients are asked for a certificate.
-    pub fn asks_for_certificate(self, next: &Next) -> bool {
-        self.verify_mode(next) & VERIFY_PEER != 0
-    }
-
-    /// A hash of who this server is and, if it asks clients for certificates, of whom it trusts.
-    /// Order does not count among those.
-    pub fn identity(
-        self,
-        next: &Next,
-        certificate: Option<&Certificate>,
-        namespace: &str,
-    ) -> Option<[u8; HASH_BYTES]> {
-        let mode = self.verify_mode(next);
-        let own = match certificate {
-            Some(certificate) => certificate.hash(next)?,
-            None => [0; HASH_BYTES],
+    /// The trust store, and the one that goes before it when clients' certificates are verified.
+    fn trust_stores(self, next: &Next) -> [Option<NonNull<X509_STORE>>; 2] {
+        let mut verify: *mut X509_STORE = ptr::null_mut();
+        // SAFETY: a valid context, and a place for the store, to which no reference is added.
+        unsafe {
+            let command = SSL_CTRL_GET_VERIFY_CERT_STORE;
+            (next.SSL_CTX_ctrl)(self.as_ptr(), command, 0, (&raw mut verify).cast())
         };
-        let trusted = if mode & VERIFY_PEER == 0 { [0; HASH_BYTES] } else { self.trusted(next)? };
-        let length = (namespace.len() as u64).to_le_bytes();
-        let parts: [&[u8]; 6] = [
-            b"sesscache namespace 1",
-            &length,
-            namespace.as_bytes(),
-            &own,
-            &mode.to_le_bytes(),
-            &trusted,
-        ];
-        sha256(next, &parts)
+        // SAFETY: a valid context.
+        let trust = next.SSL_CTX_get_cert_store.map(|get| unsafe { get(self.as_ptr()) });
+        [trust.and_then(NonNull::new), NonNull::new(verify)]
     }
 
+    /// A hash of whom it trusts. Order does not count.
     fn trusted(self, next: &Next) -> Option<[u8; HASH_BYTES]> {
         let mut hashes = Vec::new();
-        // SAFETY: a valid context, whose trust store it returns.
-        let store = unsafe { next.SSL_CTX_get_cert_store?(self.as_ptr()) };
-        if !store.is_null() {
+        for (number, store) in self.trust_stores(next).into_iter().enumerate() {
+            let Some(store) = store else { continue };
             // SAFETY: a valid trust store.
-            let all = unsafe { next.X509_STORE_get1_all_certs?(store) };
+            let all = unsafe { next.X509_STORE_get1_all_certs?(store.as_ptr()) };
             let anchors = Anchors { stack: NonNull::new(all)?, next };
             for anchor in anchors.iter() {
-                hashes.push(hash_of(next, anchor)?);
+                let kind = [if number == 0 { b't' } else { b'v' }];
+                hashes.push(sha256(next, &[&kind, &hash_of(next, anchor)?])?);
             }
         }
         // SAFETY: a valid context; its own list, or NULL.
@@ -132,7 +212,7 @@ impl<'a> Ctx<'a> {
             }
             // SAFETY: the encoding belongs to the name and has that length.
             let der = unsafe { std::slice::from_raw_parts(der, length) };
-            hashes.push(sha256(next, &[b"name", der])?);
+            hashes.push(sha256(next, &[b"n", der])?);
         }
         hashes.sort_unstable();
         let parts: Vec<&[u8]> = hashes.iter().map(<[u8; HASH_BYTES]>::as_slice).collect();

@@ -138,6 +138,7 @@ table! {
         SSL_CTX_set_generate_session_id: fn(*mut SSL_CTX, Option<GenerateCb>) -> c_int;
         SSL_free: fn(*mut SSL);
         SSL_clear: fn(*mut SSL) -> c_int;
+        SSL_set_session: fn(*mut SSL, *mut SSL_SESSION) -> c_int;
         SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
         SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
@@ -192,6 +193,8 @@ table! {
         SSL_get_servername: fn(*const SSL, c_int) -> *const c_char;
         SSL_get_verify_mode: fn(*const SSL) -> c_int;
         SSL_client_hello_get0_ext: fn(*mut SSL, c_uint, *mut *const u8, *mut usize) -> c_int;
+        X509_STORE_up_ref: fn(*mut X509_STORE) -> c_int;
+        X509_STORE_free: fn(*mut X509_STORE);
         X509_STORE_get1_all_certs: fn(*mut X509_STORE) -> *mut OPENSSL_STACK;
         X509_digest: fn(*const X509, *const EVP_MD, *mut u8, *mut c_uint) -> c_int;
         X509_up_ref: fn(*mut X509) -> c_int;

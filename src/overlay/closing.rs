@@ -1,12 +1,12 @@
-//! SSL_free(3) and SSL_clear(3): the engine removes the session of a connection that was not shut
-//! down. Only from here can that be told from a fatal alert.
+//! SSL_free(3), SSL_clear(3) and SSL_set_session(3): the engine removes the session of a connection
+//! that was not shut down. Only from here can that be told from a fatal alert.
 
 use super::guard::guard;
 use crate::context::{host, while_closing};
 use crate::openssl::handle::Ssl;
 use crate::openssl::next::{Next, next};
 use libc::c_int;
-use openssl_sys::SSL;
+use openssl_sys::{SSL, SSL_SESSION};
 
 /// Frees a connection; see SSL_free(3).
 ///
@@ -35,6 +35,21 @@ pub unsafe extern "C" fn SSL_clear(s: *mut SSL) -> c_int {
         let close = || unsafe { (next.SSL_clear)(s) };
         // SAFETY: the caller's promise.
         unsafe { closing(next, s, close) }
+    })
+}
+
+/// Sets the session to be resumed, or none; see SSL_set_session(3).
+///
+/// # Safety
+/// `to` is a valid connection or NULL, `session` a valid session or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_session(to: *mut SSL, session: *mut SSL_SESSION) -> c_int {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let set = || unsafe { (next.SSL_set_session)(to, session) };
+        // SAFETY: the caller's promise.
+        unsafe { closing(next, to, set) }
     })
 }
 

@@ -41,7 +41,7 @@ pub(super) const TALLIES: usize = Tally::RefusedNotAsked as usize + 1;
 /// The counters of a store at one time, and how full it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Lookups that found a record.
+    /// Lookups that found a record which could be used.
     pub hits: u64,
     /// Lookups that found none.
     pub misses: u64,

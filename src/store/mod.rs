@@ -260,10 +260,12 @@ impl Store {
             *tally = word.map_or(0, |word| word.load(Relaxed));
         }
         let [undecryptable, mismatched, oversize, no_identity, no_id_context, not_asked] = tallies;
-        let sum = |counter| self.shards().map(|shard| shard.counted(counter)).sum();
+        let sum = |counter| -> u64 { self.shards().map(|shard| shard.counted(counter)).sum() };
         let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
+        // What was found and could not be used was counted as found first.
+        let useless = undecryptable + mismatched;
         Counters {
-            hits: sum(Counter::Hits),
+            hits: u64::saturating_sub(sum(Counter::Hits), useless),
             misses: sum(Counter::Misses),
             stores: sum(Counter::Stores),
             removes: sum(Counter::Removes),

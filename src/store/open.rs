@@ -67,9 +67,7 @@ impl fmt::Display for OpenError {
                 )
             }
             OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
-            OpenError::NotAStore => {
-                write!(f, "it is not a store; name another path, or remove the file")
-            }
+            OpenError::NotAStore => write!(f, "it is not a store of sesscache"),
             OpenError::Layout => {
                 write!(f, "it is a store of another version of sesscache or is damaged; remove it")
             }
@@ -105,7 +103,7 @@ impl Store {
             Place::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
             Place::File(path) => loop {
                 match open_file(path) {
-                    Ok(file) => return Store::of_file(&file, url.size),
+                    Ok(file) => return Store::of_file(&file, url.size, false),
                     Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {
                     }
                     Err(error) => return Err(error),
@@ -118,12 +116,12 @@ impl Store {
         }
     }
 
-    /// Opens a file that is there.
+    /// Opens a file that is there; root may open anybody's, to look at it.
     ///
     /// # Errors
     /// [`OpenError`], also if there is none.
     pub fn open_existing(path: &Path) -> Result<Store, OpenError> {
-        Store::of_file(&open_file(path)?, None)
+        Store::of_file(&open_file(path)?, None, effective_user() == 0)
     }
 
     fn in_memory(size: usize) -> Result<Store, OpenError> {
@@ -154,9 +152,9 @@ impl Store {
         Some(())
     }
 
-    fn of_file(file: &File, asked: Option<usize>) -> Result<Store, OpenError> {
+    fn of_file(file: &File, asked: Option<usize>, any_owner: bool) -> Result<Store, OpenError> {
         let metadata = file.metadata().map_err(system("cannot look at it"))?;
-        check(&metadata)?;
+        check(&metadata, any_owner)?;
         if is_network_filesystem(file) {
             return Err(OpenError::Network);
         }
@@ -223,10 +221,10 @@ fn open_file(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Others could have put a file of theirs in place, and truncate it under us.
-fn check(file: &Metadata) -> Result<(), OpenError> {
+fn check(file: &Metadata, any_owner: bool) -> Result<(), OpenError> {
     if !file.is_file() {
         Err(OpenError::NotAFile)
-    } else if file.uid() != effective_user() {
+    } else if file.uid() != effective_user() && !any_owner {
         Err(OpenError::Owner)
     } else if file.mode() & 0o077 != 0 {
         Err(OpenError::Mode)

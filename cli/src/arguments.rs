@@ -1,0 +1,159 @@
+//! The command line: what there is, the help that teaches it, and errors in one line.
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
+  sesscache stats                            what it does: hit rate, why sessions were missed
+  sesscache keygen /etc/sesscache.key        a key file of your own, kept over reboots
+
+Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
+See sesscache(1), and sesscache(7) for the library.";
+
+const KEYGEN_EXAMPLES: &str = "\
+Sessions in a store are encrypted. The first key of the file seals new ones, all of its keys open
+stored ones, so after a rotation stored sessions still resume.
+
+Examples:
+  sesscache keygen /etc/sesscache.key
+  sesscache run --key-file /etc/sesscache.key -- nginx -g 'daemon off;'
+  sesscache keygen --rotate /etc/sesscache.key && nginx -s reload";
+
+const RUN_EXAMPLES: &str = "\
+CMD is started as it is, with the library preloaded: its workers then resume each other's sessions,
+also after a restart. The store is a file named after CMD, in /run/sesscache for root and in
+$XDG_RUNTIME_DIR/sesscache for others; with neither it is shm:, which ends with CMD.
+
+Examples:
+  sesscache run -- nginx -g 'daemon off;'
+  sesscache run --store 'file:/run/sesscache/web?size=256MiB' -- haproxy -W -f haproxy.cfg
+  sesscache run --store shm: -- ./server --port 8443
+In a systemd unit:
+  ExecStart=/usr/bin/sesscache run -- /usr/sbin/nginx -g 'daemon off;'
+
+A CMD that cannot be overlaid is refused with the reason: set-user-ID, static, or an OpenSSL of its
+own. --force starts it all the same. Exit status 127: no such CMD; 126: it cannot be executed.";
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  sesscache stats                                  all stores of this user (of root: the host's)
+  sesscache stats /run/sesscache/nginx
+  sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
+
+/// Makes TLS sessions resume across workers and restarts of C servers on OpenSSL, unchanged.
+#[derive(Debug, Parser)]
+#[command(name = "sesscache", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Keygen(Keygen),
+    Run(Run),
+    Stats(Stats),
+}
+
+/// Make a key file, or give one a new key
+#[derive(Args, Debug)]
+#[command(after_help = KEYGEN_EXAMPLES)]
+pub(crate) struct Keygen {
+    /// The key file: made with mode 0600, never overwritten
+    pub(crate) file: PathBuf,
+    /// Put a new key before those in the file, of which the oldest goes if there are 16
+    #[arg(long)]
+    pub(crate) rotate: bool,
+}
+
+/// Start a server with the library preloaded and a store for its sessions
+#[derive(Args, Debug)]
+#[command(after_help = RUN_EXAMPLES, override_usage = "sesscache run [OPTIONS] -- CMD [ARGS]...")]
+pub(crate) struct Run {
+    /// Where sessions are kept: file:/PATH or shm:, and ?size=64MiB [default: see below]
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// The keys that seal sessions [default: the store's path and .key, made if missing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Servers share sessions only within one namespace [default: empty]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) namespace: Option<OsString>,
+    /// The library, if it is not where this command expects it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+    /// Start CMD without asking whether it can be overlaid
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The server and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Show the counters of a store
+#[derive(Args, Debug)]
+#[command(after_help = STATS_EXAMPLES)]
+pub(crate) struct Stats {
+    /// A store's path or file: URL [default: all in /run/sesscache and $XDG_RUNTIME_DIR/sesscache]
+    pub(crate) store: Option<OsString>,
+    /// One JSON object, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What clap found wrong, without the usage that it shows below.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "which command: keygen, run or stats? (see --help)".to_owned();
+    }
+    let text = error.to_string();
+    let words: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty() && !line.starts_with("Usage:"))
+        .collect();
+    let line = words.join(" ");
+    format!("{} (see --help)", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> String {
+        one_line(&Arguments::try_parse_from(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        assert_eq!(
+            line(&["sesscache", "keygen"]),
+            "the following required arguments were not provided: <FILE> (see --help)"
+        );
+        assert_eq!(line(&["sesscache", "stat"]), "unrecognized subcommand 'stat' (see --help)");
+        assert!(line(&["sesscache"]).starts_with("which command"));
+        assert_eq!(
+            line(&["sesscache", "run", "--sotre", "x", "--", "y"]),
+            "unexpected argument '--sotre' found (see --help)"
+        );
+    }
+
+    #[test]
+    fn what_follows_the_command_is_its_own() {
+        for between in [&["--"][..], &[]] {
+            let words =
+                [&["sesscache", "run", "--force"], between, &["x", "--store", "y"]].concat();
+            let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else {
+                unreachable!()
+            };
+            assert_eq!(
+                (run.command, run.store),
+                (vec!["x".into(), "--store".into(), "y".into()], None)
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The `sesscache` command: makes key files, starts servers with the overlay, shows counters.
+//!
+//! Exit status: 0, 1 for what failed, 2 for bad input, 126 and 127 as a shell has them for a
+//! program that cannot be started. What went wrong is one line on stderr. No locks, no threads.
+
+#![cfg_attr(not(test), no_main)]
+
+mod arguments;
+mod check;
+mod elf;
+mod key_text;
+mod keygen;
+mod library;
+mod output;
+mod place;
+mod program;
+mod run;
+mod settings;
+mod stats;
+mod table;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::ffi::{OsString, c_char, c_int};
+use std::fmt::Display;
+
+/// C's main in place of Rust's, which would set SIGPIPE to be ignored: a server that `run` starts
+/// must find its signals as whoever started us left them (systemd has SIGPIPE ignored, a shell
+/// has not).
+#[cfg_attr(not(test), allow(unsafe_code, reason = "the program's entry, defined once"))]
+#[cfg_attr(not(test), unsafe(no_mangle))]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    output::hold_standard_descriptors();
+    // std has the arguments all the same: glibc hands them to initialisers.
+    execute(std::env::args_os())
+}
+
+fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            return ended(output::print(&error.to_string()), |_| 1);
+        }
+        Err(error) => {
+            output::say(&arguments::one_line(&error));
+            return 2;
+        }
+    };
+    match arguments.command {
+        Command::Keygen(options) => ended(keygen::keygen(&options), |_| 1),
+        Command::Run(options) => ended(run::run(options), run::RunError::exit_code),
+        Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
+    }
+}
+
+/// Says what went wrong, if something did; the exit status.
+fn ended<E: Display>(result: Result<(), E>, code: impl FnOnce(&E) -> c_int) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            output::say(&error.to_string());
+            code(&error)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Lines for people: `say` on stderr, `print` on stdout. Never key material.
+
+use rustix::fs::{FileType, Stat, fstat};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::IntoRawFd;
+
+/// Says one line on stderr.
+pub(crate) fn say(line: &str) {
+    if stderr_is_a_client() {
+        return;
+    }
+    // Nobody is left to be told that it could not be said.
+    drop(writeln!(io::stderr(), "sesscache: {}", line.replace('\n', " ")));
+}
+
+/// Writes text to stdout, ending with a line feed.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Opens what is closed of descriptors 0 to 2, until exec, so that no file of ours gets such a
+/// number and then our messages.
+pub(crate) fn hold_standard_descriptors() {
+    while let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let number = null.into_raw_fd();
+        if number > 2 {
+            break;
+        }
+    }
+}
+
+/// Under inetd the descriptors 0 to 2 are all the client's connection, which a line would break.
+fn stderr_is_a_client() -> bool {
+    let (Ok(input), Ok(error)) = (fstat(io::stdin()), fstat(io::stderr())) else {
+        return false;
+    };
+    let file = |stat: &Stat| (stat.st_dev, stat.st_ino);
+    FileType::from_raw_mode(error.st_mode) == FileType::Socket && file(&input) == file(&error)
+}

@@ -1,0 +1,139 @@
+//! The default store of a program: a file named after it in a folder that only its user can change.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The ending of the key file beside a store.
+pub(crate) const KEY_ENDING: &str = ".key";
+/// The longest name taken from a program.
+const MOST_NAME_BYTES: usize = 100;
+
+/// A folder of stores: where it is, and the mode it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    mode: u32,
+}
+
+/// Why the default folder is not used.
+#[derive(Debug)]
+pub(crate) enum FolderError {
+    /// It cannot be made.
+    Unmade(PathBuf, io::Error),
+    /// Others could put files of theirs in the place of stores.
+    Unsafe(PathBuf),
+}
+
+impl fmt::Display for FolderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FolderError::Unmade(path, error) => write!(f, "{}: {error}", path.display()),
+            FolderError::Unsafe(path) => write!(
+                f,
+                "{} is not a folder that only this user can write to; mend it or give --store",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// Root's folder of stores. Others may see the names in it, and an administrator may give a service
+/// that does not run as root a folder of its own there; the files themselves are mode 0600.
+pub(crate) fn of_host() -> Folder {
+    Folder { path: PathBuf::from("/run/sesscache"), mode: 0o755 }
+}
+
+/// A user's folder of stores, if there is a runtime folder: `$XDG_RUNTIME_DIR`.
+pub(crate) fn of_user(runtime: Option<&OsStr>) -> Option<Folder> {
+    let runtime = Path::new(runtime?);
+    runtime.is_absolute().then(|| Folder { path: runtime.join("sesscache"), mode: 0o700 })
+}
+
+impl Folder {
+    /// Makes the folder, if it is not there.
+    pub(crate) fn make(&self, user: u32) -> Result<(), FolderError> {
+        let unmade = |error| FolderError::Unmade(self.path.clone(), error);
+        match DirBuilder::new().mode(self.mode).create(&self.path) {
+            // The umask may have taken bits away.
+            Ok(()) => {
+                fs::set_permissions(&self.path, Permissions::from_mode(self.mode)).map_err(unmade)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let found = fs::symlink_metadata(&self.path).map_err(unmade)?;
+                if found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0 {
+                    Ok(())
+                } else {
+                    Err(FolderError::Unsafe(self.path.clone()))
+                }
+            }
+            Err(error) => Err(unmade(error)),
+        }
+    }
+}
+
+/// The name of a program's store: its file name, with nothing in it that means something else.
+pub(crate) fn name_of(program: &Path) -> String {
+    let name = program.file_name().unwrap_or(OsStr::new("program")).as_bytes();
+    let mut name: String = name
+        .iter()
+        .take(MOST_NAME_BYTES)
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(*byte),
+            _ => '_',
+        })
+        .collect();
+    if name.starts_with('.') {
+        name.replace_range(..1, "_");
+    }
+    if name.ends_with(KEY_ENDING) {
+        name.push('_');
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_mean_nothing_but_themselves() {
+        let name = |path: &str| name_of(Path::new(path));
+        assert_eq!(name("/usr/sbin/nginx"), "nginx");
+        assert_eq!(name("python3.11"), "python3.11");
+        assert_eq!(name("my server?size=1&x"), "my_server_size_1_x");
+        assert_eq!(name("../.hidden"), "_hidden");
+        assert_eq!(name("web.key"), "web.key_");
+        assert_eq!(name("/"), "program");
+    }
+
+    #[test]
+    fn a_user_without_a_runtime_folder_has_none() {
+        let of = |runtime| of_user(runtime).map(|folder| folder.path);
+        assert_eq!(of(None), None);
+        assert_eq!(of(Some(OsStr::new(""))), None);
+        assert_eq!(of(Some(OsStr::new("run"))), None);
+        assert_eq!(of(Some(OsStr::new("/run/user/5"))), Some("/run/user/5/sesscache".into()));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        let path = std::env::temp_dir().join(format!("sesscache-place-{}", std::process::id()));
+        let folder = Folder { path: path.clone(), mode: 0o755 };
+        let user = rustix::process::geteuid().as_raw();
+        assert!(folder.make(user).is_ok());
+        assert!(folder.make(user).is_ok());
+        assert!(matches!(folder.make(user + 1), Err(FolderError::Unsafe(_))));
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(folder.make(user), Err(FolderError::Unsafe(_))));
+        fs::remove_dir(&path).unwrap();
+        assert!(matches!(
+            Folder { path: path.join("x"), mode: 0o755 }.make(user),
+            Err(FolderError::Unmade(..))
+        ));
+    }
+}

@@ -1,0 +1,139 @@
+//! Which file a command is: its place in PATH, and what runs it if it is a script.
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::{env, fmt};
+
+/// How many scripts may run each other: as many as Linux allows, and the program.
+const MOST_INTERPRETERS: usize = 5;
+/// What Linux reads of a script's first line.
+const FIRST_LINE_BYTES: u64 = 256;
+/// Where to look if there is no PATH, as execvp(3) does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Why a command cannot be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FindError {
+    /// It is nowhere.
+    Missing,
+    /// It is there, and this prevents it.
+    NotExecutable(&'static str),
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FindError::Missing => write!(f, "not found"),
+            FindError::NotExecutable(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+/// The file that a shell would start for a command.
+pub(crate) fn find(command: &OsStr) -> Result<PathBuf, FindError> {
+    find_in(command, env::var_os("PATH").as_deref().unwrap_or(OsStr::new(DEFAULT_PATH)))
+}
+
+fn find_in(command: &OsStr, path: &OsStr) -> Result<PathBuf, FindError> {
+    if command.is_empty() {
+        return Err(FindError::Missing);
+    }
+    if command.as_bytes().contains(&b'/') {
+        return executable(Path::new(command).to_owned());
+    }
+    let mut missing = FindError::Missing;
+    for folder in env::split_paths(path) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+        match executable(folder.join(command)) {
+            Err(FindError::Missing) => {}
+            Err(error) => missing = error,
+            found => return found,
+        }
+    }
+    Err(missing)
+}
+
+fn executable(path: PathBuf) -> Result<PathBuf, FindError> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(FindError::NotExecutable("permission denied"))
+        }
+        Err(_) => Err(FindError::Missing),
+        Ok(metadata) if metadata.is_dir() => Err(FindError::NotExecutable("is a folder")),
+        Ok(_) => match accessat(CWD, &path, Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => Ok(path),
+            Err(_) => Err(FindError::NotExecutable("permission denied")),
+        },
+    }
+}
+
+/// The program that runs in the end: the file, or what interprets it if it is a script.
+pub(crate) fn interpreter(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_INTERPRETERS {
+        match first_line(&path).as_deref().and_then(named_in) {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    path
+}
+
+/// The first line of a file, as much of it as the kernel looks at; `None` if it is not text.
+fn first_line(path: &Path) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(FIRST_LINE_BYTES).read_to_end(&mut start).ok()?;
+    let line = start.split(|byte| *byte == b'\n').next()?;
+    (!line.contains(&0)).then(|| line.to_vec())
+}
+
+/// The interpreter that a first line names. env(1) is looked through, as it runs another.
+fn named_in(line: &[u8]) -> Option<PathBuf> {
+    let Some(line) = line.strip_prefix(b"#!") else {
+        // Text without an interpreter is given to the shell, by execvp as by shells.
+        return Some(PathBuf::from("/bin/sh"));
+    };
+    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let interpreter = Path::new(OsStr::from_bytes(words.next()?));
+    if interpreter.file_name() != Some(OsStr::new("env")) {
+        return Some(interpreter.to_owned());
+    }
+    let command = words.find(|word| !word.starts_with(b"-") && !word.contains(&b'='))?;
+    find(OsStr::from_bytes(command)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_found_as_a_shell_finds_them() {
+        let find = |command: &str, path: &str| find_in(command.as_ref(), path.as_ref());
+        assert_eq!(find("sh", "/nowhere:/bin"), Ok("/bin/sh".into()));
+        assert_eq!(find("/bin/sh", ""), Ok("/bin/sh".into()));
+        assert_eq!(find("sh", "/nowhere"), Err(FindError::Missing));
+        assert_eq!(find("", "/bin"), Err(FindError::Missing));
+        assert_eq!(find("passwd", "/etc"), Err(FindError::NotExecutable("permission denied")));
+        assert_eq!(find("/etc", ""), Err(FindError::NotExecutable("is a folder")));
+    }
+
+    #[test]
+    fn first_lines_name_the_interpreter() {
+        let named = |line: &str| named_in(line.as_bytes());
+        assert_eq!(named("#!/bin/bash"), Some("/bin/bash".into()));
+        assert_eq!(named("#! /usr/bin/perl -w"), Some("/usr/bin/perl".into()));
+        assert_eq!(named("#!/usr/bin/env -S A=b sh -e"), find("sh".as_ref()).ok());
+        assert_eq!(named("#!/usr/bin/env"), None);
+        assert_eq!(named("echo"), Some("/bin/sh".into()));
+        assert_eq!(named("#!"), None);
+    }
+
+    #[test]
+    fn a_binary_is_its_own_interpreter() {
+        assert_eq!(interpreter(Path::new("/bin/sh")), Path::new("/bin/sh"));
+    }
+}

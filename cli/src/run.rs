@@ -1,0 +1,218 @@
+//! `sesscache run`: starts a server with the library preloaded and a store chosen.
+//!
+//! This process becomes the server, which finds everything else as its caller left it: arguments,
+//! descriptors, signals, the rest of the environment.
+
+use crate::arguments::Run;
+use crate::check::{self, Refusal};
+use crate::program::{self, FindError};
+use crate::settings::{Settings, SettingsError};
+use crate::{library, output};
+use rustix::process::geteuid;
+use std::env;
+use std::ffi::{CString, NulError, OsStr, OsString, c_int};
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf, absolute};
+
+/// Why the server was not started.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// It was not found, or cannot be executed.
+    Command(OsString, FindError),
+    /// The kernel does not start it.
+    Exec(PathBuf, nix::errno::Errno),
+    /// It cannot be overlaid.
+    Refused(PathBuf, Refusal),
+    /// --library names no file.
+    NoLibrary(PathBuf),
+    /// The library's path cannot be told to the loader.
+    LibraryName(PathBuf),
+    /// No store.
+    Settings(SettingsError),
+    /// A word with a zero byte.
+    Nul(NulError),
+}
+
+impl RunError {
+    /// The exit status: as a shell has it for what is wrong with CMD.
+    pub(crate) fn exit_code(&self) -> c_int {
+        match self {
+            RunError::Command(_, FindError::Missing)
+            | RunError::Exec(_, nix::errno::Errno::ENOENT) => 127,
+            RunError::Command(..) | RunError::Exec(..) => 126,
+            RunError::Settings(SettingsError::Url(_) | SettingsError::TwoKeyFiles) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Command(command, error) => write!(f, "{}: {error}", command.display()),
+            RunError::Exec(path, errno) => write!(f, "{}: {}", path.display(), errno.desc()),
+            RunError::Refused(path, refusal) => {
+                write!(f, "{} {refusal} (--force starts it all the same)", path.display())
+            }
+            RunError::NoLibrary(path) => write!(f, "{}: no such library", path.display()),
+            RunError::LibraryName(path) => write!(
+                f,
+                "'{}': LD_PRELOAD cannot name a path with a space or a colon",
+                path.display()
+            ),
+            RunError::Settings(error) => write!(f, "{error}"),
+            RunError::Nul(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// `sesscache run … -- CMD`. Returns only if CMD cannot be started.
+pub(crate) fn run(options: Run) -> Result<(), RunError> {
+    let user = geteuid().as_raw();
+    let command = options.command.first().map(OsString::as_os_str).unwrap_or_default();
+    let settings =
+        Settings::choose(&options, Path::new(command), user).map_err(RunError::Settings)?;
+    let program =
+        program::find(command).map_err(|error| RunError::Command(command.to_owned(), error))?;
+    let library = library(options.library.as_deref())?;
+    let mut environment = Environment::inherited();
+    environment.preload(&library)?;
+    if !options.force {
+        check(&program, &library, &environment, settings.shares())?;
+    }
+    for (name, value) in settings.apply(user).map_err(RunError::Settings)? {
+        environment.set(name, value);
+    }
+    if let Some(namespace) = options.namespace {
+        environment.set("SESSCACHE_NAMESPACE", namespace);
+    }
+    if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
+        environment.set("SESSCACHE_LOG", "stderr".into());
+    }
+    exec(program, options.command, environment)
+}
+
+/// The library's path, as LD_PRELOAD can have it.
+fn library(named: Option<&Path>) -> Result<PathBuf, RunError> {
+    let path = match named {
+        Some(path) if !path.is_file() => return Err(RunError::NoLibrary(path.to_owned())),
+        Some(path) => absolute(path).map_err(|_| RunError::NoLibrary(path.to_owned()))?,
+        None => library::find(env::current_exe().ok().as_deref().and_then(Path::parent)),
+    };
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.iter().any(|byte| *byte == b':' || byte.is_ascii_whitespace()) {
+        return Err(RunError::LibraryName(path));
+    }
+    Ok(path)
+}
+
+/// Whether the program can be overlaid, and may have a store; says so if that is in doubt.
+fn check(
+    program: &Path,
+    library: &Path,
+    environment: &Environment,
+    shares: bool,
+) -> Result<(), RunError> {
+    let runs = program::interpreter(program);
+    let refused = |refusal| RunError::Refused(runs.clone(), refusal);
+    if shares {
+        check::may_share(program).map_err(refused)?;
+        check::may_share(&program.canonicalize().unwrap_or_default()).map_err(refused)?;
+    }
+    if let Some(doubt) = check::examine(&runs, library, &environment.0).map_err(refused)? {
+        output::say(&format!("{} {doubt}", runs.display()));
+    }
+    Ok(())
+}
+
+/// Becomes the program.
+fn exec(
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Environment,
+) -> Result<(), RunError> {
+    let c = |text: OsString| CString::new(text.into_vec()).map_err(RunError::Nul);
+    let arguments: Vec<CString> = arguments.into_iter().map(c).collect::<Result<_, _>>()?;
+    let variables = environment.0.into_iter().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        c(name)
+    });
+    let variables: Vec<CString> = variables.collect::<Result<_, _>>()?;
+    let path = c(program.clone().into_os_string())?;
+    match nix::unistd::execvpe(&path, &arguments, &variables) {
+        Err(errno) => Err(RunError::Exec(program, errno)),
+    }
+}
+
+/// The environment that the server gets.
+struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    fn inherited() -> Environment {
+        Environment(env::vars_os().collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn set(&mut self, name: &str, value: OsString) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.into(), value));
+    }
+
+    /// Puts the library before what is preloaded anyway.
+    fn preload(&mut self, library: &Path) -> Result<(), RunError> {
+        let mut value = library.as_os_str().to_owned();
+        if let Some(others) = self.get("LD_PRELOAD").filter(|others| !others.is_empty()) {
+            let others = others.as_bytes();
+            let first = others.split(|byte| *byte == b':' || *byte == b' ').next();
+            if first == Some(value.as_bytes()) {
+                return Ok(());
+            }
+            value.push(":");
+            value.push(OsStr::from_bytes(others));
+        }
+        self.set("LD_PRELOAD", value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_comes_first_and_once() {
+        let mut environment = Environment(vec![("LD_PRELOAD".into(), "a.so b.so".into())]);
+        for _ in 0..2 {
+            environment.preload(Path::new("/x.so")).unwrap();
+            assert_eq!(environment.get("LD_PRELOAD"), Some(OsStr::new("/x.so:a.so b.so")));
+        }
+        let mut empty = Environment(vec![("LD_PRELOAD".into(), "".into())]);
+        empty.preload(Path::new("/x.so")).unwrap();
+        assert_eq!(empty.0, [("LD_PRELOAD".into(), "/x.so".into())]);
+    }
+
+    #[test]
+    fn setting_a_variable_replaces_it() {
+        let mut environment = Environment(vec![("A".into(), "1".into()), ("B".into(), "2".into())]);
+        environment.set("A", "3".into());
+        assert_eq!(environment.0.len(), 2);
+        assert_eq!(environment.get("A"), Some(OsStr::new("3")));
+    }
+
+    #[test]
+    fn a_library_that_ld_preload_cannot_name_is_refused() {
+        let folder = env::temp_dir().join(format!("sesscache run {}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("x.so");
+        assert!(matches!(library(Some(&path)), Err(RunError::NoLibrary(_))));
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(library(Some(&path)), Err(RunError::LibraryName(_))));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

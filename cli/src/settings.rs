@@ -1,0 +1,184 @@
+//! Which store and keys a server gets: what options say, else the environment, else a default.
+
+use crate::arguments::Run;
+use crate::keygen::{self, KeygenError};
+use crate::output;
+use crate::place::{self, Folder, FolderError, KEY_ENDING};
+use sesscache::seal::key_file::{self, KeyFileError};
+use sesscache::store::{Place, StoreUrl, UrlError};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf, absolute};
+
+/// Why a server does not get a store.
+#[derive(Debug)]
+pub(crate) enum SettingsError {
+    /// The store's URL is wrong.
+    Url(UrlError),
+    /// The URL has a key file, and --key-file another.
+    TwoKeyFiles,
+    /// The current folder is unknown, so a relative path means nothing.
+    Path(PathBuf, io::Error),
+    /// The folder of default stores is not safe.
+    Folder(FolderError),
+    /// The default key file cannot be made.
+    Keygen(KeygenError),
+    /// The key file cannot be used.
+    KeyFile(PathBuf, KeyFileError),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::Url(error) => write!(f, "{error}"),
+            SettingsError::TwoKeyFiles => {
+                write!(f, "two key files: one by key= in the store's URL, one by --key-file")
+            }
+            SettingsError::Path(path, error) => write!(f, "{}: {error}", path.display()),
+            SettingsError::Folder(error) => write!(f, "{error}"),
+            SettingsError::Keygen(error) => write!(f, "{error}"),
+            SettingsError::KeyFile(path, error) => write!(f, "{} {error}", path.display()),
+        }
+    }
+}
+
+/// What is chosen for a server, before anything is made for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// SESSCACHE_STORE; `None` leaves it as it is: set, to nothing.
+    store: Option<(OsString, StoreUrl)>,
+    /// SESSCACHE_KEY_FILE, if an option or the environment names one.
+    key_file: Option<PathBuf>,
+    /// A folder that the default store lies in.
+    folder: Option<Folder>,
+}
+
+impl Settings {
+    /// Chooses for a program. Nothing is made yet.
+    pub(crate) fn choose(
+        options: &Run,
+        program: &Path,
+        user: u32,
+    ) -> Result<Settings, SettingsError> {
+        let set = |name| env::var_os(name);
+        let key_file = match (&options.key_file, set("SESSCACHE_KEY_FILE")) {
+            (Some(path), _) => Some(path.clone()),
+            (None, variable) => variable.filter(|path| !path.is_empty()).map(PathBuf::from),
+        };
+        let key_file =
+            key_file.map(|path| absolute(&path).map_err(|e| SettingsError::Path(path, e)));
+        let folder = match user {
+            0 => Some(place::of_host()),
+            _ => place::of_user(set("XDG_RUNTIME_DIR").as_deref()),
+        };
+        let given = options.store.clone().map(OsString::from).or_else(|| set("SESSCACHE_STORE"));
+        let settings = Settings::of(given, folder, &place::name_of(program))?;
+        let url_key = settings.store.as_ref().and_then(|(_, url)| url.key_file.as_ref());
+        if url_key.is_some() && options.key_file.is_some() {
+            return Err(SettingsError::TwoKeyFiles);
+        }
+        Ok(Settings { key_file: key_file.transpose()?, ..settings })
+    }
+
+    /// The store that is given, else a file of that name in the folder, else memory.
+    fn of(
+        given: Option<OsString>,
+        folder: Option<Folder>,
+        name: &str,
+    ) -> Result<Settings, SettingsError> {
+        let (text, folder) = match (given, folder) {
+            (Some(text), _) if text.is_empty() => {
+                return Ok(Settings { store: None, key_file: None, folder: None });
+            }
+            (Some(text), _) => (text, None),
+            (None, Some(folder)) => {
+                let mut text = OsString::from("file:");
+                text.push(folder.path.join(name));
+                (text, Some(folder))
+            }
+            (None, None) => ("shm:".into(), None),
+        };
+        let url = StoreUrl::parse(&text.to_string_lossy()).map_err(SettingsError::Url)?;
+        Ok(Settings { store: Some((text, url)), key_file: None, folder })
+    }
+
+    /// Whether there is a store at all.
+    pub(crate) fn shares(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Makes what is missing; the variables that tell the library.
+    pub(crate) fn apply(
+        mut self,
+        user: u32,
+    ) -> Result<Vec<(&'static str, OsString)>, SettingsError> {
+        match self.folder.take().map(|folder| folder.make(user)) {
+            Some(Err(error @ FolderError::Unmade(..))) => {
+                output::say(&format!("{error}; the store is shm:, which ends with the server"));
+                self = Settings {
+                    key_file: self.key_file,
+                    ..Settings::of(Some("shm:".into()), None, "")?
+                };
+            }
+            Some(Err(error)) => return Err(SettingsError::Folder(error)),
+            Some(Ok(())) | None => {}
+        }
+        let Some((text, url)) = self.store else { return Ok(Vec::new()) };
+        let mut variables = vec![("SESSCACHE_STORE", text)];
+        let named = url.key_file.or(self.key_file);
+        let key_file = match (named, url.place) {
+            (Some(path), _) => path,
+            (None, Place::File(store)) => default_key_file(&store)?,
+            (None, Place::Memory) => return Ok(variables),
+        };
+        if let Err(error) = key_file::read(&key_file) {
+            return Err(SettingsError::KeyFile(key_file, error));
+        }
+        variables.push(("SESSCACHE_KEY_FILE", key_file.into()));
+        Ok(variables)
+    }
+}
+
+/// The key file beside a store, made if it is missing.
+fn default_key_file(store: &Path) -> Result<PathBuf, SettingsError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push(OsStr::new(KEY_ENDING));
+    let path = PathBuf::from(path);
+    if path.symlink_metadata().is_err() {
+        match keygen::create(&path) {
+            Ok(()) => output::say(&format!("made the key file {}", path.display())),
+            // Another server was started at the same time.
+            Err(KeygenError::Exists(_)) => {}
+            Err(error) => return Err(SettingsError::Keygen(error)),
+        }
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(given: Option<&str>, folder: Option<Folder>) -> Option<OsString> {
+        Settings::of(given.map(OsString::from), folder, "web").unwrap().store.map(|(text, _)| text)
+    }
+
+    #[test]
+    fn what_is_given_beats_the_default() {
+        assert_eq!(
+            store(Some("shm:?size=1MiB"), Some(place::of_host())),
+            Some("shm:?size=1MiB".into())
+        );
+        assert_eq!(store(Some(""), Some(place::of_host())), None);
+        assert_eq!(store(None, Some(place::of_host())), Some("file:/run/sesscache/web".into()));
+        assert_eq!(store(None, None), Some("shm:".into()));
+    }
+
+    #[test]
+    fn a_wrong_url_is_told() {
+        let wrong = Settings::of(Some("redis://x".into()), None, "web");
+        assert!(matches!(wrong, Err(SettingsError::Url(UrlError::Scheme))));
+    }
+}

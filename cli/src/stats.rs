@@ -1,0 +1,152 @@
+//! `sesscache stats`: finds stores and shows their counters.
+
+use crate::arguments::Stats;
+use crate::output;
+use crate::place::{self, KEY_ENDING};
+use crate::table::{json, table};
+use serde_json::{Map, Value};
+use sesscache::store::{Counters, OpenError, Place, Store, StoreUrl, UrlError};
+use std::env;
+use std::ffi::{OsString, c_int};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf, absolute};
+
+/// Why there is nothing to show, or not all.
+#[derive(Debug)]
+pub(crate) enum StatsError {
+    /// STORE is a URL, and wrong.
+    Url(UrlError),
+    /// STORE is in the memory of a server.
+    Memory,
+    /// The store cannot be looked at.
+    Store(PathBuf, OpenError),
+    /// No store was named, and there is none in the usual folders.
+    NoStore,
+    /// It could not be written.
+    Output(io::Error),
+}
+
+impl StatsError {
+    /// The exit status.
+    pub(crate) fn exit_code(&self) -> c_int {
+        match self {
+            StatsError::Url(_) | StatsError::Memory => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for StatsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatsError::Url(error) => write!(f, "{error}"),
+            StatsError::Memory => write!(f, "a shm: store is seen only by its server"),
+            StatsError::Store(path, error) => write!(f, "{}: {error}", path.display()),
+            StatsError::NoStore => {
+                write!(f, "no store in /run/sesscache or $XDG_RUNTIME_DIR/sesscache; name one")
+            }
+            StatsError::Output(error) => write!(f, "stdout: {error}"),
+        }
+    }
+}
+
+/// `sesscache stats [STORE] [--json]`.
+pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
+    if let Some(store) = &options.store {
+        let path = path_of(store)?;
+        let counters = read(&path)?;
+        let text = match options.json {
+            true => json(&path, &counters).to_string(),
+            false => table(&path, &counters),
+        };
+        return output::print(&text).map_err(StatsError::Output);
+    }
+    let runtime = env::var_os("XDG_RUNTIME_DIR");
+    let folders = [Some(place::of_host()), place::of_user(runtime.as_deref())];
+    let paths: Vec<PathBuf> =
+        folders.into_iter().flatten().flat_map(|folder| stores_in(&folder.path)).collect();
+    all(&paths, options.json)
+}
+
+/// Shows all stores that can be looked at. The first that cannot is the error, the others are said.
+fn all(paths: &[PathBuf], as_json: bool) -> Result<(), StatsError> {
+    let mut seen = Vec::new();
+    let mut errors = Vec::new();
+    for path in paths {
+        match read(path) {
+            Ok(counters) => seen.push((path, counters)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if seen.is_empty() && errors.is_empty() {
+        return Err(StatsError::NoStore);
+    }
+    let text = if as_json {
+        let stores = seen.iter().map(|(path, counters)| json(path, counters)).collect();
+        Value::Object(Map::from_iter([("stores".to_owned(), Value::Array(stores))])).to_string()
+    } else {
+        let tables: Vec<String> =
+            seen.iter().map(|(path, counters)| table(path, counters)).collect();
+        tables.join("\n")
+    };
+    if as_json || !seen.is_empty() {
+        output::print(&text).map_err(StatsError::Output)?;
+    }
+    let last = errors.pop();
+    for error in errors {
+        output::say(&error.to_string());
+    }
+    last.map_or(Ok(()), Err)
+}
+
+fn read(path: &Path) -> Result<Counters, StatsError> {
+    match Store::open_existing(path) {
+        Ok(store) => Ok(store.counters()),
+        Err(error) => Err(StatsError::Store(path.to_owned(), error)),
+    }
+}
+
+/// The file of a store that is given as a path or a URL.
+fn path_of(store: &OsString) -> Result<PathBuf, StatsError> {
+    let text = store.to_string_lossy();
+    if text.starts_with("file:") || text.starts_with("shm:") {
+        return match StoreUrl::parse(&text).map_err(StatsError::Url)?.place {
+            Place::File(path) => Ok(path),
+            Place::Memory => Err(StatsError::Memory),
+        };
+    }
+    Ok(absolute(store).unwrap_or_else(|_| PathBuf::from(store)))
+}
+
+/// The files in a folder of stores that may be stores, by name.
+fn stores_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(files) = folder.read_dir() else { return Vec::new() };
+    let mut stores: Vec<PathBuf> = files
+        .flatten()
+        .filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter(|file| {
+            let name = file.file_name();
+            let name = name.as_encoded_bytes();
+            !name.starts_with(b".") && !name.ends_with(KEY_ENDING.as_bytes())
+        })
+        .map(|file| file.path())
+        .collect();
+    stores.sort();
+    stores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_path_or_a_url() {
+        let path = |text: &str| path_of(&text.into());
+        assert_eq!(path("file:/run/x?size=1MiB").unwrap(), Path::new("/run/x"));
+        assert_eq!(path("/run/x").unwrap(), Path::new("/run/x"));
+        assert!(path("x").unwrap().is_absolute());
+        assert!(matches!(path("shm:"), Err(StatsError::Memory)));
+        assert!(matches!(path("file:x"), Err(StatsError::Url(UrlError::Path))));
+    }
+}

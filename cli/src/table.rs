@@ -1,0 +1,170 @@
+//! Counters as a table for people and as JSON for programs.
+//!
+//! Their names are those of `struct sesscache_stats`, in both, and stay.
+
+use serde_json::{Map, Value};
+use sesscache::store::Counters;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What a row of the table is about.
+struct Row(&'static str, u64, &'static str);
+
+/// The counters in groups, each with its name in C and JSON, and what it means.
+fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
+    [
+        (
+            "lookups",
+            vec![
+                Row("hits", c.hits, "found"),
+                Row("takes", c.takes, "found and taken, for early data: once only"),
+                Row("misses", c.misses, "not there: never stored, forgotten or expired"),
+                Row("tombstone_hits", c.tombstone_hits, "removed before: may not resume"),
+                Row(
+                    "undecryptable",
+                    c.undecryptable,
+                    "found, but it does not open: another key file or server name?",
+                ),
+                Row("mismatched", c.mismatched, "found, but not what was asked for"),
+                Row("busy", c.busy, "given up: another process held the lock too long"),
+            ],
+        ),
+        (
+            "records",
+            vec![
+                Row("stores", c.stores, "written"),
+                Row("removes", c.removes, "removed by the server"),
+                Row("expired", c.expired, "gone at their end"),
+                Row("evicted", c.evicted, "gone before, for want of room: a larger size helps"),
+                Row("oversize", c.oversize, "not written: more than 64 KiB"),
+                Row("resets", c.resets, "a part of the store was emptied: a process died in it"),
+            ],
+        ),
+        (
+            "not shared",
+            vec![
+                Row(
+                    "refused_no_identity",
+                    c.refused_no_identity,
+                    "neither certificate nor session id context",
+                ),
+                Row(
+                    "refused_verify_without_id_context",
+                    c.refused_verify_without_id_context,
+                    "client certificates without a session id context",
+                ),
+                Row("refused_not_asked", c.refused_not_asked, "the server wants no resumption"),
+            ],
+        ),
+        (
+            "room",
+            vec![
+                Row("entries", c.entries, "sessions"),
+                Row("bytes", c.bytes, "in use by them"),
+                Row("capacity", c.capacity, "bytes for records"),
+            ],
+        ),
+    ]
+}
+
+/// Which part of the lookups found a session that could be used; `None` if there were none.
+fn hit_rate(c: &Counters) -> Option<f64> {
+    let found = c.hits.saturating_add(c.takes);
+    let not = [c.misses, c.tombstone_hits, c.undecryptable, c.mismatched];
+    part(found, not.into_iter().fold(found, u64::saturating_add))
+}
+
+/// Which part of the room is used.
+fn fill(c: &Counters) -> Option<f64> {
+    part(c.bytes, c.capacity)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure of four digits is made of it")]
+fn part(some: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| some as f64 / all as f64)
+}
+
+/// The counters of a store as a JSON object.
+pub(crate) fn json(path: &Path, counters: &Counters) -> Value {
+    let rounded = |part: Option<f64>| part.map(|part| (part * 10_000.0).round() / 10_000.0);
+    let mut object = Map::new();
+    object.insert("store".into(), path.to_string_lossy().into());
+    object.insert("hit_rate".into(), rounded(hit_rate(counters)).into());
+    object.insert("fill".into(), rounded(fill(counters)).into());
+    for Row(name, value, _) in groups(counters).into_iter().flat_map(|(_, rows)| rows) {
+        object.insert(name.into(), value.into());
+    }
+    Value::Object(object)
+}
+
+/// The counters of a store as a table.
+pub(crate) fn table(path: &Path, counters: &Counters) -> String {
+    let percent = |part: Option<f64>| match part {
+        Some(part) => format!("{:.1} %", part * 100.0),
+        None => "-".to_owned(),
+    };
+    let mut text = format!("{}\n", path.display());
+    // Writing to a String cannot fail.
+    let mut line = |name: &str, value: &str, meaning: &str| {
+        let _ = writeln!(text, "  {name:<35} {value:>15}  {meaning}");
+    };
+    line("hit rate", &percent(hit_rate(counters)), "of lookups found a session that could be used");
+    line("fill", &percent(fill(counters)), "of the room is in use");
+    for (group, rows) in groups(counters) {
+        let _ = writeln!(text, "  {group}:");
+        for Row(name, value, meaning) in rows {
+            let _ = writeln!(text, "    {name:<33} {:>15}  {meaning}", grouped(value));
+        }
+    }
+    text
+}
+
+/// A number with commas.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn the_rate_counts_what_could_be_used() {
+        let mut counters = Counters::default();
+        assert_eq!(hit_rate(&counters), None);
+        (counters.hits, counters.takes, counters.misses) = (5, 1, 3);
+        (counters.tombstone_hits, counters.undecryptable) = (1, 1);
+        assert_eq!(hit_rate(&counters), Some(6.0 / 11.0));
+        counters.mismatched = 1;
+        assert_eq!(hit_rate(&counters), Some(0.5));
+    }
+
+    #[test]
+    fn json_has_every_counter_once() {
+        let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
+        let value = json(Path::new("/run/x"), &counters);
+        let object = value.as_object().unwrap();
+        assert_eq!(object.len(), 3 + 19);
+        assert_eq!(object["store"], "/run/x");
+        assert_eq!(object["hit_rate"], 1.0);
+        assert_eq!(object["fill"], 0.3333);
+        assert_eq!(object["hits"], 1);
+        assert_eq!(json(Path::new("/run/x"), &Counters::default())["hit_rate"], Value::Null);
+    }
+}

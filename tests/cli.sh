@@ -1,0 +1,351 @@
+#!/usr/bin/env bash
+# The `sesscache` command as a user has it: key files, starting programs, counters of stores.
+# SESSCACHE_BIN and LIBDIR say where the command and the library are.
+set -euo pipefail
+export LC_ALL=C
+unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
+    SESSCACHE_NAMESPACE SESSCACHE_LOG
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
+library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
+work=$(mktemp -d)
+made_host_folder=
+passed=0 failed=0 skipped=0
+# The program that default stores are named after: nobody else's.
+own=cli-test-$$
+
+cleanup() {
+    wait
+    rm -rf "$work" /run/sesscache/"$own"*
+    if [[ $made_host_folder ]]; then rmdir /run/sesscache 2>/dev/null || true; fi
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
+check() {
+    local what=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL %s\n' "$what"
+        sed 's/^/     /' "$work/said"
+    fi
+}
+
+skip() {
+    skipped=$((skipped + 1))
+    printf 'skipped %s: %s\n' "$1" "$2"
+}
+
+same() {
+    [[ $1 == "$2" ]] || {
+        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
+        return 1
+    }
+}
+
+# refuses CODE PATTERN ARGUMENT...: sesscache ends with this code, says one line like this on
+# stderr, and nothing on stdout
+refuses() {
+    local code=$1 pattern=$2 found=0
+    shift 2
+    "$command" "$@" >"$work/out" 2>"$work/err" </dev/null || found=$?
+    cat "$work/out" "$work/err"
+    same "$code" "$found" && same 1 "$(wc -l <"$work/err")" && same '' "$(cat "$work/out")" &&
+        grep -qx -- "sesscache: $pattern" "$work/err"
+}
+
+# says PATTERN ARGUMENT...: sesscache succeeds and says one line like this on stdout
+says() {
+    local pattern=$1
+    shift
+    "$command" "$@" >"$work/out" 2>"$work/err" </dev/null || return
+    cat "$work/out" "$work/err"
+    same 1 "$(wc -l <"$work/out")" && grep -qx -- "$pattern" "$work/out"
+}
+
+mode() { stat -c %a "$1"; }
+keys() { grep -cE '^[0-9a-f]{64} ' "$1"; }
+run() { "$command" run --library "$library" "$@"; }
+
+# sees NAME VALUE RUN-ARGUMENT...: a program started so has this in its environment
+sees() {
+    local name=$1 value=$2
+    shift 2
+    same "$value" "$(run "$@" -- "$work/$own" 2>/dev/null | sed -n "s/^$name=//p")"
+}
+
+check_help() {
+    local words
+    for words in --help 'keygen --help' 'run --help' 'stats --help'; do
+        # shellcheck disable=SC2086 # words are wanted
+        check "$words shows examples" grep -q '^  sesscache ' <("$command" $words)
+        # shellcheck disable=SC2086
+        check "$words fits a terminal" same '' "$("$command" $words | grep -E '.{111}')"
+    done
+    check 'version' same "sesscache $(sed -nE 's/^version = "([^"]+)".*/\1/p' cli/Cargo.toml)" \
+        "$("$command" --version)"
+    check 'no command' refuses 2 'which command: .*'
+    check 'an unknown command' refuses 2 "unrecognized subcommand 'stat' .*" stat
+    check 'keygen without a file' refuses 2 '.*not provided: <FILE>.*' keygen
+    check 'run without a program' refuses 2 '.*not provided: <CMD>.*' run
+    check 'an unknown option of run' refuses 2 ".*'--bogus'.*" run --bogus true
+    check 'a full stdout is an error' bash -c "! '$command' --help >/dev/full"
+}
+
+check_keygen() {
+    local file=$work/keys/k before
+    mkdir "$work/keys"
+    check 'keygen says what to do next' \
+        says "wrote $file; next: sesscache run --key-file $file .*" keygen "$file"
+    check 'the key file is closed to others' same 600 "$(mode "$file")"
+    check 'it has one key' same 1 "$(keys "$file")"
+    check 'it says what it is' grep -q '^# Keys of sesscache' "$file"
+    check 'nothing else is left' same k "$(ls -A "$work/keys")"
+    before=$(cat "$file")
+    check 'no overwriting' refuses 1 "$file exists .*" keygen "$file"
+    check 'it is as it was' same "$before" "$(cat "$file")"
+    ln -s nowhere "$work/keys/link"
+    check 'no writing through a link' refuses 1 '.*/link exists .*' keygen "$work/keys/link"
+    check 'no folder' refuses 1 "$work/none: No such file.*" keygen "$work/none/k"
+    check 'not a name' refuses 1 '/: .*' keygen /
+    check 'relative paths are shown whole' bash -c "cd $work/keys && '$command' keygen r |
+        grep -q '^wrote $work/keys/r; '"
+    for mask in 000 777; do
+        (umask $mask && "$command" keygen "$work/keys/m$mask" >/dev/null)
+        check "umask $mask does not matter" same 600 "$(mode "$work/keys/m$mask")"
+    done
+    "$command" keygen "$work/keys/closed" >&- 2>&- <&- || true
+    check 'closed descriptors get no message' same '' \
+        "$(grep -vE '^#|^[0-9a-f]{64} [0-9-]{10}$' "$work/keys/closed")"
+}
+
+check_rotate() {
+    local file=$work/keys/k old new n
+    old=$(grep -v '^#' "$file")
+    printf '# by hand\n' >>"$file"
+    chmod 400 "$file"
+    check 'rotate says how many keys' says "$file has a new key, the first of 2; .*" \
+        keygen --rotate "$file"
+    new=$(grep -v '^#' "$file")
+    check 'the old key stays, behind the new' same "$old" "$(tail -n 1 <<<"$new")"
+    check 'the new one is another' test "$(head -n 1 <<<"$new")" != "$old"
+    check 'the mode stays' same 400 "$(mode "$file")"
+    check 'comments stay' grep -q '^# by hand$' "$file"
+    if ((EUID == 0)); then
+        chown 12:34 "$file"
+        check 'a file of another user is not used' refuses 1 "$file belongs to user 12; .*" \
+            keygen --rotate "$file"
+        chown 0:34 "$file"
+        check 'rotation by root' says '.* the first of 3; .*' keygen --rotate "$file"
+        check 'the owner stays' same '0:34' "$(stat -c %u:%g "$file")"
+    fi
+    chmod 640 "$file"
+    check 'a file that others can read' refuses 1 "$file is open to other users .*" \
+        keygen --rotate "$file"
+    chmod 600 "$file"
+    check 'no file to rotate' refuses 1 '.*/none does not exist; .*' keygen --rotate "$work/none"
+    ln -sf k "$work/keys/link"
+    check 'a link is not followed' refuses 1 '.*/link is a symbolic link; .*' \
+        keygen --rotate "$work/keys/link"
+    printf 'secret123\n' >"$work/keys/bad" && chmod 600 "$work/keys/bad"
+    check 'what is no key is not shown' refuses 1 '.*/bad line 1 is not a key of 64 hex digits' \
+        keygen --rotate "$work/keys/bad"
+
+    "$command" keygen "$work/keys/many" >/dev/null
+    for ((n = 0; n < 15; n++)); do "$command" keygen --rotate "$work/keys/many" >/dev/null & done
+    wait
+    check 'rotations at the same time all count' same 16 "$(keys "$work/keys/many")"
+    old=$(grep -v '^#' "$work/keys/many")
+    "$command" keygen --rotate "$work/keys/many" >/dev/null 2>"$work/err"
+    check 'the oldest key is dropped' same "$(head -n 15 <<<"$old")" \
+        "$(grep -v '^#' "$work/keys/many" | tail -n +2)"
+    check 'which is said' grep -qx 'sesscache: dropped the oldest .*' "$work/err"
+    check 'no temporary file is left' same '' "$(find "$work/keys" -name '.*.new')"
+}
+
+check_environment() {
+    local key=$work/keys/k store=file:$work/store
+    cp "$(command -v env)" "$work/$own"
+    check 'the library is preloaded' sees LD_PRELOAD "$library" --store shm:
+    LD_PRELOAD=libm.so.6 check 'before others' sees LD_PRELOAD "$library:libm.so.6" --store shm:
+    check 'the store' sees SESSCACHE_STORE "$store?size=2MiB" --store "$store?size=2MiB"
+    check 'the namespace' sees SESSCACHE_NAMESPACE 'a b' --store shm: --namespace 'a b'
+    check 'the key file' sees SESSCACHE_KEY_FILE "$key" --store "$store" --key-file "$key"
+    check 'a key file beside the store' sees SESSCACHE_KEY_FILE "$work/store.key" --store "$store"
+    check 'it is made' same '600 1' "$(mode "$work/store.key") $(keys "$work/store.key")"
+    check 'and named by its whole path' bash -c "cd $work/keys && '$command' run --force \
+        --store shm: --key-file k -- env | grep -qx 'SESSCACHE_KEY_FILE=$key'"
+    check 'the key file of the URL' sees SESSCACHE_KEY_FILE "$key" --store "$store?key=$key"
+    check 'no key file for shm:' sees SESSCACHE_KEY_FILE '' --store shm:
+    SESSCACHE_STORE='shm:?size=3MiB' check 'the environment before the default' \
+        sees SESSCACHE_STORE 'shm:?size=3MiB'
+    SESSCACHE_STORE='' check 'no store' sees SESSCACHE_STORE ''
+    SESSCACHE_STORE=shm: check 'an option before the environment' \
+        sees SESSCACHE_STORE "$store" --store "$store"
+    check 'no log to what is not a terminal' sees SESSCACHE_LOG '' --store shm:
+    check 'arguments as they are' same "-x|a b|--store" \
+        "$(run --store shm: --force -- printf '%s|%s|%s' -x 'a b' --store)"
+    check 'the exit status is the program'"'"'s' bash -c "'$command' run --store shm: --force \
+        --library '$library' -- sh -c 'exit 7'; [ \$? = 7 ]"
+    for action in '""' -; do
+        check "SIGPIPE as it was ($action)" bash -c "trap $action PIPE
+            [ \"\$(grep SigIgn /proc/self/status)\" = \"\$('$command' run --store shm: --force \
+                --library '$library' -- grep SigIgn /proc/self/status)\" ]"
+    done
+}
+
+check_default_store() {
+    local folder=$work/runtime/sesscache
+    if ((EUID == 0)); then
+        folder=/run/sesscache
+        [[ -d $folder ]] || made_host_folder=yes
+    fi
+    mkdir -m 700 "$work/runtime"
+    export XDG_RUNTIME_DIR=$work/runtime
+    check 'a store named after the program' sees SESSCACHE_STORE "file:$folder/$own"
+    check 'its key file' same 600 "$(mode "$folder/$own.key")"
+    check 'its folder is closed to writers' same "$( ((EUID == 0)) && echo 755 || echo 700)" \
+        "$(mode "$folder")"
+    check 'the key file stays' sees SESSCACHE_KEY_FILE "$folder/$own.key"
+    if ((EUID != 0)); then
+        chmod 777 "$folder"
+        check 'not in a folder that others write to' refuses 1 "$folder is not a folder .*" \
+            run --library "$library" --force -- "$work/$own"
+        chmod 700 "$folder"
+        XDG_RUNTIME_DIR='' check 'memory without a runtime folder' sees SESSCACHE_STORE shm:
+    fi
+}
+
+compile() { "${CC:-cc}" -x c -o "$@" - 2>/dev/null; }
+
+check_refusals() {
+    local given=(--library "$library" --store shm:)
+    check 'no such program' refuses 127 'nosuch: not found' run -- nosuch
+    check 'not executable' refuses 126 '/etc/passwd: permission denied' run -- /etc/passwd
+    check 'a folder' refuses 126 '/etc: is a folder' run -- /etc
+    check 'a wrong URL' refuses 2 'a store is shm: or file:.*' run --store x -- true
+    check 'two key files' refuses 2 'two key files: .*' \
+        run --store "shm:?key=$work/keys/k" --key-file "$work/keys/k" -- true
+    check 'no key file' refuses 1 '.*/none does not exist; .*' \
+        run "${given[@]}" --key-file "$work/none" --force -- true
+    check 'no library' refuses 1 '.*/none.so: no such library' \
+        run --store shm: --library "$work/none.so" -- true
+    echo text >"$work/not.so"
+    check 'a library that cannot be loaded' refuses 1 '.* the loader does not take .*' \
+        run --store shm: --library "$work/not.so" -- true
+    mkdir "$work/a b" && cp "$library" "$work/a b/"
+    check 'a library that LD_PRELOAD cannot name' refuses 1 '.* a space or a colon' \
+        run --store shm: --library "$work/a b/libsesscache.so" -- true
+
+    check_set_id "${given[@]}"
+    if compile "$work/static" -static <<<'int main(void) { return 0; }'; then
+        check 'static' refuses 1 '.*/static cannot be overlaid: it is static .*' \
+            run "${given[@]}" -- "$work/static"
+        check '--force starts it' "$command" run "${given[@]}" --force -- "$work/static"
+    else
+        skip 'a static program' 'cannot build one'
+    fi
+    compile "$work/own" <<<'void *SSL_CTX_new(void) { return 0; } int main(void) { return 0; }'
+    check 'an OpenSSL of its own' refuses 1 '.* has an OpenSSL of its own built in .*' \
+        run "${given[@]}" -- "$work/own"
+    compile "$work/libssl.so.1.1" -shared -fPIC -Wl,-soname,libssl.so.1.1 <<<'int old;'
+    compile "$work/old" -Wl,--no-as-needed,-rpath,"$work" -L"$work" -l:libssl.so.1.1 \
+        <<<'int main(void) { return 0; }'
+    check 'another libssl' refuses 1 '.* it uses libssl.so.1.1, .*' run "${given[@]}" -- "$work/old"
+    printf '#!%s/own\n' "$work" >"$work/script" && chmod +x "$work/script"
+    check 'a script is judged by its interpreter' refuses 1 '.*/own cannot be overlaid: .*' \
+        run "${given[@]}" -- "$work/script"
+    cp "$(command -v env)" "$work/vsftpd"
+    check 'vsftpd' refuses 1 '.*/vsftpd must not share sessions: its require_ssl_reuse .*' \
+        run "${given[@]}" -- "$work/vsftpd"
+    SESSCACHE_STORE='' check 'vsftpd without a store is fine' run -- "$work/vsftpd"
+    check 'a doubt is said, in one line' bash -c "'$command' run ${given[*]} -- true 2>&1 |
+        grep -qx 'sesscache: .*/true does not use libssl itself; .*'"
+    check 'none with libssl' same '' "$(run --store shm: -- openssl version 2>&1 >/dev/null)"
+    check 'no line on a client'"'"'s connection' python3 - "$command" <<'PYTHON'
+import socket, subprocess, sys
+ours, client = socket.socketpair()
+code = subprocess.call([sys.argv[1], "run", "--", "nosuch"], stdin=ours, stdout=ours, stderr=ours)
+ours.close()
+said = client.recv(1000)
+assert (code, said) == (127, b""), (code, said)
+PYTHON
+}
+
+# A program that gets rights its caller lacks
+check_set_id() {
+    local program
+    if ((EUID == 0)); then
+        for bit in u g; do
+            cp "$(command -v env)" "$work/set-$bit"
+            chown 12:34 "$work/set-$bit"
+            chmod $bit+s "$work/set-$bit"
+            check "set-$bit-id" refuses 1 ".*/set-$bit cannot be overlaid: it is set-.*-ID, .*" \
+                run "$@" -- "$work/set-$bit"
+        done
+        chown 0 "$work/set-u" && chmod u+s "$work/set-u"
+        check 'set-user-ID of the same user is fine' "$command" run "$@" -- "$work/set-u"
+        return
+    fi
+    program=$(find /usr/bin /bin -perm -4005 -user root 2>/dev/null | head -n 1)
+    if [[ $program ]]; then
+        check 'set-user-ID' refuses 1 '.* it is set-user-ID, .*' run "$@" -- "$program"
+    else
+        skip 'a set-user-ID program' 'none is installed'
+    fi
+}
+
+check_stats() {
+    local store=$work/counted
+    run --store "file:$store?size=1MiB" -- openssl version >/dev/null 2>&1
+    check 'the program made the store' same 600 "$(mode "$store")"
+    check 'a table' bash -c "'$command' stats '$store' | grep -q '^    hits  *0  '"
+    check 'by its URL' bash -c "'$command' stats 'file:$store' | grep -qx '$store'"
+    check 'JSON' python3 - "$store" "$("$command" stats --json "$store")" <<'PYTHON'
+import json, sys
+stats = json.loads(sys.argv[2])
+assert stats["store"] == sys.argv[1]
+assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
+assert 1 << 19 < stats["capacity"] < 1 << 20, stats
+assert len(stats) == 22, stats
+PYTHON
+    check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
+    check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd
+    check 'memory' refuses 2 'a shm: store is seen only by its server' stats shm:
+    check 'a wrong URL' refuses 2 'file: needs a path .*' stats file:x
+    "$command" run --library "$library" -- "$work/$own" >/dev/null 2>&1
+    check 'all stores' bash -c "'$command' stats | grep -q '/$own\$'"
+    check 'key files are no stores' same '' "$("$command" stats 2>&1 >/dev/null | grep "$own.key")"
+    check 'all stores as JSON' python3 - "$own" "$("$command" stats --json)" <<'PYTHON'
+import json, sys
+stores = json.loads(sys.argv[2])["stores"]
+assert [s for s in stores if s["store"].endswith("/" + sys.argv[1])], stores
+assert not [s for s in stores if s["store"].endswith(".key")], stores
+PYTHON
+}
+
+for tool in realpath python3 openssl "${CC:-cc}" "$command"; do
+    command -v "$tool" >/dev/null || {
+        echo "cli: needs $tool, which is not there" >&2
+        exit 1
+    }
+done
+
+check_help
+check_keygen
+check_rotate
+check_environment
+check_default_store
+check_refusals
+check_stats
+printf 'cli: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+if ((failed)); then
+    echo 'again: tests/cli.sh'
+    exit 1
+fi
