@@ -5,8 +5,8 @@
 //! SSL_CTX is made, because most processes that a preload gets into never make one. A store, once
 //! open, stays: contexts refer to it.
 //!
-//! Locks: the list of stores and each store's keys, for the length of a look. Nobody waits for the
-//! keys: a fork may have left that lock held for ever.
+//! Locks: the list of stores, and each store's keys while something is sealed or opened. Nobody waits
+//! for the keys: a fork may have left that lock held for ever.
 
 use crate::config::{Config, config};
 use crate::log::Once;
@@ -19,7 +19,6 @@ use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use zeroize::Zeroizing;
 
@@ -40,7 +39,7 @@ struct KeyState {
     version: Option<FileVersion>,
     /// Read, and not yet derived from: libcrypto may come into the process later.
     secrets: Vec<Secret>,
-    keys: Option<Arc<Keys>>,
+    keys: Option<Keys>,
 }
 
 /// Why a store cannot be used.
@@ -56,6 +55,8 @@ pub enum HostError {
     KeyFilePath(PathBuf),
     /// The key file cannot be used.
     KeyFile(PathBuf, KeyFileError),
+    /// No memory to remember it.
+    NoMemory,
     /// No randomness for a key.
     NoRandom,
 }
@@ -73,6 +74,7 @@ impl fmt::Display for HostError {
                 write!(f, "SESSCACHE_KEY_FILE={} is not a path from /", path.display())
             }
             HostError::KeyFile(path, error) => write!(f, "key file {}: {error}", path.display()),
+            HostError::NoMemory => write!(f, "out of memory"),
             HostError::NoRandom => write!(f, "the system gives no random bytes for a key"),
         }
     }
@@ -106,7 +108,7 @@ impl HostStore {
             match read_keys(path) {
                 Ok((secrets, version)) => (state.secrets, state.version) = (secrets, version),
                 Err(error @ HostError::KeyFile(..)) => {
-                    SAID.say(&format!("{error}; the keys read before are used"))
+                    SAID.say(format_args!("{error}; the keys read before are used"))
                 }
                 Err(_) => {}
             }
@@ -114,7 +116,7 @@ impl HostStore {
         if !state.secrets.is_empty() {
             match Keys::derive(next, &state.secrets) {
                 Some(keys) => {
-                    state.keys = Some(Arc::new(keys));
+                    state.keys = Some(keys);
                     state.secrets.clear();
                 }
                 None => SAID.say(
@@ -124,9 +126,9 @@ impl HostStore {
         }
     }
 
-    /// The keys; `None` if there are none, or are being changed at this moment.
-    pub fn keys(&self) -> Option<Arc<Keys>> {
-        self.keys.try_read()?.keys.clone()
+    /// What `use_them` makes of the keys; `None` if there are none, or they are being changed.
+    pub fn with_keys<T>(&self, use_them: impl FnOnce(&Keys) -> Option<T>) -> Option<T> {
+        use_them(self.keys.try_read()?.keys.as_ref()?)
     }
 }
 
@@ -174,16 +176,14 @@ pub fn configured() -> Option<&'static HostStore> {
     match CONFIGURED.get()? {
         Ok(store) => Some(store),
         Err(error) => {
-            SAID.say(&format!("no session is shared: {}{error}", named(config().store.as_ref())));
+            match config().store.as_ref().map(|url| &url.place) {
+                Some(Place::File(path)) => {
+                    SAID.say(format_args!("no session is shared: {}: {error}", path.display()));
+                }
+                _ => SAID.say(format_args!("no session is shared: {error}")),
+            }
             None
         }
-    }
-}
-
-fn named(url: Option<&StoreUrl>) -> String {
-    match url.map(|url| &url.place) {
-        Some(Place::File(path)) => format!("{}: ", path.display()),
-        _ => String::new(),
     }
 }
 
@@ -200,8 +200,12 @@ fn find_or_open(url: StoreUrl) -> Result<&'static HostStore, HostError> {
     if let Some(store) = stores.iter().find(|store| store.url == url) {
         return Ok(store);
     }
+    stores.try_reserve(1).map_err(|_| HostError::NoMemory)?;
+    let mut place = Vec::new();
+    place.try_reserve_exact(1).map_err(|_| HostError::NoMemory)?;
+    place.push(HostStore::open(url, config())?);
     // Never unmapped: a context may use it until the process ends.
-    let store: &'static HostStore = Box::leak(Box::new(HostStore::open(url, config())?));
+    let store: &'static HostStore = place.leak().first().ok_or(HostError::NoMemory)?;
     stores.push(store);
     IS_USED.store(true, Relaxed);
     Ok(store)

@@ -4,7 +4,7 @@
 
 use super::State;
 use super::session::{in_stock, is_single_use};
-use super::sharing::{Fetched, Place, Standing};
+use super::sharing::{Place, Standing};
 use crate::cache::{Cache, Key};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
@@ -57,7 +57,7 @@ impl State {
             if let Some(session) = found.session {
                 if let Some(place) = &place
                     && is_single_use(next, ctx, ssl)
-                    && !place.may_take(next, ssl, session)
+                    && !place.take(next, ssl)
                 {
                     found.give_back();
                     return (ptr::null_mut(), 0);
@@ -82,11 +82,10 @@ impl State {
         place: &Place<'_>,
     ) -> Option<Session> {
         let single_use = is_single_use(next, ctx, ssl);
-        let fetched = {
+        let session = {
             let _errno = KeepErrno::new();
-            place.fetch(next, ssl, single_use, 0)
+            place.fetch(next, ssl, single_use)?
         };
-        let Fetched::Session(session) = fetched else { return None };
         self.accept(next, ctx, ssl, session.as_ref(), Some(place));
         Some(session)
     }
@@ -114,9 +113,7 @@ impl State {
             // Of several connections that offer the ticket, one gets it: of this process here, of
             // all processes in the store.
             return match cache.remove(&key).filter(is_good) {
-                Some(session)
-                    if place.is_some_and(|p| !p.may_take(next, ssl, session.as_ref())) =>
-                {
+                Some(session) if place.is_some_and(|p| !p.take(next, ssl)) => {
                     Cached::Removed(session)
                 }
                 Some(session) => {

@@ -26,7 +26,6 @@ use openssl_sys::{
 };
 use parking_lot::{Mutex, RwLock};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
@@ -63,7 +62,7 @@ pub struct State {
     /// The host store that the application attached, which goes before that.
     attached: OnceCell<&'static HostStore>,
     /// Who the server is: asked for without waiting, see `sharing`.
-    identity: RwLock<Option<Arc<Identity>>>,
+    identity: RwLock<Option<Identity>>,
 }
 
 impl State {

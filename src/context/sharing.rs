@@ -13,15 +13,14 @@ use crate::config::config;
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
-use crate::openssl::identity::Identity;
+use crate::openssl::identity::{Identity, Server};
 use crate::openssl::next::Next;
 use crate::openssl::process::now_milliseconds;
-use crate::seal::OVERHEAD;
+use crate::seal::{Keys, OVERHEAD};
 use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally};
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The longest host name (RFC 1035 2.3.4).
@@ -37,7 +36,7 @@ const USUAL_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Share<'a> {
     host: &'a HostStore,
-    identity: Arc<Identity>,
+    server: Server,
 }
 
 /// A server name in lower case; empty if the client asked for none.
@@ -81,18 +80,6 @@ pub(super) enum Standing {
     Removed,
 }
 
-/// What the store had for a place.
-#[derive(Debug)]
-pub(super) enum Fetched {
-    /// The session, decoded.
-    Session(Session),
-    /// Nothing; whether one that this process has itself may be resumed.
-    Nothing {
-        /// See [`crate::store::Store::may_resume`].
-        may_resume: bool,
-    },
-}
-
 impl State {
     /// What this context shares; `None` if nothing: no store, or not a server that caches.
     #[inline]
@@ -101,7 +88,7 @@ impl State {
         if !self.has(SSL_SESS_CACHE_SERVER) || self.wants_no_resumption() || self.is_broken() {
             return None;
         }
-        Some(Share { host, identity: self.identity(next, ctx)? })
+        Some(Share { host, server: self.server(next, ctx)? })
     }
 
     /// An application that stores nothing and has no callbacks asked for no resumption (nginx
@@ -141,18 +128,19 @@ impl State {
     }
 
     /// Who the server is, worked out again if that was changed.
-    fn identity(&self, next: &Next, ctx: Ctx<'_>) -> Option<Arc<Identity>> {
+    fn server(&self, next: &Next, ctx: Ctx<'_>) -> Option<Server> {
         if let Some(identity) = self.identity.try_read()?.as_ref()
             && identity.is_of(next, ctx)
         {
-            return Some(Arc::clone(identity));
+            return Some(identity.server);
         }
         let _errors = KeepErrors::new(next);
-        let identity = Arc::new(Identity::of(next, ctx, &config().namespace)?);
+        let identity = Identity::of(next, ctx, &config().namespace)?;
+        let server = identity.server;
         if let Some(mut known) = self.identity.try_write() {
-            *known = Some(Arc::clone(&identity));
+            *known = Some(identity);
         }
-        Some(identity)
+        Some(server)
     }
 
     /// A session was removed by the application, or by the engine after a fatal alert: no process
@@ -162,8 +150,8 @@ impl State {
         let Some(key) = session.key(next).filter(|key| !key.id_is_empty()) else { return };
         let now = Now(now_milliseconds());
         let deadline = u64::try_from(session.deadline(next)).unwrap_or(0);
-        let Some(identity) = self.identity(next, ctx) else { return };
-        let locator = Share { host, identity }.locator(&key);
+        let Some(server) = self.server(next, ctx) else { return };
+        let locator = Share { host, server }.locator(&key);
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
@@ -177,7 +165,7 @@ impl State {
 
 impl<'a> Share<'a> {
     fn hasher(&self) -> SipHasher24 {
-        let key = self.identity.namespace.first_chunk().copied().unwrap_or_default();
+        let key = self.server.namespace.first_chunk().copied().unwrap_or_default();
         SipHasher24::new_with_key(&key)
     }
 
@@ -252,12 +240,12 @@ impl Place<'_> {
     /// Stores a session, sealed. What fails is counted and of no further consequence.
     fn put(&self, next: &Next, session: SessionRef<'_>, single_use: bool) {
         let store = &self.share.host.store;
-        let identity = &self.share.identity;
+        let server = &self.share.server;
         if !session.has_id_context(next) {
-            if !identity.has_certificate() {
+            if !server.has_certificate {
                 return store.tally(Tally::RefusedNoIdentity);
             }
-            if identity.asks_for_certificate() {
+            if server.asks_for_certificate {
                 return store.tally(Tally::RefusedVerifyWithoutIdContext);
             }
         }
@@ -271,12 +259,10 @@ impl Place<'_> {
         if plain.len() + OVERHEAD > MOST_PAYLOAD {
             return store.tally(Tally::Oversize);
         }
-        let (Some(keys), Some(associated)) = (self.share.host.keys(), self.associated(deadline))
-        else {
-            return;
-        };
+        let Some(associated) = self.associated(deadline) else { return };
         let mut sealed = Vec::new();
-        if keys.seal(next, &associated, &plain, &mut sealed).is_ok() {
+        let seal = |keys: &Keys| keys.seal(next, &associated, &plain, &mut sealed).ok();
+        if self.share.host.with_keys(seal).is_some() {
             let flags = if single_use { LOCAL } else { 0 };
             // What fails is counted there.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
@@ -284,35 +270,23 @@ impl Place<'_> {
     }
 
     /// Looks for the session in the store; takes it out if it is for single use.
-    pub(super) fn fetch(&self, next: &Next, ssl: Ssl<'_>, single_use: bool, began: i64) -> Fetched {
+    pub(super) fn fetch(&self, next: &Next, ssl: Ssl<'_>, single_use: bool) -> Option<Session> {
         let _errors = KeepErrors::new(next);
         let store = &self.share.host.store;
         let now = Now(now_milliseconds());
         let mut sealed = Vec::new();
         let look_up = if single_use { Store::take } else { Store::get };
-        match look_up(store, &self.locator, unsigned(began), now, &mut sealed) {
-            Lookup::Found { deadline } => match self.decode(next, ssl, deadline, &sealed) {
-                Ok(session) => Fetched::Session(session),
-                Err(tally) => {
-                    store.tally(tally);
-                    Fetched::Nothing { may_resume: true }
-                }
-            },
-            Lookup::Missing { may_resume } => Fetched::Nothing { may_resume },
-            Lookup::Removed | Lookup::Busy => Fetched::Nothing { may_resume: false },
-        }
+        let Lookup::Found { deadline } = look_up(store, &self.locator, now, &mut sealed) else {
+            return None;
+        };
+        self.decode(next, ssl, deadline, &sealed).map_err(|tally| store.tally(tally)).ok()
     }
 
     /// Whether a session for single use that this process has itself is now its to resume: it was
-    /// in the store and is taken out, or the store has forgotten it, and no process else has it.
-    pub(super) fn may_take(&self, next: &Next, ssl: Ssl<'_>, session: SessionRef<'_>) -> bool {
-        if session.mark(next).is_some_and(|mark| mark.name != self.name_hash) {
-            return false;
-        }
-        match self.fetch(next, ssl, true, session.time(next)) {
-            Fetched::Session(_) => true,
-            Fetched::Nothing { may_resume } => may_resume,
-        }
+    /// in the store and is taken out. One that the store has forgotten may be known to others: from
+    /// before a fork, or from an external cache.
+    pub(super) fn take(&self, next: &Next, ssl: Ssl<'_>) -> bool {
+        self.fetch(next, ssl, true).is_some()
     }
 
     fn decode(
@@ -322,9 +296,9 @@ impl Place<'_> {
         deadline: u64,
         sealed: &[u8],
     ) -> Result<Session, Tally> {
-        let keys = self.share.host.keys().ok_or(Tally::Undecryptable)?;
         let associated = self.associated(deadline).ok_or(Tally::Undecryptable)?;
-        let plain = keys.open(next, &associated, sealed).map_err(|_| Tally::Undecryptable)?;
+        let open = |keys: &Keys| keys.open(next, &associated, sealed).ok();
+        let plain = self.share.host.with_keys(open).ok_or(Tally::Undecryptable)?;
         let (first, der) = plain.split_first_chunk::<PREFIX_BYTES>().ok_or(Tally::Mismatched)?;
         let session = Session::from_der(next, der).ok_or(Tally::Mismatched)?;
         let found = session.as_ref();
@@ -353,7 +327,7 @@ impl Place<'_> {
             PURPOSE,
             &self.key.version().to_le_bytes(),
             &deadline.to_le_bytes(),
-            &self.share.identity.namespace,
+            &self.share.server.namespace,
             &[self.name.length],
             self.name.bytes(),
             &[id_length],

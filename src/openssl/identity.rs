@@ -90,29 +90,36 @@ pub struct Identity {
     certificate: Option<Held<X509>>,
     verify_mode: c_int,
     trust: [Option<Held<X509_STORE>>; 2],
-    /// A hash of all that and of SESSCACHE_NAMESPACE: equal for servers that may share sessions.
+    /// What follows from that.
+    pub server: Server,
+}
+
+/// A server, as far as its sessions are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// A hash of its identity and of SESSCACHE_NAMESPACE: equal for those that may share sessions.
     pub namespace: [u8; HASH_BYTES],
+    /// Whether it has a certificate.
+    pub has_certificate: bool,
+    /// Whether clients are asked for theirs.
+    pub asks_for_certificate: bool,
 }
 
 impl Identity {
     /// Who the server of this context is; `None` without memory.
     pub fn of(next: &Next, ctx: Ctx<'_>, namespace: &str) -> Option<Identity> {
         let hold = |certificate| Held::new(next, certificate);
-        let mut identity = Identity {
-            certificate: ctx.certificate(next).and_then(hold),
-            verify_mode: ctx.verify_mode(next),
-            trust: [None, None],
-            namespace: [0; HASH_BYTES],
-        };
-        let own = match &identity.certificate {
+        let certificate = ctx.certificate(next).and_then(hold);
+        let verify_mode = ctx.verify_mode(next);
+        let asks_for_certificate = verify_mode & VERIFY_PEER != 0;
+        let own = match &certificate {
             Some(certificate) => hash_of(next, certificate.0.as_ptr())?,
             None => [0; HASH_BYTES],
         };
-        let mut trusted = [0; HASH_BYTES];
-        if identity.asks_for_certificate() {
-            for (place, store) in identity.trust.iter_mut().zip(ctx.trust_stores(next)) {
-                *place = store.and_then(|store| Held::new(next, store));
-            }
+        let (mut trust, mut trusted) = ([None, None], [0; HASH_BYTES]);
+        if asks_for_certificate {
+            let hold = |store: Option<_>| store.and_then(|store| Held::new(next, store));
+            trust = ctx.trust_stores(next).map(hold);
             trusted = ctx.trusted(next)?;
         }
         let length = (namespace.len() as u64).to_le_bytes();
@@ -121,11 +128,15 @@ impl Identity {
             &length,
             namespace.as_bytes(),
             &own,
-            &identity.verify_mode.to_le_bytes(),
+            &verify_mode.to_le_bytes(),
             &trusted,
         ];
-        identity.namespace = sha256(next, &parts)?;
-        Some(identity)
+        let server = Server {
+            namespace: sha256(next, &parts)?,
+            has_certificate: certificate.is_some(),
+            asks_for_certificate,
+        };
+        Some(Identity { certificate, verify_mode, trust, server })
     }
 
     /// Whether it is still that.
@@ -136,18 +147,8 @@ impl Identity {
         }
         address(&self.certificate) == ctx.certificate(next)
             && self.verify_mode == ctx.verify_mode(next)
-            && (!self.asks_for_certificate()
+            && (!self.server.asks_for_certificate
                 || self.trust.each_ref().map(address) == ctx.trust_stores(next))
-    }
-
-    /// Whether it has a certificate.
-    pub fn has_certificate(&self) -> bool {
-        self.certificate.is_some()
-    }
-
-    /// Whether clients are asked for a certificate.
-    pub fn asks_for_certificate(&self) -> bool {
-        self.verify_mode & VERIFY_PEER != 0
     }
 }
 
@@ -196,6 +197,7 @@ impl Ctx<'_> {
             let all = unsafe { next.X509_STORE_get1_all_certs?(store.as_ptr()) };
             let anchors = Anchors { stack: NonNull::new(all)?, next };
             for anchor in anchors.iter() {
+                hashes.try_reserve(1).ok()?;
                 let kind = [if number == 0 { b't' } else { b'v' }];
                 hashes.push(sha256(next, &[&kind, &hash_of(next, anchor)?])?);
             }
@@ -212,11 +214,11 @@ impl Ctx<'_> {
             }
             // SAFETY: the encoding belongs to the name and has that length.
             let der = unsafe { std::slice::from_raw_parts(der, length) };
+            hashes.try_reserve(1).ok()?;
             hashes.push(sha256(next, &[b"n", der])?);
         }
         hashes.sort_unstable();
-        let parts: Vec<&[u8]> = hashes.iter().map(<[u8; HASH_BYTES]>::as_slice).collect();
-        sha256(next, &parts)
+        sha256(next, &[hashes.as_flattened()])
     }
 }
 

@@ -49,12 +49,8 @@ pub enum Lookup {
         /// Seconds since 1970.
         deadline: u64,
     },
-    /// Nothing: never stored, forgotten or expired. `may_resume` tells whether a process that has
-    /// the session itself may use it.
-    Missing {
-        /// See [`Store::may_resume`].
-        may_resume: bool,
-    },
+    /// Nothing: never stored, forgotten or expired.
+    Missing,
     /// It was removed.
     Removed,
     /// The shard's lock was not to be had: nothing is known.
@@ -150,40 +146,32 @@ impl Store {
         }
     }
 
-    /// Appends what is kept under `locator` to `into`. `began` is as for [`Store::may_resume`], of
-    /// a session that the caller has itself; 0 if it has none.
+    /// Appends what is kept under `locator` to `into`.
     #[inline]
-    pub fn get(&self, locator: &Locator, began: u64, now: Now, into: &mut Vec<u8>) -> Lookup {
-        self.look_up(locator, began, now, into, false)
+    pub fn get(&self, locator: &Locator, now: Now, into: &mut Vec<u8>) -> Lookup {
+        self.look_up(locator, now, into, false)
     }
 
     /// As [`Store::get`], and removes it: of several callers, in whatever processes, one finds it.
-    pub fn take(&self, locator: &Locator, began: u64, now: Now, into: &mut Vec<u8>) -> Lookup {
-        self.look_up(locator, began, now, into, true)
+    pub fn take(&self, locator: &Locator, now: Now, into: &mut Vec<u8>) -> Lookup {
+        self.look_up(locator, now, into, true)
     }
 
     #[inline]
-    fn look_up(
-        &self,
-        locator: &Locator,
-        began: u64,
-        now: Now,
-        into: &mut Vec<u8>,
-        take: bool,
-    ) -> Lookup {
+    fn look_up(&self, locator: &Locator, now: Now, into: &mut Vec<u8>, take: bool) -> Lookup {
         let shard = self.shard(locator);
         let glance = shard.glance(locator);
         if !glance.put && !glance.removal {
             shard.count(Counter::Misses);
-            return Lookup::Missing { may_resume: began > shard.value(at::FLOOR) };
+            return Lookup::Missing;
         }
         let found = shard.locked(now.0, |held| match held.find(locator)? {
-            None => Some(Lookup::Missing { may_resume: began > held.get(at::FLOOR) }),
+            None => Some(Lookup::Missing),
             Some(found) if found.head.kind == Kind::Removal => Some(Lookup::Removed),
             Some(found) if found.head.deadline < now.seconds() => {
                 held.kill(&found)?;
                 shard.count(Counter::Expired);
-                Some(Lookup::Missing { may_resume: true })
+                Some(Lookup::Missing)
             }
             Some(found) => copy_out(held, &found, into, take),
         });
@@ -209,10 +197,14 @@ impl Store {
             // In this order: who forgets a removal raises the floor first.
             return glance.put || began > shard.value(at::FLOOR);
         }
-        let removed = shard.locked(now.0, |held| {
-            Some(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+        let may_resume = shard.locked(now.0, |held| {
+            Some(match held.find(locator)? {
+                Some(found) => found.head.kind != Kind::Removal,
+                // Another's of the same tag; or this one was forgotten since, maybe just now.
+                None => began > held.get(at::FLOOR),
+            })
         });
-        if removed == Ok(false) {
+        if may_resume == Ok(true) {
             return true;
         }
         shard.count(Counter::TombstoneHits);
@@ -316,13 +308,18 @@ fn write_removal(
         written: held.now,
         locator: *locator,
     };
-    if let Some(before) = before {
-        head.deadline = deadline.max(before.head.deadline);
-        head.flags = before.head.flags & LOCAL;
-        held.kill(before)?;
-    }
+    let Some(before) = before else {
+        let position = held.append(&head, &[])?;
+        held.enter(locator, true, position)?;
+        held.change(at::REMOVALS, 1, 0);
+        return Some(());
+    };
+    head.deadline = deadline.max(before.head.deadline);
+    head.flags = before.head.flags & LOCAL;
+    held.bury(before.position, &before.head)?;
     let position = held.append(&head, &[])?;
-    held.enter(locator, true, position)?;
+    // In one step: nobody is to find neither of the two.
+    held.point(before.cell, locator, true, position)?;
     held.change(at::REMOVALS, 1, 0);
     Some(())
 }

@@ -16,7 +16,6 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process;
 
 /// Why a store could not be opened.
 #[derive(Debug)]
@@ -254,10 +253,10 @@ fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
         }
     }
     check_folder(folder)?;
+    // Not the process id: two threads have the same, and so have the servers of two containers.
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", process::id()));
+    name.push(format!(".{:032x}.new", u128::from_ne_bytes(random_id())));
     let unfinished = Unfinished(PathBuf::from(name));
-    drop(fs::remove_file(&unfinished.0));
     let file = OpenOptions::new()
         .read(true)
         .write(true)

@@ -209,7 +209,7 @@ impl<'a> Held<'a> {
         self.bury(found.position, &found.head)
     }
 
-    /// As [`Held::kill`], when the cell is seen to by the caller.
+    /// As [`Held::kill`], without the cell, which the caller sees to.
     pub(super) fn bury(&self, position: u64, head: &Head) -> Option<()> {
         let place = self.place(position)?;
         self.shard.mapping.wipe(place + HEAD_BYTES, head.size() - HEAD_BYTES)?;
@@ -222,15 +222,25 @@ impl<'a> Held<'a> {
 
     /// Enters a record in the index. A full bucket forgets its oldest session.
     pub(super) fn enter(&self, locator: &Locator, is_removal: bool, position: u64) -> Option<()> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        let entry = Cell::new(locator, is_removal, offset);
         let bucket = self.shard.bucket(locator)?;
         let empty = bucket.iter().find(|cell| Cell(cell.load(Relaxed)).is_empty());
         let place = match empty {
             Some(cell) => cell,
             None => self.clear_one(bucket)?,
         };
-        place.store(entry.0, Release);
+        self.point(place, locator, is_removal, position)
+    }
+
+    /// Has a cell name the record at a position.
+    pub(super) fn point(
+        &self,
+        cell: &AtomicU64,
+        locator: &Locator,
+        is_removal: bool,
+        position: u64,
+    ) -> Option<()> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        cell.store(Cell::new(locator, is_removal, offset).0, Release);
         Some(())
     }
 

@@ -32,7 +32,7 @@ fn payload(number: u64, length: usize) -> Vec<u8> {
 
 fn get(store: &Store, number: u64) -> Option<Vec<u8>> {
     let mut found = Vec::new();
-    let lookup = store.get(&locator(number), 0, NOW, &mut found);
+    let lookup = store.get(&locator(number), NOW, &mut found);
     matches!(lookup, Lookup::Found { .. }).then_some(found)
 }
 
@@ -48,9 +48,9 @@ fn what_was_put_is_found_until_its_deadline() {
     assert_eq!(get(&store, 1), Some(payload(1, 135)));
     let mut found = Vec::new();
     let at = |second: u64| Now(second * 1000 + 999);
-    assert_eq!(store.get(&locator(1), 0, at(LATER), &mut found), Lookup::Found { deadline: LATER });
-    let past = store.get(&locator(1), 0, at(LATER + 1), &mut found);
-    assert!(matches!(past, Lookup::Missing { .. }));
+    assert_eq!(store.get(&locator(1), at(LATER), &mut found), Lookup::Found { deadline: LATER });
+    let past = store.get(&locator(1), at(LATER + 1), &mut found);
+    assert!(matches!(past, Lookup::Missing));
     assert_eq!(get(&store, 1), None, "an expired record is gone for good");
     let counters = store.counters();
     assert_eq!((counters.hits, counters.misses, counters.expired), (2, 3, 1));
@@ -80,7 +80,7 @@ fn a_removal_holds_and_wipes() {
     assert!(store.remove(&locator(1), LATER, NOW));
     assert!(!holds(&store, secret));
     let mut found = Vec::new();
-    assert_eq!(store.get(&locator(1), 0, NOW, &mut found), Lookup::Removed);
+    assert_eq!(store.get(&locator(1), NOW, &mut found), Lookup::Removed);
     assert!(!store.may_resume(&locator(1), u64::MAX, NOW));
     assert_eq!(store.put(&locator(1), LATER, NOW, 0, secret), Err(PutError::Removed));
     assert!(store.may_resume(&locator(2), 5, NOW), "others are not concerned");
@@ -98,10 +98,10 @@ fn one_of_several_takes() {
     let store = store();
     put(&store, 1, 100);
     let mut found = Vec::new();
-    assert!(matches!(store.take(&locator(1), 0, NOW, &mut found), Lookup::Found { .. }));
+    assert!(matches!(store.take(&locator(1), NOW, &mut found), Lookup::Found { .. }));
     assert_eq!(found, payload(1, 100));
-    assert_eq!(store.take(&locator(1), 0, NOW, &mut found), Lookup::Removed);
-    assert_eq!(store.get(&locator(1), 0, NOW, &mut found), Lookup::Removed);
+    assert_eq!(store.take(&locator(1), NOW, &mut found), Lookup::Removed);
+    assert_eq!(store.get(&locator(1), NOW, &mut found), Lookup::Removed);
     assert_eq!(store.counters().takes, 1);
 }
 
@@ -199,7 +199,7 @@ fn the_store_agrees_with_a_model() {
             }
             1 => {
                 let mut found = Vec::new();
-                if let Lookup::Found { .. } = store.take(&locator(number), 0, NOW, &mut found) {
+                if let Lookup::Found { .. } = store.take(&locator(number), NOW, &mut found) {
                     assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
                     model.insert(number, None);
                 }
@@ -219,7 +219,7 @@ fn the_store_agrees_with_a_model() {
             }
             _ => {
                 let mut found = Vec::new();
-                match store.get(&locator(number), 0, NOW, &mut found) {
+                match store.get(&locator(number), NOW, &mut found) {
                     Lookup::Found { .. } => {
                         assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
                     }
