@@ -18,7 +18,7 @@ extern "C" fn load() {
             return;
         }
         super::guard::silence();
-        config().complaints.iter().for_each(|complaint| say(complaint));
+        config().complaints.iter().for_each(say);
         host::load();
         check_order();
     });

@@ -29,8 +29,12 @@ pub(super) mod header {
     pub(in crate::store) const ID: usize = 72;
     /// The boot during which the locks were made: they mean nothing in another.
     pub(in crate::store) const BOOT: usize = 96;
+    /// 1 while a reader of the log waits (a futex).
+    pub(in crate::store) const WAITING: usize = 256;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
+    /// What the reader of the log keeps.
+    pub(in crate::store) const NOTES: usize = 2048;
 }
 
 /// Offsets in a shard.
@@ -53,6 +57,14 @@ pub(super) mod shard {
     /// 1 while nobody waits for the lock: see `Shard::lock`.
     pub(in crate::store) const STUCK: usize = 120;
     pub(in crate::store) const COUNTERS: usize = 128;
+    /// Records ever appended, those that were only moved not counted.
+    pub(in crate::store) const APPENDED: usize = 320;
+    /// Those of them that are not in the ring any more.
+    pub(in crate::store) const PASSED: usize = 328;
+    /// How far the log was read: [`crate::store::log::Cursor`].
+    pub(in crate::store) const READ_EPOCH: usize = 384;
+    pub(in crate::store) const READ_POSITION: usize = 392;
+    pub(in crate::store) const READ_NUMBER: usize = 400;
     pub(in crate::store) const INDEX: usize = super::SHARD_HEAD_BYTES;
 }
 

@@ -222,6 +222,35 @@ impl Mapping {
     }
 }
 
+/// Waiting for a word to change, and telling those who wait.
+impl Mapping {
+    /// Waits while the half word at `offset` is `value`, until somebody wakes or `patience` is
+    /// over.
+    pub(super) fn wait(&self, offset: usize, value: u32, patience: Duration) {
+        let Some(word) = self.half_word(offset) else { return };
+        let seconds = libc::time_t::try_from(patience.as_secs()).unwrap_or(1);
+        let patience =
+            libc::timespec { tv_sec: seconds, tv_nsec: i64::from(patience.subsec_nanos()) };
+        // SAFETY: a word of the mapping, which processes share, and a time of ours.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT,
+                value,
+                &raw const patience,
+            )
+        };
+    }
+
+    /// Wakes whoever waits at `offset`.
+    pub(super) fn wake(&self, offset: usize) {
+        let Some(word) = self.half_word(offset) else { return };
+        // SAFETY: a word of the mapping.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping made by `map`; nothing refers to it any more.

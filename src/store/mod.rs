@@ -9,6 +9,9 @@
 mod counters;
 mod index;
 mod layout;
+mod log;
+#[cfg(test)]
+mod log_tests;
 #[expect(unsafe_code, reason = "the one corner that touches the mapped memory")]
 mod mapping;
 mod open;
@@ -20,6 +23,7 @@ mod tests;
 mod url;
 
 pub use counters::{Counters, Tally};
+pub use log::{Batch, Cursor, NOTES, Record};
 pub use open::OpenError;
 pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
@@ -139,6 +143,7 @@ impl Store {
         match stored {
             Ok(true) => {
                 shard.count(Counter::Stores);
+                self.wake();
                 Ok(())
             }
             Ok(false) => Err(PutError::Removed),
@@ -221,17 +226,22 @@ impl Store {
     ///
     /// False if the shard's lock was not to be had: then the session may still be found.
     pub fn remove(&self, locator: &Locator, deadline: u64, now: Now) -> bool {
+        self.remove_as(locator, deadline, now, 0)
+    }
+
+    fn remove_as(&self, locator: &Locator, deadline: u64, now: Now, flags: u8) -> bool {
         let shard = self.shard(locator);
         let removed = shard.locked(now.0, |held| {
             let before = held.find(locator)?;
             if before.is_some_and(|before| before.head.kind == Kind::Removal) {
                 return Some(false);
             }
-            write_removal(held, locator, before.as_ref(), deadline)?;
+            write_removal(held, locator, before.as_ref(), deadline, flags)?;
             Some(true)
         });
         if removed == Ok(true) {
             shard.count(Counter::Removes);
+            self.wake();
         }
         removed.is_ok()
     }
@@ -288,7 +298,7 @@ fn copy_out(held: &Held<'_>, found: &Found<'_>, into: &mut Vec<u8>, take: bool) 
     let place = held.place(found.position)? + HEAD_BYTES;
     held.shard.mapping.append_to(place, payload, into)?;
     if take {
-        write_removal(held, &found.head.locator, Some(found), deadline)?;
+        write_removal(held, &found.head.locator, Some(found), deadline, 0)?;
     }
     Some(Lookup::Found { deadline })
 }
@@ -299,10 +309,11 @@ fn write_removal(
     locator: &Locator,
     before: Option<&Found<'_>>,
     deadline: u64,
+    flags: u8,
 ) -> Option<()> {
     let mut head = Head {
         kind: Kind::Removal,
-        flags: 0,
+        flags,
         payload: 0,
         deadline,
         written: held.now,
@@ -315,7 +326,7 @@ fn write_removal(
         return Some(());
     };
     head.deadline = deadline.max(before.head.deadline);
-    head.flags = before.head.flags & LOCAL;
+    head.flags |= before.head.flags & LOCAL;
     held.bury(before.position, &before.head)?;
     let position = held.append(&head, &[])?;
     // In one step: nobody is to find neither of the two.

@@ -48,6 +48,8 @@ pub(super) const MOST_BYTES: usize = 64 << 10;
 
 /// The record only stays on this host: it is not for other hosts to apply.
 pub const LOCAL: u8 = 1 << 4;
+/// Another host wrote it: it is not for this one to tell.
+pub(super) const APPLIED: u8 = 1 << 5;
 /// A removal that was written again because the ring came round.
 pub(super) const MOVED: u8 = 1 << 3;
 /// How many bytes at the end are not part of it.

@@ -70,6 +70,9 @@ impl Held<'_> {
         if size as u64 > self.used().min(self.ring() - tail % self.ring()) {
             return None;
         }
+        if kind != Kind::Filler && self.head(tail)?.flags & MOVED == 0 {
+            self.change(shard::PASSED, 1, 0);
+        }
         match kind {
             Kind::Filler | Kind::Dead => {}
             Kind::Put => {
@@ -149,6 +152,9 @@ impl Held<'_> {
         mapping.write(place, &head.to_bytes()?)?;
         mapping.write(place + HEAD_BYTES, payload)?;
         self.set(shard::HEAD, position + size);
+        if head.flags & MOVED == 0 {
+            self.change(shard::APPENDED, 1, 0);
+        }
         Some(position)
     }
 }

@@ -144,6 +144,7 @@ impl<'a> Held<'a> {
         for counter in [shard::LIVE, shard::LIVE_BYTES, shard::REMOVALS] {
             self.set(counter, 0);
         }
+        self.set(shard::PASSED, self.get(shard::APPENDED));
         self.change(shard::EPOCH, 1, 0);
         self.shard.count(Counter::Resets);
     }

@@ -2,18 +2,18 @@
 
 use super::layout::shard as at;
 use super::*;
-use crate::store::record::{MOVED, UNIT};
+use crate::store::record::{MOVED, UNIT, start};
 use std::collections::HashMap;
 
-const NOW: Now = Now(1_700_000_000_000);
-const LATER: u64 = 1_700_000_300;
+pub(super) const NOW: Now = Now(1_700_000_000_000);
+pub(super) const LATER: u64 = 1_700_000_300;
 
-fn store() -> Store {
+pub(super) fn store() -> Store {
     Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap()
 }
 
 /// A locator that is spread like a hash.
-fn locator(number: u64) -> Locator {
+pub(super) fn locator(number: u64) -> Locator {
     let mix = |mut x: u64| {
         x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -26,7 +26,7 @@ fn locator(number: u64) -> Locator {
 }
 
 /// A payload that tells whose it is.
-fn payload(number: u64, length: usize) -> Vec<u8> {
+pub(super) fn payload(number: u64, length: usize) -> Vec<u8> {
     number.to_le_bytes().iter().copied().cycle().take(length).collect()
 }
 
@@ -247,4 +247,32 @@ fn a_carried_removal_says_so() {
     let shard = store.shard(&locator(1));
     let flags = shard.locked(NOW.0, |held| Some(held.find(&locator(1))?.map(|f| f.head.flags)));
     assert_eq!(flags, Ok(Some(MOVED)));
+}
+
+#[test]
+fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
+    for bytes in 0..1_u32 << 24 {
+        if let Some((_, size)) = start(bytes.to_le_bytes()) {
+            assert!((UNIT..=MOST_BYTES).contains(&size) && size.is_multiple_of(UNIT));
+        }
+    }
+    let mut state = 7_u64;
+    let mut accepted = 0;
+    for _ in 0..4_000_000 {
+        let mut bytes = [0; HEAD_BYTES];
+        for place in bytes.chunks_mut(8) {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            place.copy_from_slice(&state.to_be_bytes()[..place.len()]);
+        }
+        // Most kinds there can be are none.
+        bytes[2] %= 8;
+        if let Some(head) = Head::from_bytes(&bytes) {
+            assert!(head.payload <= MOST_PAYLOAD && head.size() <= MOST_BYTES, "{head:?}");
+            assert_eq!(head.to_bytes(), Some(bytes));
+            let (kind, size) = start(*bytes.first_chunk().unwrap()).unwrap();
+            assert_eq!((kind, size), (head.kind, head.size()));
+            accepted += 1;
+        }
+    }
+    assert!(accepted > 100_000, "{accepted}");
 }

@@ -1,0 +1,250 @@
+//! The log that the rings are: what was stored and removed, in order, for whom it concerns.
+//!
+//! One reader (the agent) follows every shard from a cursor, which is kept in the store so that a
+//! restarted reader goes on where it was. It holds a shard's lock for the length of a short copy;
+//! what the ring has overwritten before it was read is counted as lost. Writers wake it, if it
+//! waits, by one word that is rarely written.
+
+use super::layout::{header, shard as at};
+use super::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, MOVED, START_BYTES, start};
+use super::shard::{Busy, Held};
+use super::{Locator, MOST_PAYLOAD, Now, PutError, Store};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::Duration;
+
+/// How much is copied under a shard's lock at most, unless one record is larger.
+const MOST_AT_ONCE: usize = 32 << 10;
+
+/// How far a shard has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    epoch: u64,
+    position: u64,
+    /// Records before it.
+    number: u64,
+}
+
+/// Records in the order in which they were written, one behind the other as in the ring.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Heads and payloads.
+    pub bytes: Vec<u8>,
+    /// How many.
+    pub records: u64,
+    /// How many there were before these that could not be read any more.
+    pub lost: u64,
+    /// Where to go on.
+    pub next: Cursor,
+}
+
+/// A record, as it travels between hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    head: Head,
+    payload: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The first record of `bytes`, and the rest; `None` if it cannot be one.
+    pub fn split(bytes: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
+        let head = Head::from_bytes(bytes.first_chunk()?)?;
+        let (bytes, rest) = bytes.split_at_checked(head.size())?;
+        let payload = bytes.get(HEAD_BYTES..HEAD_BYTES + head.payload)?;
+        let travels = matches!(head.kind, Kind::Put | Kind::Removal);
+        travels.then_some((Record { head, payload, bytes }, rest))
+    }
+
+    /// Whose it is.
+    pub fn locator(&self) -> &Locator {
+        &self.head.locator
+    }
+
+    /// Whether a session was removed; else one was stored.
+    pub fn is_removal(&self) -> bool {
+        self.head.kind == Kind::Removal
+    }
+
+    /// The last second, since 1970, in which it matters.
+    pub fn deadline(&self) -> u64 {
+        self.head.deadline
+    }
+
+    /// When it was written, in milliseconds since 1970 by the clock of its host.
+    pub fn written(&self) -> u64 {
+        self.head.written
+    }
+
+    /// As it travels.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl Store {
+    /// How many shards there are to be read.
+    pub fn shard_count(&self) -> usize {
+        self.geometry.shards
+    }
+
+    /// Random bytes that tell this store from every other.
+    pub fn id(&self) -> [u8; 16] {
+        let mut id = [0; 16];
+        self.mapping.read(header::ID, &mut id);
+        id
+    }
+
+    /// How far a shard was read, as kept by [`Store::keep_cursor`].
+    pub fn cursor(&self, shard: usize) -> Cursor {
+        let shard = self.numbered(shard);
+        Cursor {
+            epoch: shard.value(at::READ_EPOCH),
+            position: shard.value(at::READ_POSITION),
+            number: shard.value(at::READ_NUMBER),
+        }
+    }
+
+    /// Keeps how far a shard was read.
+    pub fn keep_cursor(&self, shard: usize, cursor: Cursor) {
+        let shard = self.numbered(shard);
+        let words = [
+            (at::READ_EPOCH, cursor.epoch),
+            (at::READ_POSITION, cursor.position),
+            (at::READ_NUMBER, cursor.number),
+        ];
+        for (offset, value) in words {
+            if let Some(word) = shard.word(offset) {
+                word.store(value, Release);
+            }
+        }
+    }
+
+    /// Whether a shard has something behind `cursor`; a look without its lock.
+    pub fn has_more(&self, shard: usize, cursor: Cursor) -> bool {
+        self.numbered(shard).value(at::HEAD) != cursor.position
+    }
+
+    /// How many records were written to a shard since `cursor`, of whatever kind.
+    pub fn unread(&self, shard: usize, cursor: Cursor) -> u64 {
+        self.numbered(shard).value(at::APPENDED).saturating_sub(cursor.number)
+    }
+
+    /// Reads what other hosts should know from a shard, from `cursor` on, into `batch` (which is
+    /// emptied first). False if the shard's lock was not to be had.
+    pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut Batch) -> bool {
+        batch.bytes.clear();
+        (batch.records, batch.lost, batch.next) = (0, 0, cursor);
+        self.numbered(shard).locked(now.0, |held| held.read_from(cursor, batch)) != Err(Busy)
+    }
+
+    /// Takes over what another host has written. A session that was removed here stays removed.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn apply(&self, record: &Record<'_>, now: Now) -> Result<(), PutError> {
+        let Head { locator, deadline, .. } = record.head;
+        if deadline < now.seconds() {
+            return Ok(());
+        }
+        if !record.is_removal() {
+            return self.put(&locator, deadline, now, APPLIED, record.payload);
+        }
+        // A removal costs room until its end, which somebody may have put far away.
+        let deadline = deadline.min(now.seconds() + LONGEST_REMOVAL);
+        if self.remove_as(&locator, deadline, now, APPLIED) { Ok(()) } else { Err(PutError::Busy) }
+    }
+
+    /// Waits until something is written, or until `patience` is over. `cursors` are those of all
+    /// shards: if one has more to read, there is no waiting.
+    pub fn wait(&self, cursors: &[Cursor], patience: Duration) {
+        let Some(waiting) = self.mapping.half_word(header::WAITING) else { return };
+        waiting.store(1, Release);
+        // After the store: a writer in between sees it, or is seen.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        let idle = cursors.iter().enumerate().all(|(shard, &cursor)| !self.has_more(shard, cursor));
+        if idle {
+            self.mapping.wait(header::WAITING, 1, patience);
+        }
+        waiting.store(0, Relaxed);
+    }
+
+    /// Wakes the reader, if it waits.
+    pub(super) fn wake(&self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        if let Some(waiting) = self.mapping.half_word(header::WAITING)
+            && waiting.load(Acquire) != 0
+            && waiting.swap(0, AcqRel) != 0
+        {
+            self.mapping.wake(header::WAITING);
+        }
+    }
+
+    /// Notes of a reader that must outlive it, beside the cursors: [`NOTES`] words.
+    pub fn note(&self, number: usize) -> u64 {
+        self.note_word(number).map_or(0, |word| word.load(Acquire))
+    }
+
+    /// Keeps a note.
+    pub fn keep_note(&self, number: usize, value: u64) {
+        if let Some(word) = self.note_word(number) {
+            word.store(value, Release);
+        }
+    }
+
+    fn note_word(&self, number: usize) -> Option<&std::sync::atomic::AtomicU64> {
+        self.mapping.word(header::NOTES + (number < NOTES).then_some(number)? * size_of::<u64>())
+    }
+}
+
+/// How many notes there are.
+pub const NOTES: usize = 256;
+
+/// Removals of other hosts are kept for a week at most (RFC 8446 4.6.1: so long lives a ticket).
+const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
+
+impl Held<'_> {
+    fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Option<()> {
+        let (head, tail) = (self.get(at::HEAD), self.get(at::TAIL));
+        let epoch = self.get(at::EPOCH);
+        let oldest = Cursor { epoch, position: tail, number: self.get(at::PASSED) };
+        let mut next = cursor;
+        if cursor.epoch != epoch || !(tail..=head).contains(&cursor.position) {
+            batch.lost = oldest.number.saturating_sub(cursor.number);
+            next = oldest;
+        }
+        while next.position < head {
+            let mut bytes = [0; START_BYTES];
+            self.shard.mapping.read(self.place(next.position)?, &mut bytes)?;
+            let (kind, size) = start(bytes)?;
+            if kind != Kind::Filler {
+                let head = self.head(next.position)?;
+                if !self.copy(next.position, &head, batch)? {
+                    break;
+                }
+                next.number += u64::from(head.flags & MOVED == 0);
+            }
+            next.position += size as u64;
+        }
+        batch.next = next;
+        Some(())
+    }
+
+    /// Copies a record that other hosts should know; false if the batch is full.
+    fn copy(&self, position: u64, head: &Head, batch: &mut Batch) -> Option<bool> {
+        let concerns = matches!(head.kind, Kind::Put | Kind::Removal)
+            && head.flags & (LOCAL | MOVED | APPLIED) == 0;
+        if !concerns {
+            return Some(true);
+        }
+        if !batch.bytes.is_empty() && batch.bytes.len() + head.size() > MOST_AT_ONCE
+            || batch.bytes.try_reserve(head.size()).is_err()
+        {
+            return Some(false);
+        }
+        self.shard.mapping.append_to(self.place(position)?, head.size(), &mut batch.bytes)?;
+        batch.records += 1;
+        Some(true)
+    }
+}
+
+const _: () = assert!(MOST_PAYLOAD > MOST_AT_ONCE, "one record may be more than a batch");

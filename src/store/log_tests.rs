@@ -1,0 +1,146 @@
+//! The log: everything once, in order, and what was lost is counted.
+
+use super::tests::{LATER, NOW, locator, payload, store};
+use super::*;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Follows a store to the end of its log; what it read, and how much it missed.
+fn follow(store: &Store, cursors: &mut [Cursor]) -> (Vec<u8>, u64) {
+    let (mut all, mut lost, mut batch) = (Vec::new(), 0, Batch::default());
+    for (shard, cursor) in cursors.iter_mut().enumerate() {
+        while store.has_more(shard, *cursor) {
+            assert!(store.read_log(shard, *cursor, NOW, &mut batch));
+            all.extend_from_slice(&batch.bytes);
+            lost += batch.lost;
+            *cursor = batch.next;
+        }
+    }
+    (all, lost)
+}
+
+fn records(mut bytes: &[u8]) -> Vec<(Locator, bool)> {
+    let mut found = Vec::new();
+    while let Some((record, rest)) = Record::split(bytes) {
+        found.push((*record.locator(), record.is_removal()));
+        bytes = rest;
+    }
+    assert!(bytes.is_empty());
+    found
+}
+
+fn put(store: &Store, number: u64, flags: u8) {
+    store.put(&locator(number), LATER, NOW, flags, &payload(number, 100)).unwrap();
+}
+
+#[test]
+fn what_is_written_is_read_once_and_in_order() {
+    let store = store();
+    let mut cursors = [Cursor::default()];
+    put(&store, 1, 0);
+    put(&store, 2, LOCAL);
+    store.remove(&locator(1), LATER, NOW);
+    store.remove(&locator(2), LATER, NOW);
+    let (bytes, lost) = follow(&store, &mut cursors);
+    // What was removed before it was read is no more; single-use sessions stay on the host.
+    assert_eq!((records(&bytes), lost), (vec![(locator(1), true)], 0));
+    put(&store, 3, 0);
+    put(&store, 4, 0);
+    assert_eq!(store.unread(0, cursors[0]), 2);
+    let (bytes, _) = follow(&store, &mut cursors);
+    assert_eq!(records(&bytes), [(locator(3), false), (locator(4), false)]);
+    assert_eq!(store.unread(0, cursors[0]), 0);
+    store.keep_cursor(0, cursors[0]);
+    assert_eq!(store.cursor(0), cursors[0]);
+}
+
+#[test]
+fn what_was_overwritten_is_counted() {
+    let store = store();
+    let mut cursors = [Cursor::default()];
+    put(&store, 0, 0);
+    follow(&store, &mut cursors);
+    const COUNT: u64 = 10_000;
+    for number in 1..=COUNT {
+        // So large that no bucket of the index is ever full.
+        store.put(&locator(number), LATER, NOW, 0, &payload(number, 500)).unwrap();
+    }
+    let (bytes, lost) = follow(&store, &mut cursors);
+    assert_eq!(records(&bytes).len() as u64 + lost, COUNT);
+    assert!(lost > 0 && store.counters().resets == 0);
+    let before = cursors[0];
+    store.numbered(0).word(layout::shard::TAIL).unwrap().store(3, Relaxed);
+    put(&store, COUNT + 1, 0);
+    let (bytes, lost) = follow(&store, &mut cursors);
+    assert_eq!((records(&bytes).len(), lost), (1, 0), "a shard that was dropped: {before:?}");
+}
+
+#[test]
+fn another_store_takes_over_what_it_is_told_and_does_not_tell_it_back() {
+    let (from, to) = (store(), store());
+    let mut cursors = ([Cursor::default()], [Cursor::default()]);
+    put(&from, 1, 0);
+    put(&from, 2, 0);
+    let told = |cursors: &mut [Cursor]| {
+        let (bytes, _) = follow(&from, cursors);
+        let mut rest = bytes.as_slice();
+        while let Some((record, after)) = Record::split(rest) {
+            to.apply(&record, NOW).unwrap();
+            rest = after;
+        }
+    };
+    told(&mut cursors.0);
+    let mut found = Vec::new();
+    assert_eq!(to.get(&locator(1), NOW, &mut found), Lookup::Found { deadline: LATER });
+    assert_eq!(found, payload(1, 100));
+    assert_eq!(records(&follow(&to, &mut cursors.1).0), []);
+    // A removal is told, by whichever host it happens on.
+    to.remove(&locator(1), LATER, NOW);
+    assert_eq!(records(&follow(&to, &mut cursors.1).0), [(locator(1), true)]);
+    from.remove(&locator(2), LATER, NOW);
+    from.remove(&locator(3), u64::MAX, NOW);
+    told(&mut cursors.0);
+    assert_eq!(to.get(&locator(2), NOW, &mut found), Lookup::Removed);
+    assert!(!to.may_resume(&locator(3), u64::MAX, NOW));
+    assert_eq!(records(&follow(&to, &mut cursors.1).0), []);
+    // Late: the removal came first, over another stream.
+    let (bytes, _) = follow(&from, &mut [Cursor::default()]);
+    assert_eq!(records(&bytes).len(), 3);
+    assert_eq!(to.counters().resets, 0);
+}
+
+#[test]
+fn junk_is_no_record() {
+    assert!(Record::split(b"").is_none());
+    assert!(Record::split(&[0; 100]).is_none());
+    let store = store();
+    put(&store, 1, 0);
+    let (bytes, _) = follow(&store, &mut [Cursor::default()]);
+    for length in 0..bytes.len() {
+        assert!(Record::split(&bytes[..length]).is_none());
+    }
+    let mut filler = bytes.clone();
+    filler[2] = 3;
+    assert!(Record::split(&filler).is_none());
+}
+
+#[test]
+fn a_reader_that_waits_is_woken() {
+    let store = store();
+    let cursors = [Cursor::default()];
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let start = Instant::now();
+            store.wait(&cursors, Duration::from_secs(30));
+            start.elapsed()
+        });
+        let waiting = store.mapping.half_word(layout::header::WAITING).unwrap();
+        while waiting.load(Relaxed) == 0 && !reader.is_finished() {
+            thread::yield_now();
+        }
+        put(&store, 1, 0);
+        assert!(reader.join().unwrap() < Duration::from_secs(20));
+    });
+    // It does not wait for what is there.
+    store.wait(&cursors, Duration::from_secs(30));
+}
