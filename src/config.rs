@@ -40,6 +40,17 @@ pub enum UncleanClose {
     Forget,
 }
 
+/// Whose keys seal stateless tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tickets {
+    /// Keys that follow from the key file, unless the application sets its own.
+    Shared,
+    /// Nobody's: SSL_OP_NO_TICKET is set on every new context, so that sessions are found by id.
+    Off,
+    /// The application's or OpenSSL's.
+    Application,
+}
+
 /// The settings of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -55,6 +66,8 @@ pub struct Config {
     pub namespace: String,
     /// SESSCACHE_MAX_LIFETIME: seconds after the first authentication.
     pub max_lifetime: u32,
+    /// SESSCACHE_TICKETS: `shared`, `off` or `application`; if unset, `shared` with a key file.
+    pub tickets: Option<Tickets>,
     /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
     pub unclean_close: UncleanClose,
     /// Processors this process may use.
@@ -117,6 +130,22 @@ impl Config {
                 UncleanClose::Keep
             }
         };
+        let tickets = match variable(c"SESSCACHE_TICKETS").as_deref() {
+            None | Some("") => key_file.is_some().then_some(Tickets::Shared),
+            Some("shared") => Some(Tickets::Shared),
+            Some("off") => Some(Tickets::Off),
+            Some("application") => Some(Tickets::Application),
+            Some(other) => {
+                complaints.push(format!(
+                    "SESSCACHE_TICKETS={other} is none of shared, off and application; taken as \
+                     application"
+                ));
+                Some(Tickets::Application)
+            }
+        };
+        if tickets == Some(Tickets::Shared) && key_file.is_none() {
+            complaints.push("SESSCACHE_TICKETS=shared needs SESSCACHE_KEY_FILE".into());
+        }
         let max_lifetime = match variable(c"SESSCACHE_MAX_LIFETIME") {
             Some(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| {
                 complaints.push(format!(
@@ -134,6 +163,7 @@ impl Config {
             key_file: key_file.map(PathBuf::from),
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
             max_lifetime,
+            tickets,
             unclean_close,
             cpus,
             complaints,
@@ -168,6 +198,10 @@ mod tests {
         assert_eq!(with(c"SESSCACHE_LOG", "here").complaints.len(), 1);
         assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "forget").unclean_close, UncleanClose::Forget);
         assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "?").complaints.len(), 1);
+        assert_eq!(with(c"SESSCACHE_TICKETS", "off").tickets, Some(Tickets::Off));
+        assert_eq!(with(c"SESSCACHE_TICKETS", "shared").complaints.len(), 1, "no key file");
+        assert_eq!(with(c"SESSCACHE_TICKETS", "none").complaints.len(), 1);
+        assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").tickets, Some(Tickets::Shared));
         assert_eq!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime, 60);
         let wrong = with(c"SESSCACHE_MAX_LIFETIME", "-1");
         assert_eq!((wrong.max_lifetime, wrong.complaints.len()), (MAX_LIFETIME, 1));

@@ -12,6 +12,7 @@ C_TYPES = {
     "SSL": "SSL", "SSL_CTX": "SSL_CTX", "SSL_SESSION": "SSL_SESSION", "SSL_METHOD": "SSL_METHOD",
     "Lhash": "LHASH_OF(SSL_SESSION)", "CRYPTO_EX_new": "CRYPTO_EX_new *",
     "CRYPTO_EX_dup": "CRYPTO_EX_dup *", "CRYPTO_EX_free": "CRYPTO_EX_free *",
+    "EVP_CIPHER_CTX": "EVP_CIPHER_CTX", "EvpMacCtx": "EVP_MAC_CTX",
     "usize": "size_t", "sesscache_stats": "struct sesscache_stats",
 }
 

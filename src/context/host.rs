@@ -5,22 +5,17 @@
 //! SSL_CTX is made, because most processes that a preload gets into never make one. A store, once
 //! open, stays: contexts refer to it.
 //!
-//! Locks: the list of stores, and each store's keys while something is sealed or opened. Nobody waits
-//! for the keys: a fork may have left that lock held for ever.
+//! Locks: the list of stores, for the length of a look, or of an opening.
 
-use crate::config::{Config, config};
+use super::keys::{KeyRing, KeyRingError};
+use crate::config::{Tickets, config};
 use crate::log::Once;
 use crate::openssl::next::Next;
-use crate::openssl::process::random_bytes;
-use crate::seal::Keys;
-use crate::seal::key_file::{self, FileVersion, KEY_BYTES, KeyFileError, Secret};
 use crate::store::{OpenError, Place, Store, StoreUrl, UrlError};
 use once_cell::sync::OnceCell;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use zeroize::Zeroizing;
 
 /// A store and the keys to what is in it.
 #[derive(Debug)]
@@ -28,18 +23,8 @@ pub struct HostStore {
     /// The sealed records.
     pub store: Store,
     url: StoreUrl,
-    /// `None`: a random key that only this process and those it forks have.
-    key_file: Option<PathBuf>,
-    keys: RwLock<KeyState>,
-}
-
-#[derive(Debug, Default)]
-struct KeyState {
-    /// As last read.
-    version: Option<FileVersion>,
-    /// Read, and not yet derived from: libcrypto may come into the process later.
-    secrets: Vec<Secret>,
-    keys: Option<Keys>,
+    /// What seals them.
+    pub(super) keys: &'static KeyRing,
 }
 
 /// Why a store cannot be used.
@@ -51,14 +36,10 @@ pub enum HostError {
     Open(OpenError),
     /// A file without keys: who could open what is in it?
     NoKeyFile,
-    /// A reload may happen in another folder.
-    KeyFilePath(PathBuf),
-    /// The key file cannot be used.
-    KeyFile(PathBuf, KeyFileError),
+    /// There are no keys.
+    Keys(KeyRingError),
     /// No memory to remember it.
     NoMemory,
-    /// No randomness for a key.
-    NoRandom,
 }
 
 impl fmt::Display for HostError {
@@ -70,82 +51,57 @@ impl fmt::Display for HostError {
                 f,
                 "a file: store needs SESSCACHE_KEY_FILE (make one with: sesscache keygen FILE)"
             ),
-            HostError::KeyFilePath(path) => {
-                write!(f, "SESSCACHE_KEY_FILE={} is not a path from /", path.display())
-            }
-            HostError::KeyFile(path, error) => write!(f, "key file {}: {error}", path.display()),
+            HostError::Keys(error) => write!(f, "{error}"),
             HostError::NoMemory => write!(f, "out of memory"),
-            HostError::NoRandom => write!(f, "the system gives no random bytes for a key"),
         }
     }
 }
 
 impl HostStore {
-    fn open(url: StoreUrl, config: &Config) -> Result<HostStore, HostError> {
-        let key_file = url.key_file.clone().or_else(|| config.key_file.clone());
-        let secrets = match (&key_file, &url.place) {
-            (Some(path), _) if !path.is_absolute() => {
-                return Err(HostError::KeyFilePath(path.clone()));
-            }
-            (Some(path), _) => read_keys(path)?,
-            (None, Place::Memory) => (vec![random_secret()?], None),
-            (None, Place::File(_)) => return Err(HostError::NoKeyFile),
+    fn open(url: StoreUrl) -> Result<HostStore, HostError> {
+        let keys = match (&url.key_file, &config().key_file, &url.place) {
+            (Some(path), ..) => kept(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?)?,
+            (None, Some(_), _) => configured_keys().map_err(HostError::Keys)?,
+            (None, None, Place::Memory) => kept(KeyRing::random().map_err(HostError::Keys)?)?,
+            (None, None, Place::File(_)) => return Err(HostError::NoKeyFile),
         };
         let store = Store::open(&url).map_err(HostError::Open)?;
-        let keys = KeyState { version: secrets.1, secrets: secrets.0, keys: None };
-        Ok(HostStore { store, url, key_file, keys: RwLock::new(keys) })
-    }
-
-    /// Reads the key file again if it has changed, as when a server reloads. One that cannot be
-    /// read any more (a chroot, another user) leaves the keys as they are.
-    pub fn refresh(&self, next: &Next) {
-        static SAID: Once = Once::new();
-        let Some(mut state) = self.keys.try_write() else { return };
-        if let Some(path) = &self.key_file
-            && let version @ Some(_) = key_file::version(path)
-            && version != state.version
-        {
-            match read_keys(path) {
-                Ok((secrets, version)) => (state.secrets, state.version) = (secrets, version),
-                Err(error @ HostError::KeyFile(..)) => {
-                    SAID.say(format_args!("{error}; the keys read before are used"))
-                }
-                Err(_) => {}
-            }
-        }
-        if !state.secrets.is_empty() {
-            match Keys::derive(next, &state.secrets) {
-                Some(keys) => {
-                    state.keys = Some(keys);
-                    state.secrets.clear();
-                }
-                None => SAID.say(
-                    "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
-                ),
-            }
-        }
-    }
-
-    /// What `use_them` makes of the keys; `None` if there are none, or they are being changed.
-    pub fn with_keys<T>(&self, use_them: impl FnOnce(&Keys) -> Option<T>) -> Option<T> {
-        use_them(self.keys.try_read()?.keys.as_ref()?)
+        Ok(HostStore { store, url, keys })
     }
 }
 
-type Read = (Vec<Secret>, Option<FileVersion>);
-
-fn read_keys(path: &Path) -> Result<Read, HostError> {
-    key_file::read(path)
-        .map(|(secrets, version)| (secrets, Some(version)))
-        .map_err(|error| HostError::KeyFile(path.to_owned(), error))
+/// Keeps a value until the process ends: contexts refer to it.
+fn kept<T>(value: T) -> Result<&'static T, HostError> {
+    let mut place = Vec::new();
+    place.try_reserve_exact(1).map_err(|_| HostError::NoMemory)?;
+    place.push(value);
+    place.leak().first().ok_or(HostError::NoMemory)
 }
 
-fn random_secret() -> Result<Secret, HostError> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    if random_bytes(bytes.as_mut_slice()) {
-        Ok(Secret::new(*bytes))
-    } else {
-        Err(HostError::NoRandom)
+/// The keys of SESSCACHE_KEY_FILE, or why there are none.
+static KEYS: OnceCell<Result<KeyRing, KeyRingError>> = OnceCell::new();
+
+fn configured_keys() -> Result<&'static KeyRing, KeyRingError> {
+    let path = config().key_file.clone().unwrap_or_default();
+    KEYS.get_or_init(|| KeyRing::of_file(path)).as_ref().map_err(KeyRingError::clone)
+}
+
+/// The keys that tickets are sealed with, if they are to be ours; says what is wrong, if something
+/// is.
+pub(super) fn ticket_keys(next: &Next) -> Option<&'static KeyRing> {
+    static SAID: Once = Once::new();
+    if config().tickets != Some(Tickets::Shared) || config().key_file.is_none() {
+        return None;
+    }
+    match configured_keys() {
+        Ok(keys) => {
+            keys.refresh(next);
+            Some(keys)
+        }
+        Err(error) => {
+            SAID.say(format_args!("tickets are not shared: {error}"));
+            None
+        }
     }
 }
 
@@ -158,8 +114,12 @@ static STORES: Mutex<Vec<&'static HostStore>> = Mutex::new(Vec::new());
 /// Whether there are any: most processes have none, and pay nothing.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
-/// Maps the store of the configuration, if there is one. Called when the library is loaded.
+/// Maps the store of the configuration and reads its key file, if there are any. Called when the library is loaded.
 pub fn load() {
+    if config().key_file.is_some() {
+        // What is wrong is remembered.
+        let _ = configured_keys();
+    }
     if let Some(url) = &config().store {
         CONFIGURED.get_or_init(|| find_or_open(url.clone()));
     }
@@ -201,11 +161,8 @@ fn find_or_open(url: StoreUrl) -> Result<&'static HostStore, HostError> {
         return Ok(store);
     }
     stores.try_reserve(1).map_err(|_| HostError::NoMemory)?;
-    let mut place = Vec::new();
-    place.try_reserve_exact(1).map_err(|_| HostError::NoMemory)?;
-    place.push(HostStore::open(url, config())?);
     // Never unmapped: a context may use it until the process ends.
-    let store: &'static HostStore = place.leak().first().ok_or(HostError::NoMemory)?;
+    let store = kept(HostStore::open(url)?)?;
     stores.push(store);
     IS_USED.store(true, Relaxed);
     Ok(store)

@@ -5,9 +5,11 @@
 //! one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
 
 pub mod host;
+mod keys;
 mod lookup;
 mod session;
 mod sharing;
+mod tickets;
 
 use crate::cache::Cache;
 use crate::config::{NewCbZero, config};
@@ -28,6 +30,7 @@ use parking_lot::{Mutex, RwLock};
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use tickets::Tickets;
 
 pub use session::{is_in_stock, lifetime_shortened, while_closing};
 
@@ -61,6 +64,10 @@ pub struct State {
     configured: Option<&'static HostStore>,
     /// The host store that the application attached, which goes before that.
     attached: OnceCell<&'static HostStore>,
+    /// The keys of stateless tickets, if they follow from the key file.
+    tickets: Option<Tickets>,
+    /// The application has set its own.
+    tickets_given_up: AtomicBool,
     /// Who the server is: asked for without waiting, see `sharing`.
     identity: RwLock<Option<Identity>>,
 }
@@ -84,7 +91,9 @@ impl State {
             broken: AtomicBool::new(false),
             shortened_seen: AtomicU64::new(session::shortened()),
             table: Mutex::new(None),
-            configured: host::configured().inspect(|store| store.refresh(next)),
+            configured: host::configured().inspect(|store| store.keys.refresh(next)),
+            tickets: host::ticket_keys(next).and_then(Tickets::new),
+            tickets_given_up: AtomicBool::new(false),
             attached: OnceCell::new(),
             identity: RwLock::new(None),
         }
@@ -98,7 +107,7 @@ impl State {
 
     /// Uses this host store; false if another one was attached before.
     pub fn attach(&self, next: &Next, store: &'static HostStore) -> bool {
-        store.refresh(next);
+        store.keys.refresh(next);
         ptr::eq(*self.attached.get_or_init(|| store), store)
     }
 

@@ -58,7 +58,7 @@ thread_local! {
 /// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection that
 /// was not shut down.
 pub fn while_closing<T>(next: &Next, ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
-    let before = CLOSING.replace(ssl.session_ptr(next));
+    let before = CLOSING.replace(ssl.session(next).map_or(ptr::null_mut(), SessionRef::as_ptr));
     let result = close();
     CLOSING.set(before);
     result

@@ -128,7 +128,7 @@ impl State {
     }
 
     /// Who the server is, worked out again if that was changed.
-    fn server(&self, next: &Next, ctx: Ctx<'_>) -> Option<Server> {
+    pub(super) fn server(&self, next: &Next, ctx: Ctx<'_>) -> Option<Server> {
         if let Some(identity) = self.identity.try_read()?.as_ref()
             && identity.is_of(next, ctx)
         {
@@ -262,7 +262,7 @@ impl Place<'_> {
         let Some(associated) = self.associated(deadline) else { return };
         let mut sealed = Vec::new();
         let seal = |keys: &Keys| keys.seal(next, &associated, &plain, &mut sealed).ok();
-        if self.share.host.with_keys(seal).is_some() {
+        if self.share.host.keys.with_keys(seal).is_some() {
             let flags = if single_use { LOCAL } else { 0 };
             // What fails is counted there.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
@@ -298,7 +298,7 @@ impl Place<'_> {
     ) -> Result<Session, Tally> {
         let associated = self.associated(deadline).ok_or(Tally::Undecryptable)?;
         let open = |keys: &Keys| keys.open(next, &associated, sealed).ok();
-        let plain = self.share.host.with_keys(open).ok_or(Tally::Undecryptable)?;
+        let plain = self.share.host.keys.with_keys(open).ok_or(Tally::Undecryptable)?;
         let (first, der) = plain.split_first_chunk::<PREFIX_BYTES>().ok_or(Tally::Mismatched)?;
         let session = Session::from_der(next, der).ok_or(Tally::Mismatched)?;
         let found = session.as_ref();

@@ -16,3 +16,5 @@ pub const SSL_CTRL_SESS_CB_HIT: c_int = 28;
 pub const SSL_CTRL_SESS_MISSES: c_int = 29;
 /// Asks SSL_CTX_ctrl how many sessions had to make room.
 pub const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;
+/// Gives SSL_CTX_ctrl the application's own ticket keys.
+pub const SSL_CTRL_SET_TLSEXT_TICKET_KEYS: c_int = 59;

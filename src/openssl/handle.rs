@@ -209,10 +209,12 @@ impl<'a> Ssl<'a> {
         unsafe { (next.SSL_get_max_early_data)(self.as_ptr()) }
     }
 
-    /// Its session, to be compared with; NULL if it has none.
-    pub fn session_ptr(self, next: &Next) -> *mut SSL_SESSION {
+    /// Its session.
+    pub fn session(self, next: &Next) -> Option<SessionRef<'a>> {
         // SAFETY: a valid connection.
-        next.SSL_get_session.map_or(ptr::null_mut(), |get| unsafe { get(self.as_ptr()) })
+        let session = unsafe { next.SSL_get_session?(self.as_ptr()) };
+        // SAFETY: a connection's session lives as long as it is that, which callers do not change.
+        unsafe { SessionRef::borrow(session) }
     }
 
     /// The context it has now, which a servername callback may have switched.

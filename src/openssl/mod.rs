@@ -16,3 +16,4 @@ pub mod kdf;
 pub mod lhash;
 pub mod next;
 pub mod process;
+pub mod ticket;

@@ -4,6 +4,7 @@
 //! only way to call OpenSSL; a plain call of an overlaid name would come back to us. A failed
 //! attempt is not remembered, because libssl may be loaded later. No locks of ours.
 
+use super::ticket::Param;
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use once_cell::sync::OnceCell;
 use openssl_sys::{
@@ -29,6 +30,23 @@ pub type GetCb = unsafe extern "C" fn(
 /// `GEN_SESSION_CB`: SSL_CTX_set_generate_session_id(3).
 pub type GenerateCb =
     unsafe extern "C" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
+
+/// An `EVP_MAC_CTX`, opaque as in OpenSSL.
+#[repr(C)]
+#[derive(Debug)]
+pub struct EvpMacCtx {
+    _opaque: [u8; 0],
+}
+
+/// The callback of SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+pub type TicketKeyEvpCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    key_name: *mut u8,
+    iv: *mut u8,
+    ctx: *mut EVP_CIPHER_CTX,
+    hctx: *mut EvpMacCtx,
+    enc: c_int,
+) -> c_int;
 
 /// An `OPENSSL_LHASH`, opaque as in OpenSSL.
 #[repr(C)]
@@ -139,6 +157,8 @@ table! {
         SSL_free: fn(*mut SSL);
         SSL_clear: fn(*mut SSL) -> c_int;
         SSL_set_session: fn(*mut SSL, *mut SSL_SESSION) -> c_int;
+        SSL_CTX_callback_ctrl: fn(*mut SSL_CTX, c_int, Option<unsafe extern "C" fn()>) -> c_long;
+        SSL_CTX_set_options: fn(*mut SSL_CTX, u64) -> u64;
         SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
         SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
@@ -243,6 +263,9 @@ table! {
         ) -> c_int;
         EVP_DecryptUpdate: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int, *const u8, c_int) -> c_int;
         EVP_DecryptFinal_ex: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int) -> c_int;
+        EVP_aes_256_cbc: fn() -> *const EVP_CIPHER;
+        EVP_MAC_CTX_set_params: fn(*mut EvpMacCtx, *const Param) -> c_int;
+        SSL_CTX_set_tlsext_ticket_key_evp_cb: fn(*mut SSL_CTX, Option<TicketKeyEvpCb>) -> c_int;
         EVP_sha256: fn() -> *const EVP_MD;
         EVP_MD_CTX_new: fn() -> *mut EVP_MD_CTX;
         EVP_MD_CTX_free: fn(*mut EVP_MD_CTX);

@@ -1,11 +1,11 @@
 //! SSL_CTX_ctrl(3): cache mode, cache size and the session counters are macros over it.
 
 use super::guard::guard;
-use super::state;
+use super::{state, tickets};
 use crate::context::{State, is_in_stock};
 use crate::openssl::constants::{
     SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_SESS_CACHE_FULL, SSL_CTRL_SESS_CB_HIT,
-    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER,
+    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER, SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
 };
 use crate::openssl::handle::Ctx;
 use crate::openssl::next::{Next, next};
@@ -46,6 +46,10 @@ fn session_command(
     larg: c_long,
 ) -> Option<c_long> {
     match cmd {
+        SSL_CTRL_SET_TLSEXT_TICKET_KEYS => {
+            tickets::give_way(next, ctx, state);
+            None
+        }
         SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => None,
         SSL_CTRL_SESS_NUMBER => Some(state.number()),
         SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),

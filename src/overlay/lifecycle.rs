@@ -1,7 +1,7 @@
 //! Contexts and connections: what is attached to them, when, and how it goes.
 
 use super::guard::guard;
-use super::{hooks, state};
+use super::{hooks, state, tickets};
 use crate::context::State;
 use crate::log::Once;
 use crate::openssl::callback::Slot;
@@ -133,6 +133,7 @@ fn attach(next: &Next, ctx: *mut SSL_CTX) {
     if let Some(state) = attached {
         hooks::register(next, ctx);
         state.adopt(next, ctx);
+        tickets::register(next, ctx, state);
     }
     // SAFETY: the mark set above.
     unsafe { (next.ERR_pop_to_mark)() };

@@ -16,6 +16,7 @@ pub mod lifecycle;
 #[cfg(not(test))]
 pub mod load;
 pub mod sessions;
+pub mod tickets;
 
 use crate::context::State;
 use crate::openssl::ex_data;

@@ -137,8 +137,8 @@ impl<'a> Held<'a> {
             mapping.wipe(base + shard::INDEX + bucket * BUCKET_BYTES, BUCKET_BYTES);
         }
         mapping.wipe(base + geometry.ring_offset(), geometry.ring);
-        let head = self.get(shard::HEAD).next_multiple_of(UNIT as u64);
-        let head = if head < MOST_POSITION { head } else { 0 };
+        let head = self.get(shard::HEAD).checked_next_multiple_of(UNIT as u64);
+        let head = head.filter(|head| *head < MOST_POSITION).unwrap_or(0);
         self.set(shard::HEAD, head);
         self.set(shard::TAIL, head);
         for counter in [shard::LIVE, shard::LIVE_BYTES, shard::REMOVALS] {

@@ -1,0 +1,126 @@
+//! A ticket key in the hands of libcrypto: what the ticket key callback has to set up.
+//!
+//! As in the example of SSL_CTX_set_tlsext_ticket_key_evp_cb(3), and as libssl itself does:
+//! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.
+
+use super::aead::{random, succeeded};
+use super::next::{EvpMacCtx, Next};
+use libc::{c_char, c_uint, c_void};
+use openssl_sys::EVP_CIPHER_CTX;
+use std::fmt;
+use std::ptr;
+use zeroize::Zeroize;
+
+/// Bytes of a key's name.
+pub const NAME_BYTES: usize = 16;
+/// Bytes of an initialisation vector (`EVP_MAX_IV_LENGTH`).
+pub const IV_BYTES: usize = 16;
+
+/// A ticket key.
+#[derive(Clone, Default)]
+pub struct TicketKey {
+    /// By which it is found.
+    pub name: [u8; NAME_BYTES],
+    /// Of the cipher.
+    pub cipher: [u8; 32],
+    /// Of the authentication.
+    pub mac: [u8; 32],
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey")
+    }
+}
+
+impl Drop for TicketKey {
+    fn drop(&mut self) {
+        self.cipher.zeroize();
+        self.mac.zeroize();
+    }
+}
+
+/// `OSSL_PARAM` (openssl/core.h).
+#[repr(C)]
+#[derive(Debug)]
+pub struct Param {
+    key: *const c_char,
+    data_type: c_uint,
+    data: *mut c_void,
+    data_size: usize,
+    return_size: usize,
+}
+
+/// `OSSL_PARAM_UTF8_STRING`.
+const UTF8_STRING: c_uint = 4;
+/// `OSSL_PARAM_OCTET_STRING`.
+const OCTET_STRING: c_uint = 5;
+
+impl TicketKey {
+    /// Sets both contexts up to seal a ticket, with a fresh `iv`.
+    ///
+    /// # Safety
+    /// Both are valid contexts.
+    pub unsafe fn seal(
+        &self,
+        next: &Next,
+        iv: &mut [u8; IV_BYTES],
+        cipher: *mut EVP_CIPHER_CTX,
+        mac: *mut EvpMacCtx,
+    ) -> Option<()> {
+        random(next, iv)?;
+        let (init, kind) = (next.EVP_EncryptInit_ex?, next.EVP_aes_256_cbc?);
+        // SAFETY: takes nothing and returns a constant.
+        let kind = unsafe { kind() };
+        // SAFETY: the caller's promise; key and vector of that cipher's lengths.
+        succeeded(unsafe {
+            init(cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { self.authenticate(next, mac) }
+    }
+
+    /// Sets both contexts up to open a ticket.
+    ///
+    /// # Safety
+    /// Both are valid contexts.
+    pub unsafe fn open(
+        &self,
+        next: &Next,
+        iv: &[u8; IV_BYTES],
+        cipher: *mut EVP_CIPHER_CTX,
+        mac: *mut EvpMacCtx,
+    ) -> Option<()> {
+        let (init, kind) = (next.EVP_DecryptInit_ex?, next.EVP_aes_256_cbc?);
+        // SAFETY: takes nothing and returns a constant.
+        let kind = unsafe { kind() };
+        // SAFETY: the caller's promise; key and vector of that cipher's lengths.
+        succeeded(unsafe {
+            init(cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { self.authenticate(next, mac) }
+    }
+
+    /// # Safety
+    /// `mac` is a valid context.
+    unsafe fn authenticate(&self, next: &Next, mac: *mut EvpMacCtx) -> Option<()> {
+        let param = |key: *const c_char, data_type, data: *const c_void, data_size| Param {
+            key,
+            data_type,
+            data: data.cast_mut(),
+            data_size,
+            return_size: 0,
+        };
+        let digest = c"SHA256";
+        let parameters = [
+            param(c"key".as_ptr(), OCTET_STRING, self.mac.as_ptr().cast(), self.mac.len()),
+            param(c"digest".as_ptr(), UTF8_STRING, digest.as_ptr().cast(), 6),
+            param(ptr::null(), 0, ptr::null(), 0),
+        ];
+        let set = next.EVP_MAC_CTX_set_params?;
+        // SAFETY: the caller's promise; parameters as openssl/core.h has them, ended by a NULL key,
+        // which are only read.
+        succeeded(unsafe { set(mac, parameters.as_ptr()) })
+    }
+}
