@@ -78,8 +78,9 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
     guard(0, || {
         let Some(next) = next() else { return 0 };
         // SAFETY: the caller's promise.
-        if let (SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB, Some(context)) =
-            (cmd, unsafe { Ctx::borrow(ctx) })
+        let context = unsafe { Ctx::borrow(ctx) };
+        if cmd == SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB
+            && let Some(context) = context
             && let Some(state) = state(next, context)
         {
             give_way(next, context, state);
