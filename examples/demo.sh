@@ -81,13 +81,13 @@ await() {
     fail "waited 10 s in vain for $what"
 }
 
-# start NAME PRELOAD PROGRAM OPTIONS...
+# start NAME PRELOAD PROGRAM OPTIONS...; keeps its sessions as files, unless $sessions is empty
 start() {
     local name=$1 preload=$2 program=$3
     shift 3
     log[$name]=$work/log.$name
     : >"${log[$name]}"
-    LD_PRELOAD=$preload "$program" --sessions "$sessions" --cert "$work/cert.pem" \
+    LD_PRELOAD=$preload "$program" ${sessions:+--sessions "$sessions"} --cert "$work/cert.pem" \
         --key "$work/key.pem" "$@" >"${log[$name]}" 2>&1 &
     pid[$name]=$!
     await "${log[$name]}" 0 '^listening on ' "server $name to listen"
@@ -100,6 +100,13 @@ stop() {
     wait "${pid[$name]}" || status=$?
     unset "pid[$name]"
     [[ $status == 0 ]] || fail "server $name did not end cleanly (status $status)"
+}
+
+# No goodbye and no clean-up.
+kill_at_once() {
+    kill -KILL "${pid[$1]}"
+    wait "${pid[$1]}" 2>/dev/null || true
+    unset "pid[$1]"
 }
 
 # --- connections -------------------------------------------------------------------------------
@@ -237,11 +244,45 @@ show_removal() {
     show_zero 1 'new_cb returns 1, linked: it stays' F '' "$work/server" --new-returns 1
 }
 
+# Two servers without a callback or a line about caching in them.
+show_store() {
+    local expected=resumed preload=$work/lib/libsesscache.so.0 protocol
+    printf '\nThe same server with no callbacks: nothing in it shares a session. '
+    if [[ $stock == yes ]]; then
+        printf 'OpenSSL alone:\n\n'
+        expected=full preload=
+    else
+        printf 'Preloaded, with a\nhost store (sealed records in one mapped file):\n\n'
+        "$libdir/sesscache" keygen "$work/store.key" >"$work/keygen.log"
+        export SESSCACHE_STORE="file:$work/store?size=4MiB" SESSCACHE_KEY_FILE=$work/store.key
+    fi
+    sessions=
+    start G "$preload" "$work/server-stock"
+    start H "$preload" "$work/server-stock"
+    row step 'what the client does' server protocol result 'callbacks that fired'
+    visit full 'first visit' G TLSv1.2 '' u
+    visit "$expected" "offers G's session to H" H TLSv1.2 u u
+    visit full 'first visit (two tickets)' H TLSv1.3 '' v
+    visit "$expected" "offers H's session to G" G TLSv1.3 v v
+    kill_at_once G
+    kill_at_once H
+    start G "$preload" "$work/server-stock"
+    printf '      -- both servers killed (kill -9); G started again --\n'
+    visit "$expected" 'offers the session of the first visit' G TLSv1.2 u u
+    visit "$expected" 'offers the newest session' G TLSv1.3 v v
+    stop G
+    unset SESSCACHE_STORE SESSCACHE_KEY_FILE
+    [[ $stock == yes ]] || "$libdir/sesscache" stats "$work/store" >"$work/stats" ||
+        fail "sesscache stats: $(<"$work/stats")"
+    [[ $stock == yes ]] || sed -n 's/^/      /; 1,9p' "$work/stats"
+}
+
 need "${CC:-cc}" openssl timeout realpath
 build_servers
 make_certificate
 if [[ $stock == yes ]]; then show_sharing "$work/server-stock"; else show_sharing "$work/server"; fi
 show_removal
+show_store
 
 echo
 if ((${#problems[@]})); then

@@ -151,9 +151,10 @@ static const char *cache_name(const SSL_CTX *ctx)
 
 static void usage(FILE *out)
 {
-    fputs("usage: server --sessions DIR [options]\n"
-          "A small HTTPS server on 127.0.0.1 that resumes TLS sessions from files.\n\n"
-          "  --sessions DIR      folder for the session files; made if missing (mode 0700)\n"
+    fputs("usage: server [options]\n"
+          "A small HTTPS server on 127.0.0.1 that resumes TLS sessions, from files if it is told.\n\n"
+          "  --sessions DIR      folder for the session files; made if missing (mode 0700).\n"
+          "                      Without it there are no callbacks: libssl's cache is all\n"
           "  --port N            port to listen on; 0 (default): any free one, which is printed\n"
           "  --cert F --key F    PEM files; default: a new self-signed certificate\n"
           "  --tls 1.2|1.3|any   protocol (default any)\n"
@@ -216,7 +217,7 @@ static bool parse_options(int argc, char **argv, struct options *options)
         default: ok = false;
         }
     }
-    ok = ok && optind == argc && options->sessions != NULL
+    ok = ok && optind == argc
          && (options->certificate == NULL) == (options->key == NULL);
     if (!ok)
         usage(stderr);
@@ -232,24 +233,28 @@ int main(int argc, char **argv)
     if (!parse_options(argc, argv, &options))
         return 2;
     setvbuf(stdout, NULL, _IOLBF, 0); /* whoever watches a log file sees each line at once */
-    if (session_files_open(&files, options.sessions, options.new_returns) != 0)
+    if (options.sessions != NULL
+        && session_files_open(&files, options.sessions, options.new_returns) != 0)
         return EXIT_FAILURE;
 
     SSL_CTX *ctx = make_context(&options);
     int signals = open_signals();
     int listener = open_listener(&options.port);
     if (ctx != NULL && signals >= 0 && listener >= 0) {
-        session_files_attach(&files, ctx);
+        if (options.sessions != NULL)
+            session_files_attach(&files, ctx);
         printf("session cache: %s\nlistening on 127.0.0.1:%d\n", cache_name(ctx), options.port);
         if (connections_serve(ctx, listener, signals) == 0)
             result = EXIT_SUCCESS;
-        session_files_detach(ctx);
+        if (options.sessions != NULL)
+            session_files_detach(ctx);
     }
     if (listener >= 0)
         close(listener);
     if (signals >= 0)
         close(signals);
     SSL_CTX_free(ctx);
-    session_files_close(&files);
+    if (options.sessions != NULL)
+        session_files_close(&files);
     return result;
 }

@@ -3,7 +3,7 @@
 //! `None` from here means that OpenSSL could not; what it puts into the error queue is the caller's
 //! to take away. No locks of ours.
 
-use super::ex_data::{Index, set_of_session};
+use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
 use super::handle::{Session, SessionRef};
 use super::next::{ExFree, Next};
 use libc::{c_int, c_long, c_uint, c_void};
@@ -11,9 +11,6 @@ use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA};
 use std::mem::MaybeUninit;
 use std::ptr;
 use zeroize::Zeroizing;
-
-/// `CRYPTO_EX_INDEX_SSL_SESSION`.
-const CLASS_SSL_SESSION: c_int = 2;
 
 /// Where a session's [`Mark`] is.
 static MARK: Index = Index::new();
@@ -26,6 +23,12 @@ pub struct Mark {
     pub first_authenticated: u32,
     /// A hash of the server name it was made for.
     pub name: u32,
+}
+
+/// Takes the index on SSL_SESSION, if it was not: before the application's first, see
+/// `overlay::lifecycle`.
+pub fn take_mark_index(next: &Next) -> Option<c_int> {
+    MARK.take(next, CLASS_SSL_SESSION, None, free_mark as ExFree)
 }
 
 /// A mark is the slot's pointer: nothing is to be freed.
@@ -115,8 +118,9 @@ impl SessionRef<'_> {
     /// Remembers that of it; false without memory.
     pub fn set_mark(self, next: &Next, mark: Mark) -> bool {
         let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.name);
-        let index = MARK.take(next, CLASS_SSL_SESSION, None, free_mark as ExFree);
-        let Some((index, value)) = index.zip(usize::try_from(value).ok()) else { return false };
+        let Some((index, value)) = take_mark_index(next).zip(usize::try_from(value).ok()) else {
+            return false;
+        };
         set_of_session(next, self, index, ptr::without_provenance_mut::<c_void>(value))
     }
 }

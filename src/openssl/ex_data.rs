@@ -1,7 +1,7 @@
-//! Our slots in OpenSSL's ex_data: one a context, one a connection that needs it.
+//! Our slots in OpenSSL's ex_data: one a context, one a connection or a session that needs it.
 //!
-//! A slot holds a value on the heap; OpenSSL's free function gives it back to us. The index on
-//! SSL_CTX must come before any the application takes, see `overlay::lifecycle`. No locks of ours.
+//! A slot holds a value on the heap; OpenSSL's free function gives it back to us. Our indexes must
+//! come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::next::{ExFree, Next};
@@ -14,6 +14,9 @@ use std::ptr::{self, NonNull};
 pub const CLASS_SSL: c_int = 0;
 /// `CRYPTO_EX_INDEX_SSL_CTX`.
 pub const CLASS_SSL_CTX: c_int = 1;
+
+/// `CRYPTO_EX_INDEX_SSL_SESSION`.
+pub const CLASS_SSL_SESSION: c_int = 2;
 
 /// An index, taken once.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use super::{hooks, state, tickets};
 use crate::context::State;
 use crate::log::Once;
 use crate::openssl::callback::Slot;
+use crate::openssl::codec::take_mark_index;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{GenerateCb, Library, Next, next, object_of, stock_get_ex_new_index};
@@ -14,8 +15,8 @@ use openssl_sys::{
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicPtr};
 
 /// Where a context's [`State`] is.
 pub(super) static CTX_INDEX: Index = Index::new();
@@ -259,8 +260,12 @@ fn note_session_ctx(next: &Next, ssl: Ssl<'_>) {
     }
 }
 
-/// Takes an ex_data index; see CRYPTO_get_ex_new_index(3). Before the program's first index on
-/// SSL_CTX, ours is taken.
+/// Takes an ex_data index; see CRYPTO_get_ex_new_index(3). Before the program's first index of a
+/// class, ours is taken.
+///
+/// On SSL_CTX, because free functions run in the order of indexes. On SSL and SSL_SESSION, because
+/// OpenSSL, when it duplicates one, calls the application's dup function for every index below the
+/// highest that is set, with NULL where nothing is: stunnel does not expect that.
 ///
 /// # Safety
 /// As CRYPTO_get_ex_new_index(3).
@@ -274,14 +279,26 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
     free_func: Option<CRYPTO_EX_free>,
 ) -> c_int {
     guard(-1, || {
-        if class_index == CLASS_SSL_CTX
-            && CTX_INDEX.get().is_none()
-            && let Some(next) = next().filter(|next| next.is_supported)
-        {
-            take_index(next);
-        }
+        take_first(class_index);
         let Some(stock) = stock_get_ex_new_index() else { return -1 };
         // SAFETY: the caller's promise.
         unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) }
     })
+}
+
+fn take_first(class: c_int) {
+    static TAKEN: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+    // Ours comes here too, on Debian and on other systems: by then it is noted.
+    let place = usize::try_from(class).ok().and_then(|class| TAKEN.get(class));
+    if let Some(taken) = place
+        && !taken.load(Relaxed)
+        && let Some(next) = next().filter(|next| next.is_supported)
+        && !taken.swap(true, Relaxed)
+    {
+        match class {
+            CLASS_SSL => SSL_INDEX.take(next, CLASS_SSL, Some(dup_connection), free_connection),
+            CLASS_SSL_CTX => take_index(next),
+            _ => take_mark_index(next),
+        };
+    }
 }
