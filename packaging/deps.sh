@@ -9,7 +9,10 @@ packages_for() {
         demo) echo openssl gcc libssl-dev ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
-        servers) echo nginx-light openssl gcc libssl-dev ;;
+        servers)
+            echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
+            echo dovecot-imapd postgresql vsftpd python3 openssl gcc libssl-dev
+            ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
 }
@@ -24,6 +27,10 @@ is_usable() {
         libnet-ssleay-perl) perl -MNet::SSLeay -e 1 2>/dev/null ;;
         binutils) command -v readelf >/dev/null ;;
         nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
+        haproxy | apache2 | lighttpd | hitch | vsftpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
+        lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
+        dovecot-imapd) PATH=$PATH:/usr/sbin command -v dovecot >/dev/null ;;
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -1,6 +1,7 @@
 # What every server test uses: verdicts, packages, ports, processes, and the resuming client.
-# Sourced by NAME.sh, which run.sh starts with these set: library (path of libsesscache.so), client
-# (path of the built resume.c), results (file that counts verdicts), work (this server's own folder).
+# Sourced by ways.sh, which a server's script sources. run.sh sets: library (path of
+# libsesscache.so), client (path of the built resume.c), results (file that counts verdicts), work
+# (this server's own folder).
 # shellcheck shell=bash
 
 : "${library:?}" "${client:?}" "${results:?}" "${work:?}"
@@ -12,12 +13,11 @@ readonly tries=50 # connections that offer one saved session
 pass() { echo pass >>"$results"; }
 fail() { echo fail >>"$results"; printf 'FAIL  %s\n' "$*"; }
 
+# Something was not run, and why.
+note_skip() { echo skip >>"$results"; printf 'SKIP  %s\n' "$*"; }
+
 # Ends this server's test as not run, with the reason.
-skip() {
-    echo skip >>"$results"
-    printf 'SKIP  %s\n' "$*"
-    exit 77
-}
+skip() { note_skip "$@"; exit 77; }
 
 # check "what must hold" command...: one verdict.
 check() {
@@ -50,11 +50,12 @@ apt_install() {
     "${install[@]}" || { apt-get update && "${install[@]}"; }
 }
 
-# need PROGRAM PACKAGE [SERVICE]: the program is there, or is installed when root may, or the test
-# is skipped. A service that came with the package does not start, now or at the next boot.
+# need PROGRAM PACKAGE [SERVICE]: the program (or, with a slash, the file; a pattern may stand for
+# it) is there, or is installed when root may, or the test is skipped. A service that came with the
+# package does not start, now or at the next boot.
 need() {
     local program=$1 package=$2 service=${3:-}
-    command -v "$program" >/dev/null && return
+    is_there "$program" && return
     if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
         skip "$program is missing; as root: apt-get install $package"
     fi
@@ -64,6 +65,18 @@ need() {
     if [[ -n $service ]] && command -v systemctl >/dev/null; then
         systemctl disable --quiet "$service" || true
     fi
+}
+
+is_there() {
+    case $1 in
+        */*) compgen -G "$1" >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+# Most servers drop to a user of their own, in a chroot: only root sees that.
+need_root() {
+    [[ $EUID == 0 ]] || skip "$(basename "$0" .sh): only root can start it as Debian does, with users and a chroot"
 }
 
 # --- ports and processes ------------------------------------------------------------------------
@@ -92,104 +105,77 @@ wait_until() {
     done
 }
 
-# The way is stock or sesscache: only the latter preloads, and only the server.
-run_server() {
-    local way=$1
-    shift
-    if [[ $way == sesscache ]]; then
-        env LD_PRELOAD="$library" "$@"
-    else
-        "$@"
-    fi
+# By the kernel's table, since a connection to find out would show in the server's log.
+is_listening() {
+    local port
+    printf -v port %04X "$1"
+    grep -qE "^ *[0-9]+: [0-9A-F]+:$port [0-9A-F]+:0000 0A " /proc/net/tcp
 }
 
-alive() { kill -0 "$1" 2>/dev/null; }
+# Sets fields to what follows the name in /proc/PID/stat: state, parent, ... (The name ends at the
+# last parenthesis.)
+read_status() {
+    local line
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+    read -ra fields <<<"${line##*) }"
+}
+
+# A zombie, for whose end nobody has asked yet, is dead.
+alive() {
+    local fields
+    read_status "$1" && [[ ${fields[0]} != Z ]]
+}
 dead() { ! alive "$1"; }
 
-# The pids whose parent is $1, in ascending order. (In /proc/PID/stat the parent is the second
-# field after the command's name, which ends at the last parenthesis.)
+# The pids whose parent is $1, in ascending order.
 children() {
-    local stat line fields
-    for stat in /proc/[0-9]*/stat; do
-        { read -r line <"$stat"; } 2>/dev/null || continue
-        read -ra fields <<<"${line##*) }"
-        [[ ${fields[1]} != "$1" ]] || printf '%s\n' "${line%% *}"
+    local process fields
+    for process in /proc/[0-9]*; do
+        read_status "${process#/proc/}" || continue
+        [[ ${fields[0]} == Z || ${fields[1]} != "$1" ]] || printf '%s\n' "${process#/proc/}"
     done | sort -n
+}
+
+descendants() {
+    local child
+    for child in $(children "$1"); do
+        printf '%s\n' "$child"
+        descendants "$child"
+    done
 }
 
 # stop PID: asks it to end, then makes it.
 stop() {
     alive "$1" || return 0
     kill -TERM "$1"
-    wait_until 5 dead "$1" || kill -KILL "$1" 2>/dev/null || true
-}
-
-maps_library() { grep -qs libsesscache "/proc/$1/maps"; }
-
-# Each of the pids maps the library if the way is sesscache, and none does on stock.
-library_as_way_says() {
-    local way=$1 pid
-    shift
-    for pid in "$@"; do
-        alive "$pid" || return 1
-        if [[ $way == sesscache ]]; then
-            maps_library "$pid" || return 1
-        elif maps_library "$pid"; then
-            return 1
-        fi
-    done
+    wait_until 10 dead "$1" || kill -KILL "$1" 2>/dev/null || true
 }
 
 # --- the client ---------------------------------------------------------------------------------
 
-# A self-signed certificate: certificate.pem and key.pem in $work.
+# A self-signed certificate: certificate.pem and key.pem in $work, and both.pem of the two.
 make_certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
         -subj /CN=first.test -addext subjectAltName=DNS:first.test,DNS:second.test \
         -keyout "$work/key.pem" -out "$work/certificate.pem" 2>"$work/certificate.log"
+    cat "$work/key.pem" "$work/certificate.pem" >"$work/both.pem"
+    chmod 600 "$work/both.pem"
 }
 
-# save_session FILE PORT PROTOCOL [SERVERNAME]: one full connection, whose session is kept. If it
-# fails the file has none, and offering it is the error that counts.
+# save_session FILE PROTOCOL TARGET...: one full connection, whose session is kept. If it fails the
+# file has none, and offering it is the error that counts. TARGET is the client's options and port.
 save_session() {
-    "$client" -p "$3" ${4:+-s "$4"} "$2" save "$1" || true
+    "$client" -p "$2" "${@:3}" save "$1" || true
 }
 
-# offer_session FILE PORT PROTOCOL [SERVERNAME]: prints how many of $tries connections resumed, or
-# "error" if one of them failed.
+# offer_session FILE PROTOCOL TARGET...: prints how many of $tries connections resumed, or "error"
+# if one of them failed.
 offer_session() {
     local line
-    if line=$("$client" -p "$3" ${4:+-s "$4"} "$2" offer "$1" "$tries"); then
+    if line=$("$client" -p "$2" "${@:3}" offer "$1" "$tries"); then
         line=${line#resumed }
         echo "${line% of *}"
     else
         echo error
     fi
-}
-
-# --- the table ----------------------------------------------------------------------------------
-
-table_row() { printf '%-42s  %-8s  %7s  %6s  %9s  %s\n' "$@"; }
-table_head() { table_row config protocol workers stock sesscache verdict; }
-
-# as_expected EXPECTATION RESUMED: all, none, some (neither all nor none) or any of the tries.
-as_expected() {
-    case $1:$2 in
-        *:error) false ;;
-        all:*) (($2 == tries)) ;;
-        none:*) (($2 == 0)) ;;
-        some:*) (($2 > 0 && $2 < tries)) ;;
-        any:*) true ;;
-    esac
-}
-
-# compare CONFIG PROTOCOL WORKERS EXPECT_STOCK EXPECT_OURS STOCK OURS: prints the row, counts it.
-# Where any number may resume, ours must be no fewer than stock's.
-compare() {
-    local verdict=ok
-    as_expected "$4" "$6" || verdict="FAIL: stock should resume $4"
-    as_expected "$5" "$7" || verdict="FAIL: sesscache should resume $5"
-    if [[ $5 == any && $verdict == ok ]] && (($7 < $6)); then verdict="FAIL: less than stock"; fi
-    table_row "$1" "TLS $2" "$3" "$6" "$7" "$verdict"
-    if [[ $verdict == ok ]]; then pass; else echo fail >>"$results"; fi
 }

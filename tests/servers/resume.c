@@ -3,8 +3,15 @@
  * offers a kept session on many connections and counts how often the server took it. It must not
  * run with the overlay: it measures the server, and looks at its own memory map to be sure.
  *
- *   resume [-p 1.2|1.3] [-s SERVERNAME] PORT save FILE
- *   resume [-p 1.2|1.3] [-s SERVERNAME] PORT offer FILE COUNT     prints "resumed R of COUNT"
+ *   resume [OPTION...] PORT save FILE
+ *   resume [OPTION...] PORT offer FILE COUNT     prints "resumed R of COUNT"
+ *
+ *   -p 1.2|1.3         protocol version (1.3)
+ *   -s SERVERNAME      name to ask for (none)
+ *   -a APPLICATION     what is spoken: http, imap, postgres (http)
+ *
+ * Sessions are looked up by their id: in TLS 1.2 no ticket is asked for, and a TLS 1.3 ticket that
+ * is more than an id is an error, because it would resume without any cache.
  *
  * Ends with 1 if a connection did not work or a full one was resumed, 2 if called wrongly.
  */
@@ -20,11 +27,31 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static const char REQUEST[] = "GET / HTTP/1.0\r\n\r\n";
 static const int TIMEOUT_SECONDS = 10;
+
+struct bytes {
+    const char *data;
+    size_t length;
+};
+#define BYTES(literal) { literal, sizeof literal - 1 }
+
+/* What a connection says. The server answers the request, after a greeting or not, and closes. */
+static const struct application {
+    const char *name;
+    struct bytes prelude; /* sent in the clear; the server agrees to TLS with one 'S' */
+    struct bytes request;
+    struct bytes after_name; /* if there is any, the server's name stands between the two */
+} APPLICATIONS[] = {
+    { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n") },
+    { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES("") },
+    /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
+    { "postgres", BYTES("\0\0\0\010\004\322\026\057"),
+      BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES("") },
+};
 
 struct target {
     const char *name; /* for SNI; NULL sends none */
+    const struct application *application;
     int port;
 };
 
@@ -35,10 +62,10 @@ static void die(const char *what)
     exit(1);
 }
 
-static void usage(void)
+static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: resume [-p 1.2|1.3] [-s NAME] PORT save FILE\n"
-                    "       resume [-p 1.2|1.3] [-s NAME] PORT offer FILE COUNT\n");
+    fprintf(stderr, "usage: resume [-p 1.2|1.3] [-s NAME] [-a APPLICATION] PORT save FILE\n"
+                    "       resume [-p 1.2|1.3] [-s NAME] [-a APPLICATION] PORT offer FILE COUNT\n");
     exit(2);
 }
 
@@ -64,8 +91,18 @@ static SSL_CTX *client_context(const char *protocol)
     if (ctx == NULL || !SSL_CTX_set_min_proto_version(ctx, version)
         || !SSL_CTX_set_max_proto_version(ctx, version))
         die("cannot make a context");
+    if (version == TLS1_2_VERSION)
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     return ctx;
+}
+
+static const struct application *find_application(const char *name)
+{
+    for (size_t i = 0; i < sizeof APPLICATIONS / sizeof APPLICATIONS[0]; i++)
+        if (strcmp(APPLICATIONS[i].name, name) == 0)
+            return &APPLICATIONS[i];
+    usage();
 }
 
 static int tcp_connect(int port)
@@ -85,14 +122,36 @@ static int tcp_connect(int port)
     return fd;
 }
 
-/* Sends the request and reads to the end. TLS 1.3 tickets arrive with the first read. */
-static void exchange(SSL *ssl)
+static void ask_for_tls(int fd, const struct bytes *prelude)
 {
+    char answer = 0;
+
+    if (prelude->length == 0)
+        return;
+    if (write(fd, prelude->data, prelude->length) != (ssize_t)prelude->length
+        || read(fd, &answer, 1) != 1 || answer != 'S')
+        die("the server does not agree to TLS");
+}
+
+static void send_bytes(SSL *ssl, const struct bytes *bytes)
+{
+    if (SSL_write(ssl, bytes->data, (int)bytes->length) <= 0)
+        die("cannot send the request");
+}
+
+/* Sends the request and reads to the end. TLS 1.3 tickets arrive with the first read. */
+static void exchange(SSL *ssl, const struct target *target)
+{
+    const char *name = target->name != NULL ? target->name : "localhost";
+    const struct bytes host = { name, strlen(name) };
     char buffer[4096];
     int length, total = 0;
 
-    if (SSL_write(ssl, REQUEST, sizeof REQUEST - 1) <= 0)
-        die("cannot send the request");
+    send_bytes(ssl, &target->application->request);
+    if (target->application->after_name.length > 0) {
+        send_bytes(ssl, &host);
+        send_bytes(ssl, &target->application->after_name);
+    }
     while ((length = SSL_read(ssl, buffer, sizeof buffer)) > 0)
         total += length;
     if (total == 0)
@@ -111,12 +170,23 @@ static SSL *connect_once(SSL_CTX *ctx, const struct target *target, SSL_SESSION 
         die("cannot set the server name");
     if (offered != NULL && !SSL_set_session(ssl, offered))
         die("cannot offer the session");
+    ask_for_tls(fd, &target->application->prelude);
     if (SSL_connect(ssl) != 1)
         die("the handshake failed");
-    exchange(ssl);
+    exchange(ssl, target);
     SSL_shutdown(ssl);
     close(fd);
     return ssl;
+}
+
+/* A TLS 1.3 ticket as long as an id is one. */
+static int is_stateless(const SSL_SESSION *session)
+{
+    const unsigned char *ticket;
+    size_t length;
+
+    SSL_SESSION_get0_ticket(session, &ticket, &length);
+    return length > SSL_MAX_SSL_SESSION_ID_LENGTH;
 }
 
 static void save(SSL_CTX *ctx, const struct target *target, const char *path)
@@ -127,6 +197,8 @@ static void save(SSL_CTX *ctx, const struct target *target, const char *path)
 
     if (SSL_session_reused(ssl))
         die("a connection that offered nothing was resumed");
+    if (session != NULL && is_stateless(session))
+        die("the server gave a stateless ticket");
     if (file == NULL || session == NULL || !PEM_write_SSL_SESSION(file, session)
         || fclose(file) != 0)
         die("cannot save the session");
@@ -164,15 +236,17 @@ static int offer(SSL_CTX *ctx, const struct target *target, const char *path, in
 int main(int argc, char **argv)
 {
     const char *protocol = "1.3";
-    struct target target = { 0 };
+    struct target target = { .application = &APPLICATIONS[0] };
     int option, count;
     SSL_CTX *ctx;
 
-    while ((option = getopt(argc, argv, "p:s:")) != -1) {
+    while ((option = getopt(argc, argv, "p:s:a:")) != -1) {
         if (option == 'p')
             protocol = optarg;
         else if (option == 's')
             target.name = optarg;
+        else if (option == 'a')
+            target.application = find_application(optarg);
         else
             usage();
     }

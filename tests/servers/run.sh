@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Runs real servers, unmodified, on stock libssl and with libsesscache preloaded, and compares how
-# many connections resume. Usage: run.sh [SERVER...] (default: all; a server is a file NAME.sh here).
-# SESSCACHE_LIB names the library to preload if it is not target/release/libsesscache.so.
+# Runs real servers, unmodified: on stock libssl, with libsesscache preloaded, and with its host store
+# too. Says how many connections resume, across workers, reloads and restarts.
+# Usage: run.sh [SERVER...] (default: all; a server is a file NAME.sh here).
+# SESSCACHE_LIB names the library to preload if it is not target/release/libsesscache.so; WAYS names
+# the ways to run, if not all (see ways.sh).
 # Ends with 1 if anything failed, 77 if nothing could be run.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-readonly servers=(nginx)
+readonly servers=(nginx haproxy apache2 lighttpd stunnel4 hitch dovecot postgresql vsftpd)
 
 die() { printf 'test-servers: %s\n' "$*" >&2; exit 2; }
 
@@ -43,16 +45,20 @@ run_one() {
 
 count() { grep -cx "$1" "$results" || true; }
 
-library=$(realpath -m "${SESSCACHE_LIB:-$here/../../target/release/libsesscache.so}")
-[[ -e $library ]] || die "there is no $library; build it first: make"
+built=$(realpath -m "${SESSCACHE_LIB:-$here/../../target/release/libsesscache.so}")
+[[ -e $built ]] || die "there is no $built; build it first: make"
 temp=$(mktemp -d "${TMPDIR:-/tmp}/sesscache-servers.XXXXXX")
 chmod 711 "$temp" # workers that are not root pass through
+# A copy: any user may read it, and a build meanwhile does not change it under running servers.
+library=$temp/libsesscache.so
+install -m 755 "$built" "$library"
 client=$temp/resume
 results=$temp/results
 keep=0
 export library client results
 : >"$results"
-trap '((keep)) || rm -rf "$temp"' EXIT
+remove_unless_kept() { ((keep)) || rm -rf "$temp"; }
+trap remove_unless_kept EXIT
 
 build_client
 for name in "${@:-${servers[@]}}"; do
