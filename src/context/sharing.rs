@@ -109,15 +109,15 @@ impl State {
         key: Key,
     ) {
         let Some(host) = self.host() else { return };
-        if self.has(SSL_SESS_CACHE_SERVER) && self.wants_no_resumption() {
-            host.store.tally(Tally::RefusedNotAsked);
-        }
         if !ssl.is_server(next) || key.id_is_empty() || session.key(next) != Some(key) {
             return;
         }
         let single_use = is_single_use(next, ctx, ssl);
         if !single_use && is_stateless(next, ctx, ssl) || !session.is_resumable(next) {
             return;
+        }
+        if self.has(SSL_SESS_CACHE_SERVER) && self.wants_no_resumption() {
+            return host.store.tally(Tally::RefusedNotAsked);
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)

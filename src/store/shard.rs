@@ -10,8 +10,9 @@ use super::index::Cell;
 use super::layout::{BUCKET_BYTES, Geometry, shard};
 use super::mapping::{Guard, Lock, Mapping};
 use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
-use std::sync::atomic::AtomicU64;
+use crate::openssl::process::now_milliseconds;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 /// How long to wait for another process's copy. One that takes longer is stopped or starved.
@@ -131,7 +132,11 @@ impl<'a> Held<'a> {
 
     /// Forgets everything, and says that removals were forgotten too.
     fn reset(&self) {
-        self.raise_floor(self.now / 1000);
+        // Not only from when this operation began: it may have waited or been stopped since, while
+        // others removed what began later.
+        self.raise_floor(self.now.max(now_milliseconds()) / 1000);
+        // Who sees an empty cell is to see the floor. What follows are no atomic stores.
+        fence(Release);
         let Shard { mapping, geometry, base } = self.shard;
         for bucket in 0..geometry.buckets {
             mapping.wipe(base + shard::INDEX + bucket * BUCKET_BYTES, BUCKET_BYTES);

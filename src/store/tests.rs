@@ -179,6 +179,17 @@ fn a_shard_that_makes_no_sense_is_dropped_and_goes_on() {
     }
 }
 
+#[test]
+fn a_reset_also_concerns_what_began_while_it_waited() {
+    let store = store();
+    store.numbered(0).word(at::HEAD).unwrap().store(3, Relaxed);
+    put(&store, 1, 100);
+    assert_eq!(store.counters().resets, 1);
+    let began = crate::openssl::process::now_milliseconds() / 1000 - 1;
+    assert!(began > NOW.0 / 1000);
+    assert!(!store.may_resume(&locator(2), began, NOW), "removed perhaps, just before the reset");
+}
+
 /// Random operations against a map that forgets nothing.
 #[test]
 fn the_store_agrees_with_a_model() {
