@@ -200,6 +200,8 @@ judge() {
         124 | 137) echo "  stopped: out of time"; return 1 ;;
         *) echo "  ended with $status"; return 1 ;;
     esac
+    # What has no meaning on stock is compared with nothing.
+    case " $WAYS " in *" stock "*) ;; *) return 0 ;; esac
     [ "$way" = stock ] || [ "$(<"$results/$name.stock.status")" = 77 ] ||
         awk -f "$here/compare.awk" -v "test=$name" -v "libssl=$libssl" \
             part=listed "$here/differences.txt" part=stock "$results/$name.stock.out" \
@@ -214,7 +216,8 @@ test_program() (
     for way in $ways; do
         case " $WAYS " in *" $way "*) ;; *) continue ;; esac
         verdict=passed story=
-        if [ "$way" = preload ] || story=$(build "$name" "$way" 2>&1); then
+        # What is preloaded is the program that stock runs.
+        if story=$(build "$name" "${way/preload/stock}" 2>&1); then
             run "$name" "$way"
             story=$(judge "$name" "$way") || verdict=$([ $? = 77 ] && echo skipped || echo failed)
         else
@@ -281,7 +284,7 @@ while IFS='|' read -r name _; do
     [ -f "$here/$name.c" ] || die "differences.txt names a test that does not exist: $name"
 done <"$here/differences.txt"
 
-for object in harness harness_tls harness_sessions proof; do build_object $object; done
+for object in harness{,_tls,_sessions,_store,_workers} proof; do build_object $object; done
 [ $mode != tsan ] || compile "$dir/tsan.o" -c "$here/faulty/tsan.c"
 printf '%s\n' '#include <stdio.h>' '#include <openssl/crypto.h>' \
     'int main(void) { printf("%u.%u\n", OPENSSL_version_major(), OPENSSL_version_minor());' \

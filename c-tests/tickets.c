@@ -1,0 +1,327 @@
+/*
+ * Ticket keys that follow from the key file: a stateless ticket resumes in every process that has
+ * the file, for as long as SESSCACHE_MAX_LIFETIME says, whatever key of the file sealed it. The
+ * application's own keys win. The clock is this program's: libssl and the library ask its time().
+ */
+#include "harness_store.h"
+
+#include <openssl/core_names.h>
+#include <openssl/hmac.h>
+#include <openssl/params.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { HOUR = 3600, LIFETIME = 100 * HOUR, FIRST_KEY = 20, SECOND_KEY = 30 };
+
+time_t time(time_t *place)
+{
+    const char *offset = getenv("TEST_CLOCK");
+    struct timespec now;
+    time_t seconds;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    seconds = now.tv_sec + (offset != NULL ? atol(offset) : 0);
+    if (place != NULL)
+        *place = seconds;
+    return seconds;
+}
+
+static const struct protocol *const with_tickets[] = { &protocols[0], &protocols[1] };
+#define FOR_BOTH(p) \
+    for (const struct protocol *const *p = with_tickets; p < with_tickets + 2; p++)
+
+static SSL_CTX *issuing(const struct protocol *p)
+{
+    SSL_CTX *server = new_host(p);
+
+    SSL_CTX_set_timeout(server, LIFETIME);
+    return server;
+}
+
+static SSL_CTX *make_server(const struct protocol *p)
+{
+    SSL_CTX *server = issuing(p);
+
+    SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
+    return server;
+}
+
+static SSL_CTX *make_client(const struct protocol *p)
+{
+    SSL_CTX *client = new_client(p);
+
+    SSL_CTX_clear_options(client, SSL_OP_NO_TICKET);
+    return client;
+}
+
+static const char *file_of(const struct protocol *p)
+{
+    return strcmp(p->name, "tls12") == 0 ? "ticket-12" : "ticket-13";
+}
+
+/* ---- a ticket here, a ticket there ----------------------------------------------------------- */
+
+static SSL_CTX *(*making)(const struct protocol *p) = make_server;
+
+static void leave(void)
+{
+    FOR_BOTH(p) {
+        SSL_CTX *server = making(*p), *client = make_client(*p);
+        SSL_SESSION *session = obtain_session(server, client);
+
+        section("%s leave", (*p)->name);
+        CHECK_INT(SSL_SESSION_has_ticket(session), 1);
+        save_session(file_of(*p), session);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(server);
+        SSL_CTX_free(client);
+    }
+}
+
+static void find_as(int expected, int renewed)
+{
+    FOR_BOTH(p) {
+        SSL_CTX *server = making(*p), *client = make_client(*p);
+        SSL_SESSION *session = load_session(file_of(*p));
+        const unsigned char *before, *after;
+        size_t before_length, after_length;
+        struct connection c;
+
+        section("%s find", (*p)->name);
+        /* The client's clock is right: it offers no ticket from the future. */
+        if (SSL_SESSION_get_time(session) > (long)time(NULL))
+            SSL_SESSION_set_time(session, (long)time(NULL));
+        c = connect_offering(server, client, session);
+        CHECK_INT(connection_resumed(&c), expected);
+        SSL_SESSION_get0_ticket(session, &before, &before_length);
+        SSL_SESSION_get0_ticket(SSL_get_session(c.client), &after, &after_length);
+        /* TLS 1.3 has a new ticket in any case. */
+        if (expected && (*p)->version == TLS1_2_VERSION)
+            CHECK_INT(before_length != after_length || memcmp(before, after, after_length) != 0,
+                      renewed);
+        connection_close(&c);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(server);
+        SSL_CTX_free(client);
+    }
+}
+
+static void find(void) { find_as(1, 0); }
+static void find_renewed(void) { find_as(1, 1); }
+static void lose(void) { find_as(0, 0); }
+
+static void shared(void)
+{
+    section("shared");
+    write_keys("keys", FIRST_KEY, 1);
+    write_keys("others", SECOND_KEY, 1);
+    RUN_AGAIN(leave, key_file("keys"));
+    RUN_AGAIN(find, key_file("keys"));
+    RUN_AGAIN(find, key_file("keys"), "SESSCACHE_TICKETS=shared", file_store("store"));
+    RUN_AGAIN(lose, key_file("others"));
+    RUN_AGAIN(lose, key_file("keys"), "SESSCACHE_NAMESPACE=other");
+    RUN_AGAIN(lose, key_file("keys"), "SESSCACHE_TICKETS=application");
+    RUN_AGAIN(lose, "SESSCACHE_TICKETS=shared"); /* without a key file */
+    RUN_AGAIN(leave, key_file("keys"), "SESSCACHE_TICKETS=application");
+    RUN_AGAIN(lose, key_file("keys"));
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void epochs(void)
+{
+    section("epochs");
+    RUN_AGAIN(leave, key_file("keys"), "TEST_CLOCK=0");
+    RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=21600");
+    RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=80000");
+    RUN_AGAIN(lose, key_file("keys"), "TEST_CLOCK=108001"); /* 30 h: the fifth epoch after it */
+    RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=108001",
+              "SESSCACHE_MAX_LIFETIME=172800");
+    /* Another host's clock is ahead. */
+    RUN_AGAIN(leave, key_file("keys"), "TEST_CLOCK=21600");
+    RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=0");
+}
+
+/* ---- keys change ------------------------------------------------------------------------------ */
+
+static void append_key(const char *name, const char *first, const char *second)
+{
+    size_t length[2];
+    unsigned char *part[2] = { read_file(first, &length[0]), read_file(second, &length[1]) };
+    unsigned char *all = malloc(length[0] + length[1]);
+
+    memcpy(all, part[0], length[0]);
+    memcpy(all + length[0], part[1], length[1]);
+    write_file(name, all, length[0] + length[1], 0600);
+    free(part[0]);
+    free(part[1]);
+    free(all);
+}
+
+/* The documented order: the new key second on every host, then first, one host after the other. */
+static void rotated(void)
+{
+    section("rotated");
+    append_key("old first", "keys", "others");
+    append_key("new first", "others", "keys");
+    RUN_AGAIN(leave, key_file("keys"));
+    RUN_AGAIN(find, key_file("old first"));
+    RUN_AGAIN(find_renewed, key_file("new first"));
+    RUN_AGAIN(leave, key_file("new first"));
+    RUN_AGAIN(find_renewed, key_file("old first"));
+    RUN_AGAIN(find, key_file("others"));
+    RUN_AGAIN(leave, key_file("old first"));
+    RUN_AGAIN(find_renewed, key_file("new first"));
+}
+
+/* ---- the application's own ------------------------------------------------------------------- */
+
+static int asked;
+static unsigned char own_keys[80] = "one key of the application's own, for names, ciphers and macs";
+
+static int own_evp_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                      EVP_MAC_CTX *mac, int enc)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, own_keys, 32),
+                            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                            OSSL_PARAM_construct_end() };
+
+    (void)ssl;
+    asked++;
+    if (enc) {
+        memcpy(name, own_keys, 16);
+        memset(iv, 7, 16);
+        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    } else {
+        if (memcmp(name, own_keys, 16) != 0)
+            return 0;
+        EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    }
+    return EVP_MAC_CTX_set_params(mac, params);
+}
+
+static int own_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                  HMAC_CTX *mac, int enc)
+{
+    (void)ssl;
+    asked++;
+    if (enc) {
+        memcpy(name, own_keys, 16);
+        memset(iv, 7, 16);
+        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    } else {
+        if (memcmp(name, own_keys, 16) != 0)
+            return 0;
+        EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    }
+    return HMAC_Init_ex(mac, own_keys, 32, EVP_sha256(), NULL);
+}
+
+static SSL_CTX *with_keys(const struct protocol *p)
+{
+    SSL_CTX *server = make_server(p);
+
+    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, own_keys, sizeof(own_keys)), 1);
+    return server;
+}
+
+static SSL_CTX *with_evp_cb(const struct protocol *p)
+{
+    SSL_CTX *server = make_server(p);
+
+    CHECK_INT(SSL_CTX_set_tlsext_ticket_key_evp_cb(server, own_evp_cb), 1);
+    return server;
+}
+
+static SSL_CTX *with_cb(const struct protocol *p)
+{
+    SSL_CTX *server = make_server(p);
+
+    SSL_CTX_set_tlsext_ticket_key_cb(server, own_cb);
+    return server;
+}
+
+static SSL_CTX *(*const own_ways[])(const struct protocol *p) = { with_keys, with_evp_cb, with_cb };
+
+static void use_way(void)
+{
+    making = own_ways[atoi(getenv("TEST_WAY"))];
+}
+
+static void leave_own(void) { use_way(); leave(); }
+static void find_own(void)
+{
+    use_way();
+    find();
+    CHECK_INT(asked > 0, making != with_keys);
+}
+
+static void own(void)
+{
+    for (int way = 0; way < 3; way++) {
+        char variable[] = "TEST_WAY=0";
+
+        variable[sizeof(variable) - 2] += way;
+        section("own keys, way %d", way);
+        RUN_AGAIN(leave_own, key_file("keys"), variable);
+        RUN_AGAIN(lose, key_file("keys"));
+        /* What opens them is the application's, whatever the key file is. */
+        RUN_AGAIN(find_own, key_file("others"), variable);
+    }
+}
+
+/* ---- none ------------------------------------------------------------------------------------ */
+
+static void no_tickets(void)
+{
+    FOR_BOTH(p) {
+        SSL_CTX *server = SSL_CTX_new(TLS_server_method()), *client = make_client(*p);
+        SSL_SESSION *session;
+
+        section("%s off", (*p)->name);
+        CHECK(SSL_CTX_get_options(server) & SSL_OP_NO_TICKET);
+        use_certificate(server);
+        SSL_CTX_set_session_id_context(server, (const unsigned char *)"test", 4);
+        session = obtain_session(server, client);
+        CHECK_INT(SSL_CTX_sess_number(server) > 0, 1);
+        if ((*p)->version == TLS1_2_VERSION)
+            CHECK_INT(SSL_SESSION_has_ticket(session), 0);
+        CHECK_INT(resumes(server, client, session), 1);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(server);
+        SSL_CTX_free(client);
+    }
+}
+
+/* ---- servers that may not share -------------------------------------------------------------- */
+
+static SSL_CTX *unidentified(const struct protocol *p)
+{
+    SSL_CTX *server = make_server(p);
+
+    SSL_CTX_set_session_id_context(server, NULL, 0);
+    SSL_CTX_set_verify(server, SSL_VERIFY_PEER, accept_every);
+    return server;
+}
+
+/* libssl would end the handshake with an alert if it could open the ticket. */
+static void leave_unidentified(void) { making = unidentified; leave(); }
+static void lose_unidentified(void) { making = unidentified; lose(); }
+
+int main(int argc, char **argv)
+{
+    begin(argc, argv);
+    (void)host_identity();
+    shared();
+    epochs();
+    rotated();
+    own();
+    section("off");
+    RUN_AGAIN(no_tickets, "SESSCACHE_TICKETS=off");
+    section("unidentified");
+    RUN_AGAIN(leave_unidentified, key_file("keys"));
+    RUN_AGAIN(lose_unidentified, key_file("keys"));
+    return test_end();
+}
