@@ -11,6 +11,7 @@ use super::session::{is_single_use, is_stateless};
 use crate::cache::{Key, MAX_ID_LENGTH};
 use crate::config::config;
 use crate::openssl::codec::Mark;
+use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::identity::{Identity, Server};
@@ -149,14 +150,19 @@ impl State {
         let Some(host) = self.host() else { return };
         let Some(key) = session.key(next).filter(|key| !key.id_is_empty()) else { return };
         let now = Now(now_milliseconds());
-        let deadline = u64::try_from(session.deadline(next)).unwrap_or(0);
+        let mark = session.mark(next);
+        // Where use extends life, another process's copy may live longer than this one.
+        let deadline = match mark {
+            Some(mark) if self.has(SSL_SESS_CACHE_UPDATE_TIME) => longest(mark),
+            _ => session.deadline(next),
+        };
+        let deadline = unsigned(deadline);
         let Some(server) = self.server(next, ctx) else { return };
         let locator = Share { host, server }.locator(&key);
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
-        let was_shared =
-            session.mark(next).is_some() || only_serves && host.store.may_have(&locator);
+        let was_shared = mark.is_some() || only_serves && host.store.may_have(&locator);
         if was_shared && deadline >= now.0 / 1000 {
             host.store.remove(&locator, deadline, now);
         }
@@ -351,9 +357,13 @@ fn plaintext(next: &Next, session: SessionRef<'_>, mark: Mark) -> Option<Zeroizi
 
 /// The last second in which other processes may resume a session, and this one too.
 fn deadline(next: &Next, session: SessionRef<'_>, mark: Mark) -> i64 {
-    let longest = i64::from(mark.first_authenticated) + i64::from(config().max_lifetime);
-    let deadline = session.deadline(next).min(longest);
+    let deadline = session.deadline(next).min(longest(mark));
     session.peer_not_after(next).map_or(deadline, |not_after| deadline.min(not_after))
+}
+
+/// The last second in which anything that came of an authentication may be resumed.
+fn longest(mark: Mark) -> i64 {
+    i64::from(mark.first_authenticated) + i64::from(config().max_lifetime)
 }
 
 fn unsigned(time: i64) -> u64 {

@@ -147,11 +147,38 @@ impl Store {
             return Ok(());
         }
         if !record.is_removal() {
+            if self.has(record, now) {
+                return Ok(());
+            }
             return self.put(&locator, deadline, now, APPLIED, record.payload);
         }
         // A removal costs room until its end, which somebody may have put far away.
         let deadline = deadline.min(now.seconds() + LONGEST_REMOVAL);
         if self.remove_as(&locator, deadline, now, APPLIED) { Ok(()) } else { Err(PutError::Busy) }
+    }
+
+    /// Whether exactly this is kept already. Records may be told more than once, and to write them
+    /// again would push out as many others.
+    fn has(&self, record: &Record<'_>, now: Now) -> bool {
+        let Head { locator, deadline, payload, .. } = record.head;
+        let shard = self.shard(&locator);
+        if !shard.glance(&locator).put {
+            return false;
+        }
+        let mut kept = Vec::new();
+        let is_kept = shard.locked(now.0, |held| {
+            let Some(found) = held.find(&locator)? else { return Some(false) };
+            let Head { kind, .. } = found.head;
+            if (kind, found.head.deadline, found.head.payload) != (Kind::Put, deadline, payload)
+                || kept.try_reserve(payload).is_err()
+            {
+                return Some(false);
+            }
+            let place = held.place(found.position)? + HEAD_BYTES;
+            held.shard.mapping.append_to(place, payload, &mut kept)?;
+            Some(kept == record.payload)
+        });
+        is_kept == Ok(true)
     }
 
     /// Waits until something is written, or until `patience` is over. `cursors` are those of all

@@ -110,6 +110,29 @@ fn another_store_takes_over_what_it_is_told_and_does_not_tell_it_back() {
 }
 
 #[test]
+fn what_is_told_twice_is_kept_once() {
+    let (from, to) = (store(), store());
+    put(&from, 1, 0);
+    let (bytes, _) = follow(&from, &mut [Cursor::default()]);
+    let (record, _) = Record::split(&bytes).unwrap();
+    let told = || {
+        to.apply(&record, NOW).unwrap();
+        to.counters().stores
+    };
+    assert_eq!((told(), told()), (1, 1));
+    assert_eq!(to.counters().entries, 1);
+    // Another payload or deadline is another record.
+    for (deadline, length) in [(LATER + 1, 100), (LATER, 99), (LATER, 100)] {
+        to.put(&locator(1), deadline, NOW, 0, &payload(2, length)).unwrap();
+        let before = to.counters().stores;
+        assert_eq!((told(), told()), (before + 1, before + 1));
+        let mut found = Vec::new();
+        to.get(&locator(1), NOW, &mut found);
+        assert_eq!(found, payload(1, 100));
+    }
+}
+
+#[test]
 fn junk_is_no_record() {
     assert!(Record::split(b"").is_none());
     assert!(Record::split(&[0; 100]).is_none());
@@ -143,4 +166,26 @@ fn a_reader_that_waits_is_woken() {
     });
     // It does not wait for what is there.
     store.wait(&cursors, Duration::from_secs(30));
+}
+
+#[test]
+fn an_agent_that_renewed_the_locks_first_keeps_nobody_out() {
+    let folder = std::env::temp_dir().join(format!("sesscache-renewed-{}", std::process::id()));
+    let path = folder.join("store");
+    let url = StoreUrl::parse(&format!("file:{}?size=1MiB", path.display())).unwrap();
+    let store = Store::open(&url).unwrap();
+    let mut boot = [0; 36];
+    store.mapping.read(layout::header::BOOT, &mut boot).unwrap();
+    store.mapping.write(layout::header::BOOT, &[b'x'; 36]).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    assert!(crate::openssl::process::try_exclusive_lock(&file));
+    thread::scope(|scope| {
+        let server = scope.spawn(|| Store::open(&url).map(drop));
+        thread::sleep(Duration::from_millis(50));
+        store.mapping.write(layout::header::BOOT, &boot).unwrap();
+        assert!(server.join().unwrap().is_ok());
+    });
+    store.mapping.write(layout::header::BOOT, &[b'x'; 36]).unwrap();
+    assert!(matches!(Store::open(&url), Err(OpenError::Busy)));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
