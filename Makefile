@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers bench header symbols install clean
+        test-upstream test-servers test-agent test-fleet fuzz bench header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -90,6 +90,18 @@ test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsym
 test-servers: all ## Debian's servers, unmodified, on stock and with the library preloaded
 	@packaging/deps.sh servers
 	tests/servers/run.sh
+
+fuzz: ## damaged store files, rings, records, key files, URLs: FUZZ_SECONDS=60 each
+	@packaging/deps.sh test
+	fuzz/run.sh
+
+test-agent: all ## the agent with a real Redis, and what can go wrong with it
+	@packaging/deps.sh fleet
+	tests/agent.sh
+
+test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Redis: needs root
+	@packaging/deps.sh fleet
+	tests/fleet/run.sh
 
 bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 minutes
 	@packaging/deps.sh bench

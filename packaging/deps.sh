@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to the programs and headers that a make target needs: deps.sh build|demo|test|servers|bench.
+# Sees to the programs and headers that a make target needs: deps.sh build|demo|test|servers|fleet|bench.
 # Installs Debian packages where that is possible (root, apt-get); else says what is missing.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ packages_for() {
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd python3 openssl gcc libssl-dev
             ;;
+        fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
 }

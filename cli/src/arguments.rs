@@ -3,6 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -10,6 +11,8 @@ Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
   sesscache stats                            what it does: hit rate, why sessions were missed
   sesscache keygen /etc/sesscache.key        a key file of your own, kept over reboots
+  sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
+                                             hosts resume each other's sessions
 
 Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
 See sesscache(1), and sesscache(7) for the library.";
@@ -44,6 +47,20 @@ Examples:
   sesscache stats /run/sesscache/nginx
   sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
 
+const AGENT_EXAMPLES: &str = "\
+One agent a store and host. It tells Redis or Valkey (6.2 or newer) what the servers of its store
+store and remove, and has the store take over what other hosts tell. It sees encrypted records only
+and needs no key; all hosts need the same key file. No server ever waits for it.
+
+Examples:
+  sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
+  sesscache agent --store /run/sesscache/nginx --redis rediss://redis.example:6379 \\
+      --user sesscache --password-file /etc/sesscache.redis --metrics 127.0.0.1:9464
+  sesscache agent --store /run/sesscache/nginx --cluster --redis redis://10.0.0.5,redis://10.0.0.6
+  sesscache agent --store /run/sesscache/nginx --redis unix:///run/redis/redis.sock --once
+
+A password in the URL works, and everybody on the host can read it there.";
+
 /// Makes TLS sessions resume across workers and restarts of C servers on OpenSSL, unchanged.
 #[derive(Debug, Parser)]
 #[command(name = "sesscache", version, after_help = EXAMPLES)]
@@ -57,6 +74,7 @@ pub(crate) enum Command {
     Keygen(Keygen),
     Run(Run),
     Stats(Stats),
+    Agent(Agent),
 }
 
 /// Make a key file, or give one a new key
@@ -105,10 +123,50 @@ pub(crate) struct Stats {
     pub(crate) json: bool,
 }
 
+/// Carry a store's sessions between hosts, through Redis or Valkey
+#[derive(Args, Debug)]
+#[command(after_help = AGENT_EXAMPLES)]
+pub(crate) struct Agent {
+    /// The store of this host's servers: a path or file: URL; waited for if it is not there yet
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: OsString,
+    /// redis://, rediss:// or unix:// URL; with --cluster one or more nodes
+    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    pub(crate) redis: Vec<String>,
+    /// The nodes are of a Redis Cluster
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    /// The user to log in as [default: the URL's, or Redis's default user]
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Its password is the first line of this file, read at each connection
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// For rediss: trust the certificates in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Hosts exchange sessions within one name [default: the store's file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Streams to spread sessions over, the same on all hosts
+    #[arg(long, value_name = "COUNT", default_value_t = 4,
+          value_parser = clap::value_parser!(u8).range(1..=63))]
+    pub(crate) streams: u8,
+    /// What is older leaves the streams: seconds, or with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(crate) retention: String,
+    /// Serve /metrics and /healthz there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Send and take over what there is, then end
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
 /// What clap found wrong, without the usage that it shows below.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, run or stats? (see --help)".to_owned();
+        return "which command: keygen, run, stats or agent? (see --help)".to_owned();
     }
     let text = error.to_string();
     let words: Vec<&str> = text

@@ -1,10 +1,13 @@
-//! The `sesscache` command: makes key files, starts servers with the overlay, shows counters.
+//! The `sesscache` command: makes key files, starts servers with the overlay, shows counters, carries
+//! sessions between hosts.
 //!
 //! Exit status: 0, 1 for what failed, 2 for bad input, 126 and 127 as a shell has them for a
-//! program that cannot be started. What went wrong is one line on stderr. No locks, no threads.
+//! program that cannot be started. What went wrong is one line on stderr. No locks and no threads but
+//! the agent's.
 
 #![cfg_attr(not(test), no_main)]
 
+mod agent;
 mod arguments;
 mod check;
 mod elf;
@@ -53,6 +56,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
         Command::Keygen(options) => ended(keygen::keygen(&options), |_| 1),
         Command::Run(options) => ended(run::run(options), run::RunError::exit_code),
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
+        Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),
     }
 }
 

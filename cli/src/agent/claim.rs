@@ -1,0 +1,109 @@
+//! A store and the right to be its only agent: a lock on its file, which ends with the process.
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use sesscache::store::{OpenError, Store};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why there is no store to follow.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    /// It cannot be opened.
+    Store(PathBuf, OpenError),
+    /// Another agent follows it.
+    Taken(PathBuf),
+    /// It cannot be locked, or was replaced meanwhile.
+    File(PathBuf, io::Error),
+}
+
+impl ClaimError {
+    /// The server that makes it was not started yet.
+    pub(crate) fn is_missing(&self) -> bool {
+        let error = match self {
+            ClaimError::Store(_, OpenError::System(_, error)) | ClaimError::File(_, error) => error,
+            _ => return false,
+        };
+        error.kind() == io::ErrorKind::NotFound
+    }
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClaimError::Store(path, error) => write!(f, "{}: {error}", path.display()),
+            ClaimError::Taken(path) => write!(f, "{} has an agent already", path.display()),
+            ClaimError::File(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+/// A store that this process alone is the agent of.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) store: Arc<Store>,
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Claim {
+    /// Opens the store first: after a restart of the machine its locks are made anew, under the
+    /// same lock on the file.
+    pub(crate) fn make(path: &Path) -> Result<Claim, ClaimError> {
+        let failed = |error| ClaimError::File(path.to_owned(), error);
+        let store = Store::open_existing(path)
+            .map_err(|error| ClaimError::Store(path.to_owned(), error))?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let lock = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)
+            .map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(ClaimError::Taken(path.to_owned())),
+            Err(error) => return Err(failed(error.into())),
+        }
+        let metadata = lock.metadata().map_err(failed)?;
+        let file = (metadata.dev(), metadata.ino());
+        Ok(Claim { store: Arc::new(store), path: path.to_owned(), file, _lock: lock })
+    }
+
+    /// Whether the path names another file now, or none: servers do not use this store any more.
+    pub(crate) fn is_void(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .map_or(true, |metadata| (metadata.dev(), metadata.ino()) != self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sesscache::store::StoreUrl;
+
+    #[test]
+    fn a_store_has_one_agent() {
+        let folder = std::env::temp_dir().join(format!("sesscache-claim-{}", std::process::id()));
+        let path = folder.join("store");
+        assert!(Claim::make(&path).unwrap_err().is_missing());
+        let url = StoreUrl::parse(&format!("file:{}?size=1MiB", path.display())).unwrap();
+        Store::open(&url).unwrap();
+        let claim = Claim::make(&path).unwrap();
+        assert!(matches!(Claim::make(&path), Err(ClaimError::Taken(_))));
+        assert!(!claim.is_void());
+        drop(claim);
+        let claim = Claim::make(&path).unwrap();
+        fs::rename(&path, folder.join("old")).unwrap();
+        assert!(claim.is_void());
+        Store::open(&url).unwrap();
+        assert!(claim.is_void());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,272 @@
+//! What stands in the streams: entries of several records, and their ids.
+//!
+//! Everything read from Redis may come from anybody who can write there: what makes no sense is
+//! junk, never an error that would end the reading.
+
+use redis::Value;
+use sesscache::store::{Locator, Record};
+use std::fmt;
+
+/// The version of the entries.
+const VERSION: &[u8] = b"1";
+/// Bytes of records in an entry, unless one record is larger.
+const MOST_BYTES: usize = 64 << 10;
+
+/// The id of an entry: Redis's time in milliseconds, and a number within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id {
+    pub(crate) time: u64,
+    pub(crate) number: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.time, self.number)
+    }
+}
+
+impl Id {
+    /// An id in Redis's words.
+    pub(crate) fn of(value: &Value) -> Option<Id> {
+        let (time, number) = std::str::from_utf8(bytes(value)?).ok()?.split_once('-')?;
+        Some(Id { time: time.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
+/// The key of a stream. A cluster places it by what is in braces.
+pub(crate) fn key(name: &str, stream: usize) -> String {
+    format!("sesscache:{{{name}:{stream}}}:log")
+}
+
+/// The stream in which a session's records go, so that they stay in order.
+fn stream_of(locator: &Locator, streams: usize) -> usize {
+    let [low, ..] = locator.0.as_chunks().0 else { return 0 };
+    let number = u64::from_le_bytes(*low) % (streams as u64);
+    usize::try_from(number).unwrap_or(0)
+}
+
+/// Records by stream, in entries.
+#[derive(Debug)]
+pub(crate) struct Packs {
+    streams: Vec<Vec<Vec<u8>>>,
+}
+
+impl Packs {
+    pub(crate) fn new(streams: usize) -> Packs {
+        Packs { streams: vec![Vec::new(); streams] }
+    }
+
+    /// Adds records that lie one behind the other; how many there were.
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut count = 0;
+        while let Some((record, rest)) = Record::split(bytes) {
+            self.add_one(&record);
+            count += 1;
+            bytes = rest;
+        }
+        count
+    }
+
+    fn add_one(&mut self, record: &Record<'_>) {
+        let number = stream_of(record.locator(), self.streams.len());
+        let Some(entries) = self.streams.get_mut(number) else { return };
+        match entries.last_mut() {
+            Some(last) if last.len() + record.bytes().len() <= MOST_BYTES => {
+                last.extend_from_slice(record.bytes());
+            }
+            _ => entries.push(record.bytes().to_vec()),
+        }
+    }
+
+    /// Takes what is to be sent to a stream.
+    pub(crate) fn take(&mut self, stream: usize) -> Vec<Vec<u8>> {
+        self.streams.get_mut(stream).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Puts back what could not be sent.
+    pub(crate) fn put_back(&mut self, stream: usize, entries: Vec<Vec<u8>>) {
+        if let Some(place) = self.streams.get_mut(stream) {
+            *place = entries;
+        }
+    }
+
+    /// Which streams get something.
+    pub(crate) fn used(&self) -> Vec<usize> {
+        let filled = self.streams.iter().enumerate().filter(|(_, entries)| !entries.is_empty());
+        filled.map(|(number, _)| number).collect()
+    }
+}
+
+/// The fields of an entry, as XADD takes them.
+pub(crate) fn fields<'a>(
+    origin: &'a [u8],
+    streams: &'a [u8],
+    records: &'a [u8],
+) -> [(&'static str, &'a [u8]); 4] {
+    [("v", VERSION), ("h", origin), ("k", streams), ("r", records)]
+}
+
+/// An entry of a stream.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) id: Id,
+    /// The store it comes from.
+    pub(crate) origin: Option<&'a [u8]>,
+    /// How many streams its host uses.
+    pub(crate) streams: Option<&'a [u8]>,
+    /// Its records; `None` if this is not an entry as we know them.
+    pub(crate) records: Option<&'a [u8]>,
+}
+
+/// The entries in an answer to XREAD of one stream.
+pub(crate) fn entries(answer: &Value) -> Vec<Entry<'_>> {
+    let stream = array(answer).first().map(array).unwrap_or_default();
+    let list = stream.get(1).map(array).unwrap_or_default();
+    list.iter().filter_map(entry).collect()
+}
+
+fn entry(value: &Value) -> Option<Entry<'_>> {
+    let [id, fields] = array(value) else { return None };
+    let mut entry = Entry { id: Id::of(id)?, origin: None, streams: None, records: None };
+    let (mut version, mut records) = (None, None);
+    for pair in array(fields).chunks_exact(2) {
+        let [name, value] = pair else { continue };
+        match (bytes(name), bytes(value)) {
+            (Some(b"v"), value) => version = value,
+            (Some(b"h"), value) => entry.origin = value,
+            (Some(b"k"), value) => entry.streams = value,
+            (Some(b"r"), value) => records = value,
+            _ => {}
+        }
+    }
+    if version == Some(VERSION) && entry.origin.is_some() {
+        entry.records = records;
+    }
+    Some(entry)
+}
+
+/// The id of the last entry that ever was in a stream, from an answer to XINFO STREAM.
+pub(crate) fn last_id(answer: &Value) -> Option<Id> {
+    let mut pairs = array(answer).chunks_exact(2);
+    pairs.find_map(|pair| match pair {
+        [name, value] if bytes(name) == Some(b"last-generated-id") => Id::of(value),
+        _ => None,
+    })
+}
+
+pub(crate) fn array(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(values) => values,
+        _ => &[],
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sesscache::store::{Batch, Cursor, Now, Store, StoreUrl};
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn answer(list: Vec<Value>) -> Value {
+        Value::Array(vec![Value::Array(vec![text("key"), Value::Array(list)])])
+    }
+
+    fn an_entry(id: &str, fields: &[&str]) -> Value {
+        let fields = fields.iter().map(|field| text(field)).collect();
+        Value::Array(vec![text(id), Value::Array(fields)])
+    }
+
+    #[test]
+    fn ids_are_ordered_and_read_as_they_are_written() {
+        let id = |time, number| Id { time, number };
+        assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1));
+        assert_eq!(Id::of(&text(&id(12, 3).to_string())), Some(id(12, 3)));
+        for junk in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {
+            assert_eq!(Id::of(&text(junk)), None, "{junk}");
+        }
+        assert_eq!(Id::of(&Value::Nil), None);
+    }
+
+    #[test]
+    fn entries_are_read_and_junk_is_told_apart() {
+        let answer = answer(vec![
+            an_entry("1-0", &["v", "1", "h", "host", "k", "4", "r", "records"]),
+            an_entry("2-0", &["v", "2", "h", "host", "r", "records"]),
+            an_entry("3-0", &["v", "1", "r", "records"]),
+            an_entry("4-0", &["hello", "world", "odd"]),
+            Value::Array(vec![text("5-0"), Value::Nil]),
+            text("not an entry"),
+        ]);
+        let found = entries(&answer);
+        let records: Vec<_> = found.iter().map(|entry| (entry.id.time, entry.records)).collect();
+        assert_eq!(
+            records,
+            [(1, Some(&b"records"[..])), (2, None), (3, None), (4, None), (5, None)]
+        );
+        assert_eq!(found[0].origin, Some(&b"host"[..]));
+        for other in [Value::Nil, Value::Int(1), Value::Array(vec![text("x")])] {
+            assert!(entries(&other).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_id_is_found_in_its_place() {
+        let info = Value::Array(vec![
+            text("length"),
+            Value::Int(3),
+            text("last-generated-id"),
+            text("7-1"),
+        ]);
+        assert_eq!(last_id(&info), Some(Id { time: 7, number: 1 }));
+        assert_eq!(last_id(&Value::Nil), None);
+    }
+
+    #[test]
+    fn records_are_spread_by_their_locator_and_packed() {
+        let store = Store::open(&StoreUrl::parse("shm:?size=4MiB").unwrap()).unwrap();
+        const COUNT: u64 = 2000;
+        for number in 0..COUNT {
+            let mut locator = [0; 16];
+            locator[..8].copy_from_slice(&number.to_le_bytes());
+            locator[8..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+            store.put(&Locator(locator), 9_999_999_999, Now(1000), 0, &[7; 250]).unwrap();
+        }
+        let mut packs = Packs::new(3);
+        let mut count = 0;
+        for shard in 0..store.shard_count() {
+            let (mut cursor, mut batch) = (Cursor::default(), Batch::default());
+            while store.has_more(shard, cursor) {
+                assert!(store.read_log(shard, cursor, Now(1000), &mut batch));
+                count += packs.add(&batch.bytes);
+                cursor = batch.next;
+            }
+        }
+        assert_eq!((count, packs.used()), (COUNT, vec![0, 1, 2]));
+        for stream in 0..3 {
+            let entries = packs.take(stream);
+            assert!(entries.len() > 1);
+            for entry in &entries {
+                assert!(entry.len() <= MOST_BYTES);
+                let mut rest = entry.as_slice();
+                while let Some((record, after)) = Record::split(rest) {
+                    assert_eq!(stream_of(record.locator(), 3), stream);
+                    rest = after;
+                }
+                assert!(rest.is_empty());
+            }
+            packs.put_back(stream, entries);
+        }
+        assert_eq!(packs.used(), [0, 1, 2]);
+    }
+}

@@ -1,0 +1,157 @@
+//! Follows the store's log, on a thread of its own: reads what is new in all shards and hands it on
+//! in rounds.
+//!
+//! It holds a shard's lock for the length of a short copy and waits for nobody while it does. When
+//! Redis is away, the sender does not take the next round and this thread waits; the ring goes on,
+//! and what it overwrites is counted as lost when the reading goes on.
+
+use super::Shared;
+use super::clock;
+use super::entry::Packs;
+use sesscache::store::{Batch, Cursor, Now};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Sender;
+
+/// Bytes of a round at most, about: what is in memory here while Redis is away is three of them.
+const MOST_BYTES: usize = 256 << 10;
+/// Rounds do not follow each other faster: a busy store is read once for many records, and its
+/// writers need not wake anybody.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How long to wait for something to be written.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// A shard's lock could not be had: the next try.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// What was read of all shards in one go.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) packs: Packs,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// How far the shards are read when Redis has this.
+    pub(crate) cursors: Vec<(usize, Cursor)>,
+}
+
+/// The reader.
+struct Follower {
+    shared: Arc<Shared>,
+    cursors: Vec<Cursor>,
+    /// Which shards are read from their oldest record: nothing before it is missed.
+    fresh: Vec<bool>,
+    /// Where the next round starts: no shard is always the last.
+    first: usize,
+    batch: Batch,
+}
+
+/// Starts the thread, which ends when the rounds are wanted no more, or when it is told to stop and
+/// nothing is left to read.
+pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<JoinHandle<()>> {
+    let count = shared.store.shard_count();
+    let cursors: Vec<Cursor> = (0..count).map(|shard| shared.store.cursor(shard)).collect();
+    let fresh = cursors.iter().map(|cursor| *cursor == Cursor::default()).collect();
+    let mut follower = Follower { shared, cursors, fresh, first: 0, batch: Batch::default() };
+    thread::Builder::new().name("follow".into()).spawn(move || follower.follow(&rounds))
+}
+
+impl Follower {
+    fn follow(&mut self, rounds: &Sender<Round>) {
+        loop {
+            self.shared.health.round(false);
+            let start = Instant::now();
+            let rewound = self.shared.rewind.swap(false, Acquire).then(|| self.rewind());
+            let round = rewound.unwrap_or_else(|| self.read());
+            if !round.cursors.is_empty() {
+                self.shared.health.round(true);
+                if rounds.blocking_send(round).is_err() {
+                    return;
+                }
+            } else if !self.is_caught_up() {
+                thread::sleep(BUSY);
+            } else if self.shared.is_ending() {
+                return;
+            } else {
+                self.shared.store.wait(&self.cursors, PATIENCE);
+            }
+            if rounds.is_closed() {
+                return;
+            }
+            thread::sleep(PAUSE.saturating_sub(start.elapsed()));
+        }
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let mut shards = self.cursors.iter().enumerate();
+        !shards.any(|(shard, &cursor)| self.shared.store.has_more(shard, cursor))
+    }
+
+    /// Reads a bit of every shard that has something.
+    fn read(&mut self) -> Round {
+        let mut round = Round {
+            packs: Packs::new(self.shared.settings.streams),
+            records: 0,
+            bytes: 0,
+            cursors: Vec::new(),
+        };
+        let (first, count) = (self.first, self.cursors.len());
+        for shard in (0..count).map(|number| (first + number) % count) {
+            if round.packs_are_full() {
+                self.first = shard;
+                break;
+            }
+            self.read_shard(shard, &mut round);
+        }
+        round
+    }
+
+    fn read_shard(&mut self, shard: usize, round: &mut Round) {
+        let (Some(cursor), Some(fresh)) = (self.cursors.get_mut(shard), self.fresh.get_mut(shard))
+        else {
+            return;
+        };
+        let Shared { store, figures, .. } = &*self.shared;
+        if !store.has_more(shard, *cursor)
+            || !store.read_log(shard, *cursor, Now(clock::now()), &mut self.batch)
+        {
+            return;
+        }
+        *cursor = self.batch.next;
+        if !std::mem::take(fresh) {
+            figures.lost_records.inc_by(self.batch.lost);
+        }
+        let records = round.packs.add(&self.batch.bytes);
+        // Others write to the mapping: what does not make sense is not told to anybody.
+        figures.lost_records.inc_by(self.batch.records.saturating_sub(records));
+        round.records += records;
+        round.bytes += self.batch.bytes.len() as u64;
+        round.cursors.push((shard, *cursor));
+    }
+
+    /// Goes back to the oldest records. What was lost until now is counted before it is forgotten.
+    fn rewind(&mut self) -> Round {
+        let Shared { store, figures, settings, .. } = &*self.shared;
+        let now = Now(clock::now());
+        for (shard, cursor) in self.cursors.iter_mut().enumerate() {
+            let fresh = self.fresh.get_mut(shard).map(|fresh| std::mem::replace(fresh, true));
+            if fresh == Some(false) && store.read_log(shard, *cursor, now, &mut self.batch) {
+                figures.lost_records.inc_by(self.batch.lost);
+            }
+            *cursor = Cursor::default();
+        }
+        Round {
+            packs: Packs::new(settings.streams),
+            records: 0,
+            bytes: 0,
+            cursors: self.cursors.iter().copied().enumerate().collect(),
+        }
+    }
+}
+
+impl Round {
+    fn packs_are_full(&self) -> bool {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX) >= MOST_BYTES
+    }
+}

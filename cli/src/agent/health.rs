@@ -1,0 +1,175 @@
+//! How Redis is on each connection, and what is said of it: one line when that changes.
+
+use super::trouble::{State, Trouble};
+use sd_notify::NotifyState;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Longer without an answer, or without progress of the reader, is not healthy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One connection as seen from here.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    state: State,
+    /// When Redis last did what it was asked.
+    good: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Now {
+    lines: Vec<Line>,
+    shown: State,
+    since: Instant,
+    error: Option<(Trouble, SystemTime)>,
+    /// When the reader of the store last went round.
+    round: Instant,
+    /// It waits for Redis.
+    is_waiting: bool,
+}
+
+/// Shared by all tasks. The lock is held for a few instructions and a line.
+#[derive(Debug)]
+pub(crate) struct Health {
+    target: String,
+    now: Mutex<Now>,
+}
+
+impl Health {
+    /// Of this many connections, of which none is known yet.
+    pub(crate) fn new(target: String, connections: usize) -> Health {
+        let now = Now {
+            lines: vec![Line { state: State::Connecting, good: None }; connections],
+            shown: State::Connecting,
+            since: Instant::now(),
+            error: None,
+            round: Instant::now(),
+            is_waiting: false,
+        };
+        Health { target, now: Mutex::new(now) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Redis did what it was asked on a connection.
+    pub(crate) fn good(&self, connection: usize) {
+        let mut now = self.lock();
+        let Some(line) = now.lines.get_mut(connection) else { return };
+        let before = std::mem::replace(&mut line.state, State::Ok);
+        line.good = Some(Instant::now());
+        if before != State::Ok {
+            self.tell(&mut now, None);
+        }
+    }
+
+    /// It did not.
+    pub(crate) fn bad(&self, connection: usize, trouble: &Trouble) {
+        let mut now = self.lock();
+        if let Some(line) = now.lines.get_mut(connection) {
+            line.state = trouble.state;
+        }
+        now.error = Some((trouble.clone(), SystemTime::now()));
+        self.tell(&mut now, Some(trouble));
+    }
+
+    /// Says so if the state is another than before.
+    fn tell(&self, now: &mut Now, trouble: Option<&Trouble>) {
+        let state = now.lines.iter().map(|line| line.state).max().unwrap_or(State::Connecting);
+        if state == now.shown {
+            return;
+        }
+        let lasted = now.since.elapsed().as_secs_f64();
+        let before = std::mem::replace(&mut now.shown, state);
+        now.since = Instant::now();
+        let target = &self.target;
+        match (state, trouble) {
+            (State::Ok, _) if before == State::Connecting => {
+                tracing::info!("connected to Redis at {target}");
+            }
+            (State::Ok, _) => {
+                tracing::info!(
+                    "Redis at {target} is well again, after {lasted:.1} s {}",
+                    before.name()
+                );
+            }
+            (_, Some(trouble)) if trouble.state == state => {
+                tracing::warn!("Redis at {target} is {trouble}; trying again");
+            }
+            _ => tracing::warn!("Redis at {target} is {}; trying again", state.name()),
+        }
+        let status = format!("Redis at {target}: {}", state.name());
+        let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
+    }
+
+    /// The reader of the store goes round.
+    pub(crate) fn round(&self, is_waiting: bool) {
+        let mut now = self.lock();
+        now.round = Instant::now();
+        now.is_waiting = is_waiting;
+    }
+
+    /// How Redis is.
+    pub(crate) fn state(&self) -> State {
+        self.lock().shown
+    }
+
+    /// What went wrong last, and when.
+    pub(crate) fn error(&self) -> Option<(Trouble, SystemTime)> {
+        self.lock().error.clone()
+    }
+
+    /// What is not as it should be, in one line.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let now = self.lock();
+        let silent = |line: &Line| line.good.is_none_or(|good| good.elapsed() > PATIENCE);
+        if let Some(line) = now.lines.iter().find(|line| silent(line)) {
+            let mut text = "Redis does not do what it is asked".to_owned();
+            if let Some(good) = line.good {
+                let _ = write!(text, " for {} s", good.elapsed().as_secs());
+            }
+            if let Some((trouble, _)) = &now.error {
+                let _ = write!(text, ", last error: {trouble}");
+            }
+            return Some(text);
+        }
+        let is_stuck = !now.is_waiting && now.round.elapsed() > PATIENCE;
+        is_stuck.then(|| "the store is not read: a lock is held too long".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(state: State) -> Trouble {
+        Trouble::new(state, "why")
+    }
+
+    #[test]
+    fn the_worst_connection_is_shown() {
+        let health = Health::new("x".into(), 3);
+        assert_eq!(health.state(), State::Connecting);
+        assert!(health.complaint().is_some());
+        (0..3).for_each(|connection| health.good(connection));
+        assert_eq!((health.state(), health.complaint()), (State::Ok, None));
+        health.bad(1, &trouble(State::ReadOnly));
+        health.bad(2, &trouble(State::Loading));
+        assert_eq!(health.state(), State::ReadOnly);
+        assert_eq!(health.complaint(), None, "it was well a moment ago");
+        health.good(1);
+        assert_eq!(health.state(), State::Loading);
+        health.good(2);
+        assert_eq!(health.state(), State::Ok);
+        assert_eq!(health.error().unwrap().0.state, State::Loading);
+    }
+
+    #[test]
+    fn a_connection_that_does_not_exist_changes_nothing() {
+        let health = Health::new("x".into(), 1);
+        health.good(7);
+        assert_eq!(health.state(), State::Connecting);
+    }
+}

@@ -1,0 +1,220 @@
+//! The agent's life: it waits for the store, follows it, and ends when it is told to.
+
+use super::claim::{Claim, ClaimError};
+use super::figures::{Figures, Metrics};
+use super::follow;
+use super::health::Health;
+use super::notes;
+use super::page::Page;
+use super::receive::Receiver;
+use super::send::Sender;
+use super::settings::Settings;
+use super::store_figures::Watched;
+use super::trouble::Trouble;
+use super::{AgentError, Seen, Shared};
+use sd_notify::NotifyState;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+/// How often to look for a store that is not there, and whether one that was still is.
+const LOOK: Duration = Duration::from_millis(500);
+/// What was read may take so long to reach Redis when we are told to end.
+const DRAIN: Duration = Duration::from_millis(500);
+/// Rounds between the follower and the sender.
+const ROUNDS: usize = 1;
+
+/// The signals that matter to us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A closed terminal and a reload mean nothing; a closed pipe or socket is an error of the
+    /// write. Having a handler is what keeps them from ending the process.
+    _ignored: [Signal; 2],
+}
+
+impl Signals {
+    fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _ignored: [signal(SignalKind::hangup())?, signal(SignalKind::pipe())?],
+        })
+    }
+
+    /// Until we are told to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// How the following of a store ended.
+enum End {
+    /// We were told to, or are done with --once.
+    Told,
+    /// The store is not the one that servers use any more.
+    Void,
+}
+
+/// Lives until it is told to end.
+pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
+    let mut signals = Signals::catch().map_err(AgentError::System)?;
+    let target = settings.target.to_string();
+    let seen = Seen {
+        figures: Arc::new(Figures::default()),
+        health: Arc::new(Health::new(target, settings.streams + 1)),
+    };
+    let watched = Arc::new(Watched::default());
+    let mut pages = JoinSet::new();
+    if let Some(address) = settings.metrics {
+        let failed = |error| AgentError::Metrics(address, error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let (health, watched) = (Arc::clone(&seen.health), Arc::clone(&watched));
+        let metrics = Metrics::new(&seen.figures, Arc::clone(&health), Arc::clone(&watched));
+        pages.spawn(Page { metrics, health, watched }.serve(listener));
+    }
+    let mut is_ready = false;
+    loop {
+        let claim = tokio::select! {
+            claim = claim(&settings) => claim.map_err(AgentError::Claim)?,
+            () = signals.end() => return Ok(()),
+        };
+        tracing::info!(
+            "following {}: name {}, {} streams of Redis at {}",
+            settings.store.display(),
+            settings.name,
+            settings.streams,
+            settings.target
+        );
+        if !std::mem::replace(&mut is_ready, true) {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        watched.set(Some(Arc::clone(&claim.store)));
+        let end = serve(&settings, &claim, &seen, &mut signals).await;
+        watched.set(None);
+        match end? {
+            End::Told => break,
+            End::Void => tracing::warn!("{} was removed or replaced", settings.store.display()),
+        }
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    Ok(())
+}
+
+/// Opens the store, which its server may still have to make.
+async fn claim(settings: &Settings) -> Result<Claim, ClaimError> {
+    let mut is_said = false;
+    loop {
+        match Claim::make(&settings.store) {
+            Err(error) if error.is_missing() && !settings.once => {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::info!(
+                        "waiting for {}, which a server makes",
+                        settings.store.display()
+                    );
+                    let status = NotifyState::Status("waiting for the store");
+                    let _ = sd_notify::notify(&[NotifyState::Ready, status]);
+                }
+            }
+            result => return result,
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The parts that work on one store.
+struct Parts {
+    shared: Arc<Shared>,
+    follower: Option<JoinHandle<()>>,
+    sender: JoinSet<Result<(), Trouble>>,
+    receivers: JoinSet<Result<(), Trouble>>,
+}
+
+async fn serve(
+    settings: &Arc<Settings>,
+    claim: &Claim,
+    seen: &Seen,
+    signals: &mut Signals,
+) -> Result<End, AgentError> {
+    notes::adopt(&claim.store, settings.hash());
+    let shared = Arc::new(Shared::new(settings, &claim.store, seen));
+    let mut parts = Parts::start(shared).map_err(AgentError::System)?;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = loop {
+        tokio::select! {
+            () = signals.end() => break Ok(End::Told),
+            ended = parts.done() => break ended.map(|()| End::Told),
+            _ = looks.tick() => {
+                if claim.is_void() {
+                    break Ok(End::Void);
+                }
+                if parts.follower.as_ref().is_some_and(JoinHandle::is_finished) && !settings.once {
+                    break Err(AgentError::Broken);
+                }
+            }
+        }
+    };
+    parts.end().await;
+    end
+}
+
+impl Parts {
+    fn start(shared: Arc<Shared>) -> io::Result<Parts> {
+        let (into, rounds) = mpsc::channel(ROUNDS);
+        let mut sender = JoinSet::new();
+        sender.spawn(Sender::new(Arc::clone(&shared)).send(rounds));
+        let mut receivers = JoinSet::new();
+        for stream in 0..shared.settings.streams {
+            receivers.spawn(Receiver::new(Arc::clone(&shared), stream).receive());
+        }
+        let telling = Arc::clone(&shared);
+        receivers.spawn(async move {
+            telling.warmth.tell(&telling.figures).await;
+            Ok(())
+        });
+        let follower = Some(follow::start(Arc::clone(&shared), into)?);
+        Ok(Parts { shared, follower, sender, receivers })
+    }
+
+    /// Until everything is done, which happens with --once only, or something fails.
+    async fn done(&mut self) -> Result<(), AgentError> {
+        loop {
+            tokio::select! {
+                Some(ended) = self.sender.join_next() => check(ended)?,
+                Some(ended) = self.receivers.join_next() => check(ended)?,
+                else => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops taking over, sends what was written until now if that is quickly done.
+    async fn end(mut self) {
+        self.receivers.shutdown().await;
+        self.shared.ending.store(true, Release);
+        let _ = timeout(DRAIN, self.sender.join_next()).await;
+        // With the sender go the rounds, and then the follower.
+        self.sender.shutdown().await;
+        if let Some(follower) = self.follower.take() {
+            let _ = follower.join();
+        }
+    }
+}
+
+fn check(ended: Result<Result<(), Trouble>, JoinError>) -> Result<(), AgentError> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(trouble)) => Err(AgentError::Redis(trouble)),
+        Err(_) => Err(AgentError::Broken),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the agent keeps in the store beside its cursors, so that it goes on where it was: how far
+//! each stream was read, and an entry that Redis has acknowledged.
+//!
+//! Note 0 says for which Redis, name and number of streams the others hold.
+
+use super::entry::Id;
+use sesscache::store::{Cursor, NOTES, Store};
+
+const PER_STREAM: usize = 4;
+
+/// The most streams whose notes fit.
+pub(crate) const MOST_STREAMS: usize = (NOTES - 1) / PER_STREAM;
+
+/// Which of a stream's notes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Note {
+    /// The last entry that was taken over.
+    Read = 0,
+    /// An entry of ours that must still be there unless it is too old.
+    Witness = 2,
+}
+
+fn place(stream: usize, note: Note) -> usize {
+    1 + stream * PER_STREAM + note as usize
+}
+
+pub(crate) fn read(store: &Store, stream: usize, note: Note) -> Id {
+    let place = place(stream, note);
+    Id { time: store.note(place), number: store.note(place + 1) }
+}
+
+/// In an order in which an agent that is killed in between reads an entry twice, not never.
+pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: Id) {
+    let place = place(stream, note);
+    if store.note(place) != id.time {
+        store.keep_note(place + 1, 0);
+        store.keep_note(place, id.time);
+    }
+    store.keep_note(place + 1, id.number);
+}
+
+/// Starts anew if the notes are for other settings; whether that was so.
+pub(crate) fn adopt(store: &Store, settings: u64) -> bool {
+    if store.note(0) == settings {
+        return false;
+    }
+    for shard in 0..store.shard_count() {
+        store.keep_cursor(shard, Cursor::default());
+    }
+    for note in 1..NOTES {
+        store.keep_note(note, 0);
+    }
+    store.keep_note(0, settings);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sesscache::store::StoreUrl;
+
+    #[test]
+    fn notes_are_kept_for_the_same_settings_only() {
+        let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
+        assert!(adopt(&store, 7));
+        let last = MOST_STREAMS - 1;
+        let id = |time, number| Id { time, number };
+        keep(&store, 0, Note::Read, id(5, 6));
+        keep(&store, last, Note::Witness, id(7, 8));
+        keep(&store, last, Note::Witness, id(7, 9));
+        assert!(!adopt(&store, 7));
+        assert_eq!(read(&store, 0, Note::Read), id(5, 6));
+        assert_eq!(read(&store, 0, Note::Witness), Id::default());
+        assert_eq!(read(&store, last, Note::Witness), id(7, 9));
+        assert!(adopt(&store, 8));
+        assert_eq!(read(&store, 0, Note::Read), Id::default());
+    }
+}

@@ -1,0 +1,103 @@
+//! The server of /metrics and /healthz.
+
+use super::figures::Metrics;
+use super::health::Health;
+use super::store_figures::Watched;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at a time; more wait.
+const MOST_CONNECTIONS: usize = 16;
+/// How long one may take to ask, and be there at all.
+const ASK: Duration = Duration::from_secs(5);
+const STAY: Duration = Duration::from_secs(60);
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// What the pages show.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Arc<Health>,
+    pub(crate) watched: Arc<Watched>,
+}
+
+impl Page {
+    /// Serves until it is dropped.
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        let page = Arc::new(self);
+        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let page = Arc::clone(&page);
+                    tokio::spawn(async move {
+                        let talk = tokio::time::timeout(STAY, page.talk(stream));
+                        // A client that does not speak HTTP is no event for anybody.
+                        let _ = talk.await;
+                        drop(place);
+                    });
+                }
+                // No descriptor left, or the like: it passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn talk(self: Arc<Self>, stream: TcpStream) -> Result<(), hyper::Error> {
+        let service = service_fn(move |request| {
+            let answer = self.answer(&request);
+            async { Ok::<_, Infallible>(answer) }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(ASK)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
+        }
+        match request.uri().path() {
+            "/metrics" => match self.metrics.text() {
+                Ok(metrics) => text(StatusCode::OK, OPEN_METRICS, metrics),
+                Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".into()),
+            },
+            "/healthz" => match self.complaint() {
+                None => text(StatusCode::OK, PLAIN, "ok\n".into()),
+                Some(line) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, line + "\n"),
+            },
+            _ => text(StatusCode::NOT_FOUND, PLAIN, "/metrics or /healthz\n".into()),
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        if self.watched.get().is_none() {
+            return Some("the store is not there".into());
+        }
+        self.health.complaint()
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    if let Ok(kind) = kind.parse() {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    response
+}

@@ -1,0 +1,224 @@
+//! Reads one stream and has the store take over what other hosts wrote.
+//!
+//! A connection of its own for each stream, as Redis holds it while there is nothing new. How far
+//! the stream was read is kept in the store. Whatever stands in the stream, the reading goes on.
+
+use super::backoff::Backoff;
+use super::clock;
+use super::entry::{Entry, Id, entries, key, last_id};
+use super::notes::{self, Note};
+use super::target::Link;
+use super::trouble::{State, Trouble};
+use super::{SENDER, Shared};
+use redis::{Value, cmd};
+use sesscache::store::{Now, PutError, Record};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long Redis waits for something new.
+const BLOCK: Duration = Duration::from_secs(1);
+/// Entries read at a time: 4 MiB at most of what agents write.
+const COUNT: usize = 64;
+/// How often a record is offered to a shard whose lock is held, and how long between.
+const TRIES: u32 = 4;
+const BUSY: Duration = Duration::from_millis(5);
+/// With --once: how often to try.
+const CONNECTIONS: u32 = 3;
+
+/// The receiving side of a stream.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    stream: usize,
+    key: String,
+    /// The last entry that was read.
+    position: Id,
+    phase: Phase,
+    was_connected: bool,
+}
+
+/// How much of the stream is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Redis was not reached yet.
+    Unknown,
+    /// Up to this entry, the last when we first connected, everything is old.
+    Behind(Id),
+    /// What is read now was written while we ran.
+    Abreast,
+}
+
+impl Receiver {
+    pub(crate) fn new(shared: Arc<Shared>, stream: usize) -> Receiver {
+        let key = key(&shared.settings.name, stream);
+        let position = notes::read(&shared.store, stream, Note::Read);
+        Receiver { shared, stream, key, position, phase: Phase::Unknown, was_connected: false }
+    }
+
+    /// Reads for ever; with --once to the end of the stream, or until Redis failed too often.
+    pub(crate) async fn receive(mut self) -> Result<(), Trouble> {
+        let once = self.shared.settings.once;
+        let mut backoff = Backoff::default();
+        let mut failures = 0;
+        loop {
+            let before = self.position;
+            let Err(trouble) = self.read_all().await else { return Ok(()) };
+            if self.position > before {
+                (backoff, failures) = (Backoff::default(), 0);
+            }
+            self.shared.failed(self.connection(), &trouble);
+            failures += 1;
+            if once && failures >= CONNECTIONS {
+                return Err(trouble);
+            }
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    fn connection(&self) -> usize {
+        SENDER + 1 + self.stream
+    }
+
+    /// Reads until the connection fails, or to the end with --once.
+    async fn read_all(&mut self) -> Result<(), Trouble> {
+        let mut link = self.shared.settings.target.connect(BLOCK).await?;
+        self.look_for_the_end(&mut link).await?;
+        if std::mem::replace(&mut self.was_connected, true) {
+            self.shared.figures.reconnects.inc();
+        }
+        loop {
+            self.shared.health.good(self.connection());
+            let answer = self.read(&mut link).await?;
+            let found = entries(&answer);
+            if found.is_empty() {
+                self.catch_up();
+                if self.shared.settings.once {
+                    return Ok(());
+                }
+                self.look_for_the_end(&mut link).await?;
+            }
+            for entry in found {
+                self.take_over(&entry).await;
+                self.position = entry.id;
+                // Others may want to do something between two entries.
+                tokio::task::yield_now().await;
+            }
+            notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
+            if matches!(self.phase, Phase::Behind(end) if self.position >= end) {
+                self.catch_up();
+            }
+        }
+    }
+
+    async fn read(&self, link: &mut Link) -> Result<Value, Trouble> {
+        let mut command = cmd("XREAD");
+        command.arg("COUNT").arg(COUNT);
+        if !self.shared.settings.once {
+            command.arg("BLOCK").arg(BLOCK.as_millis().to_string());
+        }
+        command.arg("STREAMS").arg(&self.key).arg(self.position.to_string());
+        let answer = link.ask(&command).await?;
+        match answer {
+            Value::Nil | Value::Array(_) => Ok(answer),
+            _ => Err(Trouble::new(State::Refused, "XREAD did not return entries")),
+        }
+    }
+
+    /// A stream that ends before what we have read is another than we knew: Redis was emptied or
+    /// restored. Then it is read from its beginning.
+    async fn look_for_the_end(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let mut command = cmd("XINFO");
+        command.arg("STREAM").arg(&self.key);
+        let end = match link.ask(&command).await {
+            Ok(answer) => last_id(&answer).unwrap_or(self.position),
+            Err(trouble) if trouble.is_missing_key() => Id::default(),
+            Err(trouble) => return Err(trouble),
+        };
+        if end < self.position {
+            self.position = Id::default();
+            notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
+            self.shared.figures.rewound("receive");
+            self.shared.tell_shorter();
+        }
+        if self.phase == Phase::Unknown {
+            self.begin_warming(link).await?;
+            self.phase = Phase::Behind(end);
+        }
+        Ok(())
+    }
+
+    /// A store that has read nothing of the stream yet is filled from it.
+    async fn begin_warming(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let mut command = cmd("XLEN");
+        command.arg(&self.key);
+        let length = match link.ask(&command).await? {
+            Value::Int(length) if self.position == Id::default() => u64::try_from(length),
+            _ => Ok(0),
+        };
+        self.shared.warmth.begin(length.unwrap_or(0));
+        Ok(())
+    }
+
+    fn catch_up(&mut self) {
+        if std::mem::replace(&mut self.phase, Phase::Abreast) != Phase::Abreast {
+            self.shared.warmth.end();
+        }
+    }
+
+    async fn take_over(&self, entry: &Entry<'_>) {
+        let Shared { figures, warmth, id, .. } = &*self.shared;
+        warmth.read();
+        if entry.origin == Some(id) {
+            figures.own_entries.inc();
+            return;
+        }
+        let Some(mut rest) = entry.records else {
+            figures.poison_entries.inc();
+            return;
+        };
+        figures.received_entries.inc();
+        figures.received_bytes.inc_by(rest.len() as u64);
+        self.shared.compare_streams(entry.streams);
+        while !rest.is_empty() {
+            let Some((record, after)) = Record::split(rest) else {
+                figures.poison_entries.inc();
+                return;
+            };
+            figures.received_records.inc();
+            self.apply(&record).await;
+            rest = after;
+        }
+    }
+
+    async fn apply(&self, record: &Record<'_>) {
+        let Shared { store, figures, .. } = &*self.shared;
+        let mut result = Err(PutError::Busy);
+        for number in 0..TRIES {
+            if number > 0 {
+                sleep(BUSY).await;
+            }
+            result = store.apply(record, Now(clock::now()));
+            if result != Err(PutError::Busy) {
+                break;
+            }
+        }
+        match result {
+            Ok(()) => figures.applied_records.inc(),
+            Err(PutError::Removed) => return figures.unapplied("removed"),
+            Err(PutError::Busy) => return figures.unapplied("busy"),
+            Err(PutError::Oversize) => return figures.unapplied("oversize"),
+        };
+        if self.phase == Phase::Abreast {
+            self.observe_lag(record);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries are exact")]
+    fn observe_lag(&self, record: &Record<'_>) {
+        let figures = &self.shared.figures;
+        match clock::now().checked_sub(record.written()) {
+            Some(lag) => figures.lag.observe(lag as f64 / 1000.0),
+            None => drop(figures.future_records.inc()),
+        }
+    }
+}

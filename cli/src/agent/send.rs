@@ -1,0 +1,256 @@
+//! Appends what was read from the store to the streams.
+//!
+//! One round at a time, all of its streams at once. A round is tried until Redis has acknowledged
+//! every entry of it; only then the store keeps how far it was read. An entry may thus be there
+//! twice, and is never missing.
+
+use super::backoff::Backoff;
+use super::clock;
+use super::entry::{Id, Packs, array, fields, key};
+use super::follow::Round;
+use super::notes::{self, Note};
+use super::target::Link;
+use super::trouble::{State, Trouble};
+use super::{SENDER, Shared};
+use futures_util::future::join_all;
+use redis::{Value, cmd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// How often Redis is asked whether it still has what it acknowledged.
+const CHECK: Duration = Duration::from_secs(1);
+/// How often its clock is read.
+const CLOCK: Duration = Duration::from_secs(30);
+/// Between two times that everything is sent again: doubled each time, for a Redis that throws
+/// streams away because its memory is full.
+const REWIND: Duration = Duration::from_secs(5);
+const LONGEST_REWIND: Duration = Duration::from_secs(600);
+/// With --once: how often to try.
+const TRIES: u32 = 3;
+
+/// The sending side.
+pub(crate) struct Sender {
+    shared: Arc<Shared>,
+    link: Option<Link>,
+    /// The last entry of ours in each stream.
+    acknowledged: Vec<Id>,
+    backoff: Backoff,
+    clock_read: Option<Instant>,
+    rewound: Option<Instant>,
+    rewind_pause: Duration,
+    failures: u32,
+    was_connected: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(shared: Arc<Shared>) -> Sender {
+        let acknowledged = (0..shared.settings.streams)
+            .map(|stream| notes::read(&shared.store, stream, Note::Witness))
+            .collect();
+        Sender {
+            shared,
+            link: None,
+            acknowledged,
+            backoff: Backoff::default(),
+            clock_read: None,
+            rewound: None,
+            rewind_pause: REWIND,
+            failures: 0,
+            was_connected: false,
+        }
+    }
+
+    /// Sends rounds until there are no more. Gives up only with --once.
+    pub(crate) async fn send(mut self, mut rounds: Receiver<Round>) -> Result<(), Trouble> {
+        let mut checks = interval(CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                round = rounds.recv() => match round {
+                    Some(round) => self.deliver(round).await?,
+                    None => return Ok(()),
+                },
+                _ = checks.tick() => {
+                    let checked = self.check().await;
+                    self.settle(checked).await?;
+                }
+            }
+        }
+    }
+
+    async fn deliver(&mut self, mut round: Round) -> Result<(), Trouble> {
+        while !round.packs.used().is_empty() {
+            let tried = self.try_to_deliver(&mut round.packs).await;
+            self.settle(tried).await?;
+        }
+        let Shared { store, figures, .. } = &*self.shared;
+        for (shard, cursor) in round.cursors {
+            store.keep_cursor(shard, cursor);
+        }
+        figures.sent_records.inc_by(round.records);
+        figures.sent_bytes.inc_by(round.bytes);
+        Ok(())
+    }
+
+    /// After a failure: a new connection, not at once. Also after one that leaves the connection
+    /// whole, as a Redis that became a replica may have a successor under its name.
+    async fn settle(&mut self, tried: Result<(), Trouble>) -> Result<(), Trouble> {
+        let Err(trouble) = tried else {
+            self.shared.health.good(SENDER);
+            self.backoff.reset();
+            self.failures = 0;
+            return Ok(());
+        };
+        self.link = None;
+        self.shared.failed(SENDER, &trouble);
+        self.failures += 1;
+        if self.shared.settings.once && self.failures >= TRIES {
+            return Err(trouble);
+        }
+        sleep(self.backoff.pause()).await;
+        Ok(())
+    }
+
+    /// What Redis acknowledges leaves the packs.
+    async fn try_to_deliver(&mut self, packs: &mut Packs) -> Result<(), Trouble> {
+        let link = self.linked().await?;
+        let shared = Arc::clone(&self.shared);
+        let sending = packs.used().into_iter().map(|stream| {
+            let (link, entries, shared) = (link.clone(), packs.take(stream), &shared);
+            async move { (stream, append(shared, link, stream, entries).await) }
+        });
+        let sending: Vec<_> = sending.collect();
+        let mut first = Ok(());
+        for (stream, (left, last, result)) in join_all(sending).await {
+            packs.put_back(stream, left);
+            if let (Some(last), Some(place)) = (last, self.acknowledged.get_mut(stream)) {
+                *place = last;
+            }
+            first = first.and(result);
+        }
+        first
+    }
+
+    /// A connection whose Redis was looked at.
+    async fn linked(&mut self) -> Result<Link, Trouble> {
+        if let Some(link) = &self.link {
+            return Ok(link.clone());
+        }
+        let mut link = self.shared.settings.target.connect(Duration::ZERO).await?;
+        self.read_clock(&mut link).await?;
+        self.look_for_witnesses(&mut link).await?;
+        if std::mem::replace(&mut self.was_connected, true) {
+            self.shared.figures.reconnects.inc();
+        }
+        self.link = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn check(&mut self) -> Result<(), Trouble> {
+        let mut link = self.linked().await?;
+        if self.clock_read.is_none_or(|when| when.elapsed() >= CLOCK) {
+            self.read_clock(&mut link).await?;
+        }
+        self.look_for_witnesses(&mut link).await
+    }
+
+    async fn read_clock(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let (asked, start) = (clock::now(), Instant::now());
+        let answer = link.ask(&cmd("TIME")).await?;
+        let roundtrip = start.elapsed();
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
+            .map_err(|error| Trouble::from(redis::RedisError::from(error)))?;
+        let Shared { clock, figures, .. } = &*self.shared;
+        clock.measured(
+            asked,
+            roundtrip,
+            seconds.saturating_mul(1000).saturating_add(micros / 1000),
+        );
+        figures.skew.set(clock.skew_seconds());
+        figures.roundtrip.set(roundtrip.as_secs_f64());
+        self.clock_read = Some(start);
+        Ok(())
+    }
+
+    /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
+    /// there. If it is not, Redis was emptied, restored, or failed over to a replica that lagged:
+    /// hosts that had not read it would never get it, so everything is sent again.
+    async fn look_for_witnesses(&mut self, link: &mut Link) -> Result<(), Trouble> {
+        let shared = Arc::clone(&self.shared);
+        let oldest = shared.oldest();
+        let mut is_lost = false;
+        for (stream, last) in self.acknowledged.iter_mut().enumerate() {
+            let witness = notes::read(&shared.store, stream, Note::Witness);
+            if witness.time > oldest {
+                let id = witness.to_string();
+                let mut ask = cmd("XRANGE");
+                ask.arg(key(&shared.settings.name, stream)).arg(&id).arg(&id).arg("COUNT").arg(1);
+                if array(&link.ask(&ask).await?).is_empty() {
+                    is_lost = true;
+                    *last = Id::default();
+                }
+            }
+        }
+        if is_lost && !self.rewind() {
+            return Ok(());
+        }
+        for (stream, last) in self.acknowledged.iter().enumerate() {
+            notes::keep(&shared.store, stream, Note::Witness, *last);
+        }
+        Ok(())
+    }
+
+    /// Has everything sent again, unless that was done a short time ago; whether it will be.
+    fn rewind(&mut self) -> bool {
+        match self.rewound.map(|when| when.elapsed()) {
+            Some(since) if since < self.rewind_pause => return false,
+            Some(since) if since < self.rewind_pause * 2 => {
+                self.rewind_pause = (self.rewind_pause * 2).min(LONGEST_REWIND);
+            }
+            _ => self.rewind_pause = REWIND,
+        }
+        self.rewound = Some(Instant::now());
+        self.shared.rewind.store(true, Release);
+        self.shared.figures.rewound("send");
+        tracing::warn!(
+            "Redis has lost entries that it had acknowledged (emptied, restored or failed over); \
+             sending again what the store still holds"
+        );
+        true
+    }
+}
+
+/// Appends entries to a stream, in their order; which are left, the id of the last that is there.
+async fn append(
+    shared: &Shared,
+    mut link: Link,
+    stream: usize,
+    entries: Vec<Vec<u8>>,
+) -> (Vec<Vec<u8>>, Option<Id>, Result<(), Trouble>) {
+    let streams = shared.settings.streams.to_string();
+    let oldest = shared.oldest().to_string();
+    let mut entries = entries.into_iter();
+    let mut last = None;
+    while let Some(entry) = entries.as_slice().first() {
+        let mut command = cmd("XADD");
+        command.arg(key(&shared.settings.name, stream)).arg("MINID").arg("~").arg(&oldest).arg("*");
+        for (name, value) in fields(&shared.id, streams.as_bytes(), entry) {
+            command.arg(name).arg(value);
+        }
+        let result = link.ask(&command).await.and_then(|answer| acknowledged(&answer));
+        match result {
+            Ok(id) => last = Some(id),
+            Err(trouble) => return (entries.collect(), last, Err(trouble)),
+        }
+        shared.figures.sent_entries.inc();
+        entries.next();
+    }
+    (Vec::new(), last, Ok(()))
+}
+
+fn acknowledged(answer: &Value) -> Result<Id, Trouble> {
+    Id::of(answer).ok_or_else(|| Trouble::new(State::Refused, "XADD did not return an id"))
+}

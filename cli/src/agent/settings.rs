@@ -1,0 +1,187 @@
+//! What the command line says, checked.
+
+use super::notes::MOST_STREAMS;
+use super::target::{Target, TargetError};
+use crate::arguments::Agent;
+use crate::place;
+use sesscache::store::{Place, StoreUrl, UrlError};
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
+
+/// Shorter than this, a host that reconnects would miss too much.
+const LEAST_RETENTION: Duration = Duration::from_secs(10);
+const MOST_NAME_BYTES: usize = 100;
+
+/// What is wrong with the command line.
+#[derive(Debug)]
+pub(crate) enum SettingsError {
+    /// --store is a URL, and wrong.
+    Store(UrlError),
+    /// --store is in the memory of a server.
+    Memory,
+    /// A time that is none, or too short.
+    Retention(String),
+    /// A name with characters that mean something in a key.
+    Name(String),
+    /// --redis and what belongs to it.
+    Target(TargetError),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::Store(error) => write!(f, "{error}"),
+            SettingsError::Memory => {
+                write!(f, "a shm: store is seen only by its server; the agent needs a file: store")
+            }
+            SettingsError::Retention(text) => {
+                write!(f, "--retention {text}: a time like 90s, 30m, 1h or 2d, at least 10s")
+            }
+            SettingsError::Name(text) => write!(
+                f,
+                "--name {text:?}: letters, digits and -._ only, at most {MOST_NAME_BYTES}"
+            ),
+            SettingsError::Target(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// What the agent is to do.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) store: PathBuf,
+    pub(crate) target: Target,
+    pub(crate) name: String,
+    pub(crate) streams: usize,
+    pub(crate) retention: Duration,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) once: bool,
+}
+
+impl Settings {
+    pub(crate) fn of(options: &Agent) -> Result<Settings, SettingsError> {
+        let store = store(&options.store)?;
+        let name = match &options.name {
+            Some(name) if is_name(name) => name.clone(),
+            Some(name) => return Err(SettingsError::Name(name.clone())),
+            None => place::name_of(&store),
+        };
+        let retention = duration(&options.retention)
+            .filter(|time| *time >= LEAST_RETENTION)
+            .ok_or_else(|| SettingsError::Retention(options.retention.clone()))?;
+        Ok(Settings {
+            store,
+            target: Target::parse(options).map_err(SettingsError::Target)?,
+            name,
+            streams: usize::from(options.streams).clamp(1, MOST_STREAMS),
+            retention,
+            metrics: options.metrics,
+            once: options.once,
+        })
+    }
+
+    /// Tells these settings from others as far as what is kept in the store depends on them: FNV-1a,
+    /// never 0.
+    pub(crate) fn hash(&self) -> u64 {
+        let text = format!("{}\n{}\n{}", self.name, self.streams, self.target.identity());
+        let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        hash.max(1)
+    }
+}
+
+fn store(text: &OsStr) -> Result<PathBuf, SettingsError> {
+    let url = text.to_string_lossy();
+    if url.starts_with("file:") || url.starts_with("shm:") {
+        return match StoreUrl::parse(&url).map_err(SettingsError::Store)?.place {
+            Place::File(path) => Ok(path),
+            Place::Memory => Err(SettingsError::Memory),
+        };
+    }
+    Ok(absolute(text).unwrap_or_else(|_| Path::new(text).to_owned()))
+}
+
+fn is_name(text: &str) -> bool {
+    let fits = (1..=MOST_NAME_BYTES).contains(&text.len());
+    fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+/// A number of seconds, or of what stands behind it.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+        Some((at, _)) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    // A year is more than any session lives.
+    let time = number.parse::<u64>().ok()?.checked_mul(seconds)?;
+    (time <= 366 * 24 * 60 * 60).then_some(Duration::from_secs(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+    use clap::Parser;
+
+    fn settings(words: &[&str]) -> Result<Settings, SettingsError> {
+        let words = [&["sesscache", "agent", "--redis", "redis://a"], words].concat();
+        match Arguments::try_parse_from(words).unwrap().command {
+            Command::Agent(options) => Settings::of(&options),
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, seconds) in
+            [("90", 90), ("10s", 10), ("30m", 1800), ("1h", 3600), ("2d", 172_800)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)));
+        }
+        for text in ["", "h", "1w", "1 h", "-1s", "1.5h", "99999999999999999999s", "9999d"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_that_of_the_store() {
+        let found = settings(&["--store", "file:/run/sesscache/web?size=64MiB"]).unwrap();
+        assert_eq!(
+            (found.store.to_str(), found.name.as_str()),
+            (Some("/run/sesscache/web"), "web")
+        );
+        assert_eq!(found.retention, Duration::from_secs(3600));
+        assert_eq!(settings(&["--store", "/x", "--name", "web-1.eu"]).unwrap().name, "web-1.eu");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let error = |words: &[&str]| settings(words).unwrap_err();
+        assert!(matches!(error(&["--store", "shm:"]), SettingsError::Memory));
+        assert!(matches!(error(&["--store", "file:x"]), SettingsError::Store(UrlError::Path)));
+        for name in ["", "a{b}", "a b", "a:b"] {
+            assert!(matches!(error(&["--store", "/x", "--name", name]), SettingsError::Name(_)));
+        }
+        let short = error(&["--store", "/x", "--retention", "5s"]);
+        assert!(matches!(short, SettingsError::Retention(_)));
+    }
+
+    #[test]
+    fn other_settings_have_another_hash() {
+        let hash = |words: &[&str]| settings(&[&["--store", "/x"], words].concat()).unwrap().hash();
+        assert_eq!(hash(&[]), hash(&["--name", "x", "--retention", "2h"]));
+        assert_ne!(hash(&[]), hash(&["--streams", "5"]));
+        assert_ne!(hash(&[]), hash(&["--name", "y"]));
+    }
+}

@@ -1,0 +1,145 @@
+//! The store's counters, read when somebody asks for them.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use sesscache::store::{Counters, Store};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The store that is followed now, if any.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Mutex<Option<Arc<Store>>>);
+
+impl Watched {
+    pub(crate) fn set(&self, store: Option<Arc<Store>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    pub(crate) fn get(&self) -> Option<Arc<Store>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Records that nobody has sent yet: behind the cursors that are kept, of whatever kind.
+fn unread(store: &Store) -> u64 {
+    (0..store.shard_count()).map(|shard| store.unread(shard, store.cursor(shard))).sum()
+}
+
+/// The collector.
+#[derive(Debug)]
+pub(crate) struct Figures(pub(crate) Arc<Watched>);
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(store) = self.0.get() else { return Ok(()) };
+        let c = store.counters();
+        lookups(&c, &mut encoder)?;
+        records(&c, &mut encoder)?;
+        family(
+            &mut encoder,
+            "store_refused_sessions",
+            "Sessions that are not shared, by cause.",
+            "cause",
+            &[
+                ("no_identity", c.refused_no_identity),
+                ("verify_without_id_context", c.refused_verify_without_id_context),
+                ("not_asked", c.refused_not_asked),
+            ],
+        )?;
+        counter(
+            &mut encoder,
+            "store_busy",
+            "Operations given up, as a lock was held too long.",
+            c.busy,
+        )?;
+        counter(
+            &mut encoder,
+            "store_resets",
+            "Times that a part of the store was emptied.",
+            c.resets,
+        )?;
+        gauge(&mut encoder, "store_entries", "Sessions in the store.", None, c.entries)?;
+        gauge(&mut encoder, "store_used", "Room they take.", Some(&Unit::Bytes), c.bytes)?;
+        gauge(&mut encoder, "store_capacity", "Room there is.", Some(&Unit::Bytes), c.capacity)?;
+        gauge(
+            &mut encoder,
+            "replication_unread_records",
+            "Records of the store's log that are not dealt with yet.",
+            None,
+            unread(&store),
+        )
+    }
+}
+
+fn lookups(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    family(
+        encoder,
+        "store_lookups",
+        "Lookups of sessions, by what was found.",
+        "result",
+        &[
+            ("hit", c.hits),
+            ("take", c.takes),
+            ("miss", c.misses),
+            ("removed", c.tombstone_hits),
+            ("undecryptable", c.undecryptable),
+            ("mismatched", c.mismatched),
+        ],
+    )
+}
+
+fn records(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    family(
+        encoder,
+        "store_records",
+        "What happened to records.",
+        "event",
+        &[
+            ("stored", c.stores),
+            ("removed", c.removes),
+            ("expired", c.expired),
+            ("evicted", c.evicted),
+            ("oversize", c.oversize),
+        ],
+    )
+}
+
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: &[(&'static str, u64)],
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (value, count) in values {
+        let label = [(label, *value)];
+        ConstCounter::new(*count).encode(family.encode_family(&label)?)?;
+    }
+    Ok(())
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    ConstCounter::new(value).encode(metric)
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    let metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(metric)
+}

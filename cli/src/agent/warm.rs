@@ -1,0 +1,96 @@
+//! How far the filling of a new store from the streams is, told once a second.
+
+use super::figures::Figures;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+const TELL: Duration = Duration::from_secs(1);
+
+/// Counts the streams that are behind and the entries read.
+#[derive(Debug)]
+pub(crate) struct Warmth {
+    since: Instant,
+    /// Streams of which the beginning, or the end, is still to come.
+    unknown: AtomicU64,
+    behind: AtomicU64,
+    length: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Warmth {
+    pub(crate) fn new(streams: usize) -> Warmth {
+        let streams = streams as u64;
+        Warmth {
+            since: Instant::now(),
+            unknown: AtomicU64::new(streams),
+            behind: AtomicU64::new(streams),
+            length: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+        }
+    }
+
+    /// A stream has this many entries to fill the store with.
+    pub(crate) fn begin(&self, length: u64) {
+        self.length.fetch_add(length, Relaxed);
+        self.unknown.fetch_sub(1, Relaxed);
+    }
+
+    /// An entry was read.
+    pub(crate) fn read(&self) {
+        if self.behind.load(Relaxed) > 0 {
+            self.read.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A stream was read as far as it went at first.
+    pub(crate) fn end(&self) {
+        self.behind.fetch_sub(1, Relaxed);
+    }
+
+    /// Tells until all streams are read.
+    pub(crate) async fn tell(&self, figures: &Figures) {
+        figures.warming.set(1);
+        let mut told = Instant::now();
+        while self.behind.load(Relaxed) > 0 {
+            tokio::time::sleep(TELL / 20).await;
+            if self.unknown.load(Relaxed) == 0 && told.elapsed() >= TELL {
+                told = Instant::now();
+                if let Some(line) = self.line() {
+                    tracing::info!("{line}");
+                }
+            }
+        }
+        figures.warming.set(0);
+        let (read, length) = (self.read.load(Relaxed), self.length.load(Relaxed));
+        if length > 0 {
+            let seconds = self.since.elapsed().as_secs_f64();
+            tracing::info!("filled the store from the streams: {read} entries in {seconds:.1} s");
+        }
+    }
+
+    fn line(&self) -> Option<String> {
+        let (read, length) = (self.read.load(Relaxed), self.length.load(Relaxed));
+        (length > 0)
+            .then(|| format!("filling the store from the streams: {read} of {length} entries"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_not_new_has_nothing_to_tell() {
+        let warmth = Warmth::new(2);
+        warmth.begin(0);
+        warmth.read();
+        assert_eq!(warmth.line(), None);
+        warmth.begin(5);
+        assert_eq!(warmth.line().unwrap(), "filling the store from the streams: 1 of 5 entries");
+        warmth.end();
+        warmth.end();
+        warmth.read();
+        assert_eq!(warmth.read.load(Relaxed), 1);
+    }
+}

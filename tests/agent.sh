@@ -1,0 +1,523 @@
+#!/usr/bin/env bash
+# `sesscache agent` with a real Redis: several "hosts" on this machine, each an unmodified
+# `openssl s_server` with a store and an agent of its own; `openssl s_client` takes sessions from one
+# to the other. SESSCACHE_BIN and LIBDIR say where the command and the library are.
+#
+#   tests/agent.sh [PART...]    the parts whose names are given, else all
+set -euo pipefail
+export LC_ALL=C
+unset LD_PRELOAD LD_LIBRARY_PATH NOTIFY_SOCKET "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
+    SESSCACHE_NAMESPACE SESSCACHE_LOG
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
+library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
+peer=$root/tests/agent_peer.py
+work=$(mktemp -d)
+passed=0 failed=0 skipped=0 part=
+declare -A pid=() # of everything that runs, by name
+declare -A port=()
+read -r redis_port tls_port port[a] port[b] port[c] port[d] metrics_a metrics_b \
+    node_1 node_2 node_3 < <(python3 "$peer" ports 11)
+
+cleanup() {
+    local name
+    for name in "${!pid[@]}"; do
+        kill -CONT "${pid[$name]}" 2>/dev/null || true
+        kill -KILL "${pid[$name]}" 2>/dev/null || true
+    done
+    wait 2>/dev/null
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+# --- checking ------------------------------------------------------------------------------------
+
+# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
+check() {
+    local what=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL %s: %s\n' "$part" "$what"
+        sed 's/^/     /' "$work/said"
+    fi
+}
+
+same() {
+    [[ $1 == "$2" ]] || {
+        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
+        return 1
+    }
+}
+
+# soon SECONDS COMMAND...: the command succeeds within that time
+soon() {
+    local end=$((SECONDS + $1 + 1))
+    shift
+    until "$@" >"$work/soon" 2>&1; do
+        ((SECONDS < end)) || {
+            printf 'in vain: %s\n' "$*"
+            cat "$work/soon"
+            return 1
+        }
+        sleep 0.05
+    done
+}
+
+# refuses CODE PATTERN ARGUMENT...: the agent ends with this code and one line like this on stderr
+refuses() {
+    local code=$1 pattern=$2 found=0
+    shift 2
+    timeout 20 "$command" agent "$@" >"$work/out" 2>"$work/err" </dev/null || found=$?
+    cat "$work/out" "$work/err"
+    same "$code" "$found" && same '' "$(cat "$work/out")" &&
+        same 1 "$(grep -c '^sesscache: ' "$work/err")" &&
+        grep -qx -- "sesscache: $pattern" "$work/err"
+}
+
+says() { grep -q -- "$2" "$work/$1.log"; }
+not() { if "$@"; then return 1; fi; }
+
+# --- hosts ---------------------------------------------------------------------------------------
+
+# in_background NAME COMMAND...
+in_background() {
+    local name=$1
+    shift
+    "$@" >>"$work/$name.log" 2>&1 </dev/null &
+    pid[$name]=$!
+}
+
+# end NAME [SIGNAL]: its status, and within a second
+end() {
+    local name=$1 status=0 start=${EPOCHREALTIME/./}
+    kill "-${2:-TERM}" "${pid[$name]}"
+    wait "${pid[$name]}" 2>/dev/null || status=$?
+    unset "pid[$name]"
+    ((${EPOCHREALTIME/./} - start < 1000000)) || {
+        echo "$name took longer than a second"
+        return 1
+    }
+    return $status
+}
+
+# host NAME [VARIABLE...]: a server with a new store
+host() {
+    local name=$1
+    shift
+    mkdir -p "$work/$name"
+    in_background "server-$name" env SESSCACHE_LOG=stderr "SESSCACHE_KEY_FILE=$work/key" \
+        "SESSCACHE_STORE=file:$work/$name/web?size=4MiB" "LD_PRELOAD=$library" "$@" \
+        openssl s_server -accept "127.0.0.1:${port[$name]}" -cert "$work/cert.pem" \
+        -key "$work/cert.key" -no_ticket -tls1_2 -www -quiet
+    soon 10 listens "${port[$name]}"
+}
+
+# new_host NAME: as host, in place of the one there was
+new_host() {
+    [[ ! ${pid[server-$1]:-} ]] || end "server-$1" || true
+    rm -rf "${work:?}/$1"
+    host "$@"
+}
+
+listens() { exec 3<>"/dev/tcp/127.0.0.1/$1" && exec 3>&-; }
+
+# agent NAME [OPTION...]: the host's agent, once it is connected
+agent() {
+    local name=$1
+    shift
+    : >"$work/agent-$name.log"
+    in_background "agent-$name" "$command" agent --store "$work/$name/web" "${to[@]}" "$@"
+}
+
+connected() { soon 10 says "agent-$1" 'connected to Redis'; }
+
+# visit NAME SAVE [OFFER]: one connection, as s_client tells of it
+visit() {
+    timeout 10 openssl s_client -connect "127.0.0.1:${port[$1]}" -tls1_2 -sess_out "$work/$2" \
+        ${3:+-sess_in "$work/$3"} </dev/null 2>&1 | sed -nE 's/^(New|Reused), TLSv1.2,.*/\1/p'
+}
+
+# make NAME SESSIONS COUNT: connections that keep their sessions
+make_sessions() {
+    local number
+    for ((number = 0; number < $3; number++)); do visit "$1" "$2.$number" >/dev/null; done
+}
+
+# resumed NAME SESSIONS COUNT: how many of them resume there
+resumed() {
+    local number
+    for ((number = 0; number < $3; number++)); do visit "$1" spent "$2.$number"; done |
+        grep -c Reused || true
+}
+
+all_resume() { same "$3" "$(resumed "$@")"; }
+
+# --- Redis ---------------------------------------------------------------------------------------
+
+redis() {
+    in_background redis redis-server --bind 127.0.0.1 --port "$redis_port" --save '' \
+        --appendonly no --dir "$work" --unixsocket "$work/redis.sock" --enable-debug-command yes \
+        --tls-port "$tls_port" --tls-cert-file "$work/tls.pem" --tls-key-file "$work/tls.key" \
+        --tls-ca-cert-file "$work/ca.pem" --tls-auth-clients no "$@"
+    soon 10 listens "$redis_port"
+}
+
+cli() { redis-cli -p "$redis_port" "$@"; }
+
+# fetch PORT PATH
+fetch() {
+    exec 4<>"/dev/tcp/127.0.0.1/$1"
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&4
+    cat <&4
+    exec 4>&-
+}
+
+# figure PORT NAME-AND-LABELS: its value
+figure() { fetch "$1" /metrics | sed -n "s/^sesscache_$2 //p" | tr -d '\r'; }
+is() { same "$3" "$(figure "$1" "$2")"; }
+is_healthy() { fetch "$1" /healthz | head -n 1 | grep -q ' 200 '; }
+
+make_certificates() {
+    local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
+    "$command" keygen "$work/key" >/dev/null
+    openssl req -x509 "${new[@]}" -subj /CN=localhost -keyout "$work/cert.key" \
+        -out "$work/cert.pem" 2>/dev/null
+    openssl req -x509 "${new[@]}" -subj /CN=ca -keyout "$work/ca.key" -out "$work/ca.pem" \
+        2>/dev/null
+    openssl req "${new[@]}" -subj /CN=redis -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
+    openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -days 2 \
+        -extfile <(echo 'subjectAltName=IP:127.0.0.1') -out "$work/tls.pem" 2>/dev/null
+}
+
+# --- the parts -----------------------------------------------------------------------------------
+
+check_command_line() {
+    local redis=(--redis "redis://127.0.0.1:$redis_port")
+    check 'no store' refuses 2 '.*--store <STORE>.*' "${redis[@]}"
+    check 'no Redis' refuses 2 '.*--redis <URL>.*' --store /x
+    check 'not a URL' refuses 2 '--redis takes redis://.*' --store /x --redis 127.0.0.1:6379
+    check 'a password is in no message' not grep -r secret \
+        <(timeout 5 "$command" agent --store /x --redis 'http://u:secret@x' 2>&1)
+    check 'memory' refuses 2 'a shm: store .*' --store shm: "${redis[@]}"
+    check 'a wrong store' refuses 2 'file: needs a path.*' --store file:x "${redis[@]}"
+    check 'several without --cluster' refuses 2 'several .*' --store /x --redis redis://a,redis://b
+    check 'a cluster by unix socket' refuses 2 'a cluster .*' --store /x --redis unix:///x --cluster
+    check 'no such time' refuses 2 '--retention 1w.*' --store /x "${redis[@]}" --retention 1w
+    check 'a bad name' refuses 2 '--name "a{b}".*' --store /x "${redis[@]}" --name 'a{b}'
+    check 'too many streams' refuses 2 '.*64.*' --store /x "${redis[@]}" --streams 64
+    check 'no store with --once' refuses 1 "$work/none: .*" --store "$work/none" --once "${redis[@]}"
+    check 'no password file' refuses 1 "$work/none: .*" --store "$work/a/web" "${redis[@]}" \
+        --password-file "$work/none"
+    check 'no Redis there, with --once' refuses 1 'Redis is unreachable: .*' \
+        --store "$work/a/web" --once --redis "unix://$work/none"
+    check 'metrics where somebody listens' refuses 1 "--metrics 127.0.0.1:$redis_port: .*" \
+        --store "$work/a/web" "${redis[@]}" --metrics "127.0.0.1:$redis_port"
+}
+
+check_two_hosts() {
+    agent a --metrics "127.0.0.1:$metrics_a"
+    agent b --metrics "127.0.0.1:$metrics_b"
+    check 'a connects' connected a
+    check 'b connects' connected b
+    make_sessions a here 50
+    check '50 of 50 of a resume at b' soon 2 all_resume b here 50
+    make_sessions b there 20
+    check '20 of 20 of b resume at a' soon 2 all_resume a there 20
+    check 'and still where they were made' all_resume a here 20
+    check 'a removal travels' python3 "$peer" removal "${port[a]}" "${port[b]}"
+    check 'and the other way' python3 "$peer" removal "${port[b]}" "${port[a]}"
+    check 'a second agent is refused' refuses 1 "$work/a/web has an agent already" \
+        --store "$work/a/web" "${to[@]}"
+    check 'nothing was lost' is "$metrics_a" replication_lost_records_total 0
+    check 'the lag is measured' test "$(figure "$metrics_b" replication_lag_seconds_count)" -ge 50
+    check 'both are healthy' eval 'is_healthy $metrics_a && is_healthy $metrics_b'
+}
+
+check_new_host() {
+    new_host c
+    agent c
+    check 'a new host is filled' soon 10 says agent-c 'filled the store from the streams: .* in'
+    check 'what was made before it was there resumes' all_resume c here 20
+    check 'it ends with 0, soon' end agent-c
+}
+
+check_restarts() {
+    end agent-a KILL || true
+    make_sessions a killed 10
+    agent a --metrics "127.0.0.1:$metrics_a"
+    check 'a: an agent that was killed goes on where it was' soon 10 all_resume b killed 10
+    end agent-b KILL || true
+    make_sessions a deaf 10
+    agent b --metrics "127.0.0.1:$metrics_b"
+    check 'b: so does one that only listened' soon 10 all_resume b deaf 10
+    check 'it read nothing twice' test "$(figure "$metrics_b" replication_received_records_total)" \
+        -le 12
+    check 'nothing was lost' is "$metrics_a" replication_lost_records_total 0
+}
+
+check_redis_restarted() {
+    end redis KILL || true
+    make_sessions a away 10
+    check 'on the same host they resume meanwhile' all_resume a away 10
+    check 'the state is told' soon 5 is "$metrics_a" 'redis_state{state="unreachable"}' 1
+    redis
+    check 'restarted empty: sessions of meanwhile arrive' soon 15 all_resume b away 10
+    check 'and go the other way' soon 15 is "$metrics_b" 'redis_state{state="ok"}' 1
+    check 'what it had lost is sent again' soon 5 is "$metrics_a" \
+        'replication_rewinds_total{direction="send"}' 1
+    check 'a line says so' says agent-a 'sending again what the store still holds'
+    new_host c
+    agent c
+    check 'so that a new host gets sessions of before' soon 15 all_resume c here 10
+    check 'the new host ends' end agent-c
+}
+
+check_flush() {
+    sleep 5.5 # what is sent again is not sent again at once
+    make_sessions a flush 5
+    cli flushall >/dev/null
+    make_sessions a flushed 5
+    check 'after FLUSHALL: what was made since' soon 10 all_resume b flushed 5
+    new_host c
+    agent c
+    check 'and before' soon 15 all_resume c flush 5
+    check 'the new host ends' end agent-c
+    # A Redis whose clock is behind, or that was restored, has lower ids than were read.
+    cli flushall >/dev/null
+    local number
+    for number in 0 1 2 3; do
+        cli xadd "sesscache:{web:$number}:log" 5-5 hello world >/dev/null
+    done
+    check 'a stream that ends earlier is read from its beginning' soon 10 \
+        says agent-b 'the streams end before'
+    cli flushall >/dev/null
+    make_sessions a shorter 5
+    check 'and then it goes on' soon 10 all_resume b shorter 5
+}
+
+check_stopped() {
+    kill -STOP "${pid[redis]}"
+    make_sessions a stopped 10
+    check 'healthz tells' soon 15 not is_healthy "$metrics_a"
+    check 'with the reason' eval 'fetch $metrics_a /healthz | grep -q "does not do what it is asked"'
+    agent c
+    sleep 0.5
+    check 'told to end while Redis hangs: within a second' end agent-c
+    kill -CONT "${pid[redis]}"
+    check 'what was made meanwhile arrives' soon 15 all_resume b stopped 10
+    check 'healthz recovers' soon 15 is_healthy "$metrics_a"
+}
+
+check_unwilling() {
+    cli replicaof 127.0.0.1 1 >/dev/null
+    make_sessions a readonly 5
+    check 'read-only is told' soon 5 is "$metrics_a" 'redis_state{state="read-only"}' 1
+    check 'in one line' same 1 "$(grep -c 'is read-only' "$work/agent-a.log")"
+    cli replicaof no one >/dev/null
+    check 'and passes' soon 10 all_resume b readonly 5
+    cli config set maxmemory 1 >/dev/null
+    make_sessions a full 5
+    check 'full is told' soon 5 is "$metrics_a" 'redis_state{state="full"}' 1
+    cli config set maxmemory 0 >/dev/null
+    check 'and passes' soon 10 all_resume b full 5
+    cli del 'sesscache:{web:2}:log' >/dev/null
+    cli set 'sesscache:{web:2}:log' x >/dev/null
+    check 'a key of another type is told' soon 5 is "$metrics_b" 'redis_state{state="refused"}' 1
+    cli del 'sesscache:{web:2}:log' >/dev/null
+    check 'and passes' soon 15 is "$metrics_b" 'redis_state{state="ok"}' 1
+}
+
+received() { (($(figure "$metrics_b" replication_received_records_total) >= $1)); }
+
+check_junk() {
+    local before count forged
+    before=$(figure "$metrics_b" replication_poison_entries_total)
+    count=$(python3 "$peer" junk "$redis_port" web)
+    check 'junk is skipped and counted' soon 5 is "$metrics_b" replication_poison_entries_total \
+        $((before + count))
+    make_sessions a wheat 10
+    check 'what comes behind it arrives' soon 5 all_resume b wheat 10
+    # What b has looked up is in its process, where nobody forges it.
+    for forged in flip redate replay; do
+        before=$(figure "$metrics_b" replication_received_records_total)
+        make_sessions a target 6
+        check 'they arrive' soon 5 received $((before + 6))
+        count=$(python3 "$peer" forge "$redis_port" web $forged)
+        check "forged by $forged: taken over" soon 5 received $((before + 6 + count))
+        check "forged by $forged: none resumes, all connect" same '6 New' \
+            "$(for n in 0 1 2 3 4 5; do visit b spent target.$n; done | sort | uniq -c | xargs)"
+        make_sessions a target 6
+        check "forged by $forged: new ones resume" soon 5 all_resume b target 6
+    done
+    check 'they did not open' test "$(figure "$metrics_b" \
+        'store_lookups_total{result="undecryptable"}')" -ge 18
+}
+
+check_namespaces() {
+    host d SESSCACHE_NAMESPACE=other
+    agent d
+    check 'it connects' connected d
+    make_sessions d other 5
+    make_sessions a sign 1
+    check 'both arrive' soon 5 all_resume b sign 1
+    check 'sessions of another namespace do not resume' same 0 "$(resumed b other 5)"
+    check 'they do where they belong' all_resume d other 5
+    check 'it ends' end agent-d
+    agent d --streams 3
+    make_sessions d three 3
+    check 'another number of streams is told' soon 5 says agent-b 'another host uses --streams 3'
+    check 'it ends' end agent-d
+}
+
+check_once() {
+    end agent-a
+    end agent-b
+    make_sessions a once 5
+    make_sessions b twice 5
+    local name
+    for name in a b a; do
+        check "$name sends and takes over" timeout 10 "$command" agent --once \
+            --store "file:$work/$name/web" --redis "unix://$work/redis.sock"
+    done
+    check 'of a at b' all_resume b once 5
+    check 'of b at a' all_resume a twice 5
+}
+
+check_tls_and_users() {
+    local secure=(--redis "rediss://127.0.0.1:$tls_port" --tls-ca "$work/ca.pem" --once)
+    local allowed=(+xadd +xread +xrange +xlen '+xinfo|stream' +time)
+    make_sessions a tls 3
+    check 'TLS' timeout 10 "$command" agent --store "$work/a/web" "${secure[@]}"
+    check 'TLS at b' timeout 10 "$command" agent --store "$work/b/web" "${secure[@]}"
+    check 'they arrive' all_resume b tls 3
+    check 'a certificate that is not trusted' refuses 1 'Redis is unreachable: .*certificate.*' \
+        --store "$work/a/web" --redis "rediss://127.0.0.1:$tls_port" --tls-ca "$work/cert.pem" --once
+    cli acl setuser porter on '>open sesame' '~sesscache:*' -@all "${allowed[@]}" >/dev/null
+    cli acl setuser default off >/dev/null
+    check 'nobody may do nothing' refuses 1 'Redis is denied: .*' --once "${to[@]}" \
+        --store "$work/a/web"
+    echo 'wrong' >"$work/password"
+    chmod 600 "$work/password"
+    agent a --user porter --password-file "$work/password" --metrics "127.0.0.1:$metrics_a"
+    check 'a wrong password is told' soon 5 is "$metrics_a" 'redis_state{state="denied"}' 1
+    echo 'open sesame' >"$work/password"
+    check 'the right one is read again' soon 15 is "$metrics_a" 'redis_state{state="ok"}' 1
+    local before=("${to[@]}")
+    to=(--redis "redis://porter:open%20sesame@127.0.0.1:$redis_port")
+    agent b
+    to=("${before[@]}")
+    check 'a password in the URL works' soon 5 says agent-b 'connected to Redis'
+    check 'and is advised against' says agent-b 'the password in --redis'
+    make_sessions a user 5
+    check 'they arrive' soon 5 all_resume b user 5
+    check 'no password is in a line' not grep -r sesame "$work"/agent-*.log
+    check 'no command was refused' same '' \
+        "$(redis-cli -p "$redis_port" --user porter --pass 'open sesame' --no-auth-warning \
+            acl log 2>&1 | grep -v NOPERM || true)"
+    end agent-a
+    end agent-b
+}
+
+check_metrics() {
+    agent a --metrics "127.0.0.1:$metrics_a"
+    check 'it connects' connected a
+    check 'they parse' python3 "$peer" metrics < <(fetch "$metrics_a" /metrics | sed '1,/^\r$/d')
+    cp "$work/said" "$work/families"
+    kill -STOP "${pid[redis]}"
+    check 'an error shows' soon 10 eval "fetch $metrics_a /metrics | grep -q last_error_timestamp"
+    kill -CONT "${pid[redis]}"
+    echo sesscache_redis_last_error_timestamp_seconds >>"$work/families"
+    sort -u "$work/families" >"$work/served"
+    grep -oE '^\| `sesscache_[a-z_]+' docs/METRICS.md | tr -d '|` ' | sort -u >"$work/listed"
+    check 'docs/METRICS.md lists them all, and no others' diff "$work/served" "$work/listed"
+    python3 "$peer" dashboard packaging/grafana-dashboard.json >"$work/queried" || true
+    check 'the dashboard asks for what there is' same '' "$(comm -23 "$work/queried" "$work/served")"
+    check 'no other page' eval "fetch $metrics_a /x | grep -q ' 404 '"
+    check 'it ends' end agent-a
+}
+
+check_store_replaced() {
+    new_host c
+    end server-c || true
+    rm "$work/c/web"
+    agent c --metrics "127.0.0.1:$metrics_a"
+    check 'it waits for the store' soon 5 says agent-c "waiting for $work/c/web"
+    check 'and is not healthy' not is_healthy "$metrics_a"
+    host c
+    check 'until it is there' soon 5 says agent-c "following $work/c/web"
+    end server-c || true
+    rm "$work/c/web"
+    host c
+    check 'a new file is followed' soon 5 eval "(( \$(grep -c 'following' $work/agent-c.log) == 2 ))"
+    check 'it is well' soon 5 is_healthy "$metrics_a"
+    check 'it ends' end agent-c
+}
+
+check_signals() {
+    in_background systemd python3 "$peer" notify "$work/notify"
+    soon 5 test -S "$work/notify"
+    NOTIFY_SOCKET=$work/notify agent a
+    check 'systemd is told that it runs' soon 5 says systemd READY=1
+    check 'it connects' connected a
+    check 'and how Redis is' soon 5 says systemd "STATUS=Redis at 127.0.0.1:$redis_port: ok"
+    kill -HUP "${pid[agent-a]}"
+    kill -PIPE "${pid[agent-a]}"
+    sleep 0.2
+    check 'HUP and PIPE do not end it' kill -0 "${pid[agent-a]}"
+    make_sessions a last 1
+    check 'INT does, with 0' end agent-a INT
+    check 'systemd is told' soon 5 says systemd STOPPING=1
+    agent b
+    check 'what was made just before arrives' soon 10 all_resume b last 1
+    check 'TERM does, with 0' end agent-b
+}
+
+check_cluster() {
+    local nodes=("$node_1" "$node_2" "$node_3") node
+    for node in "${nodes[@]}"; do
+        mkdir -p "$work/$node"
+        in_background "node-$node" redis-server --bind 127.0.0.1 --port "$node" --save '' \
+            --dir "$work/$node" --cluster-enabled yes --cluster-node-timeout 2000 \
+            --cluster-port $((node < 50000 ? node + 10000 : node - 10000))
+        soon 10 listens "$node"
+    done
+    redis-cli --cluster create "${nodes[@]/#/127.0.0.1:}" --cluster-yes >"$work/create.log" 2>&1 ||
+        cat "$work/create.log"
+    to=(--redis "redis://127.0.0.1:$node_1")
+    soon 10 eval "redis-cli -p $node_3 cluster info | grep -q cluster_state:ok"
+    check 'a node of a cluster without --cluster' refuses 1 'Redis is cluster: .*--cluster' --once \
+        --store "$work/a/web" "${to[@]}"
+    to=(--redis "redis://127.0.0.1:$node_1,redis://127.0.0.1:$node_2" --cluster)
+    agent a --metrics "127.0.0.1:$metrics_a"
+    agent b --metrics "127.0.0.1:$metrics_b"
+    check 'a connects' connected a
+    check 'b connects' connected b
+    make_sessions a cluster 20
+    check '20 of 20 of a resume at b' soon 5 all_resume b cluster 20
+    check 'the streams are on several nodes' test "$(for node in "${nodes[@]}"; do
+        redis-cli -p "$node" dbsize; done | grep -cv '^0$')" -ge 2
+    kill -STOP "${pid[node-$node_2]}"
+    make_sessions a partly 10
+    check 'a node that hangs is told' soon 15 eval "! is $metrics_a 'redis_state{state=\"ok\"}' 1"
+    kill -CONT "${pid[node-$node_2]}"
+    check 'all arrive when it is back' soon 20 all_resume b partly 10
+    check 'a ends' end agent-a
+    check 'b ends' end agent-b
+}
+
+make_certificates
+to=(--redis "redis://127.0.0.1:$redis_port")
+redis
+host a
+host b
+parts=(command_line two_hosts new_host restarts redis_restarted flush stopped unwilling junk
+    namespaces once metrics store_replaced signals tls_and_users cluster)
+for part in "${@:-${parts[@]}}"; do "check_$part"; done
+printf 'agent: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[[ $failed == 0 ]]
