@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two servers share one folder of sessions; the real `openssl s_client` takes sessions from one to
+# Two servers share one folder of sessions, then a host store, then a Redis; the real `openssl s_client` takes sessions from one to
 # the other. Prints what happened as a table; fails if a session does not resume that should.
 #
 #   examples/demo.sh            with libsesscache from $LIBDIR (default target/release)
@@ -277,12 +277,79 @@ show_store() {
     [[ $stock == yes ]] || sed -n 's/^/      /; 1,9p' "$work/stats"
 }
 
+# Each server is a host of its own: its own store, its own agent, and one Redis between them.
+show_fleet() {
+    local host preload=$work/lib/libsesscache.so.0
+    printf '\nTwo hosts: each has a store and an agent of its own, and the same key file; one Redis\n'
+    printf 'between the agents. No server waits for it:\n\n'
+    redis-server --port 0 --unixsocket "$work/redis.socket" --save '' --dir "$work" \
+        >"$work/log.redis" 2>&1 &
+    pid[redis]=$!
+    await "$work/log.redis" 0 'ready to accept connections|Ready to accept connections' Redis
+    export SESSCACHE_KEY_FILE=$work/store.key
+    for host in K L; do
+        export SESSCACHE_STORE="file:$work/store.$host?size=4MiB"
+        start $host "$preload" "$work/server-stock"
+        "$libdir/sesscache" agent --store "$work/store.$host" --name demo \
+            --redis "unix://$work/redis.socket" >"$work/log.agent.$host" 2>&1 &
+        pid[agent.$host]=$!
+    done
+    unset SESSCACHE_STORE SESSCACHE_KEY_FILE
+    row step 'what the client does' server protocol result 'callbacks that fired'
+    fleet_visit K L TLSv1.2 x
+    fleet_visit L K TLSv1.3 y
+    kill_at_once redis
+    printf '      -- Redis killed --\n'
+    visit resumed 'offers it to the same host' K TLSv1.3 y y
+    visit full 'first visit: nobody waits for Redis' K TLSv1.2 '' z
+    visit resumed 'offers it to the same host' K TLSv1.2 z z
+    for host in K L; do
+        kill "${pid[agent.$host]}"
+        wait "${pid[agent.$host]}" || fail "agent $host did not end cleanly: $(<"$work/log.agent.$host")"
+        unset "pid[agent.$host]"
+        stop $host
+    done
+}
+
+# fleet_visit FROM TO PROTOCOL FILE: a session of one host, offered to the other when it is there
+fleet_visit() {
+    local from=$1 to=$2 protocol=$3 file=$4 wanted=1
+    [[ $protocol == TLSv1.2 ]] || wanted=2 # tickets
+    wanted=$(($(stores "$to") + wanted))
+    visit full 'first visit' "$from" "$protocol" '' "$file"
+    until_stored "$to" "$wanted"
+    visit resumed "offers $from's session to the other host" "$to" "$protocol" "$file" "$file"
+}
+
+# How many sessions were stored at a host.
+stores() {
+    "$libdir/sesscache" stats --json "$work/store.$1" | sed -nE 's/.*"stores": ?([0-9]+).*/\1/p' |
+        head -n 1
+}
+
+until_stored() {
+    local tries
+    for ((tries = 0; tries < 200; tries++)); do
+        if (($(stores "$1") >= $2)); then return 0; fi
+        sleep 0.01
+    done
+    cat "$work"/log.agent.* >&2
+    fail "waited in vain for a session to reach host $1"
+}
+
 need "${CC:-cc}" openssl timeout realpath
 build_servers
 make_certificate
 if [[ $stock == yes ]]; then show_sharing "$work/server-stock"; else show_sharing "$work/server"; fi
 show_removal
 show_store
+if [[ $stock == no ]]; then
+    if command -v redis-server >/dev/null; then
+        show_fleet
+    else
+        printf '\n(no redis-server here: two hosts are not shown)\n'
+    fi
+fi
 
 echo
 if ((${#problems[@]})); then

@@ -6,7 +6,7 @@ set -euo pipefail
 packages_for() {
     case $1 in
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
-        demo) echo openssl gcc libssl-dev ;;
+        demo) echo openssl gcc libssl-dev redis-server ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers)
