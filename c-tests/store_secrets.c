@@ -35,7 +35,7 @@ static struct bytes copy_shared_memory(void)
     REQUIRE(maps != NULL);
     while (fgets(line, sizeof(line), maps) != NULL) {
         if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) != 3 || mode[0] != 'r'
-            || mode[3] != 's')
+            || mode[3] != 's' || strstr(line, "vgdb") != NULL) /* valgrind's own */
             continue;
         REQUIRE((all.at = realloc(all.at, all.length + end - start)) != NULL);
         memcpy(all.at + all.length, (const void *)start, end - start);

@@ -59,13 +59,21 @@ impl fmt::Display for HostError {
 
 impl HostStore {
     fn open(url: StoreUrl) -> Result<HostStore, HostError> {
-        let keys = match (&url.key_file, &config().key_file, &url.place) {
-            (Some(path), ..) => kept(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?)?,
-            (None, Some(_), _) => configured_keys().map_err(HostError::Keys)?,
-            (None, None, Place::Memory) => kept(KeyRing::random().map_err(HostError::Keys)?)?,
+        let own = match (&url.key_file, &config().key_file, &url.place) {
+            (Some(path), ..) => Some(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?),
+            (None, Some(_), _) => None,
+            (None, None, Place::Memory) => Some(KeyRing::random().map_err(HostError::Keys)?),
             (None, None, Place::File(_)) => return Err(HostError::NoKeyFile),
         };
+        if own.is_none() {
+            configured_keys().map_err(HostError::Keys)?;
+        }
         let store = Store::open(&url).map_err(HostError::Open)?;
+        // Only now, when nothing can fail: what is kept is never freed.
+        let keys = match own {
+            Some(own) => kept(own)?,
+            None => configured_keys().map_err(HostError::Keys)?,
+        };
         Ok(HostStore { store, url, keys })
     }
 }
