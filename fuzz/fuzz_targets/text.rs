@@ -1,0 +1,49 @@
+//! Key files and URLs of any content: an error that says what is wrong and tells no secret, or a
+//! value that keeps the rules.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sesscache::seal::key_file::{self, MAX_KEYS};
+use sesscache::store::{LEAST_SIZE, Place, StoreUrl};
+use std::path::Path;
+
+fn key_file(text: &[u8]) {
+    match key_file::parse(text) {
+        Ok(keys) => assert!((1..=MAX_KEYS).contains(&keys.len())),
+        Err(error) => {
+            let says = error.to_string();
+            assert!(!says.is_empty());
+            let mut words = text.split(|byte| !byte.is_ascii_hexdigit());
+            assert!(!words.any(|word| word.len() >= 8 && says.as_bytes().starts_with(word)));
+        }
+    }
+}
+
+fn url(text: &str) {
+    let url = match StoreUrl::parse(text) {
+        Ok(url) => url,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    assert!(url.size.is_none_or(|size| (LEAST_SIZE..=1 << 40).contains(&size)));
+    assert!(url.key_file.as_deref().is_none_or(Path::is_absolute));
+    // Written out again it is the same.
+    let mut again = match &url.place {
+        Place::Memory => "shm:?".to_owned(),
+        Place::File(path) => format!("file:{}?", path.display()),
+    };
+    assert!(!matches!(&url.place, Place::File(path) if !path.is_absolute()));
+    if let Some(size) = url.size {
+        again.push_str(&format!("size={size}&"));
+    }
+    if let Some(key) = &url.key_file {
+        again.push_str(&format!("key={}", key.display()));
+    }
+    assert_eq!(StoreUrl::parse(&again).as_ref(), Ok(&url));
+}
+
+fuzz_target!(|data: &[u8]| {
+    key_file(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        url(text);
+    }
+});

@@ -1,0 +1,307 @@
+//! A small store file with known, sealed contents, and what may come out of it once it is damaged.
+//!
+//! The fuzz target `opened_file` uses it as well. Payloads are opaque to a store: it is their seal,
+//! bound to locator and deadline, that a damaged one does not open. So what counts is what opens.
+
+use sesscache::openssl::next::{Next, next};
+use sesscache::seal::Keys;
+use sesscache::seal::key_file::Secret;
+use sesscache::store::{Batch, Cursor, Locator, Lookup, Now, PutError, Record, Store, StoreUrl};
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub(crate) const SIZE: usize = 1 << 20;
+pub(crate) const NOW: Now = Now(1_700_000_000_000);
+const SECONDS: u64 = NOW.0 / 1000;
+/// Records that are put at first, of which some are removed again.
+const RECORDS: u64 = 40;
+/// Of each ten, which are replaced, taken, removed; and removed without having been put.
+const REPLACED: u64 = 3;
+const TAKEN: u64 = 5;
+const REMOVED: u64 = 7;
+const NEVER_PUT: Range<u64> = 100..104;
+/// Nothing may take longer: one lock that waits its 20 ms, and what else the machine does.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// docs/STORE.md.
+pub(crate) const HEADER_BYTES: usize = 4096;
+pub(crate) const SHARD_HEAD_BYTES: usize = 512;
+pub(crate) const BUCKET_BYTES: usize = 128;
+pub(crate) const HEAD_AT: usize = HEADER_BYTES + 64;
+pub(crate) const TAIL_AT: usize = HEADER_BYTES + 72;
+
+pub(crate) struct Specimen {
+    path: PathBuf,
+    file: File,
+    image: Vec<u8>,
+    keys: Keys,
+    next: &'static Next,
+}
+
+/// What a damaged store still does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// It was not opened at all.
+    pub(crate) is_refused: bool,
+    /// Records that were found and open.
+    pub(crate) found: u64,
+    /// Records that should be there and were not found, or do not open.
+    pub(crate) lost: u64,
+    pub(crate) took: Duration,
+}
+
+pub(crate) fn libcrypto() -> &'static Next {
+    for name in [c"libssl.so.3", c"libssl.so.4"] {
+        // SAFETY: a valid C string; libssl's constructors may run at any time.
+        unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+    }
+    next().expect("OpenSSL's shared libraries are on this machine")
+}
+
+pub(crate) fn locator(number: u64) -> Locator {
+    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31);
+    let (low, high) = (mix(mix(number + 1)), mix(mix(number ^ 0x5555)));
+    Locator((u128::from(low) | u128::from(high) << 64).to_le_bytes())
+}
+
+fn deadline(number: u64) -> u64 {
+    SECONDS + 300 + number
+}
+
+/// Lengths of all kinds of padding, one of them long.
+fn plain(number: u64, version: u8) -> Vec<u8> {
+    let length = if number == 11 { 3000 } else { 20 + number * 7 % 90 };
+    let mut plain = vec![version; usize::try_from(length).unwrap_or(0)];
+    plain.extend_from_slice(&number.to_le_bytes());
+    plain
+}
+
+/// What is under this number in the file: put, not removed; in its last version.
+fn kept(number: u64) -> Option<Vec<u8>> {
+    let is_removed = matches!(number % 10, TAKEN | REMOVED) || number >= RECORDS;
+    (!is_removed).then(|| plain(number, if number % 10 == REPLACED { 2 } else { 1 }))
+}
+
+impl Specimen {
+    pub(crate) fn new(path: &Path) -> Specimen {
+        let next = libcrypto();
+        let keys = Keys::derive(next, &[Secret::new([7; 32])]).expect("libcrypto can seal");
+        drop(fs::remove_file(path));
+        let url = format!("file:{}?size={SIZE}", path.display());
+        let store = Store::open(&StoreUrl::parse(&url).unwrap()).unwrap();
+        let file = OpenOptions::new().read(true).write(true).mode(0o600).open(path).unwrap();
+        let mut specimen =
+            Specimen { path: path.to_owned(), file, image: vec![0; SIZE], keys, next };
+        for number in 0..RECORDS {
+            specimen.put(&store, number, 1).unwrap();
+            match number % 10 {
+                REPLACED => specimen.put(&store, number, 2).unwrap(),
+                TAKEN => {
+                    store.take(&locator(number), NOW, &mut Vec::new());
+                }
+                REMOVED => assert!(store.remove(&locator(number), deadline(number), NOW)),
+                _ => {}
+            }
+        }
+        NEVER_PUT.for_each(|number| assert!(store.remove(&locator(number), SECONDS + 999, NOW)));
+        drop(store);
+        specimen.file.read_exact_at(&mut specimen.image, 0).unwrap();
+        specimen
+    }
+
+    fn associated(number: u64, deadline: u64) -> Vec<u8> {
+        [locator(number).0.as_slice(), &deadline.to_le_bytes()].concat()
+    }
+
+    fn put(&self, store: &Store, number: u64, version: u8) -> Result<(), PutError> {
+        let associated = Self::associated(number, deadline(number));
+        let mut sealed = Vec::new();
+        self.keys.seal(self.next, &associated, &plain(number, version), &mut sealed).unwrap();
+        store.put(&locator(number), deadline(number), NOW, 0, &sealed)
+    }
+
+    /// What was found under `number`, if it opens; it must not be the record of another.
+    fn open(&self, number: u64, lookup: Lookup, sealed: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let Lookup::Found { deadline: until } = lookup else { return Ok(None) };
+        let opens_as = |number, until| {
+            let opened = self.keys.open(self.next, &Self::associated(number, until), sealed);
+            opened.ok().map(|plain| plain.to_vec())
+        };
+        if let Some(plain) = opens_as(number, until) {
+            return Ok(Some(plain));
+        }
+        match (0..RECORDS).find(|&n| n != number && opens_as(n, deadline(n)).is_some()) {
+            Some(other) => Err(format!("{number}: found {other}")),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// A number in the image.
+    pub(crate) fn word(&self, at: usize) -> usize {
+        let word = self.image[at..].first_chunk().unwrap();
+        usize::try_from(u64::from_ne_bytes(*word)).unwrap()
+    }
+
+    /// Where the ring begins, and how long it is.
+    pub(crate) fn ring(&self) -> Range<usize> {
+        let (buckets, ring) = (self.word(40), self.word(48));
+        let start = HEADER_BYTES + SHARD_HEAD_BYTES + buckets * BUCKET_BYTES;
+        start..start + ring
+    }
+
+    /// The parts of the file in use: header, the one shard's head, its buckets, its ring.
+    pub(crate) fn used(&self) -> Vec<Range<usize>> {
+        let (ring, index) = (self.ring(), HEADER_BYTES + SHARD_HEAD_BYTES);
+        assert_eq!((self.word(24), self.word(TAIL_AT)), (SIZE, 0), "the layout is another one");
+        let mut used = vec![0..HEADER_BYTES, HEADER_BYTES..index];
+        let buckets = (index..ring.start).step_by(BUCKET_BYTES).map(|at| at..at + BUCKET_BYTES);
+        used.extend(buckets.filter(|bucket| self.image[bucket.clone()].iter().any(|&b| b != 0)));
+        used.push(ring.start..ring.start + self.word(HEAD_AT));
+        used
+    }
+
+    /// Changes bytes of the file.
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        self.file.write_all_at(bytes, at as u64).unwrap();
+    }
+
+    pub(crate) fn set_length(&self, length: usize) {
+        self.file.set_len(length as u64).unwrap();
+    }
+
+    /// Puts a part of the file back as it was.
+    pub(crate) fn restore(&self, part: Range<usize>) {
+        self.write(part.start, &self.image[part]);
+    }
+
+    /// Damages the file, uses it and puts back what was `written`. Once more if it was slow: that
+    /// may be other work on the machine.
+    pub(crate) fn check_damaged(
+        &self,
+        damage: impl Fn(&Specimen),
+        written: Range<usize>,
+    ) -> Result<Outcome, String> {
+        let once = || {
+            damage(self);
+            let outcome = self.check();
+            self.set_length(SIZE);
+            self.restore(written.clone());
+            outcome
+        };
+        match once()? {
+            slow if slow.took > PATIENCE => once(),
+            outcome => Ok(outcome),
+        }
+        .and_then(|outcome| match outcome.took {
+            took if took > PATIENCE => Err(format!("it took {took:?}")),
+            _ => Ok(outcome),
+        })
+    }
+
+    /// Opens the file as it is now and uses it; what goes wrong, in words.
+    pub(crate) fn check(&self) -> Result<Outcome, String> {
+        let start = Instant::now();
+        let mut outcome = Outcome::default();
+        match Store::open_existing(&self.path) {
+            Ok(store) => {
+                read_log(&store)?;
+                self.look_up_all(&store, &mut outcome)?;
+                self.go_on(&store)?;
+            }
+            Err(error) => outcome.is_refused = !error.to_string().is_empty(),
+        }
+        outcome.took = start.elapsed();
+        Ok(outcome)
+    }
+
+    fn look_up_all(&self, store: &Store, outcome: &mut Outcome) -> Result<(), String> {
+        for number in (0..RECORDS).chain(NEVER_PUT) {
+            let mut sealed = Vec::new();
+            store.may_have(&locator(number));
+            store.may_resume(&locator(number), SECONDS - 10, NOW);
+            let lookup = store.get(&locator(number), NOW, &mut sealed);
+            match (self.open(number, lookup, &sealed)?, kept(number)) {
+                (Some(found), Some(kept)) if found == kept => outcome.found += 1,
+                (Some(found), _) => return Err(format!("{number}: found {found:x?}")),
+                (None, Some(_)) => outcome.lost += 1,
+                (None, None) => {}
+            }
+        }
+        for unknown in 200..204 {
+            let mut sealed = Vec::new();
+            let lookup = store.get(&locator(unknown), NOW, &mut sealed);
+            if self.open(unknown, lookup, &sealed)?.is_some() {
+                return Err(format!("{unknown}: found, and never put"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes, removes, puts.
+    fn go_on(&self, store: &Store) -> Result<(), String> {
+        for number in [0, 1, TAKEN, 10 + REPLACED] {
+            let take = || {
+                let mut sealed = Vec::new();
+                let lookup = store.take(&locator(number), NOW, &mut sealed);
+                self.open(number, lookup, &sealed)
+            };
+            match [take()?, take()?] {
+                [Some(found), None] if Some(&found) == kept(number).as_ref() => {}
+                [None, None] => {}
+                other => return Err(format!("{number}: taken {other:x?}")),
+            }
+        }
+        for number in [2, 4, REMOVED, 10 + TAKEN, 300] {
+            let is_removed = store.remove(&locator(number), deadline(number), NOW);
+            let mut sealed = Vec::new();
+            let lookup = store.get(&locator(number), NOW, &mut sealed);
+            if is_removed && self.open(number, lookup, &sealed)?.is_some() {
+                return Err(format!("{number}: found, and removed before"));
+            }
+        }
+        // Known and new ones; what is confirmed is there, if it was not the lock that broke.
+        for number in [6, 8, 11, 301, 302] {
+            let put = self.put(store, number, 3);
+            let mut sealed = Vec::new();
+            let lookup = store.get(&locator(number), NOW, &mut sealed);
+            match self.open(number, lookup, &sealed)? {
+                Some(found) if put.is_ok() && found == plain(number, 3) => {}
+                Some(found) if put.is_err() && Some(&found) == kept(number).as_ref() => {}
+                None => {}
+                other => return Err(format!("{number}: put {put:?}, found {other:x?}")),
+            }
+        }
+        store.counters();
+        Ok(())
+    }
+}
+
+/// Follows the log to its end, from where the reader was said to be and from the beginning.
+fn read_log(store: &Store) -> Result<(), String> {
+    let mut batch = Batch::default();
+    for start in [store.cursor(0), Cursor::default()] {
+        batch.next = start;
+        for _ in 0..100 {
+            let cursor = batch.next;
+            let is_read = store.read_log(0, cursor, NOW, &mut batch);
+            let mut rest = batch.bytes.as_slice();
+            for _ in 0..batch.records {
+                rest = Record::split(rest).ok_or("the log ends within a record")?.1;
+            }
+            if !rest.is_empty() {
+                return Err("the log has more than its records".to_owned());
+            }
+            if !is_read || batch.next == cursor {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
