@@ -128,6 +128,10 @@ SSL_CTX *make_handshake_server(const struct kind *kind)
     use_certificate(ctx, kind->is_rsa);
     if (kind->is_external)
         use_external_cache(ctx);
+    /* What another process made: our own cache gets it and is not asked. */
+    if (kind->is_store)
+        SSL_CTX_set_session_cache_mode(ctx,
+                                       SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
     return ctx;
 }
 

@@ -5,20 +5,28 @@
   report.py results RAW                        results.tsv, on standard output
   report.py verdicts RESULTS                   how many bars (bars.tsv) are met, and which are not
   report.py document RESULTS MACHINE DOCUMENT  rewrites the tables between DOCUMENT's two markers
+  report.py store RESULTS MACHINE DOCUMENT     the same between the two markers of the host store
 
 RAW has a line a measurement: the number of the pair of runs, then bench.h's fields. A ratio is
 stock's figure over ours (ours over stock's where more is better), pair by pair; it is believed only
-if all pairs are on one side of 1.
+if all pairs are on one side of 1. Of the host store some figures have no counterpart.
 """
 import fnmatch
+import math
 import pathlib
 import re
 import statistics
 import sys
 
 FIELDS = ("case", "parameters", "unit", "stock", "ours", "ratio", "least", "most", "believed",
-          "bar", "verdict", "stock_switches", "ours_switches")
-BEGIN, END = "<!-- figures: made by benches/run.sh -->", "<!-- end of figures -->"
+          "bar", "verdict", "stock_switches", "ours_switches", "stock_least", "stock_most",
+          "ours_least", "ours_most")
+NUMBERS = ("stock", "ours", "ratio", "least", "most", *FIELDS[-4:])
+FIGURES = "<!-- figures: made by benches/run.sh -->", "<!-- end of figures -->"
+STORE_FIGURES = ("<!-- store figures: made by benches/run.sh --store -->",
+                 "<!-- end of store figures -->")
+# Units in which more is better.
+RATES = ("times", "/s")
 
 
 def read_pairs(path):
@@ -57,18 +65,27 @@ def judge(row, bars):
                 and fnmatch.fnmatchcase(row["parameters"], parameters)):
             continue
         bar = float(number)
-        more = (row["ours"] / row["stock"] - 1) * 100 if row["stock"] else 0.0
+        more = (row["ours"] / row["stock"] - 1) * 100 if row["stock"] > 0 else 0.0
         text, is_met = {
             "faster": (f"{bar:g} times faster", row["ratio"] >= bar),
             "noslower": ("no slower", row["most"] >= 1),
+            "even": ("at least stock's", row["ratio"] >= 1),
             "atmost": (f"at most {bar:g} {row['unit']}", row["ours"] <= bar),
             "atleast": (f"over {bar:g}", row["ours"] > bar),
             "percent": (f"at most {bar:g} % more", more <= bar),
         }[kind]
         if kind == "faster" and not row["believed"] and row["most"] >= bar:
             return text, "uncertain"
+        if kind == "even" and not row["believed"]:
+            return text, "uncertain"
         return text, "met" if is_met else "missed"
     return "", ""
+
+
+def middle_and_ends(values):
+    if not values:
+        return math.nan, math.nan, math.nan
+    return statistics.median(values), min(values), max(values)
 
 
 def summarise(pairs):
@@ -79,17 +96,17 @@ def summarise(pairs):
         both = sorted(set(stock) & set(ours))
         # A figure of 0 is below what the clock sees.
         ratios = [max(stock[pair][0], 0.01) / max(ours[pair][0], 0.01) for pair in both]
-        if entry["unit"] == "times":
+        if entry["unit"] in RATES:
             ratios = [1 / ratio for ratio in ratios]
-        row = {"case": case, "parameters": parameters, "unit": entry["unit"],
-               "stock": statistics.median(value[0] for value in stock.values()),
-               "ours": statistics.median(value[0] for value in ours.values()),
-               "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+        row = {"case": case, "parameters": parameters, "unit": entry["unit"]}
+        row["ratio"], row["least"], row["most"] = middle_and_ends(ratios)
         row["believed"] = row["least"] > 1 or row["most"] < 1
         for way, values in (("stock", stock), ("ours", ours)):
+            row[way], row[way + "_least"], row[way + "_most"] = middle_and_ends(
+                [value[0] for value in values.values()])
             row[way + "_switches"] = "/".join(
                 f"{statistics.median(value[field] for value in values.values()):.0f}"
-                for field in (1, 2))
+                for field in (1, 2) if values)
         row["bar"], row["verdict"] = judge(row, bars)
         rows.append(row)
     # By case, in the order in which they first came; scaling after what it is made of.
@@ -111,7 +128,7 @@ def read_results(path):
     rows = [dict(zip(FIELDS, line.split("\t"))) for line in lines[1:]]
     for row in rows:
         row["believed"] = row["believed"] == "yes"
-        for field in ("stock", "ours", "ratio", "least", "most"):
+        for field in NUMBERS:
             row[field] = float(row[field])
     return rows
 
@@ -124,6 +141,8 @@ def three_digits(value):
 
 def amount(value, unit):
     """Three digits and a fitting unit."""
+    if math.isnan(value):
+        return "–"
     units = ["ns", "µs", "ms", "s"]
     unit = {"us": "µs", "instructions": "", "times": ""}.get(unit, unit)
     while unit in units[:-1] and value >= 999.5:
@@ -132,6 +151,8 @@ def amount(value, unit):
 
 
 def spread(row):
+    if math.isnan(row["ratio"]):
+        return ""
     ratio, least, most = (three_digits(row[field]) for field in ("ratio", "least", "most"))
     text = f"{ratio} ({least} … {most})"
     return text if row["believed"] else text + " ?"
@@ -139,7 +160,7 @@ def spread(row):
 
 def show(rows):
     for row in rows:
-        print(f"    {row['case']:<26} {row['parameters']:<34} "
+        print(f"    {row['case']:<26} {row['parameters']:<38} "
               f"{amount(row['stock'], row['unit']):>10} {amount(row['ours'], row['unit']):>10}  "
               f"{spread(row):<30} {row['stock_switches']:>9} {row['ours_switches']:>9}  "
               f"{row['bar']}{': ' if row['bar'] else ''}{row['verdict']}")
@@ -148,28 +169,27 @@ def show(rows):
 def verdicts(rows):
     judged = [row for row in rows if row["verdict"]]
     show(row for row in judged if row["verdict"] != "met")
-    for verdict in ("met", "missed", "uncertain"):
-        print(f"bars {verdict}: {sum(row['verdict'] == verdict for row in judged)}")
+    print("bars: " + counted(judged))
 
 
 def table(heads, lines):
     yield "| " + " | ".join(heads) + " |"
-    yield "|" + "|".join("---" if head in ("case", "", "bar") else "---:" for head in heads) + "|"
+    yield "|" + "|".join("---" if head in ("case", "", "bar", "goal") else "---:" for head in heads) + "|"
     for line in lines:
         yield "| " + " | ".join(line) + " |"
     yield ""
 
 
 def parameters_of(row):
-    """Sessions, threads and the rest, in words."""
+    """Sessions, threads or processes and the rest, in words."""
     rest = row["parameters"]
     number = re.search(r"n=(\d+)", rest)
-    threads = re.search(r"threads=(\d+)", rest)
-    rest = re.sub(r"\s*(n|threads)=\d+", "", rest)
+    several = re.search(r"(threads|processes)=(\d+)", rest)
+    rest = re.sub(r"\s*\b(n|threads|processes)=\d+", "", rest)
     sessions = f"{int(number[1]):,}" if number else ""
     name = row["case"].replace("_", " ") + (", " + rest if rest else "")
-    if threads and threads[1] != "1":
-        name += f", {threads[1]} threads"
+    if several and several[2] != "1":
+        name += f", {several[2]} {several[1]}"
     return name, sessions
 
 
@@ -178,24 +198,51 @@ def figures(row):
             amount(row["ours"], row["unit"]), spread(row)]
 
 
-def document(rows, machine, path):
-    path = pathlib.Path(path)
-    text = path.read_text()
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    judged = [row for row in rows if row["verdict"]]
+def counted(judged):
     count = {verdict: sum(row["verdict"] == verdict for row in judged)
              for verdict in ("met", "missed", "uncertain")}
-    mark = {"met": "met", "missed": "**missed**", "uncertain": "uncertain"}
-    lines = [BEGIN, "", f"Machine: {machine}.", "", "### The bars", "",
-             f"{count['met']} met, {count['missed']} missed, {count['uncertain']} uncertain.", ""]
+    return f"{count['met']} met, {count['missed']} missed, {count['uncertain']} uncertain."
+
+
+def verdict(row):
+    return [row["bar"], "**missed**" if row["verdict"] == "missed" else row["verdict"]]
+
+
+def rewrite(path, markers, lines):
+    path = pathlib.Path(path)
+    begin, end = markers
+    head, rest = path.read_text().split(begin)
+    _, tail = rest.split(end)
+    path.write_text(head + "\n".join([begin, "", *lines]) + end + tail)
+
+
+def document(rows, machine, path):
+    judged = [row for row in rows if row["verdict"]]
+    lines = [f"Machine: {machine}.", "", "### The bars", "", counted(judged), ""]
     lines += table(["case", "sessions", "stock", "sesscache", "ratio", "bar", ""],
-                   (figures(row) + [row["bar"], mark[row["verdict"]]] for row in judged))
+                   (figures(row) + verdict(row) for row in judged))
     lines += ["### Everything that was measured", ""]
     lines += table(["case", "sessions", "stock", "sesscache", "ratio", "switches, stock",
                     "switches, sesscache"],
                    (figures(row) + [row["stock_switches"], row["ours_switches"]] for row in rows))
-    path.write_text(head + "\n".join(lines) + END + tail)
+    rewrite(path, FIGURES, lines)
+
+
+def with_ends(row, way):
+    """The median, and the least and the most if they differ."""
+    ends = [amount(row[f"{way}_{end}"], row["unit"]) for end in ("least", "most")]
+    middle = amount(row[way], row["unit"])
+    return middle if ends[0] == ends[1] else f"{middle} ({ends[0]} … {ends[1]})"
+
+
+def store(rows, machine, path):
+    lines = [f"Machine: {machine}. Goals: " + counted([row for row in rows if row["verdict"]]), ""]
+    lines += table(["case", "records", "stock", "sesscache", "ratio", "goal", ""],
+                   ([*parameters_of(row), with_ends(row, "stock"), with_ends(row, "ours"),
+                     spread(row), *verdict(row)] for row in rows
+                    # A lock was always to be had.
+                    if not (row["case"].endswith("_busy") and row["ours_most"] == 0)))
+    rewrite(path, STORE_FIGURES, lines)
 
 
 def main():
@@ -207,8 +254,8 @@ def main():
         (show if command == "show" else write_results)(rows)
     elif command == "verdicts":
         verdicts(read_results(path))
-    elif command == "document":
-        document(read_results(path), *rest)
+    elif command in ("document", "store"):
+        (document if command == "document" else store)(read_results(path), *rest)
     else:
         sys.exit(__doc__)
 

@@ -2,9 +2,11 @@
 # Measures libsesscache against stock OpenSSL: one binary, run in turn without and with the library
 # preloaded (A B A B ...), and compares run by run.
 #
-#   benches/run.sh [--quick|--full] [--repeat N] [GROUP...]
+#   benches/run.sh [--store] [--quick|--full] [--repeat N] [GROUP...]
 #
 #   GROUP     lookup prefix add_full timeouts flush memory handshake instructions (default: all)
+#   --store   the host store instead: under 6 minutes. Its GROUPs are store_operations store_bytes
+#             store_seal store_handshake store_instructions store_nginx store_apache
 #   --quick   fewer sizes, shorter: under 3 minutes; for a look while working
 #   --full    longer, more sizes (4,000,000 sessions too), more repetitions: about an hour
 #   --repeat  so many pairs of runs (5; with --full 9)
@@ -12,17 +14,23 @@
 #   LIBDIR    where libsesscache.so is (target/release)
 #   BUILD     where programs and results go (target/bench)
 #
-# Writes BUILD/results.tsv. A run of all groups that is not --quick also rewrites the tables of
-# docs/PERFORMANCE.md and docs/performance.svg. Measure on an idle machine.
+# Writes BUILD/results.tsv, or BUILD/store.tsv. A run of all groups that is not --quick also
+# rewrites the tables of docs/PERFORMANCE.md and docs/performance.svg. Measure on an idle machine.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 all_groups="lookup prefix add_full timeouts flush memory handshake instructions"
+results=results
 
 die() { echo "run.sh: $*" >&2; exit 1; }
 
 mode=default repeat='' groups=()
+if [ "${1:-}" = --store ]; then
+    # shellcheck source-path=SCRIPTDIR source=store_groups.sh
+    source "$here/store_groups.sh"
+    shift
+fi
 while [ $# -gt 0 ]; do
     case $1 in
         --quick | --full) mode=${1#--} ;;
@@ -68,12 +76,14 @@ compile handshake handshake.c handshake_ends.c bench.c
 
 # ---- running -------------------------------------------------------------------------------------
 
-# as_way WAY COMMAND...
+# as_way WAY COMMAND...: stock, ours, or store, which is ours with a host store. A small one: else
+# what is measured is the first touch of its pages, for which the kernel has to make them.
 as_way() {
-    local way=$1 preload=()
+    local way=$1 environment=()
     shift
-    [ "$way" = stock ] || preload=("LD_PRELOAD=$work/libsesscache.so")
-    timeout -k 5 600 env "${preload[@]}" "$@"
+    [ "$way" = stock ] || environment=("LD_PRELOAD=$work/libsesscache.so")
+    [ "$way" != store ] || environment+=("SESSCACHE_STORE=shm:?size=1MiB" "SESSCACHE_LOG=stderr")
+    timeout -k 5 600 env "${environment[@]}" "$@"
 }
 
 steps=0
@@ -82,7 +92,24 @@ step() {
     printf '[%s, %d] %s\n' "$(date +%T)" "$steps" "$*"
 }
 
-# pair PROGRAM ARGUMENTS...: stock and ours in turn; says what came out and adds it to raw.tsv.
+# Says what came out of a step, and adds it to raw.tsv.
+finish_step() {
+    python3 "$here/report.py" show "$work/part"
+    cat "$work/part" >>"$work/raw.tsv"
+    rm "$work/part"
+}
+
+# callgrind_totals FUNCTION COUNT WAY ARGUMENTS...: instructions in a function of handshake, for
+# each of COUNT handshakes.
+callgrind_totals() {
+    local function=$1 count=$2 way=$3
+    shift 3
+    as_way "$way" valgrind -q --tool=callgrind "--callgrind-out-file=$work/callgrind" \
+        "--toggle-collect=$function" "$work/handshake" --once "$count" "$@" >&2
+    awk -v count="$count" '$1 == "totals:" { print $2 / count }' "$work/callgrind"
+}
+
+# pair PROGRAM ARGUMENTS...: stock and ours in turn.
 pair() {
     local program=$1 number way
     step "$@"
@@ -95,9 +122,7 @@ pair() {
             sed "s/^/$number\t/" "$work/lines" >>"$work/part"
         done
     done
-    python3 "$here/report.py" show "$work/part"
-    cat "$work/part" >>"$work/raw.tsv"
-    rm "$work/part"
+    finish_step
 }
 
 sizes="1000 20000 100000 1000000" seconds=0.2
@@ -172,7 +197,7 @@ handshake() {
 
 # Instructions a handshake. Nothing varies but the library, so one run of each is enough.
 instructions() {
-    local protocol kind part way count=100
+    local protocol kind part way counted count=100
     command -v valgrind >/dev/null || die "missing: valgrind"
     for protocol in tls12 tls13; do
         for kind in full resumed; do
@@ -180,18 +205,12 @@ instructions() {
                 [ $part = server ] || [ "$mode" != quick ] || continue
                 step instructions $protocol $kind $part
                 for way in stock ours; do
-                    as_way $way valgrind -q --tool=callgrind \
-                        "--callgrind-out-file=$work/callgrind" \
-                        "--toggle-collect=measured_${part/both/handshakes}" "$work/handshake" \
-                        -n 1000 --once $count $protocol ec $kind plain >&2
-                    awk -v OFS='\t' -v way=$way -v name="instructions_$part" -v count=$count \
-                        -v parameters="$protocol ec $kind plain n=1000" '$1 == "totals:" {
-                            print 1, way, name, parameters, $2 / count, "instructions", 0, 0, count
-                        }' "$work/callgrind" >>"$work/part"
+                    counted=$(callgrind_totals measured_${part/both/handshakes} $count $way \
+                        -n 1000 $protocol ec $kind plain)
+                    printf '1\t%s\tinstructions_%s\t%s\t%s\tinstructions\t0\t0\t%s\n' $way $part \
+                        "$protocol ec $kind plain n=1000" "$counted" $count >>"$work/part"
                 done
-                python3 "$here/report.py" show "$work/part"
-                cat "$work/part" >>"$work/raw.tsv"
-                rm "$work/part"
+                finish_step
             done
         done
     done
@@ -208,13 +227,16 @@ awk "BEGIN { exit !($load > 0.5) }" &&
 SECONDS=0
 for group in "${groups[@]}"; do $group; done
 
-mv "$work/raw.tsv" "$build/raw.tsv"
-python3 "$here/report.py" results "$build/raw.tsv" >"$build/results.tsv"
-if [ "$is_complete" = yes ]; then
+mv "$work/raw.tsv" "$build/raw-$results.tsv"
+python3 "$here/report.py" results "$build/raw-$results.tsv" >"$build/$results.tsv"
+if [ "$is_complete-$results" = yes-store ]; then
+    python3 "$here/report.py" store "$build/store.tsv" "$machine" "$root/docs/PERFORMANCE.md"
+    echo "# docs/PERFORMANCE.md is rewritten"
+elif [ "$is_complete" = yes ]; then
     python3 "$here/report.py" document "$build/results.tsv" "$machine" "$root/docs/PERFORMANCE.md"
     python3 "$here/chart.py" "$build/results.tsv" >"$work/chart"
     mv "$work/chart" "$root/docs/performance.svg"
     echo "# docs/PERFORMANCE.md and docs/performance.svg are rewritten"
 fi
-python3 "$here/report.py" verdicts "$build/results.tsv"
-echo "bench: $steps steps in $((SECONDS / 60)) min $((SECONDS % 60)) s, see $build/results.tsv"
+python3 "$here/report.py" verdicts "$build/$results.tsv"
+echo "bench: $steps steps in $((SECONDS / 60)) min $((SECONDS % 60)) s, see $build/$results.tsv"

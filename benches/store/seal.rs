@@ -1,0 +1,36 @@
+//! What sealing and opening a session add to putting and getting it.
+
+use crate::clock::{BATCH, Clock};
+use crate::system::load_libssl;
+use crate::{PREFIX_BYTES, report};
+use sesscache::openssl::next::next;
+use sesscache::seal::Keys;
+use std::hint::black_box;
+
+/// Associated data of a session for a server name of usual length (context/sharing.rs).
+const ASSOCIATED: [u8; 106] = [0xAD; 106];
+
+pub fn run(seconds: f64, lengths: Vec<usize>) {
+    load_libssl();
+    let next = next().unwrap();
+    let keys = Keys::random(next).unwrap();
+    let clock = Clock { seconds, has_core: true };
+    for length in lengths {
+        let plain = vec![0x5E; length + PREFIX_BYTES];
+        let seal = || {
+            let mut sealed = Vec::new();
+            keys.seal(next, &ASSOCIATED, &plain, &mut sealed).unwrap();
+            sealed
+        };
+        let sealed = seal();
+        let open = || keys.open(next, &ASSOCIATED, &sealed).unwrap();
+        let batch = || [(); BATCH];
+        let sums = [
+            ("store_seal", clock.run(batch, |()| (!black_box(seal()).is_empty()).into())),
+            ("store_open", clock.run(batch, |()| (!black_box(open()).is_empty()).into())),
+        ];
+        for (name, sum) in sums {
+            report(name, &format!("der={length}"), (sum.each(), "ns"), &sum);
+        }
+    }
+}

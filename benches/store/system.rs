@@ -1,0 +1,52 @@
+//! What std cannot do: context switches, libssl in the process, a fence.
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+
+/// `struct rusage` of 64-bit Linux: two times of two words, then 14 words.
+type Usage = [c_long; 18];
+/// Where in it voluntary and involuntary context switches are.
+const SWITCHES: usize = 16;
+const RUSAGE_SELF: c_int = 0;
+const RTLD_NOW: c_int = 2;
+
+unsafe extern "C" {
+    fn getrusage(who: c_int, usage: *mut Usage) -> c_int;
+    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+}
+
+/// Voluntary and involuntary context switches of this process up to now.
+pub fn switches() -> [i64; 2] {
+    let mut usage: Usage = [0; 18];
+    // SAFETY: a place as large as the struct that the kernel fills.
+    unsafe { getrusage(RUSAGE_SELF, &raw mut usage) };
+    [usage[SWITCHES], usage[SWITCHES + 1]]
+}
+
+/// Brings libssl into the process, as a server has it: the overlay links none.
+pub fn load_libssl() {
+    let load = |name: &CStr| {
+        // SAFETY: a C string; libssl's constructors may run at any time.
+        !unsafe { dlopen(name.as_ptr(), RTLD_NOW) }.is_null()
+    };
+    assert!(load(c"libssl.so.3") || load(c"libssl.so.4"), "no libssl");
+}
+
+/// Called between two operations, as in bench.h: the first has ended before the second begins.
+#[inline]
+pub fn settle() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it.
+    unsafe {
+        std::arch::x86_64::_mm_lfence();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+/// SplitMix64's finaliser: every number another one that looks random.
+pub fn mix(number: u64) -> u64 {
+    let mut n = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    n = (n ^ n >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ n >> 31
+}
