@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-agent test-fleet fuzz bench header symbols install clean
+        test-upstream test-servers test-agent test-fleet fuzz bench bench-store header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -106,6 +106,10 @@ test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Red
 bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 minutes
 	@packaging/deps.sh bench
 	benches/run.sh
+
+bench-store: all ## the host store alone: operations, memory, real servers beside their own caches
+	@packaging/deps.sh bench
+	benches/run.sh --store
 
 header: all ## rewrite the committed header
 	cp $(NEW_HEADER) include/sesscache.h

@@ -225,7 +225,8 @@ static void offer(double seconds, char **pids)
 static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: load PORT save FILE COUNT\n"
-                    "       load [-c CONNECTIONS] [-s SECONDS | -n COUNT] PORT offer FILE PID...\n");
+                    "       load [-c CONNECTIONS] [-s SECONDS | -n COUNT] "
+                    "PORT offer FILE PID...\n");
     exit(2);
 }
 

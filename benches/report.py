@@ -174,7 +174,8 @@ def verdicts(rows):
 
 def table(heads, lines):
     yield "| " + " | ".join(heads) + " |"
-    yield "|" + "|".join("---" if head in ("case", "", "bar", "goal") else "---:" for head in heads) + "|"
+    words = ("case", "", "bar", "goal")
+    yield "|" + "|".join("---" if head in words else "---:" for head in heads) + "|"
     for line in lines:
         yield "| " + " | ".join(line) + " |"
     yield ""

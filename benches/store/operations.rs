@@ -21,8 +21,8 @@ use std::{env, fs};
 const PAYLOAD: [u8; 131 + PREFIX_BYTES + OVERHEAD] = [0x5E; 131 + PREFIX_BYTES + OVERHEAD];
 /// Bytes of a store for each such record: a little more than it takes (`store bytes`).
 const ROOM: u64 = 250;
-/// Of a hundred operations so many may do something else than they are to do: a bucket into which too
-/// many records fell has forgotten one.
+/// Of a hundred operations so many may do something else than they are to do: a bucket into which
+/// too many records fell has forgotten one.
 const MOST_UNDONE: u64 = 2;
 
 pub const NOW: Now = Now(1_800_000_000_000);
@@ -137,8 +137,8 @@ impl Worker {
     }
 }
 
-/// The processes' operations a nanosecond, added up, give the wall time of one, as in cache.c. Beside
-/// it the part of the time in which a lock was not to be had: whoever held it had lost its core.
+/// The processes' operations a nanosecond, added up, give the wall time of one, as in cache.c.
+/// Beside it the part of the time in which a lock was not to be had: whoever held it had lost its core.
 fn report_all(operation: &str, records: u64, sums: &[Sum]) {
     let mut all = Sum::default();
     let mut rate = 0.0;

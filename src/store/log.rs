@@ -157,12 +157,12 @@ impl Store {
         if self.remove_as(&locator, deadline, now, APPLIED) { Ok(()) } else { Err(PutError::Busy) }
     }
 
-    /// Whether exactly this is kept already. Records may be told more than once, and to write them
-    /// again would push out as many others.
-    fn has(&self, record: &Record<'_>, now: Now) -> bool {
+    /// Whether exactly this session is kept already. Records may be told more than once, and to
+    /// write them again would push out as many others.
+    pub fn has(&self, record: &Record<'_>, now: Now) -> bool {
         let Head { locator, deadline, payload, .. } = record.head;
         let shard = self.shard(&locator);
-        if !shard.glance(&locator).put {
+        if record.is_removal() || !shard.glance(&locator).put {
             return false;
         }
         let mut kept = Vec::new();

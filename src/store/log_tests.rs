@@ -119,8 +119,9 @@ fn what_is_told_twice_is_kept_once() {
         to.apply(&record, NOW).unwrap();
         to.counters().stores
     };
+    assert!(!to.has(&record, NOW));
     assert_eq!((told(), told()), (1, 1));
-    assert_eq!(to.counters().entries, 1);
+    assert!(to.has(&record, NOW) && to.counters().entries == 1);
     // Another payload or deadline is another record.
     for (deadline, length) in [(LATER + 1, 100), (LATER, 99), (LATER, 100)] {
         to.put(&locator(1), deadline, NOW, 0, &payload(2, length)).unwrap();
@@ -130,6 +131,8 @@ fn what_is_told_twice_is_kept_once() {
         to.get(&locator(1), NOW, &mut found);
         assert_eq!(found, payload(1, 100));
     }
+    to.remove(&locator(1), LATER, NOW);
+    assert!(!to.has(&record, NOW));
 }
 
 #[test]

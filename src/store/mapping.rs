@@ -9,6 +9,7 @@
 
 use libc::{c_int, pthread_mutex_t, pthread_mutexattr_t};
 use std::fs::File;
+use std::hint::spin_loop;
 use std::io;
 use std::mem::{MaybeUninit, align_of, size_of};
 use std::os::fd::AsRawFd;
@@ -19,6 +20,9 @@ use std::time::Duration;
 
 /// Bytes that a lock takes.
 pub(super) const LOCK_BYTES: usize = size_of::<pthread_mutex_t>();
+
+/// How often a lock is asked for before the kernel is asked to wake us.
+const SPINS: u32 = 64;
 
 /// Where glibc keeps a mutex's kind, on 64-bit machines.
 const KIND_OFFSET: usize = 16;
@@ -198,7 +202,16 @@ impl Mapping {
             return Lock::Broken;
         }
         // SAFETY: a mutex of ours, see above, in memory that stays mapped while `self` lives.
-        let mut result = unsafe { libc::pthread_mutex_trylock(mutex) };
+        let attempt = || unsafe { libc::pthread_mutex_trylock(mutex) };
+        let mut result = attempt();
+        // It is held for the length of a copy: sleeping takes longer than that.
+        for _ in 0..SPINS {
+            if result != libc::EBUSY {
+                break;
+            }
+            spin_loop();
+            result = attempt();
+        }
         if result == libc::EBUSY
             && let Some(patience) = patience
         {

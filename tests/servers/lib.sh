@@ -116,7 +116,7 @@ is_listening() {
 # last parenthesis.)
 read_status() {
     local line
-    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
     read -ra fields <<<"${line##*) }"
 }
 
