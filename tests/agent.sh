@@ -22,10 +22,10 @@ read -r redis_port tls_port port[a] port[b] port[c] port[d] metrics_a metrics_b 
     node_1 node_2 node_3 < <(python3 "$peer" ports 11)
 
 cleanup() {
-    local name
-    for name in "${!pid[@]}"; do
-        kill -CONT "${pid[$name]}" 2>/dev/null || true
-        kill -KILL "${pid[$name]}" 2>/dev/null || true
+    local process
+    for process in $(jobs -p); do
+        kill -CONT "$process" 2>/dev/null || true
+        kill -KILL "$process" 2>/dev/null || true
     done
     wait 2>/dev/null
     rm -rf "$work"
@@ -127,10 +127,11 @@ new_host() {
 
 listens() { exec 3<>"/dev/tcp/127.0.0.1/$1" && exec 3>&-; }
 
-# agent NAME [OPTION...]: the host's agent, once it is connected
+# agent NAME [OPTION...]: the host's agent, anew if there is one
 agent() {
     local name=$1
     shift
+    [[ ! ${pid[agent-$name]:-} ]] || end "agent-$name" || true
     : >"$work/agent-$name.log"
     in_background "agent-$name" "$command" agent --store "$work/$name/web" "${to[@]}" "$@"
 }
@@ -162,7 +163,7 @@ all_resume() { same "$3" "$(resumed "$@")"; }
 
 redis() {
     in_background redis redis-server --bind 127.0.0.1 --port "$redis_port" --save '' \
-        --appendonly no --dir "$work" --unixsocket "$work/redis.sock" --enable-debug-command yes \
+        --appendonly no --dir "$work" --unixsocket "$work/redis.sock" \
         --tls-port "$tls_port" --tls-cert-file "$work/tls.pem" --tls-key-file "$work/tls.key" \
         --tls-ca-cert-file "$work/ca.pem" --tls-auth-clients no "$@"
     soon 10 listens "$redis_port"
@@ -376,11 +377,12 @@ check_namespaces() {
 }
 
 check_once() {
-    end agent-a
-    end agent-b
+    local name
+    for name in a b; do
+        [[ ! ${pid[agent-$name]:-} ]] || check "agent $name ends" end "agent-$name"
+    done
     make_sessions a once 5
     make_sessions b twice 5
-    local name
     for name in a b a; do
         check "$name sends and takes over" timeout 10 "$command" agent --once \
             --store "file:$work/$name/web" --redis "unix://$work/redis.sock"

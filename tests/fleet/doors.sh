@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The ways into Redis: one agent comes through its unix socket, the other by TLS, as a user who may do
-# no more than an agent must.
+# The ways into Redis: one agent comes through its unix socket, the other by TLS, as a user who may
+# do no more than an agent must.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,11 +1,11 @@
 """Does to the streams in Redis what somebody might who can write there.
 
-forge.py ADDRESS PORT LEAST WHAT MARKS
+forge.py ADDRESS PORT SINCE LEAST WHAT MARKS
 
-Waits until the streams have LEAST records that store a session, and appends for each of them what
-WHAT makes of it, as if another host had written it. At the end each stream gets a record of our
-own, whose locator is written to MARKS: who has these has read all before. The layout of a record
-is in docs/STORE.md.
+Waits until the streams have LEAST records that store a session, in entries since a time in
+milliseconds, and appends for each of them what WHAT makes of it, as if another host had written
+it. At the end each stream gets a record of our own, whose locator is written to MARKS: who has
+these has read all before. The layout of a record is in docs/STORE.md.
 """
 
 import os
@@ -121,13 +121,13 @@ def fields_of_junk():
             yield entry(HEAD.pack(units, kind, 7, 2**64 - 1, 0, os.urandom(16)))
 
 
-def streams_with(redis, least):
+def streams_with(redis, since, least):
     """The streams, and what they put, once there is enough."""
     for _ in range(200):
         streams = sorted(redis("KEYS", "sesscache:*"))
         found = {}
         for stream in streams:
-            for _, fields in redis("XRANGE", stream, "-", "+"):
+            for _, fields in redis("XRANGE", stream, since, "+"):
                 records = dict(zip(fields[::2], fields[1::2]))[b"r"]
                 for deadline, locator, payload in unpack(records):
                     found[locator] = (stream, deadline, payload)
@@ -145,9 +145,9 @@ def forge(redis, found, make):
         redis("XADD", stream, "*", *entry(make(deadline, locator, payload, other)))
 
 
-def main(address, port, least, what, marks):
+def main(address, port, since, least, what, marks):
     redis = Redis(address, int(port))
-    streams, found = streams_with(redis, int(least))
+    streams, found = streams_with(redis, since, int(least))
     if what == "junk":
         for stream in streams:
             for fields in fields_of_junk():

@@ -13,10 +13,16 @@ marks_are_everywhere() {
     [[ $("$load" compare "$(store_of a)" "$(store_of b)" "$work/marks") == "held $1 missing 0" ]]
 }
 
-# forge LEAST WHAT: as forge.py says, and waits until the agents have read it all.
+# save_fresh KIND COUNT: sessions of a, and since when.
+save_fresh() {
+    since=$(redis time | awk 'NR == 1 { s = $1 } NR == 2 { printf "%d%03d", s, $1 / 1000 + 1 }')
+    save a "$1" "$2"
+}
+
+# forge LEAST WHAT: of the fresh sessions as forge.py says, and waits until the agents have read it.
 forge() {
-    in_machine redis python3 "$here/forge.py" "$redis_address" 6379 "$1" "$2" "$work/marks" ||
-        give_up "forge.py $2 ended with $?"
+    in_machine redis python3 "$here/forge.py" "$redis_address" 6379 "$since" "$1" "$2" \
+        "$work/marks" || give_up "forge.py $2 ended with $?"
     wait_until 10 marks_are_everywhere $(($(stat -c %s "$work/marks") / 16)) ||
         give_up "$2: the agents do not read to the end"
 }
@@ -27,8 +33,7 @@ forged() {
     for kind in "${by_id[@]}"; do
         made=$tries
         [[ $kind != 1.3* ]] || made=$((2 * tries)) # two tickets a handshake, of which one is kept
-        redis flushall >>"$work/redis-cli.log"
-        save a "$kind" "$tries"
+        save_fresh "$kind" "$tries"
         forge "$made" "$what"
         before=$(counted b undecryptable)
         on_b=$(offer a "$kind" b)
@@ -44,8 +49,7 @@ forged() {
 # that it resumed.)
 removed_stays_removed() {
     local kind="1.2 ids"
-    redis flushall >>"$work/redis-cli.log"
-    save a "$kind" 10
+    save_fresh "$kind" 10
     check "10 sessions of a resume on b" come_to_resume a "$kind" b 10
     visit a "$kind" spoil "$(session_file a "$kind")" || give_up "spoil ended with $?"
     check "removed by an alert on a: none resumes on a" test "$(offer a "$kind" a 10)" = 0

@@ -180,7 +180,8 @@ END
 start_server() {
     local host=$1 dir=$work/$1 environment=()
     if [[ $way != stock ]]; then
-        environment=("${server_environment[@]}" "LD_PRELOAD=$library" "SESSCACHE_LOG=$dir/sesscache.log"
+        environment=("${server_environment[@]}"
+            "LD_PRELOAD=$library" "SESSCACHE_LOG=$dir/sesscache.log"
             "SESSCACHE_STORE=file:$(store_of "$host")?size=16MiB"
             "SESSCACHE_KEY_FILE=$(key_file_of "$host")")
     fi

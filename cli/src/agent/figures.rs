@@ -23,6 +23,57 @@ const LAGS: [f64; 16] =
 
 type Label = [(&'static str, &'static str); 1];
 
+/// Why a record of another host was not taken over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unapplied {
+    /// Its end was before it arrived.
+    Expired,
+    /// The store has it: it was told twice.
+    Known,
+    /// The session was removed before.
+    Removed,
+    /// A lock was held too long.
+    Busy,
+    /// It is larger than a record can be.
+    Oversize,
+}
+
+impl Unapplied {
+    const ALL: [Unapplied; 5] = [
+        Unapplied::Expired,
+        Unapplied::Known,
+        Unapplied::Removed,
+        Unapplied::Busy,
+        Unapplied::Oversize,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Unapplied::Expired => "expired",
+            Unapplied::Known => "known",
+            Unapplied::Removed => "removed",
+            Unapplied::Busy => "busy",
+            Unapplied::Oversize => "oversize",
+        }
+    }
+}
+
+/// What began anew, as Redis had forgotten what was done before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Direction {
+    Send,
+    Receive,
+}
+
+impl Direction {
+    fn name(self) -> &'static str {
+        match self {
+            Direction::Send => "send",
+            Direction::Receive => "receive",
+        }
+    }
+}
+
 /// What the agent counts.
 #[derive(Debug)]
 pub(crate) struct Figures {
@@ -75,13 +126,13 @@ impl Default for Figures {
 
 impl Figures {
     /// A record could not be taken over.
-    pub(crate) fn unapplied(&self, cause: &'static str) {
-        self.unapplied.get_or_create(&[("cause", cause)]).inc();
+    pub(crate) fn unapplied(&self, cause: Unapplied) {
+        self.unapplied.get_or_create(&[("cause", cause.name())]).inc();
     }
 
     /// What was done before is done again, as Redis has forgotten it.
-    pub(crate) fn rewound(&self, direction: &'static str) {
-        self.rewinds.get_or_create(&[("direction", direction)]).inc();
+    pub(crate) fn rewound(&self, direction: Direction) {
+        self.rewinds.get_or_create(&[("direction", direction.name())]).inc();
     }
 
     /// Redis did not do what it was asked.
@@ -91,11 +142,11 @@ impl Figures {
 
     /// Makes every series appear, so that a rate is 0 rather than missing.
     fn prepare(&self) {
-        for cause in ["removed", "busy", "oversize"] {
-            drop(self.unapplied.get_or_create(&[("cause", cause)]));
+        for cause in Unapplied::ALL {
+            drop(self.unapplied.get_or_create(&[("cause", cause.name())]));
         }
-        for direction in ["send", "receive"] {
-            drop(self.rewinds.get_or_create(&[("direction", direction)]));
+        for direction in [Direction::Send, Direction::Receive] {
+            drop(self.rewinds.get_or_create(&[("direction", direction.name())]));
         }
         let troubles =
             State::ALL.into_iter().filter(|s| !matches!(s, State::Ok | State::Connecting));

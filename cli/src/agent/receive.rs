@@ -6,6 +6,7 @@
 use super::backoff::Backoff;
 use super::clock;
 use super::entry::{Entry, Id, entries, key, last_id};
+use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::target::Link;
 use super::trouble::{State, Trouble};
@@ -137,7 +138,7 @@ impl Receiver {
         if end < self.position {
             self.position = Id::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
-            self.shared.figures.rewound("receive");
+            self.shared.figures.rewound(Direction::Receive);
             self.shared.tell_shorter();
         }
         if self.phase == Phase::Unknown {
@@ -192,21 +193,28 @@ impl Receiver {
 
     async fn apply(&self, record: &Record<'_>) {
         let Shared { store, figures, .. } = &*self.shared;
+        let now = clock::now();
+        if record.deadline() < now / 1000 {
+            return figures.unapplied(Unapplied::Expired);
+        }
+        if store.has(record, Now(now)) {
+            return figures.unapplied(Unapplied::Known);
+        }
         let mut result = Err(PutError::Busy);
         for number in 0..TRIES {
             if number > 0 {
                 sleep(BUSY).await;
             }
-            result = store.apply(record, Now(clock::now()));
+            result = store.apply(record, Now(now));
             if result != Err(PutError::Busy) {
                 break;
             }
         }
         match result {
             Ok(()) => figures.applied_records.inc(),
-            Err(PutError::Removed) => return figures.unapplied("removed"),
-            Err(PutError::Busy) => return figures.unapplied("busy"),
-            Err(PutError::Oversize) => return figures.unapplied("oversize"),
+            Err(PutError::Removed) => return figures.unapplied(Unapplied::Removed),
+            Err(PutError::Busy) => return figures.unapplied(Unapplied::Busy),
+            Err(PutError::Oversize) => return figures.unapplied(Unapplied::Oversize),
         };
         if self.phase == Phase::Abreast {
             self.observe_lag(record);

@@ -7,6 +7,7 @@
 use super::backoff::Backoff;
 use super::clock;
 use super::entry::{Id, Packs, array, fields, key};
+use super::figures::Direction;
 use super::follow::Round;
 use super::notes::{self, Note};
 use super::target::Link;
@@ -214,7 +215,7 @@ impl Sender {
         }
         self.rewound = Some(Instant::now());
         self.shared.rewind.store(true, Release);
-        self.shared.figures.rewound("send");
+        self.shared.figures.rewound(Direction::Send);
         tracing::warn!(
             "Redis has lost entries that it had acknowledged (emptied, restored or failed over); \
              sending again what the store still holds"

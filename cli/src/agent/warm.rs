@@ -4,6 +4,8 @@ use super::figures::Figures;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 const TELL: Duration = Duration::from_secs(1);
 
@@ -16,6 +18,7 @@ pub(crate) struct Warmth {
     behind: AtomicU64,
     length: AtomicU64,
     read: AtomicU64,
+    ended: Notify,
 }
 
 impl Warmth {
@@ -27,6 +30,7 @@ impl Warmth {
             behind: AtomicU64::new(streams),
             length: AtomicU64::new(0),
             read: AtomicU64::new(0),
+            ended: Notify::new(),
         }
     }
 
@@ -46,6 +50,7 @@ impl Warmth {
     /// A stream was read as far as it went at first.
     pub(crate) fn end(&self) {
         self.behind.fetch_sub(1, Relaxed);
+        self.ended.notify_one();
     }
 
     /// Tells until all streams are read.
@@ -53,8 +58,8 @@ impl Warmth {
         figures.warming.set(1);
         let mut told = Instant::now();
         while self.behind.load(Relaxed) > 0 {
-            tokio::time::sleep(TELL / 20).await;
-            if self.unknown.load(Relaxed) == 0 && told.elapsed() >= TELL {
+            let _ = timeout(TELL.saturating_sub(told.elapsed()), self.ended.notified()).await;
+            if told.elapsed() >= TELL {
                 told = Instant::now();
                 if let Some(line) = self.line() {
                     tracing::info!("{line}");
@@ -70,6 +75,9 @@ impl Warmth {
     }
 
     fn line(&self) -> Option<String> {
+        if self.unknown.load(Relaxed) > 0 {
+            return None;
+        }
         let (read, length) = (self.read.load(Relaxed), self.length.load(Relaxed));
         (length > 0)
             .then(|| format!("filling the store from the streams: {read} of {length} entries"))
