@@ -31,6 +31,23 @@ static long remove_cached(long argument, SSL_SESSION **session)
     return argument;
 }
 
+/* By its own times it is over, which those of its record are not. */
+static long remove_outlived(long argument, SSL_SESSION **session)
+{
+    SSL_SESSION_set_time(cached_on_server(own_server, *session), 1);
+    return remove_cached(argument, session);
+}
+
+/* A worker that looks while it caches nothing is told as well. */
+static long look_while_off(long argument, SSL_SESSION **session)
+{
+    long mode = SSL_CTX_set_session_cache_mode(own_server, SSL_SESS_CACHE_OFF);
+
+    CHECK_INT(resumes(own_server, own_client, *session), argument);
+    SSL_CTX_set_session_cache_mode(own_server, mode);
+    return argument;
+}
+
 /* It is no longer in the process, but the application still has it. */
 static long remove_copy(long argument, SSL_SESSION **session)
 {
@@ -160,6 +177,7 @@ static void removed(const char *what, task *opening, task *removal, const char *
     before = stats_of(own_server);
     ask(&workers[REMOVES], removal, 0, session);
     CHECK_INT(stats_of(own_server).removes - before.removes, 1);
+    ask(&workers[HAS], look_while_off, 0, session);
     CHECK_INT(resumes_in(&workers[HAS], session), 0);
     CHECK_INT(ask(&workers[HAS], is_cached_here, 0, session), 0);
     CHECK_INT(ask(&workers[HAS], remove_calls_here, 0, NULL), 1);
@@ -219,6 +237,7 @@ int main(int argc, char **argv)
             const char *name = named ? "host.example" : NULL;
 
             removed("removed", NULL, remove_cached, name);
+            removed("outlived removed", NULL, remove_outlived, name);
             removed("copy removed", NULL, remove_copy, name);
             removed("restored removed", NULL, remove_restored, name);
             removed("alert in a handshake", NULL, alert_in_handshake, name);

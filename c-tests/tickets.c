@@ -111,6 +111,17 @@ static void find(void) { find_as(1, 0); }
 static void find_renewed(void) { find_as(1, 1); }
 static void lose(void) { find_as(0, 0); }
 
+/* Asking how long keys are sets none. */
+static SSL_CTX *asked_for_length(const struct protocol *p)
+{
+    SSL_CTX *server = make_server(p);
+
+    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, NULL, 0), 80);
+    return server;
+}
+
+static void find_asking(void) { making = asked_for_length; find(); }
+
 static void shared(void)
 {
     section("shared");
@@ -118,6 +129,7 @@ static void shared(void)
     write_keys("others", SECOND_KEY, 1);
     RUN_AGAIN(leave, key_file("keys"));
     RUN_AGAIN(find, key_file("keys"));
+    RUN_AGAIN(find_asking, key_file("keys"));
     RUN_AGAIN(find, key_file("keys"), "SESSCACHE_TICKETS=shared", file_store("store"));
     RUN_AGAIN(lose, key_file("others"));
     RUN_AGAIN(lose, key_file("keys"), "SESSCACHE_NAMESPACE=other");

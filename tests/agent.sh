@@ -13,188 +13,16 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
-peer=$root/tests/agent_peer.py
+peer=$root/tests/agent/peer.py
 work=$(mktemp -d)
 passed=0 failed=0 skipped=0 part=
 declare -A pid=() # of everything that runs, by name
 declare -A port=()
-read -r redis_port tls_port port[a] port[b] port[c] port[d] metrics_a metrics_b \
+read -r redis_port tls_port 'port[a]' 'port[b]' 'port[c]' 'port[d]' metrics_a metrics_b \
     node_1 node_2 node_3 < <(python3 "$peer" ports 11)
-
-cleanup() {
-    local process
-    for process in $(jobs -p); do
-        kill -CONT "$process" 2>/dev/null || true
-        kill -KILL "$process" 2>/dev/null || true
-    done
-    wait 2>/dev/null
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-# --- checking ------------------------------------------------------------------------------------
-
-# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
-check() {
-    local what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAIL %s: %s\n' "$part" "$what"
-        sed 's/^/     /' "$work/said"
-    fi
-}
-
-same() {
-    [[ $1 == "$2" ]] || {
-        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
-        return 1
-    }
-}
-
-# soon SECONDS COMMAND...: the command succeeds within that time
-soon() {
-    local end=$((SECONDS + $1 + 1))
-    shift
-    until "$@" >"$work/soon" 2>&1; do
-        ((SECONDS < end)) || {
-            printf 'in vain: %s\n' "$*"
-            cat "$work/soon"
-            return 1
-        }
-        sleep 0.05
-    done
-}
-
-# refuses CODE PATTERN ARGUMENT...: the agent ends with this code and one line like this on stderr
-refuses() {
-    local code=$1 pattern=$2 found=0
-    shift 2
-    timeout 20 "$command" agent "$@" >"$work/out" 2>"$work/err" </dev/null || found=$?
-    cat "$work/out" "$work/err"
-    same "$code" "$found" && same '' "$(cat "$work/out")" &&
-        same 1 "$(grep -c '^sesscache: ' "$work/err")" &&
-        grep -qx -- "sesscache: $pattern" "$work/err"
-}
-
-says() { grep -q -- "$2" "$work/$1.log"; }
-not() { if "$@"; then return 1; fi; }
-
-# --- hosts ---------------------------------------------------------------------------------------
-
-# in_background NAME COMMAND...
-in_background() {
-    local name=$1
-    shift
-    "$@" >>"$work/$name.log" 2>&1 </dev/null &
-    pid[$name]=$!
-}
-
-# end NAME [SIGNAL]: its status, and within a second
-end() {
-    local name=$1 status=0 start=${EPOCHREALTIME/./}
-    kill "-${2:-TERM}" "${pid[$name]}"
-    wait "${pid[$name]}" 2>/dev/null || status=$?
-    unset "pid[$name]"
-    ((${EPOCHREALTIME/./} - start < 1000000)) || {
-        echo "$name took longer than a second"
-        return 1
-    }
-    return $status
-}
-
-# host NAME [VARIABLE...]: a server with a new store
-host() {
-    local name=$1
-    shift
-    mkdir -p "$work/$name"
-    in_background "server-$name" env SESSCACHE_LOG=stderr "SESSCACHE_KEY_FILE=$work/key" \
-        "SESSCACHE_STORE=file:$work/$name/web?size=4MiB" "LD_PRELOAD=$library" "$@" \
-        openssl s_server -accept "127.0.0.1:${port[$name]}" -cert "$work/cert.pem" \
-        -key "$work/cert.key" -no_ticket -tls1_2 -www -quiet
-    soon 10 listens "${port[$name]}"
-}
-
-# new_host NAME: as host, in place of the one there was
-new_host() {
-    [[ ! ${pid[server-$1]:-} ]] || end "server-$1" || true
-    rm -rf "${work:?}/$1"
-    host "$@"
-}
-
-listens() { exec 3<>"/dev/tcp/127.0.0.1/$1" && exec 3>&-; }
-
-# agent NAME [OPTION...]: the host's agent, anew if there is one
-agent() {
-    local name=$1
-    shift
-    [[ ! ${pid[agent-$name]:-} ]] || end "agent-$name" || true
-    : >"$work/agent-$name.log"
-    in_background "agent-$name" "$command" agent --store "$work/$name/web" "${to[@]}" "$@"
-}
-
-connected() { soon 10 says "agent-$1" 'connected to Redis'; }
-
-# visit NAME SAVE [OFFER]: one connection, as s_client tells of it
-visit() {
-    timeout 10 openssl s_client -connect "127.0.0.1:${port[$1]}" -tls1_2 -sess_out "$work/$2" \
-        ${3:+-sess_in "$work/$3"} </dev/null 2>&1 | sed -nE 's/^(New|Reused), TLSv1.2,.*/\1/p'
-}
-
-# make NAME SESSIONS COUNT: connections that keep their sessions
-make_sessions() {
-    local number
-    for ((number = 0; number < $3; number++)); do visit "$1" "$2.$number" >/dev/null; done
-}
-
-# resumed NAME SESSIONS COUNT: how many of them resume there
-resumed() {
-    local number
-    for ((number = 0; number < $3; number++)); do visit "$1" spent "$2.$number"; done |
-        grep -c Reused || true
-}
-
-all_resume() { same "$3" "$(resumed "$@")"; }
-
-# --- Redis ---------------------------------------------------------------------------------------
-
-redis() {
-    in_background redis redis-server --bind 127.0.0.1 --port "$redis_port" --save '' \
-        --appendonly no --dir "$work" --unixsocket "$work/redis.sock" \
-        --tls-port "$tls_port" --tls-cert-file "$work/tls.pem" --tls-key-file "$work/tls.key" \
-        --tls-ca-cert-file "$work/ca.pem" --tls-auth-clients no "$@"
-    soon 10 listens "$redis_port"
-}
-
-cli() { redis-cli -p "$redis_port" "$@"; }
-
-# fetch PORT PATH
-fetch() {
-    exec 4<>"/dev/tcp/127.0.0.1/$1"
-    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&4
-    cat <&4
-    exec 4>&-
-}
-
-# figure PORT NAME-AND-LABELS: its value
-figure() { fetch "$1" /metrics | sed -n "s/^sesscache_$2 //p" | tr -d '\r'; }
-is() { same "$3" "$(figure "$1" "$2")"; }
-is_healthy() { fetch "$1" /healthz | head -n 1 | grep -q ' 200 '; }
-
-make_certificates() {
-    local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
-    "$command" keygen "$work/key" >/dev/null
-    openssl req -x509 "${new[@]}" -subj /CN=localhost -keyout "$work/cert.key" \
-        -out "$work/cert.pem" 2>/dev/null
-    openssl req -x509 "${new[@]}" -subj /CN=ca -keyout "$work/ca.key" -out "$work/ca.pem" \
-        2>/dev/null
-    openssl req "${new[@]}" -subj /CN=redis -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
-    openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -days 2 \
-        -extfile <(echo 'subjectAltName=IP:127.0.0.1') -out "$work/tls.pem" 2>/dev/null
-}
+to=(--redis "redis://127.0.0.1:$redis_port")
+# shellcheck source=tests/agent/hosts.sh
+. tests/agent/hosts.sh
 
 # --- the parts -----------------------------------------------------------------------------------
 
@@ -249,6 +77,8 @@ check_new_host() {
 }
 
 check_restarts() {
+    [[ ${pid[agent-b]:-} ]] || agent b --metrics "127.0.0.1:$metrics_b"
+    [[ ${pid[agent-a]:-} ]] || agent a
     end agent-a KILL || true
     make_sessions a killed 10
     agent a --metrics "127.0.0.1:$metrics_a"
@@ -259,6 +89,11 @@ check_restarts() {
     check 'b: so does one that only listened' soon 10 all_resume b deaf 10
     check 'it read nothing twice' test "$(figure "$metrics_b" replication_received_records_total)" \
         -le 12
+    kill -STOP "${pid[agent-a]}"
+    make_sessions a frozen 10
+    check 'servers do not mind an agent that hangs' all_resume a frozen 10
+    kill -CONT "${pid[agent-a]}"
+    check 'which goes on' soon 10 all_resume b frozen 10
     check 'nothing was lost' is "$metrics_a" replication_lost_records_total 0
 }
 
@@ -376,11 +211,16 @@ check_namespaces() {
     check 'it ends' end agent-d
 }
 
-check_once() {
+end_agents() {
     local name
     for name in a b; do
         [[ ! ${pid[agent-$name]:-} ]] || check "agent $name ends" end "agent-$name"
     done
+}
+
+check_once() {
+    local name
+    end_agents
     make_sessions a once 5
     make_sessions b twice 5
     for name in a b a; do
@@ -400,6 +240,10 @@ check_tls_and_users() {
     check 'they arrive' all_resume b tls 3
     check 'a certificate that is not trusted' refuses 1 'Redis is unreachable: .*certificate.*' \
         --store "$work/a/web" --redis "rediss://127.0.0.1:$tls_port" --tls-ca "$work/cert.pem" --once
+    check "the system's certificates are not enough" refuses 1 'Redis is unreachable: .*certificate.*' \
+        --store "$work/a/web" --redis "rediss://127.0.0.1:$tls_port" --once
+    check 'unless they are the right ones' env "SSL_CERT_FILE=$work/ca.pem" "$command" agent \
+        --store "$work/a/web" --redis "rediss://127.0.0.1:$tls_port" --once
     cli acl setuser porter on '>open sesame' '~sesscache:*' -@all "${allowed[@]}" >/dev/null
     cli acl setuser default off >/dev/null
     check 'nobody may do nothing' refuses 1 'Redis is denied: .*' --once "${to[@]}" \
@@ -462,6 +306,7 @@ check_store_replaced() {
 }
 
 check_signals() {
+    end_agents
     in_background systemd python3 "$peer" notify "$work/notify"
     soon 5 test -S "$work/notify"
     NOTIFY_SOCKET=$work/notify agent a
@@ -472,6 +317,8 @@ check_signals() {
     kill -PIPE "${pid[agent-a]}"
     sleep 0.2
     check 'HUP and PIPE do not end it' kill -0 "${pid[agent-a]}"
+    check 'nor does a closed stderr' eval "! '$command' agent --store '$work/none/x' --once \
+        --redis redis://x 2>&- && '$command' agent --store '$work/b/web' --once ${to[*]} 2> >(true)"
     make_sessions a last 1
     check 'INT does, with 0' end agent-a INT
     check 'systemd is told' soon 5 says systemd STOPPING=1
@@ -514,7 +361,6 @@ check_cluster() {
 }
 
 make_certificates
-to=(--redis "redis://127.0.0.1:$redis_port")
 redis
 host a
 host b

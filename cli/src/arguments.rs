@@ -127,7 +127,7 @@ pub(crate) struct Stats {
 #[derive(Args, Debug)]
 #[command(after_help = AGENT_EXAMPLES)]
 pub(crate) struct Agent {
-    /// The store of this host's servers: a path or file: URL; waited for if it is not there yet
+    /// The store of this host's servers, a path or file: URL; waited for if missing
     #[arg(long, value_name = "STORE")]
     pub(crate) store: OsString,
     /// redis://, rediss:// or unix:// URL; with --cluster one or more nodes

@@ -3,7 +3,7 @@
 //! The application's get_cb runs here, with no lock held and errno as the application left it.
 
 use super::State;
-use super::session::{in_stock, is_single_use};
+use super::session::{in_stock, is_single_use, note_expiry};
 use super::sharing::{Place, Standing};
 use crate::cache::{Cache, Key};
 use crate::openssl::callback::call_get;
@@ -43,7 +43,10 @@ impl State {
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(next, ctx, ssl, id, place.as_ref()) {
-                Cached::Session(session) => return (session.into_raw(), 0),
+                Cached::Session(session) => {
+                    note_expiry(next, ssl, session.as_ref());
+                    return (session.into_raw(), 0);
+                }
                 Cached::Nothing => {}
                 Cached::Removed(session) => {
                     self.discard(next, ctx, session.as_ref());
@@ -63,12 +66,13 @@ impl State {
                     return (ptr::null_mut(), 0);
                 }
                 self.accept(next, ctx, ssl, session, place.as_ref());
+                note_expiry(next, ssl, session);
             }
             if !found.pointer.is_null() {
                 return (found.pointer, found.copy);
             }
         }
-        let place = place.filter(|_| !is_removed);
+        let place = place.filter(|_| !is_removed && self.shares());
         let fetched = place.and_then(|place| self.look_up_shared(next, ctx, ssl, &place));
         (fetched.map_or(ptr::null_mut(), Session::into_raw), 0)
     }
@@ -109,10 +113,15 @@ impl State {
             let session = session.as_ref();
             session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
         };
+        // Where it cannot be told whether a shared session was removed, it was.
+        let is_known = |session: &Session| {
+            place.is_some() || self.host().is_none() || session.as_ref().mark(next).is_none()
+        };
         if is_single_use(next, ctx, ssl) {
             // Of several connections that offer the ticket, one gets it: of this process here, of
             // all processes in the store.
             return match cache.remove(&key).filter(is_good) {
+                Some(session) if !is_known(&session) => Cached::Nothing,
                 Some(session) if place.is_some_and(|p| !p.take(next, ssl)) => {
                     Cached::Removed(session)
                 }
@@ -126,6 +135,9 @@ impl State {
         let Some(session) = cache.get(&key) else { return Cached::Nothing };
         if !is_good(&session) {
             drop(cache.remove_if(&key, |cached| *cached == session));
+            return Cached::Nothing;
+        }
+        if !is_known(&session) {
             return Cached::Nothing;
         }
         match place.map_or(Standing::Good, |place| place.standing(next, session.as_ref())) {

@@ -51,8 +51,19 @@ thread_local! {
     /// session, it must not push out another one, and so on without end.
     static EVICTING: Cell<bool> = const { Cell::new(false) };
 
+    /// The session that this thread has given the engine though it has expired, or NULL: the engine
+    /// removes it at once, which is no reason to remove it everywhere.
+    static EXPIRED: Cell<*mut SSL_SESSION> = const { Cell::new(ptr::null_mut()) };
+
     /// The session of the connection that this thread is freeing or clearing, or NULL.
     static CLOSING: Cell<*mut SSL_SESSION> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Takes note of a session that the engine is about to look at: in TLS 1.2 and DTLS it removes one
+/// that has expired (ssl_get_prev_session).
+pub(super) fn note_expiry(next: &Next, ssl: Ssl<'_>, session: SessionRef<'_>) {
+    let expires = ssl.version(next) != TLS1_3_VERSION && session.deadline(next) < now();
+    EXPIRED.set(if expires { session.as_ptr() } else { ptr::null_mut() });
 }
 
 /// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection that
@@ -103,6 +114,11 @@ impl State {
     ) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
         let key = session.key(next);
+        if let Some(key) = key {
+            // Before another thread can find the session: ex_data is not to change under it.
+            let _errno = KeepErrno::new();
+            self.mark_new(next, ctx, ssl, session, key);
+        }
         let cached = key.filter(|_| self.stores(next, ctx, ssl));
         if let Some(key) = cached {
             self.add(next, ctx, key, session);
@@ -220,10 +236,14 @@ impl State {
         drop(taken);
     }
 
-    /// Removes a session from the host store, unless a connection was closed without a word: that
-    /// is no reason (RFC 5246 7.2.1), and anybody can cause it.
+    /// Removes a session from the host store, unless it expired in this process, or a connection was
+    /// closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can cause it.
     fn forget_everywhere(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        let expires = EXPIRED.replace(ptr::null_mut()) == session.as_ptr();
         let closes = CLOSING.get() == session.as_ptr();
+        if expires {
+            return;
+        }
         if self.host().is_some() && !(closes && config().unclean_close == UncleanClose::Keep) {
             let _errno = KeepErrno::new();
             self.unshare(next, ctx, session);

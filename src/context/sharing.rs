@@ -18,10 +18,11 @@ use crate::openssl::identity::{Identity, Server};
 use crate::openssl::next::Next;
 use crate::openssl::process::now_milliseconds;
 use crate::seal::{Keys, OVERHEAD};
-use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally};
+use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally, Trust};
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
+use std::hint::spin_loop;
 use zeroize::Zeroizing;
 
 /// The longest host name (RFC 1035 2.3.4).
@@ -30,6 +31,8 @@ const MAX_NAME_LENGTH: usize = 255;
 const PURPOSE: &[u8] = b"sesscache session 1";
 /// Before the DER: when the chain of resumptions began.
 const PREFIX_BYTES: usize = 4;
+/// How often a lock that is held for the length of a copy is asked for.
+const TRIES: u32 = 10_000;
 /// Room for the plaintext of most sessions.
 const USUAL_BYTES: usize = 512;
 
@@ -75,21 +78,26 @@ pub(super) struct Place<'a> {
 pub(super) enum Standing {
     /// It may be resumed.
     Good,
-    /// Not here, or not any more: it is for another server name, or its life is over.
+    /// Not here, or not any more: it is for another server name, its life is over, or it may have
+    /// been removed.
     NotHere,
     /// It was removed, perhaps by another process.
     Removed,
 }
 
 impl State {
-    /// What this context shares; `None` if nothing: no store, or not a server that caches.
+    /// What sessions of this context are shared under; `None` without a store, or if it cannot be
+    /// told.
     #[inline]
     pub(super) fn share(&self, next: &Next, ctx: Ctx<'_>) -> Option<Share<'_>> {
-        let host = self.host()?;
-        if !self.has(SSL_SESS_CACHE_SERVER) || self.wants_no_resumption() || self.is_broken() {
-            return None;
-        }
+        let host = self.host().filter(|_| !self.is_broken())?;
         Some(Share { host, server: self.server(next, ctx)? })
+    }
+
+    /// Whether sessions go into the store and come out of it: not if this is no server that caches,
+    /// or one whose application asked for no resumption.
+    pub(super) fn shares(&self) -> bool {
+        self.has(SSL_SESS_CACHE_SERVER) && !self.wants_no_resumption()
     }
 
     /// An application that stores nothing and has no callbacks asked for no resumption (nginx
@@ -98,6 +106,26 @@ impl State {
         self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
             && self.new_cb.get().is_none()
             && self.get_cb.get().is_none()
+    }
+
+    /// The engine negotiated a session, which nobody else knows yet.
+    pub(super) fn mark_new(
+        &self,
+        next: &Next,
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        session: SessionRef<'_>,
+        key: Key,
+    ) {
+        if self.host().is_none() || !self.shares() || !ssl.is_server(next) || key.id_is_empty() {
+            return;
+        }
+        let _errors = KeepErrors::new(next);
+        if let Some(share) = self.share(next, ctx)
+            && let Some(place) = share.place(key, ssl.negotiated_name(next))
+        {
+            place.mark(next, session);
+        }
     }
 
     /// The engine negotiated a session, whose key was `key` before new_cb saw it.
@@ -117,8 +145,11 @@ impl State {
         if !single_use && is_stateless(next, ctx, ssl) || !session.is_resumable(next) {
             return;
         }
-        if self.has(SSL_SESS_CACHE_SERVER) && self.wants_no_resumption() {
-            return host.store.tally(Tally::RefusedNotAsked);
+        if !self.shares() {
+            if self.has(SSL_SESS_CACHE_SERVER) {
+                host.store.tally(Tally::RefusedNotAsked);
+            }
+            return;
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)
@@ -130,11 +161,17 @@ impl State {
 
     /// Who the server is, worked out again if that was changed.
     pub(super) fn server(&self, next: &Next, ctx: Ctx<'_>) -> Option<Server> {
-        if let Some(identity) = self.identity.try_read()?.as_ref()
+        // Not for ever: a fork may have left it held.
+        let known = (0..TRIES).find_map(|_| {
+            spin_loop();
+            self.identity.try_read()
+        })?;
+        if let Some(identity) = known.as_ref()
             && identity.is_of(next, ctx)
         {
             return Some(identity.server);
         }
+        drop(known);
         let _errors = KeepErrors::new(next);
         let identity = Identity::of(next, ctx, &config().namespace)?;
         let server = identity.server;
@@ -163,7 +200,8 @@ impl State {
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
         let was_shared = mark.is_some() || only_serves && host.store.may_have(&locator);
-        if was_shared && deadline >= now.0 / 1000 {
+        // By its own times it may be over: those of the record are others.
+        if was_shared && (deadline >= now.0 / 1000 || host.store.may_have(&locator)) {
             host.store.remove(&locator, deadline, now);
         }
     }
@@ -223,10 +261,11 @@ impl Place<'_> {
                 return Standing::NotHere;
             }
         }
-        if self.share.host.store.may_resume(&self.locator, unsigned(began), now) {
-            Standing::Good
-        } else {
-            Standing::Removed
+        match self.share.host.store.trust(&self.locator, unsigned(began), now) {
+            Trust::Good => Standing::Good,
+            // The store may have it, and proves it by opening it.
+            Trust::Unproven => Standing::NotHere,
+            Trust::Removed => Standing::Removed,
         }
     }
 

@@ -96,9 +96,10 @@ impl Tickets {
         let epochs = [0, 1].into_iter().chain((1..=i64::from(kept)).map(|back| -back));
         self.ring.with_ticket_secrets(|secrets| {
             let mut keys = Vec::new();
+            // At once: a vector that grows leaves its old keys behind.
+            keys.try_reserve_exact(secrets.len() * epochs.clone().count()).ok()?;
             for secret in secrets {
                 for offset in epochs.clone() {
-                    keys.try_reserve(1).ok()?;
                     keys.push(derive(next, secret.as_slice(), namespace, epoch + offset)?);
                 }
             }

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
         let Some(next) = next() else { return 0 };
         // SAFETY: the caller's promise.
         let ours = unsafe { Ctx::borrow(ctx) }
-            .and_then(|ctx| session_command(next, ctx, state(next, ctx)?, cmd, larg));
+            .and_then(|ctx| session_command(next, ctx, state(next, ctx)?, cmd, larg, parg));
         // SAFETY: the caller's promise.
         ours.unwrap_or_else(|| unsafe { (next.SSL_CTX_ctrl)(ctx, cmd, larg, parg) })
     })
@@ -44,9 +44,11 @@ fn session_command(
     state: &State,
     cmd: c_int,
     larg: c_long,
+    parg: *const c_void,
 ) -> Option<c_long> {
     match cmd {
-        SSL_CTRL_SET_TLSEXT_TICKET_KEYS => {
+        // Without a place for them it asks how long they are.
+        SSL_CTRL_SET_TLSEXT_TICKET_KEYS if !parg.is_null() => {
             tickets::give_way(next, ctx, state);
             None
         }

@@ -56,6 +56,8 @@ pub(super) mod shard {
     pub(in crate::store) const EPOCH: usize = 112;
     /// 1 while nobody waits for the lock: see `Shard::lock`.
     pub(in crate::store) const STUCK: usize = 120;
+    /// 1 if a removal was not written because the lock was not to be had.
+    pub(in crate::store) const LOST: usize = 124;
     pub(in crate::store) const COUNTERS: usize = 128;
     /// Records ever appended, those that were only moved not counted.
     pub(in crate::store) const APPENDED: usize = 320;

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How much is copied under a shard's lock at most, unless one record is larger.
 const MOST_AT_ONCE: usize = 32 << 10;
 
+/// How much of the ring is looked at under a shard's lock at most.
+const MOST_WALKED: u64 = 128 << 10;
+
 /// How far a shard has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
@@ -134,7 +137,17 @@ impl Store {
     pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut Batch) -> bool {
         batch.bytes.clear();
         (batch.records, batch.lost, batch.next) = (0, 0, cursor);
-        self.numbered(shard).locked(now.0, |held| held.read_from(cursor, batch)) != Err(Busy)
+        let read = self.numbered(shard).locked(now.0, |held| {
+            if held.read_from(cursor, batch).is_none() {
+                // A cursor that is not at a record's begin: what it missed cannot be told.
+                batch.bytes.clear();
+                batch.records = 0;
+                batch.next = held.oldest();
+                batch.lost = batch.next.number.saturating_sub(cursor.number);
+            }
+            Some(())
+        });
+        read != Err(Busy)
     }
 
     /// Takes over what another host has written. A session that was removed here stays removed.
@@ -231,15 +244,16 @@ const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
 
 impl Held<'_> {
     fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Option<()> {
-        let (head, tail) = (self.get(at::HEAD), self.get(at::TAIL));
-        let epoch = self.get(at::EPOCH);
-        let oldest = Cursor { epoch, position: tail, number: self.get(at::PASSED) };
+        let head = self.get(at::HEAD);
+        let oldest = self.oldest();
         let mut next = cursor;
-        if cursor.epoch != epoch || !(tail..=head).contains(&cursor.position) {
+        if cursor.epoch != oldest.epoch || !(oldest.position..=head).contains(&cursor.position) {
             batch.lost = oldest.number.saturating_sub(cursor.number);
             next = oldest;
         }
-        while next.position < head {
+        // What does not concern other hosts takes time as well.
+        let enough = next.position + MOST_WALKED;
+        while next.position < head.min(enough) {
             let mut bytes = [0; START_BYTES];
             self.shard.mapping.read(self.place(next.position)?, &mut bytes)?;
             let (kind, size) = start(bytes)?;
@@ -254,6 +268,15 @@ impl Held<'_> {
         }
         batch.next = next;
         Some(())
+    }
+
+    /// A cursor at the oldest record.
+    fn oldest(&self) -> Cursor {
+        Cursor {
+            epoch: self.get(at::EPOCH),
+            position: self.get(at::TAIL),
+            number: self.get(at::PASSED),
+        }
     }
 
     /// Copies a record that other hosts should know; false if the batch is full.

@@ -192,3 +192,24 @@ fn an_agent_that_renewed_the_locks_first_keeps_nobody_out() {
     assert!(matches!(Store::open(&url), Err(OpenError::Busy)));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_does_not_concern_others_is_walked_in_steps() {
+    let store = store();
+    for number in 0..4000 {
+        put(&store, number, LOCAL);
+    }
+    put(&store, 4000, 0);
+    let (mut cursor, mut steps, mut batch) = (Cursor::default(), 0, Batch::default());
+    while store.has_more(0, cursor) {
+        assert!(store.read_log(0, cursor, NOW, &mut batch));
+        cursor = batch.next;
+        steps += 1;
+    }
+    assert_eq!((batch.records, steps > 3), (1, true));
+    // A cursor in the middle of a record goes on from the oldest, and costs the shard nothing.
+    store.keep_cursor(0, cursor);
+    store.numbered(0).word(layout::shard::READ_POSITION).unwrap().fetch_sub(8, Relaxed);
+    assert!(store.read_log(0, store.cursor(0), NOW, &mut batch));
+    assert_eq!(store.counters().resets, 0);
+}

@@ -61,6 +61,17 @@ pub enum Lookup {
     Busy,
 }
 
+/// What is to be thought of a session that a process has itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody has removed it.
+    Good,
+    /// It was removed.
+    Removed,
+    /// It may have been removed.
+    Unproven,
+}
+
 /// Why a put did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutError {
@@ -166,7 +177,7 @@ impl Store {
     fn look_up(&self, locator: &Locator, now: Now, into: &mut Vec<u8>, take: bool) -> Lookup {
         let shard = self.shard(locator);
         let glance = shard.glance(locator);
-        if !glance.put && !glance.removal {
+        if !glance.put && !glance.removal || shard.has_lost_a_removal() && !shard.mend(now.0) {
             shard.count(Counter::Misses);
             return Lookup::Missing;
         }
@@ -189,31 +200,39 @@ impl Store {
         found.unwrap_or(Lookup::Busy)
     }
 
-    /// Whether a session that this process has itself may be resumed: it was not removed, as far as
-    /// the store knows or must assume. `began` is when the session began, in seconds since 1970.
+    /// What the store knows of a session that this process has itself. `began` is when the session
+    /// began, in seconds since 1970.
     ///
-    /// If the store had to forget removals, sessions that began before the last of these are only
-    /// good if they are in the store.
+    /// If the store had to forget removals, a session that began before the last of these is
+    /// [`Trust::Unproven`]: it is only good if it is in the store, and opens. That something is
+    /// there is no proof: who can write to the streams of a fleet can put anything there.
     #[inline]
-    pub fn may_resume(&self, locator: &Locator, began: u64, now: Now) -> bool {
+    pub fn trust(&self, locator: &Locator, began: u64, now: Now) -> Trust {
         let shard = self.shard(locator);
-        let glance = shard.glance(locator);
-        if !glance.removal {
-            // In this order: who forgets a removal raises the floor first.
-            return glance.put || began > shard.value(at::FLOOR);
+        if shard.glance(locator).removal {
+            let removed = shard.locked(now.0, |held| {
+                Some(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+            });
+            match removed {
+                Ok(true) => {
+                    shard.count(Counter::TombstoneHits);
+                    return Trust::Removed;
+                }
+                Ok(false) => {}
+                Err(Busy) => return Trust::Unproven,
+            }
         }
-        let may_resume = shard.locked(now.0, |held| {
-            Some(match held.find(locator)? {
-                Some(found) => found.head.kind != Kind::Removal,
-                // Another's of the same tag; or this one was forgotten since, maybe just now.
-                None => began > held.get(at::FLOOR),
-            })
-        });
-        if may_resume == Ok(true) {
-            return true;
+        // In this order: who forgets a removal raises the floor first.
+        if shard.has_lost_a_removal() || began <= shard.value(at::FLOOR) {
+            Trust::Unproven
+        } else {
+            Trust::Good
         }
-        shard.count(Counter::TombstoneHits);
-        false
+    }
+
+    /// Whether [`Store::trust`] is [`Trust::Good`].
+    pub fn may_resume(&self, locator: &Locator, began: u64, now: Now) -> bool {
+        self.trust(locator, began, now) == Trust::Good
     }
 
     /// Whether something may be kept under `locator`; false is certain.
@@ -224,14 +243,15 @@ impl Store {
     /// Removes what is kept under `locator`, and remembers that until the end of second `deadline`
     /// or what the record said, whichever is later.
     ///
-    /// False if the shard's lock was not to be had: then the session may still be found.
+    /// False if the shard's lock was not to be had: then everything in the shard counts as removed
+    /// from now on.
     pub fn remove(&self, locator: &Locator, deadline: u64, now: Now) -> bool {
         self.remove_as(locator, deadline, now, 0)
     }
 
     fn remove_as(&self, locator: &Locator, deadline: u64, now: Now, flags: u8) -> bool {
         let shard = self.shard(locator);
-        let removed = shard.locked(now.0, |held| {
+        let removed = shard.locked_patiently(now.0, |held| {
             let before = held.find(locator)?;
             if before.is_some_and(|before| before.head.kind == Kind::Removal) {
                 return Some(false);
@@ -242,6 +262,10 @@ impl Store {
         if removed == Ok(true) {
             shard.count(Counter::Removes);
             self.wake();
+        }
+        if removed == Err(Busy) {
+            // Whoever gets the lock next forgets all, rather than what was removed stays.
+            shard.lose_a_removal();
         }
         removed.is_ok()
     }

@@ -12,7 +12,7 @@ use super::mapping::{Guard, Lock, Mapping};
 use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
 use crate::openssl::process::now_milliseconds;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
 /// How long to wait for another process's copy. One that takes longer is stopped or starved.
@@ -70,6 +70,30 @@ impl<'a> Shard<'a> {
         self.value(shard::COUNTERS + counter as usize * size_of::<u64>())
     }
 
+    fn lost(&self) -> Option<&'a AtomicU32> {
+        self.mapping.half_word(self.base + shard::LOST)
+    }
+
+    /// Whether a removal could not be written: then nothing in here is to be believed, until the
+    /// next holder of the lock has dropped it all.
+    #[inline]
+    pub(super) fn has_lost_a_removal(&self) -> bool {
+        self.lost().is_some_and(|lost| lost.load(Acquire) != 0)
+    }
+
+    /// Says so.
+    pub(super) fn lose_a_removal(&self) {
+        if let Some(lost) = self.lost() {
+            lost.store(1, Release);
+        }
+    }
+
+    /// Has it dropped now; false if the lock is still not to be had.
+    #[cold]
+    pub(super) fn mend(&self, now: u64) -> bool {
+        self.locked(now, |_| Some(())).is_ok()
+    }
+
     /// Runs `body` with the lock held. One that is not to be had in [`PATIENCE`] is asked for
     /// without waiting from then on, by everybody, until somebody gets it.
     pub(super) fn locked<T>(
@@ -79,6 +103,25 @@ impl<'a> Shard<'a> {
     ) -> Result<T, Busy> {
         let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
         let patience = (stuck.load(Relaxed) == 0).then_some(PATIENCE);
+        self.locked_within(patience, now, body)
+    }
+
+    /// As [`Shard::locked`], waiting for [`PATIENCE`] in any case.
+    pub(super) fn locked_patiently<T>(
+        &self,
+        now: u64,
+        body: impl FnOnce(&Held<'a>) -> Option<T>,
+    ) -> Result<T, Busy> {
+        self.locked_within(Some(PATIENCE), now, body)
+    }
+
+    fn locked_within<T>(
+        &self,
+        patience: Option<Duration>,
+        now: u64,
+        body: impl FnOnce(&Held<'a>) -> Option<T>,
+    ) -> Result<T, Busy> {
+        let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
         let (guard, inherited) = match self.mapping.lock(self.base + shard::LOCK, patience) {
             Lock::Held(guard) => (guard, false),
             Lock::Inherited(guard) => (guard, true),
@@ -88,11 +131,11 @@ impl<'a> Shard<'a> {
                 return Err(Busy);
             }
         };
-        if patience.is_none() {
+        if stuck.load(Relaxed) != 0 {
             stuck.store(0, Relaxed);
         }
         let held = Held { shard: *self, now, _guard: guard };
-        if inherited || !held.makes_sense() {
+        if inherited || self.has_lost_a_removal() || !held.makes_sense() {
             held.reset();
         }
         body(&held).ok_or_else(|| {
@@ -137,6 +180,9 @@ impl<'a> Held<'a> {
         self.raise_floor(self.now.max(now_milliseconds()) / 1000);
         // Who sees an empty cell is to see the floor. What follows are no atomic stores.
         fence(Release);
+        if let Some(lost) = self.shard.lost() {
+            lost.store(0, Release);
+        }
         let Shard { mapping, geometry, base } = self.shard;
         for bucket in 0..geometry.buckets {
             mapping.wipe(base + shard::INDEX + bucket * BUCKET_BYTES, BUCKET_BYTES);
@@ -155,7 +201,7 @@ impl<'a> Held<'a> {
     }
 
     /// A removal is forgotten: sessions that began until `second` are trusted no more unless they
-    /// are in the store. Before the cell goes: see `Store::may_resume`.
+    /// are in the store. Before the cell goes: see `Store::trust`.
     pub(super) fn raise_floor(&self, second: u64) {
         if let Some(floor) = self.shard.word(shard::FLOOR) {
             floor.fetch_max(second, Release);

@@ -159,7 +159,7 @@ fn removals_that_had_to_be_forgotten_are_assumed() {
     assert!(!store.may_resume(&locator(99_999), began, NOW), "it might have been removed");
     assert!(store.may_resume(&locator(99_999), NOW.0 / 1000 + 1, NOW), "younger than that");
     store.put(&locator(99_999), LATER, NOW, 0, b"x").unwrap();
-    assert!(store.may_resume(&locator(99_999), began, NOW), "it is there, so it was not removed");
+    assert_eq!(store.trust(&locator(99_999), began, NOW), Trust::Unproven, "anybody may put it");
 }
 
 #[test]
@@ -286,4 +286,23 @@ fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
         }
     }
     assert!(accepted > 100_000, "{accepted}");
+}
+
+#[test]
+fn a_removal_that_could_not_be_written_is_assumed() {
+    let store = store();
+    put(&store, 1, 100);
+    put(&store, 2, 100);
+    let shard = store.shard(&locator(1));
+    let held = shard.mapping.lock(shard.base + at::LOCK, None);
+    assert!(matches!(held, mapping::Lock::Held(_)));
+    assert!(!store.remove(&locator(1), LATER, NOW));
+    assert!(!store.may_resume(&locator(1), u64::MAX, NOW));
+    assert_eq!(get(&store, 2), None, "nothing is known while the lock is held");
+    drop(held);
+    assert_eq!((get(&store, 1), get(&store, 2)), (None, None));
+    assert!(!store.may_resume(&locator(1), NOW.0 / 1000, NOW));
+    put(&store, 3, 100);
+    assert_eq!(get(&store, 3), Some(payload(3, 100)));
+    assert_eq!(store.counters().resets, 1);
 }

@@ -83,18 +83,18 @@ def noise(*_):
     return random.randbytes(random.randrange(1, 2000))
 
 
-# What is made of a record, by its deadline (d), locator (l), payload (p) and the payload of another
-# session (o).
+# What is made of a record, by its deadline (d), locator (at), payload (p) and the payload of
+# another session (o).
 FORGERIES = {
-    "flipped": lambda d, l, p, o: pack(PUT, d, l, a_bit(p)),
-    "extended": lambda d, l, p, o: pack(PUT, d + 86400, l, p),
-    "moved": lambda d, l, p, o: pack(PUT, d, l, o),
-    "shortened": lambda d, l, p, o: pack(PUT, d, l, p[:-8]),
-    "emptied": lambda d, l, p, o: pack(PUT, d, l, b""),
-    "removed": lambda d, l, p, o: pack(REMOVAL, 2**64 - 1, l, b""),
-    "repeated": lambda d, l, p, o: pack(PUT, d, l, p),
-    "garbled": lambda d, l, p, o: flip(pack(PUT, d, l, p), random.randrange(HEAD.size * 8)),
-    "cut": lambda d, l, p, o: cut(pack(PUT, d, l, p)),
+    "flipped": lambda d, at, p, o: pack(PUT, d, at, a_bit(p)),
+    "extended": lambda d, at, p, o: pack(PUT, d + 86400, at, p),
+    "moved": lambda d, at, p, o: pack(PUT, d, at, o),
+    "shortened": lambda d, at, p, o: pack(PUT, d, at, p[:-8]),
+    "emptied": lambda d, at, p, o: pack(PUT, d, at, b""),
+    "removed": lambda d, at, p, o: pack(REMOVAL, 2**64 - 1, at, b""),
+    "repeated": lambda d, at, p, o: pack(PUT, d, at, p),
+    "garbled": lambda d, at, p, o: flip(pack(PUT, d, at, p), random.randrange(HEAD.size * 8)),
+    "cut": lambda d, at, p, o: cut(pack(PUT, d, at, p)),
     "noise": noise,
 }
 

@@ -155,3 +155,108 @@ impl Round {
         usize::try_from(self.bytes).unwrap_or(usize::MAX) >= MOST_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Seen;
+    use super::super::figures::Figures;
+    use super::super::health::Health;
+    use super::super::settings::Settings;
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+    use clap::Parser;
+    use sesscache::store::{Locator, Store, StoreUrl};
+    use std::sync::atomic::Ordering::Release;
+    use tokio::sync::mpsc::{self, Receiver};
+
+    fn shared() -> Arc<Shared> {
+        let words = ["sesscache", "agent", "--store", "/x", "--redis", "redis://x"];
+        let Command::Agent(options) = Arguments::try_parse_from(words).unwrap().command else {
+            unreachable!()
+        };
+        let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
+        let health = Arc::new(Health::new("x".into(), 1));
+        let seen = Seen { figures: Arc::new(Figures::default()), health };
+        let settings = Arc::new(Settings::of(&options).unwrap());
+        Arc::new(Shared::new(&settings, &Arc::new(store), &seen))
+    }
+
+    fn put(shared: &Shared, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let number = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+            let mut locator = [0; 16];
+            locator[..8].copy_from_slice(&number);
+            locator[8..].copy_from_slice(&number);
+            let now = Now(clock::now());
+            shared.store.put(&Locator(locator), now.0 / 1000 + 60, now, 0, &[5; 500]).unwrap();
+        }
+    }
+
+    /// Takes rounds, and keeps their cursors, until the follower ends.
+    fn drain(shared: &Shared, rounds: &mut Receiver<Round>) -> u64 {
+        let mut records = 0;
+        while let Some(round) = rounds.blocking_recv() {
+            records += round.records;
+            for (shard, cursor) in round.cursors {
+                shared.store.keep_cursor(shard, cursor);
+            }
+        }
+        records
+    }
+
+    /// Follows to the end of the log; how many records that were.
+    fn follow(shared: &Arc<Shared>) -> u64 {
+        shared.ending.store(true, Release);
+        let (into, mut rounds) = mpsc::channel(1);
+        let thread = start(Arc::clone(shared), into).unwrap();
+        let records = drain(shared, &mut rounds);
+        thread.join().unwrap();
+        records
+    }
+
+    #[test]
+    fn everything_is_read_once_by_one_follower_after_another() {
+        let shared = shared();
+        put(&shared, 0..100);
+        assert_eq!((follow(&shared), follow(&shared)), (100, 0));
+        put(&shared, 100..150);
+        assert_eq!(follow(&shared), 50);
+        assert_eq!(shared.figures.lost_records.get(), 0);
+    }
+
+    #[test]
+    fn what_was_overwritten_meanwhile_is_lost_and_counted() {
+        let shared = shared();
+        // Nobody followed yet: what was overwritten before is nobody's loss.
+        put(&shared, 0..5000);
+        let first = follow(&shared);
+        assert!(first < 5000);
+        assert_eq!(shared.figures.lost_records.get(), 0);
+        put(&shared, 5000..10_000);
+        assert_eq!(follow(&shared) + shared.figures.lost_records.get(), 5000);
+        assert!(shared.figures.lost_records.get() > 0);
+    }
+
+    #[test]
+    fn a_rewind_reads_again_what_there_is_and_forgets_no_loss() {
+        let shared = shared();
+        put(&shared, 0..100);
+        follow(&shared);
+        shared.rewind.store(true, Release);
+        assert_eq!((follow(&shared), shared.figures.lost_records.get()), (100, 0));
+        put(&shared, 100..6000);
+        shared.rewind.store(true, Release);
+        let there = follow(&shared);
+        assert_eq!(there + shared.figures.lost_records.get(), 5900);
+    }
+
+    #[test]
+    fn a_follower_ends_when_nobody_takes_its_rounds() {
+        let shared = shared();
+        let (into, rounds) = mpsc::channel(1);
+        let thread = start(Arc::clone(&shared), into).unwrap();
+        drop(rounds);
+        put(&shared, 0..1);
+        thread.join().unwrap();
+    }
+}

@@ -179,7 +179,13 @@ struct Seen {
 /// `sesscache agent`.
 pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
     let settings = Settings::of(options).map_err(AgentError::Settings)?;
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_target(false).init();
+    // A line that cannot be written is no reason to end; to say so on stderr would be one.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .log_internal_errors(false)
+        .try_init();
     settings.target.check().map_err(AgentError::Target)?;
     // Only fails if there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -104,6 +104,8 @@ def records(redis, name):
             rest = dict(zip(fields[::2], fields[1::2])).get(b"r", b"")
             while len(rest) >= 36 and rest[2] in (1, 2):
                 size = int.from_bytes(rest[:2], "little") * 8
+                if size > len(rest):
+                    break
                 found.append((number, rest[:size]))
                 rest = rest[size:]
     return found
