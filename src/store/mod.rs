@@ -251,7 +251,7 @@ impl Store {
 
     fn remove_as(&self, locator: &Locator, deadline: u64, now: Now, flags: u8) -> bool {
         let shard = self.shard(locator);
-        let removed = shard.locked_patiently(now.0, |held| {
+        let removed = shard.locked(now.0, |held| {
             let before = held.find(locator)?;
             if before.is_some_and(|before| before.head.kind == Kind::Removal) {
                 return Some(false);

@@ -103,25 +103,6 @@ impl<'a> Shard<'a> {
     ) -> Result<T, Busy> {
         let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
         let patience = (stuck.load(Relaxed) == 0).then_some(PATIENCE);
-        self.locked_within(patience, now, body)
-    }
-
-    /// As [`Shard::locked`], waiting for [`PATIENCE`] in any case.
-    pub(super) fn locked_patiently<T>(
-        &self,
-        now: u64,
-        body: impl FnOnce(&Held<'a>) -> Option<T>,
-    ) -> Result<T, Busy> {
-        self.locked_within(Some(PATIENCE), now, body)
-    }
-
-    fn locked_within<T>(
-        &self,
-        patience: Option<Duration>,
-        now: u64,
-        body: impl FnOnce(&Held<'a>) -> Option<T>,
-    ) -> Result<T, Busy> {
-        let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
         let (guard, inherited) = match self.mapping.lock(self.base + shard::LOCK, patience) {
             Lock::Held(guard) => (guard, false),
             Lock::Inherited(guard) => (guard, true),
@@ -131,7 +112,7 @@ impl<'a> Shard<'a> {
                 return Err(Busy);
             }
         };
-        if stuck.load(Relaxed) != 0 {
+        if patience.is_none() {
             stuck.store(0, Relaxed);
         }
         let held = Held { shard: *self, now, _guard: guard };

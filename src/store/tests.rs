@@ -1,5 +1,6 @@
 //! The store against what it promises: get what was put, forget the oldest, never lie.
 
+use super::index::Cell;
 use super::layout::shard as at;
 use super::*;
 use crate::store::record::{MOVED, UNIT, start};
@@ -305,4 +306,46 @@ fn a_removal_that_could_not_be_written_is_assumed() {
     put(&store, 3, 100);
     assert_eq!(get(&store, 3), Some(payload(3, 100)));
     assert_eq!(store.counters().resets, 1);
+}
+
+#[test]
+fn a_record_that_says_it_goes_beyond_the_ring_is_not_believed() {
+    let number = (0..).find(|&number| locator(number).low() & 1 == 0).unwrap();
+    let operations: [fn(&Store, &Locator) -> bool; 5] = [
+        |store, of| matches!(store.get(of, NOW, &mut Vec::new()), Lookup::Found { .. }),
+        |store, of| matches!(store.take(of, NOW, &mut Vec::new()), Lookup::Found { .. }),
+        |store, of| store.remove(of, LATER, NOW),
+        |store, of| store.put(of, LATER, NOW, 0, b"x").is_ok(),
+        // Another's, which makes room: the record is the oldest.
+        |store, _| store.put(&Locator([0; 16]), LATER, NOW, 0, b"x").is_ok(),
+    ];
+    for (round, operation) in operations.iter().enumerate() {
+        let store = Store::open(&StoreUrl::parse("shm:?size=2MiB").unwrap()).unwrap();
+        let (shard, ring) = (store.numbered(0), store.geometry.ring);
+        let head = Head {
+            kind: Kind::Put,
+            flags: 0,
+            payload: 1000,
+            deadline: LATER,
+            written: NOW.0,
+            locator: locator(number),
+        };
+        let position = ring - 48;
+        let place = shard.base + store.geometry.ring_offset() + position;
+        store.mapping.write(place, &head.to_bytes().unwrap()).unwrap();
+        shard.word(at::TAIL).unwrap().store(position as u64, Relaxed);
+        let end = if round == 4 { position + ring } else { ring };
+        shard.word(at::HEAD).unwrap().store(end as u64, Relaxed);
+        let cell = &shard.bucket(&head.locator).unwrap()[0];
+        cell.store(Cell::new(&head.locator, false, position).0, Relaxed);
+        let next_shard = || {
+            let mut bytes = vec![0; 4096];
+            store.mapping.read(store.geometry.shard(1), &mut bytes).unwrap();
+            bytes
+        };
+        let before = next_shard();
+        assert!(!operation(&store, &head.locator), "operation {round}");
+        assert!(next_shard() == before, "operation {round} wrote to another shard");
+        assert_eq!(store.counters().resets, 1, "operation {round}");
+    }
 }

@@ -150,11 +150,9 @@ fn a_stopped_holder_is_passed_over_and_heals() {
     assert!(start.elapsed() < LONGEST, "each still waits for it");
     assert!(store.counters().busy >= busy + 1000);
 
-    // Six others work meanwhile, in all shards but one.
+    // Six others work meanwhile, in all shards but one; only a removal waits, each time.
     crew.start();
-    sleep(Duration::from_millis(500));
-    let progress = crew.progress();
-    assert!(progress.iter().all(|count| *count > 1000), "{progress:?}");
+    crew.all_go_on(2000);
     assert!(!crew.worker().is_free(OURS), "it is still stopped");
     assert_eq!(store.counters().resets, 0);
 
@@ -168,7 +166,8 @@ fn a_stopped_holder_is_passed_over_and_heals() {
     assert!(victim.ends_well(Duration::from_secs(10)));
     crew.report("stopped");
     assert!(crew.slowest() < LONGEST, "an operation took too long");
-    assert_eq!(store.counters().resets, 0, "nothing was lost");
+    // What the others removed meanwhile could not be written there: it went with the rest.
+    assert!(store.counters().resets > 0, "removals were lost");
     assert!(crew.worker().every_shard_works(OURS));
 }
 
