@@ -150,7 +150,7 @@ fn a_stopped_holder_is_passed_over_and_heals() {
     assert!(start.elapsed() < LONGEST, "each still waits for it");
     assert!(store.counters().busy >= busy + 1000);
 
-    // Six others work meanwhile, in all shards but one; only a removal waits, each time.
+    // Six others work meanwhile, in all shards but one.
     crew.start();
     crew.all_go_on(2000);
     assert!(!crew.worker().is_free(OURS), "it is still stopped");
