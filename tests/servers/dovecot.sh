@@ -70,10 +70,11 @@ serving() {
 target() { echo "-a imap ${port[$1]}"; }
 reload() { replace_workers HUP; }
 
-# A login process that starts while the master ends waits for the stats process, and says so.
+# While the master ends, or everything is killed, what is left loses its peers (the stats and the anvil
+# process), and says so, if it is there long enough.
 log_is_clean() {
     ! grep -m 5 -E 'Error|Panic|Fatal|killed with signal' \
-        <(grep -v 'Error: conn unix:stats-writer' "$dir/dovecot.log")
+        <(grep -vE 'Error: (conn unix:stats-writer|(read|net_connect_unix)\(anvil)' "$dir/dovecot.log")
 }
 
 need dovecot dovecot-imapd dovecot
