@@ -26,7 +26,8 @@ use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::hint::spin_loop;
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -209,6 +210,16 @@ impl State {
         drop(before);
         Some(lhash)
     }
+}
+
+/// Reads what is locked for the length of a copy only. Not for ever: a fork may have left the lock
+/// held.
+fn read_soon<T>(lock: &RwLock<T>) -> Option<RwLockReadGuard<'_, T>> {
+    const TRIES: u32 = 10_000;
+    (0..TRIES).find_map(|_| {
+        spin_loop();
+        lock.try_read()
+    })
 }
 
 /// Mode bits as stock keeps them (uint32_t).

@@ -5,9 +5,9 @@
 //! the server name that the client asked for (RFC 6066 3): under another name it does not open. No
 //! callback runs here.
 
-use super::State;
 use super::host::HostStore;
 use super::session::{is_single_use, is_stateless};
+use super::{State, read_soon};
 use crate::cache::{Key, MAX_ID_LENGTH};
 use crate::config::config;
 use crate::openssl::codec::Mark;
@@ -22,7 +22,6 @@ use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally, Trus
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
-use std::hint::spin_loop;
 use zeroize::Zeroizing;
 
 /// The longest host name (RFC 1035 2.3.4).
@@ -31,8 +30,6 @@ const MAX_NAME_LENGTH: usize = 255;
 const PURPOSE: &[u8] = b"sesscache session 1";
 /// Before the DER: when the chain of resumptions began.
 const PREFIX_BYTES: usize = 4;
-/// How often a lock that is held for the length of a copy is asked for.
-const TRIES: u32 = 10_000;
 /// Room for the plaintext of most sessions.
 const USUAL_BYTES: usize = 512;
 
@@ -161,11 +158,7 @@ impl State {
 
     /// Who the server is, worked out again if that was changed.
     pub(super) fn server(&self, next: &Next, ctx: Ctx<'_>) -> Option<Server> {
-        // Not for ever: a fork may have left it held.
-        let known = (0..TRIES).find_map(|_| {
-            spin_loop();
-            self.identity.try_read()
-        })?;
+        let known = read_soon(&self.identity)?;
         if let Some(identity) = known.as_ref()
             && identity.is_of(next, ctx)
         {

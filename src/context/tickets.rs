@@ -8,8 +8,8 @@
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
-use super::State;
 use super::keys::KeyRing;
+use super::{State, read_soon};
 use crate::config::config;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
@@ -18,16 +18,13 @@ use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::next::Next;
 use crate::openssl::process::{now, random_bytes};
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
-use parking_lot::{RwLock, RwLockReadGuard};
-use std::hint::spin_loop;
+use parking_lot::RwLock;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How long a key seals.
 const EPOCH_SECONDS: u32 = 6 * 60 * 60;
 /// The most epochs for which keys are kept: a ticket lives a week at most (RFC 8446 4.6.1).
 const MOST_EPOCHS: u32 = 7 * 24 * 60 * 60 / EPOCH_SECONDS;
-/// How often a lock that is held for the length of a copy is asked for.
-const TRIES: u32 = 10_000;
 
 /// The ticket keys of a context.
 #[derive(Debug)]
@@ -57,14 +54,6 @@ impl Tickets {
         filled.then(|| Tickets { ring, own, table: RwLock::new(Table::default()) })
     }
 
-    fn read(&self) -> Option<RwLockReadGuard<'_, Table>> {
-        // Not for ever: a fork may have left it held.
-        (0..TRIES).find_map(|_| {
-            spin_loop();
-            self.table.try_read()
-        })
-    }
-
     /// What `choose` finds among the keys of now, which are made if they are not there yet.
     fn choose<T>(
         &self,
@@ -75,7 +64,7 @@ impl Tickets {
         let epoch = now() / i64::from(EPOCH_SECONDS);
         let generation = self.ring.generation();
         {
-            let table = self.read()?;
+            let table = read_soon(&self.table)?;
             let known = (table.epoch, table.generation, table.namespace);
             if known == (epoch, generation, server.namespace) {
                 return choose(&table.keys);

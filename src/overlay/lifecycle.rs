@@ -6,6 +6,7 @@ use crate::context::State;
 use crate::log::Once;
 use crate::openssl::callback::Slot;
 use crate::openssl::codec::take_mark_index;
+use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{GenerateCb, Library, Next, next, object_of, stock_get_ex_new_index};
@@ -120,8 +121,8 @@ fn attach(next: &Next, ctx: *mut SSL_CTX) {
     if !next.is_supported || state(next, ctx).is_some() {
         return;
     }
-    // SAFETY: takes nothing. What fails for want of memory here must not show in the error queue.
-    unsafe { (next.ERR_set_mark)() };
+    // What fails for want of memory here must not show in the error queue.
+    let _errors = KeepErrors::new(next);
     let attached = take_index(next).and_then(|index| {
         let made = ex_data::try_box(State::new(next, ctx))?;
         if ex_data::set_of_ctx(next, ctx, index, made.as_ptr()) {
@@ -136,8 +137,6 @@ fn attach(next: &Next, ctx: *mut SSL_CTX) {
         state.adopt(next, ctx);
         tickets::register(next, ctx, state);
     }
-    // SAFETY: the mark set above.
-    unsafe { (next.ERR_pop_to_mark)() };
 }
 
 fn take_index(next: &Next) -> Option<c_int> {
