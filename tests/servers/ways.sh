@@ -9,7 +9,8 @@
 #   launch      starts the server: start_process for each process that is to have the library
 #   serving     prints the pids that make handshakes
 #   reload      makes it read its configuration again, and waits until it has
-# It may define again what has a default here: workers_wanted, workers_stay, target, log_is_clean.
+# It may define again what has a default here: workers_wanted, workers_stay, target, log_is_clean,
+# note_ending.
 #
 # A row is "setup|config|now|reload". A setup is one run of the server, a config one port of it.
 # now and reload say how many of the tries must resume in the three ways: all, none, some (neither
@@ -64,6 +65,9 @@ target() {
 # Nothing in the server's log says that something went wrong.
 log_is_clean() { true; }
 
+# Called right before the server is stopped or killed.
+note_ending() { true; }
+
 # --- processes ----------------------------------------------------------------------------------
 
 # start_process COMMAND...: in the background, with what the way adds to its environment.
@@ -114,13 +118,25 @@ everything() {
 }
 
 kill_everything() {
-    local pids pid
+    local pids
     mapfile -t pids < <(everything)
     mains=()
-    ((${#pids[@]})) || return 0
-    kill -KILL "${pids[@]}" 2>/dev/null || true # some may have ended meanwhile
-    for pid in "${pids[@]}"; do
+    kill_all "${pids[@]}"
+}
+
+kill_all() {
+    local pid
+    (($#)) || return 0
+    kill -KILL "$@" 2>/dev/null || true # some may have ended meanwhile
+    for pid in "$@"; do
         wait_until 5 dead "$pid"
+    done
+}
+
+all_dead() {
+    local pid
+    for pid in "$@"; do
+        dead "$pid" || return 1
     done
 }
 
@@ -154,13 +170,17 @@ bring_up() {
     wait_until 10 workers_are_there || give_up "not $(workers_wanted) worker(s)"
 }
 
+# What the main processes leave behind when they end may end by itself.
 bring_down() {
-    local pid
+    local pids pid
+    mapfile -t pids < <(everything)
+    note_ending
     for pid in "${mains[@]}"; do
         stop "$pid"
         check "$setup, $way: process $pid ends when asked" dead "$pid"
     done
-    kill_everything
+    mains=()
+    wait_until 5 all_dead "${pids[@]}" || kill_all "${pids[@]}"
 }
 
 # replace_workers SIGNAL: what a reload is for most servers. Waits until the old workers are gone
@@ -241,7 +261,7 @@ each_config() {
 }
 
 restart() { bring_down && bring_up; }
-kill_and_start() { kill_everything && bring_up; }
+kill_and_start() { note_ending && kill_everything && bring_up; }
 
 # run_stage NAME COMMAND
 run_stage() {
