@@ -70,15 +70,15 @@ serving() {
 target() { echo "-a imap ${port[$1]}"; }
 reload() { replace_workers HUP; }
 
-# A login process that begins or serves while the others end loses what it talks to (the configuration,
-# the statistics, the anvil process), and says so, on stock too. What counts as bad in that time is
-# only how a process ended.
+# A login process that has only just started when the others end, or are replaced by a reload, loses
+# what it talks to (the configuration, the authentication, the statistics), and says so, on stock too.
+# From then on, until Dovecot is started again, only how a process ended counts as bad.
 note_ending() { echo "ends" >>"$dir/dovecot.log"; }
 
 log_is_clean() {
     local bad
     bad=$(awk '
-        /^ends$/ { ending = 1 }
+        /^ends$|SIGHUP received/ { ending = 1 }
         / starting up for / { ending = 0 }
         /Panic|killed with signal/ || (!ending && /Error|Fatal/)' "$dir/dovecot.log")
     [[ -z $bad ]] || { head -n 5 <<<"$bad" && return 1; }

@@ -119,6 +119,8 @@ everything() {
 
 kill_everything() {
     local pids
+    # Stopped, they start no more processes while we look for those they have.
+    ((${#mains[@]} == 0)) || kill -STOP "${mains[@]}" 2>/dev/null || true
     mapfile -t pids < <(everything)
     mains=()
     kill_all "${pids[@]}"
