@@ -3,6 +3,7 @@
 //! The application's get_cb runs here, with no lock held and errno as the application left it.
 
 use super::State;
+use super::names::Switched;
 use super::session::{in_stock, is_single_use, note_expiry};
 use super::sharing::{Place, Standing};
 use crate::cache::{Cache, Key};
@@ -37,9 +38,10 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         id: &[u8],
+        switched: Option<Switched<'_>>,
     ) -> (*mut SSL_SESSION, c_int) {
         let share = self.share(next, ctx);
-        let place = share.as_ref().and_then(|share| share.offered(next, ssl, id));
+        let place = share.as_ref().and_then(|share| self.offered(next, share, ssl, id, switched));
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(next, ctx, ssl, id, place.as_ref()) {

@@ -4,9 +4,11 @@
 //! code: C is behind the `openssl` layer. Settings are atomics, read when the event happens; the
 //! one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
 
+mod census;
 pub mod host;
 mod keys;
 mod lookup;
+mod names;
 mod session;
 mod sharing;
 mod tickets;
@@ -19,8 +21,10 @@ use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::identity::Identity;
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::next::{GenerateCb, GetCb, Lhash, NewCb, Next, RemoveCb};
+use census::Counted;
 use host::HostStore;
 use libc::c_long;
+use names::Names;
 use once_cell::sync::OnceCell;
 use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
@@ -33,6 +37,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::Tickets;
 
+pub use names::Switched;
 pub use session::{is_in_stock, lifetime_shortened, while_closing};
 
 /// What we keep for one SSL_CTX.
@@ -71,6 +76,8 @@ pub struct State {
     tickets_given_up: AtomicBool,
     /// Who the server is: asked for without waiting, see `sharing`.
     identity: RwLock<Option<Identity>>,
+    names: Names,
+    counted: Counted,
 }
 
 impl State {
@@ -97,6 +104,8 @@ impl State {
             tickets_given_up: AtomicBool::new(false),
             attached: OnceCell::new(),
             identity: RwLock::new(None),
+            names: Names::default(),
+            counted: Counted::new(!ctx.is_client(next)),
         }
     }
 
@@ -113,10 +122,12 @@ impl State {
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions
-    /// that are planted there for a moment.
+    /// that are planted there for a moment. Takes over what stock has set already.
     pub fn adopt(&self, next: &Next, ctx: Ctx<'_>) {
         self.apply_mode(next, ctx);
         ctx.stock_ctrl(next, SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
+        // A configuration file of OpenSSL may have set it.
+        self.note_verify_mode(next, ctx);
     }
 
     /// The cache, unless our code has failed in this context.

@@ -5,6 +5,7 @@
 //! no lock held and errno as the application left it.
 
 use super::State;
+use super::names::Switched;
 use crate::cache::Key;
 use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
@@ -111,13 +112,14 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
+        switched: Option<Switched<'_>>,
     ) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
         let key = session.key(next);
         if let Some(key) = key {
             // Before another thread can find the session: ex_data is not to change under it.
             let _errno = KeepErrno::new();
-            self.mark_new(next, ctx, ssl, session, key);
+            self.mark_new(next, ctx, ssl, session, key, switched);
         }
         let cached = key.filter(|_| self.stores(next, ctx, ssl));
         if let Some(key) = cached {
@@ -127,7 +129,7 @@ impl State {
         if let Some(key) = key {
             // What new_cb returned is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
-            self.share_new(next, ctx, ssl, session, key);
+            self.share_new(next, ctx, ssl, session, key, switched);
         }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(next, ctx);

@@ -1,11 +1,12 @@
 //! What a context shares with other processes: which sessions, under which name, for how long.
 //!
 //! A record is found by a hash of what the server is (certificate, whom it trusts,
-//! SESSCACHE_NAMESPACE), protocol version and id. Its seal is bound to these, to its deadline and to
-//! the server name that the client asked for (RFC 6066 3): under another name it does not open. No
-//! callback runs here.
+//! SESSCACHE_NAMESPACE), protocol version and id. Its seal is bound to these, to its deadline, to the
+//! server name that the client asked for (RFC 6066 3) and to the policy of the virtual host that the
+//! name led to (`names`): under others it does not open. No callback runs here.
 
 use super::host::HostStore;
+use super::names::Switched;
 use super::session::{is_single_use, is_stateless};
 use super::{State, read_soon};
 use crate::cache::{Key, MAX_ID_LENGTH};
@@ -14,7 +15,7 @@ use crate::openssl::codec::Mark;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
-use crate::openssl::identity::{Identity, Server};
+use crate::openssl::identity::{Identity, Policy, Server};
 use crate::openssl::next::Next;
 use crate::openssl::process::now_milliseconds;
 use crate::seal::{Keys, OVERHEAD};
@@ -42,20 +43,20 @@ pub(super) struct Share<'a> {
 
 /// A server name in lower case; empty if the client asked for none.
 #[derive(Clone, Copy, Debug)]
-struct Name {
+pub(super) struct Name {
     bytes: [u8; MAX_NAME_LENGTH],
     length: u8,
 }
 
 impl Name {
-    fn new(name: &[u8]) -> Option<Name> {
+    pub(super) fn new(name: &[u8]) -> Option<Name> {
         let mut bytes = [0; MAX_NAME_LENGTH];
         bytes.get_mut(..name.len())?.copy_from_slice(name);
         bytes.make_ascii_lowercase();
         Some(Name { bytes, length: u8::try_from(name.len()).ok()? })
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
@@ -66,7 +67,9 @@ pub(super) struct Place<'a> {
     share: &'a Share<'a>,
     key: Key,
     name: Name,
-    name_hash: u32,
+    policy: Policy,
+    /// A hash of the two.
+    host_hash: u32,
     locator: Locator,
 }
 
@@ -75,8 +78,8 @@ pub(super) struct Place<'a> {
 pub(super) enum Standing {
     /// It may be resumed.
     Good,
-    /// Not here, or not any more: it is for another server name, its life is over, or it may have
-    /// been removed.
+    /// Not here, or not any more: it is for another server name or policy, its life is over, or it
+    /// may have been removed.
     NotHere,
     /// It was removed, perhaps by another process.
     Removed,
@@ -113,14 +116,16 @@ impl State {
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
         key: Key,
+        switched: Option<Switched<'_>>,
     ) {
         if self.host().is_none() || !self.shares() || !ssl.is_server(next) || key.id_is_empty() {
             return;
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)
-            && let Some(place) = share.place(key, ssl.negotiated_name(next))
+            && let Some(place) = self.negotiated(next, &share, ssl, key, switched)
         {
+            self.learn(place.name.bytes(), place.policy);
             place.mark(next, session);
         }
     }
@@ -133,6 +138,7 @@ impl State {
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
         key: Key,
+        switched: Option<Switched<'_>>,
     ) {
         let Some(host) = self.host() else { return };
         if !ssl.is_server(next) || key.id_is_empty() || session.key(next) != Some(key) {
@@ -150,10 +156,40 @@ impl State {
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)
-            && let Some(place) = share.place(key, ssl.negotiated_name(next))
+            && let Some(place) = self.negotiated(next, &share, ssl, key, switched)
         {
             place.put(next, session, single_use);
         }
+    }
+
+    /// Where the session that was negotiated is to be.
+    fn negotiated<'a>(
+        &self,
+        next: &Next,
+        share: &'a Share<'a>,
+        ssl: Ssl<'_>,
+        key: Key,
+        switched: Option<Switched<'_>>,
+    ) -> Option<Place<'a>> {
+        let name = Name::new(ssl.negotiated_name(next))?;
+        let policy = self.policy_here(next, &share.server, switched)?;
+        Some(share.place(key, name, policy))
+    }
+
+    /// Where the session is that a client offers.
+    #[inline]
+    pub(super) fn offered<'a>(
+        &self,
+        next: &Next,
+        share: &'a Share<'a>,
+        ssl: Ssl<'_>,
+        id: &[u8],
+        switched: Option<Switched<'_>>,
+    ) -> Option<Place<'a>> {
+        let key = ssl.key(next, id).filter(|key| !key.id_is_empty())?;
+        let name = Name::new(ssl.offered_name(next))?;
+        let policy = self.policy_for(next, &share.server, switched, name.bytes())?;
+        Some(share.place(key, name, policy))
     }
 
     /// Who the server is, worked out again if that was changed.
@@ -165,6 +201,7 @@ impl State {
             return Some(identity.server);
         }
         drop(known);
+        self.note_verify_mode(next, ctx);
         let _errors = KeepErrors::new(next);
         let identity = Identity::of(next, ctx, &config().namespace)?;
         let server = identity.server;
@@ -206,10 +243,11 @@ impl<'a> Share<'a> {
         SipHasher24::new_with_key(&key)
     }
 
-    /// A hash of a server name.
-    fn name_hash(&self, name: &Name) -> u32 {
+    /// A hash of a server name and a policy.
+    fn host_hash(&self, name: &Name, policy: Policy) -> u32 {
         let mut hasher = self.hasher();
-        hasher.write(b"name");
+        hasher.write(b"host");
+        hasher.write(policy.bytes());
         hasher.write(name.bytes());
         let [a, b, c, d, ..] = hasher.finish128().as_bytes();
         u32::from_le_bytes([a, b, c, d])
@@ -223,18 +261,10 @@ impl<'a> Share<'a> {
         Locator(hasher.finish128().as_bytes())
     }
 
-    fn place(&'a self, key: Key, name: &[u8]) -> Option<Place<'a>> {
-        let name = Name::new(name)?;
-        let name_hash = self.name_hash(&name);
+    fn place(&'a self, key: Key, name: Name, policy: Policy) -> Place<'a> {
+        let host_hash = self.host_hash(&name, policy);
         let locator = self.locator(&key);
-        Some(Place { share: self, key, name, name_hash, locator })
-    }
-
-    /// Where the session is that a client offers.
-    #[inline]
-    pub(super) fn offered(&'a self, next: &Next, ssl: Ssl<'_>, id: &[u8]) -> Option<Place<'a>> {
-        let key = ssl.key(next, id).filter(|key| !key.id_is_empty())?;
-        self.place(key, ssl.offered_name(next))
+        Place { share: self, key, name, policy, host_hash, locator }
     }
 }
 
@@ -245,7 +275,7 @@ impl Place<'_> {
         let now = Now(now_milliseconds());
         let began = session.time(next);
         if let Some(mark) = session.mark(next) {
-            if mark.name != self.name_hash {
+            if mark.host != self.host_hash {
                 return Standing::NotHere;
             }
             // What is over by its own times is for the engine, which counts and removes it.
@@ -262,16 +292,16 @@ impl Place<'_> {
         }
     }
 
-    /// Remembers of a session that it is shared, for which name and since when.
+    /// Remembers of a session that it is shared, for which host and since when.
     pub(super) fn mark(&self, next: &Next, session: SessionRef<'_>) -> Option<Mark> {
         if let Some(mark) = session.mark(next)
-            && mark.name == self.name_hash
+            && mark.host == self.host_hash
         {
             return Some(mark);
         }
         let began = u32::try_from(session.time(next)).ok()?;
         let first_authenticated = session.mark(next).map_or(began, |mark| mark.first_authenticated);
-        let mark = Mark { first_authenticated, name: self.name_hash };
+        let mark = Mark { first_authenticated, host: self.host_hash };
         session.set_mark(next, mark).then_some(mark)
     }
 
@@ -283,7 +313,7 @@ impl Place<'_> {
             if !server.has_certificate {
                 return store.tally(Tally::RefusedNoIdentity);
             }
-            if server.asks_for_certificate {
+            if server.policy.asks() || self.policy.asks() {
                 return store.tally(Tally::RefusedVerifyWithoutIdContext);
             }
         }
@@ -352,7 +382,7 @@ impl Place<'_> {
             found.set_deadline(next, deadline);
         }
         let first_authenticated = u32::from_le_bytes(*first);
-        let mark = Mark { first_authenticated, name: self.name_hash };
+        let mark = Mark { first_authenticated, host: self.host_hash };
         if found.set_mark(next, mark) { Ok(session) } else { Err(Tally::Mismatched) }
     }
 
@@ -361,11 +391,12 @@ impl Place<'_> {
         let mut id = [0; MAX_ID_LENGTH];
         let id = self.key.id(&mut id);
         let id_length = u8::try_from(id.len()).ok()?;
-        let parts: [&[u8]; 8] = [
+        let parts: [&[u8]; 9] = [
             PURPOSE,
             &self.key.version().to_le_bytes(),
             &deadline.to_le_bytes(),
             &self.share.server.namespace,
+            self.policy.bytes(),
             &[self.name.length],
             self.name.bytes(),
             &[id_length],

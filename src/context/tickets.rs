@@ -1,20 +1,23 @@
 //! Ticket keys that follow from the key file: stateless tickets resume on every host and after
 //! every restart.
 //!
-//! From each key of the file, from the server's namespace and from the time a ticket key is derived
-//! (HKDF): another one in every epoch. The newest key's of this epoch seals; those of earlier
+//! From each key of the file, from the server's namespace, from the policy of the virtual host that
+//! the server name led to (`names`) and from the time a ticket key is derived (HKDF): another one in
+//! every epoch. The newest key's of this epoch seals; those of earlier
 //! epochs, of the next one (another host's clock is ahead) and of the file's other keys open, and
 //! what they open is renewed. A server that may not share has a key of its own, as with stock.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
 use super::keys::KeyRing;
+use super::names::Switched;
+use super::sharing::Name;
 use super::{State, read_soon};
 use crate::config::config;
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::handle::{Ctx, SessionRef};
-use crate::openssl::identity::Server;
-use crate::openssl::kdf::hkdf_sha256;
+use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::identity::{Policy, Server};
+use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::next::Next;
 use crate::openssl::process::{now, random_bytes};
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
@@ -25,6 +28,8 @@ use std::sync::atomic::Ordering::Relaxed;
 const EPOCH_SECONDS: u32 = 6 * 60 * 60;
 /// The most epochs for which keys are kept: a ticket lives a week at most (RFC 8446 4.6.1).
 const MOST_EPOCHS: u32 = 7 * 24 * 60 * 60 / EPOCH_SECONDS;
+/// For how many policies a context keeps its keys at hand.
+const MOST_TABLES: usize = 4;
 
 /// The ticket keys of a context.
 #[derive(Debug)]
@@ -32,15 +37,24 @@ pub(super) struct Tickets {
     ring: &'static KeyRing,
     /// For tickets that no other process is to open.
     own: TicketKey,
-    table: RwLock<Table>,
+    /// The last made last.
+    tables: RwLock<Vec<Table>>,
 }
 
-/// The keys of an epoch, and what they follow from.
-#[derive(Debug, Default)]
-struct Table {
+/// What ticket keys follow from, beside the file's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Basis {
     epoch: i64,
+    /// Of the key ring.
     generation: u64,
-    namespace: [u8; 32],
+    namespace: [u8; HASH_BYTES],
+    policy: Policy,
+}
+
+/// The keys of an epoch.
+#[derive(Debug)]
+struct Table {
+    basis: Basis,
     /// The first seals.
     keys: Vec<TicketKey>,
 }
@@ -51,7 +65,7 @@ impl Tickets {
         let mut own = TicketKey::default();
         let random = [&mut own.name[..], &mut own.cipher[..], &mut own.mac[..]];
         let filled = random.into_iter().all(random_bytes);
-        filled.then(|| Tickets { ring, own, table: RwLock::new(Table::default()) })
+        filled.then(|| Tickets { ring, own, tables: RwLock::new(Vec::new()) })
     }
 
     /// What `choose` finds among the keys of now, which are made if they are not there yet.
@@ -59,26 +73,35 @@ impl Tickets {
         &self,
         next: &Next,
         server: &Server,
+        policy: Policy,
         choose: impl Fn(&[TicketKey]) -> Option<T>,
     ) -> Option<T> {
-        let epoch = now() / i64::from(EPOCH_SECONDS);
-        let generation = self.ring.generation();
-        {
-            let table = read_soon(&self.table)?;
-            let known = (table.epoch, table.generation, table.namespace);
-            if known == (epoch, generation, server.namespace) {
-                return choose(&table.keys);
-            }
+        let basis = Basis {
+            epoch: now() / i64::from(EPOCH_SECONDS),
+            generation: self.ring.generation(),
+            namespace: server.namespace,
+            policy,
+        };
+        if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
+            return choose(&table.keys);
         }
-        let keys = self.derive(next, &server.namespace, epoch)?;
+        let keys = self.derive(next, &basis)?;
         let chosen = choose(&keys);
-        if let Some(mut table) = self.table.try_write() {
-            *table = Table { epoch, generation, namespace: server.namespace, keys };
+        if let Some(mut tables) = self.tables.try_write() {
+            tables.retain(|table| {
+                (table.basis.epoch, table.basis.generation) == (basis.epoch, basis.generation)
+            });
+            if tables.len() == MOST_TABLES {
+                tables.remove(0);
+            }
+            if tables.try_reserve(1).is_ok() {
+                tables.push(Table { basis, keys });
+            }
         }
         chosen
     }
 
-    fn derive(&self, next: &Next, namespace: &[u8; 32], epoch: i64) -> Option<Vec<TicketKey>> {
+    fn derive(&self, next: &Next, basis: &Basis) -> Option<Vec<TicketKey>> {
         let _errors = KeepErrors::new(next);
         // This one first: it seals.
         let kept = config().max_lifetime.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
@@ -89,7 +112,8 @@ impl Tickets {
             keys.try_reserve_exact(secrets.len() * epochs.clone().count()).ok()?;
             for secret in secrets {
                 for offset in epochs.clone() {
-                    keys.push(derive(next, secret.as_slice(), namespace, epoch + offset)?);
+                    let basis = Basis { epoch: basis.epoch + offset, ..*basis };
+                    keys.push(derive(next, secret.as_slice(), &basis)?);
                 }
             }
             Some(keys)
@@ -97,17 +121,16 @@ impl Tickets {
     }
 }
 
-fn derive(next: &Next, secret: &[u8], namespace: &[u8; 32], epoch: i64) -> Option<TicketKey> {
+fn derive(next: &Next, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
     let mut key = TicketKey::default();
     let mut name = [0; 32];
-    for (purpose, out) in [(b'n', &mut name), (b'c', &mut key.cipher), (b'm', &mut key.mac)] {
-        // Purpose, namespace, epoch.
-        let mut info = [0; 1 + 32 + 8];
-        let (first, rest) = info.split_first_mut()?;
-        let (middle, last) = rest.split_at_mut_checked(32)?;
-        *first = purpose;
-        middle.copy_from_slice(namespace);
-        last.copy_from_slice(&epoch.to_le_bytes());
+    for (purpose, out) in [(b"n", &mut name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
+        let epoch = basis.epoch.to_le_bytes();
+        let parts: [&[u8]; 4] = [purpose, &basis.namespace, basis.policy.bytes(), &epoch];
+        let mut info = [0; 1 + 2 * HASH_BYTES + 8];
+        for (place, byte) in info.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+        }
         hkdf_sha256(next, secret, &info, out)?;
     }
     key.name = *name.first_chunk::<NAME_BYTES>()?;
@@ -115,22 +138,26 @@ fn derive(next: &Next, secret: &[u8], namespace: &[u8; 32], epoch: i64) -> Optio
 }
 
 impl State {
-    /// The key that seals the ticket of a session.
+    /// The key that seals the ticket of a connection's session.
     pub fn sealing_key(
         &self,
         next: &Next,
         ctx: Ctx<'_>,
-        session: Option<SessionRef<'_>>,
+        ssl: Ssl<'_>,
+        switched: Option<Switched<'_>>,
     ) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         let server = self.server(next, ctx)?;
-        let has_id_context = session.is_some_and(|session| session.has_id_context(next));
+        let policy = self.policy_here(next, &server, switched);
+        let has_id_context = ssl.session(next).is_some_and(|session| session.has_id_context(next));
         // As for the host store: who is to open it must be known to be the same server.
-        let may_share = has_id_context || server.has_certificate && !server.asks_for_certificate;
-        if !may_share || self.is_broken() {
-            return Some(tickets.own.clone());
-        }
-        tickets.choose(next, &server, |keys| keys.first().cloned())
+        let may_share = |policy: &Policy| {
+            let asks = server.policy.asks() || policy.asks();
+            !self.is_broken() && (has_id_context || server.has_certificate && !asks)
+        };
+        let Some(policy) = policy.filter(may_share) else { return Some(tickets.own.clone()) };
+        self.learn(Name::new(ssl.negotiated_name(next))?.bytes(), policy);
+        tickets.choose(next, &server, policy, |keys| keys.first().cloned())
     }
 
     /// The key of this name, and whether the ticket it opens is to be renewed.
@@ -138,14 +165,18 @@ impl State {
         &self,
         next: &Next,
         ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
         name: &[u8; NAME_BYTES],
+        switched: Option<Switched<'_>>,
     ) -> Option<(TicketKey, bool)> {
         let tickets = self.tickets.as_ref()?;
         if tickets.own.name == *name {
             return Some((tickets.own.clone(), false));
         }
         let server = self.server(next, ctx)?;
-        tickets.choose(next, &server, |keys| {
+        let host = Name::new(ssl.offered_name(next))?;
+        let policy = self.policy_for(next, &server, switched, host.bytes())?;
+        tickets.choose(next, &server, policy, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))
         })

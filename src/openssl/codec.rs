@@ -21,8 +21,8 @@ static MARK: Index = Index::new();
 pub struct Mark {
     /// When its chain of resumptions began, in seconds since 1970.
     pub first_authenticated: u32,
-    /// A hash of the server name it was made for.
-    pub name: u32,
+    /// A hash of the server name, and of whom that host asks for a certificate.
+    pub host: u32,
 }
 
 /// Takes the index on SSL_SESSION, if it was not: before the application's first, see
@@ -111,13 +111,13 @@ impl SessionRef<'_> {
         let value = unsafe { next.SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
         let value = value as usize as u64;
         let first_authenticated = u32::try_from(value >> 32).ok()?;
-        let name = u32::try_from(value & u64::from(u32::MAX)).ok()?;
-        (value != 0).then_some(Mark { first_authenticated, name })
+        let host = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+        (value != 0).then_some(Mark { first_authenticated, host })
     }
 
     /// Remembers that of it; false without memory.
     pub fn set_mark(self, next: &Next, mark: Mark) -> bool {
-        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.name);
+        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.host);
         let Some((index, value)) = take_mark_index(next).zip(usize::try_from(value).ok()) else {
             return false;
         };

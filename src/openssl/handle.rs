@@ -175,6 +175,16 @@ impl<'a> Ssl<'a> {
         unsafe { (next.SSL_is_server)(self.as_ptr()) == 1 }
     }
 
+    /// Whether its handshake has begun and is not over.
+    pub fn is_in_handshake(self, next: &Next) -> bool {
+        [(next.SSL_in_init, true), (next.SSL_in_before, false)].into_iter().all(
+            |(ask, expected)| {
+                // SAFETY: a valid connection.
+                ask.is_some_and(|ask| (unsafe { ask(self.as_ptr()) } == 1) == expected)
+            },
+        )
+    }
+
     /// The negotiated version, as sessions are keyed by it.
     #[inline]
     pub fn version(self, next: &Next) -> c_int {
@@ -248,6 +258,16 @@ impl<'a> Ctx<'a> {
     #[inline]
     pub fn as_ptr(self) -> *mut SSL_CTX {
         self.ctx.as_ptr()
+    }
+
+    /// Whether it was made by TLS_client_method(3) or DTLS_client_method(3).
+    pub fn is_client(self, next: &Next) -> bool {
+        // SAFETY: a valid context.
+        let method = next.SSL_CTX_get_ssl_method.map(|get| unsafe { get(self.as_ptr()) });
+        // SAFETY: these take nothing and return a constant.
+        let clients =
+            [next.TLS_client_method, next.DTLS_client_method].map(|f| f.map(|f| unsafe { f() }));
+        method.is_some() && clients.contains(&method)
     }
 
     /// The stock SSL_CTX_ctrl(3) for commands that take no pointer.

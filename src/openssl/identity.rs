@@ -101,8 +101,30 @@ pub struct Server {
     pub namespace: [u8; HASH_BYTES],
     /// Whether it has a certificate.
     pub has_certificate: bool,
-    /// Whether clients are asked for theirs.
-    pub asks_for_certificate: bool,
+    /// Whom it asks for theirs.
+    pub policy: Policy,
+}
+
+/// Whether clients are asked for a certificate, how, and who may have issued it: a hash of that, or
+/// zeros if they are not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy([u8; HASH_BYTES]);
+
+impl Policy {
+    /// Whether clients are asked.
+    pub fn asks(self) -> bool {
+        self != Policy::default()
+    }
+
+    /// The hash.
+    pub fn bytes(&self) -> &[u8; HASH_BYTES] {
+        &self.0
+    }
+
+    fn new(next: &Next, verify_mode: c_int, trusted: &[u8; HASH_BYTES]) -> Option<Policy> {
+        let parts: [&[u8]; 3] = [b"sesscache policy 1", &verify_mode.to_le_bytes(), trusted];
+        sha256(next, &parts).map(Policy)
+    }
 }
 
 impl Identity {
@@ -111,30 +133,23 @@ impl Identity {
         let hold = |certificate| Held::new(next, certificate);
         let certificate = ctx.certificate(next).and_then(hold);
         let verify_mode = ctx.verify_mode(next);
-        let asks_for_certificate = verify_mode & VERIFY_PEER != 0;
         let own = match &certificate {
             Some(certificate) => hash_of(next, certificate.0.as_ptr())?,
             None => [0; HASH_BYTES],
         };
-        let (mut trust, mut trusted) = ([None, None], [0; HASH_BYTES]);
-        if asks_for_certificate {
+        let (mut trust, mut policy) = ([None, None], Policy::default());
+        if verify_mode & VERIFY_PEER != 0 {
             let hold = |store: Option<_>| store.and_then(|store| Held::new(next, store));
             trust = ctx.trust_stores(next).map(hold);
-            trusted = ctx.trusted(next)?;
+            policy = Policy::new(next, verify_mode, &ctx.trusted(next)?)?;
         }
         let length = (namespace.len() as u64).to_le_bytes();
-        let parts: [&[u8]; 6] = [
-            b"sesscache namespace 1",
-            &length,
-            namespace.as_bytes(),
-            &own,
-            &verify_mode.to_le_bytes(),
-            &trusted,
-        ];
+        let parts: [&[u8]; 5] =
+            [b"sesscache namespace 1", &length, namespace.as_bytes(), &own, policy.bytes()];
         let server = Server {
             namespace: sha256(next, &parts)?,
             has_certificate: certificate.is_some(),
-            asks_for_certificate,
+            policy,
         };
         Some(Identity { certificate, verify_mode, trust, server })
     }
@@ -147,7 +162,7 @@ impl Identity {
         }
         address(&self.certificate) == ctx.certificate(next)
             && self.verify_mode == ctx.verify_mode(next)
-            && (!self.server.asks_for_certificate
+            && (!self.server.policy.asks()
                 || self.trust.each_ref().map(address) == ctx.trust_stores(next))
     }
 }
@@ -167,6 +182,11 @@ impl Ctx<'_> {
     fn certificate(self, next: &Next) -> Option<NonNull<X509>> {
         // SAFETY: a valid context.
         NonNull::new(unsafe { next.SSL_CTX_get0_certificate?(self.as_ptr()) })
+    }
+
+    /// Whether it asks for the other side's certificate.
+    pub fn asks_for_certificate(self, next: &Next) -> bool {
+        self.verify_mode(next) & VERIFY_PEER != 0
     }
 
     /// `SSL_VERIFY_…` bits.

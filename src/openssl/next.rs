@@ -10,7 +10,7 @@ use once_cell::sync::OnceCell;
 use openssl_sys::{
     ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, EVP_CIPHER,
     EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509,
-    X509_NAME, X509_STORE,
+    X509_NAME, X509_STORE, X509_STORE_CTX,
 };
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, transmute_copy};
@@ -30,6 +30,10 @@ pub type GetCb = unsafe extern "C" fn(
 /// `GEN_SESSION_CB`: SSL_CTX_set_generate_session_id(3).
 pub type GenerateCb =
     unsafe extern "C" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
+
+/// `SSL_verify_cb`: SSL_CTX_set_verify(3).
+pub type VerifyCb =
+    unsafe extern "C" fn(preverify_ok: c_int, x509_ctx: *mut X509_STORE_CTX) -> c_int;
 
 /// An `EVP_MAC_CTX`, opaque as in OpenSSL.
 #[repr(C)]
@@ -164,6 +168,7 @@ table! {
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;
         SSL_set_generate_session_id: fn(*mut SSL, Option<GenerateCb>) -> c_int;
         SSL_has_matching_session_id: fn(*const SSL, *const u8, c_uint) -> c_int;
+        SSL_CTX_set_verify: fn(*mut SSL_CTX, c_int, Option<VerifyCb>);
         SSL_set_SSL_CTX: fn(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
         SSL_get_SSL_CTX: fn(*const SSL) -> *mut SSL_CTX;
         SSL_get_ex_data: fn(*const SSL, c_int) -> *mut c_void;
@@ -207,9 +212,14 @@ table! {
         SSL_SESSION_get0_peer: fn(*mut SSL_SESSION) -> *mut X509;
         SSL_CTX_get0_certificate: fn(*const SSL_CTX) -> *mut X509;
         SSL_CTX_get_verify_mode: fn(*const SSL_CTX) -> c_int;
+        SSL_CTX_get_ssl_method: fn(*const SSL_CTX) -> *const SSL_METHOD;
+        TLS_client_method: fn() -> *const SSL_METHOD;
+        DTLS_client_method: fn() -> *const SSL_METHOD;
         SSL_CTX_get_cert_store: fn(*const SSL_CTX) -> *mut X509_STORE;
         SSL_CTX_get_client_CA_list: fn(*const SSL_CTX) -> *mut OPENSSL_STACK;
         SSL_get_session: fn(*const SSL) -> *mut SSL_SESSION;
+        SSL_in_init: fn(*const SSL) -> c_int;
+        SSL_in_before: fn(*const SSL) -> c_int;
         SSL_get_servername: fn(*const SSL, c_int) -> *const c_char;
         SSL_get_verify_mode: fn(*const SSL) -> c_int;
         SSL_client_hello_get0_ext: fn(*mut SSL, c_uint, *mut *const u8, *mut usize) -> c_int;

@@ -1,4 +1,5 @@
-//! SSL_CTX_ctrl(3): cache mode, cache size and the session counters are macros over it.
+//! SSL_CTX_ctrl(3) and SSL_CTX_callback_ctrl(3): cache mode, cache size and the session counters are
+//! macros over the one, the callbacks for ticket keys and server names over the other.
 
 use super::guard::guard;
 use super::{state, tickets};
@@ -14,6 +15,11 @@ use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_CTX,
 };
+
+/// SSL_CTX_set_tlsext_servername_callback(3) is a macro over it.
+const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
+/// SSL_CTX_set_tlsext_ticket_key_cb(3) is a macro over it.
+const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
 /// Gets and sets a context's parameters; see SSL_CTX_ctrl(3).
 ///
@@ -33,6 +39,33 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
             .and_then(|ctx| session_command(next, ctx, state(next, ctx)?, cmd, larg, parg));
         // SAFETY: the caller's promise.
         ours.unwrap_or_else(|| unsafe { (next.SSL_CTX_ctrl)(ctx, cmd, larg, parg) })
+    })
+}
+
+/// Sets a callback of a context; see SSL_CTX_callback_ctrl(3).
+///
+/// # Safety
+/// As SSL_CTX_callback_ctrl(3): `ctx` is a valid context or NULL, `fp` what `cmd` asks for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
+    ctx: *mut SSL_CTX,
+    cmd: c_int,
+    fp: Option<unsafe extern "C" fn()>,
+) -> c_long {
+    guard(0, || {
+        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        if let Some(context) = unsafe { Ctx::borrow(ctx) }
+            && let Some(state) = state(next, context)
+        {
+            match cmd {
+                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => tickets::give_way(next, context, state),
+                SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => state.set_may_switch(fp.is_some()),
+                _ => {}
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { (next.SSL_CTX_callback_ctrl)(ctx, cmd, fp) }
     })
 }
 

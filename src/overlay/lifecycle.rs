@@ -12,7 +12,7 @@ use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{GenerateCb, Library, Next, next, object_of, stock_get_ex_new_index};
 use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
-    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL, SSL_CTX, SSL_METHOD,
+    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL_CTX, SSL_METHOD,
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
@@ -29,12 +29,22 @@ static SSL_INDEX: Index = Index::new();
 pub(super) struct Connection {
     /// The context it started with, set when it is switched to another (no public getter returns
     /// it). The connection holds a reference to it as long as it lives. NULL: not switched.
-    session_ctx: AtomicPtr<SSL_CTX>,
+    pub(super) session_ctx: AtomicPtr<SSL_CTX>,
+    /// A callback switched it during the handshake.
+    pub(super) was_switched: AtomicBool,
     /// The application's SSL_set_generate_session_id(3).
     pub(super) generate_cb: Slot<GenerateCb>,
 }
 
 impl Connection {
+    fn new() -> Connection {
+        Connection {
+            session_ctx: AtomicPtr::new(ptr::null_mut()),
+            was_switched: AtomicBool::new(false),
+            generate_cb: Slot::new(),
+        }
+    }
+
     /// The context whose cache counts.
     pub(super) fn session_ctx<'a>(&self, next: &Next, ssl: Ssl<'a>) -> Option<Ctx<'a>> {
         // SAFETY: NULL or a context that lives as long as the connection.
@@ -56,10 +66,7 @@ pub(super) fn connection_or_new<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Con
         return Some(connection);
     }
     let index = SSL_INDEX.take(next, CLASS_SSL, Some(dup_connection), free_connection)?;
-    let made = ex_data::try_box(Connection {
-        session_ctx: AtomicPtr::new(ptr::null_mut()),
-        generate_cb: Slot::new(),
-    })?;
+    let made = ex_data::try_box(Connection::new())?;
     if ex_data::set_of_ssl(next, ssl, index, made.as_ptr()) {
         return connection(next, ssl);
     }
@@ -100,11 +107,7 @@ unsafe extern "C" fn dup_connection(
         let generate_cb = unsafe { original.as_ref() }.generate_cb.get();
         *slot = ptr::null_mut();
         if generate_cb.is_some() {
-            let session_ctx = AtomicPtr::new(ptr::null_mut());
-            let Some(copy) = ex_data::try_box(Connection { session_ctx, generate_cb: Slot::new() })
-            else {
-                return 0;
-            };
+            let Some(copy) = ex_data::try_box(Connection::new()) else { return 0 };
             // SAFETY: made above.
             unsafe { copy.as_ref() }.generate_cb.set(generate_cb);
             *slot = copy.as_ptr().cast();
@@ -229,34 +232,6 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
         attach(next, ctx);
         ctx
     })
-}
-
-/// Switches a connection to another context, as servername callbacks do; see SSL_set_SSL_CTX(3).
-///
-/// The session cache stays that of the context the connection started with, and OpenSSL tells
-/// nobody which that was: it is noted here.
-///
-/// # Safety
-/// `ssl` is a valid connection; `ctx` is a valid context or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
-    guard(ptr::null_mut(), || {
-        let Some(next) = next() else { return ptr::null_mut() };
-        // SAFETY: the caller's promise.
-        let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return ptr::null_mut() };
-        note_session_ctx(next, connection);
-        // SAFETY: the caller's promise.
-        unsafe { (next.SSL_set_SSL_CTX)(ssl, ctx) }
-    })
-}
-
-fn note_session_ctx(next: &Next, ssl: Ssl<'_>) {
-    // Before the first switch the context it has is the one it started with.
-    let Some(ctx) = ssl.ctx(next) else { return };
-    let Some(connection) = connection_or_new(next, ssl) else { return };
-    if connection.session_ctx.load(Relaxed).is_null() {
-        connection.session_ctx.store(ctx.as_ptr(), Relaxed);
-    }
 }
 
 /// Takes an ex_data index; see CRYPTO_get_ex_new_index(3). Before the program's first index of a

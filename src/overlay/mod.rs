@@ -16,12 +16,14 @@ pub mod lifecycle;
 #[cfg(not(test))]
 pub mod load;
 pub mod sessions;
+pub mod switch;
 pub mod tickets;
 
-use crate::context::State;
+use crate::context::{State, Switched};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::Next;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The state of a context, if its cache is ours.
 #[inline]
@@ -39,4 +41,12 @@ fn session_state<'a>(next: &Next, ssl: Ssl<'a>) -> Option<(Ctx<'a>, &'a State)> 
         None => ssl.ctx(next)?,
     };
     Some((ctx, state(next, ctx)?))
+}
+
+/// The context that a connection is in now, if a callback has switched it, be it to the same.
+#[inline]
+fn switched<'a>(next: &Next, ssl: Ssl<'a>) -> Option<Switched<'a>> {
+    lifecycle::connection(next, ssl).filter(|connection| connection.was_switched.load(Relaxed))?;
+    let now = ssl.ctx(next)?;
+    Some((now, state(next, now)))
 }

@@ -4,18 +4,15 @@
 //! three doors that OpenSSL has, wins.
 
 use super::guard::{guard, with};
-use super::{session_state, state};
+use super::{session_state, state, switched};
 use crate::config::{Tickets, config};
 use crate::context::State;
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{EvpMacCtx, Next, TicketKeyEvpCb, next};
 use crate::openssl::ticket::{IV_BYTES, NAME_BYTES};
-use libc::{c_int, c_long};
+use libc::c_int;
 use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, SSL_OP_NO_TICKET};
-
-/// `SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB`, by which SSL_CTX_set_tlsext_ticket_key_cb(3) is a macro.
-const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
 /// Does with a new context what SESSCACHE_TICKETS says.
 pub(super) fn register(next: &Next, ctx: Ctx<'_>, state: &State) {
@@ -65,31 +62,6 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
     })
 }
 
-/// Sets a callback of a context; see SSL_CTX_callback_ctrl(3).
-///
-/// # Safety
-/// As SSL_CTX_callback_ctrl(3): `ctx` is a valid context or NULL, `fp` what `cmd` asks for.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
-    ctx: *mut SSL_CTX,
-    cmd: c_int,
-    fp: Option<unsafe extern "C" fn()>,
-) -> c_long {
-    guard(0, || {
-        let Some(next) = next() else { return 0 };
-        // SAFETY: the caller's promise.
-        let context = unsafe { Ctx::borrow(ctx) };
-        if cmd == SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB
-            && let Some(context) = context
-            && let Some(state) = state(next, context)
-        {
-            give_way(next, context, state);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { (next.SSL_CTX_callback_ctrl)(ctx, cmd, fp) }
-    })
-}
-
 /// The engine seals or opens a ticket: as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes.
 unsafe extern "C" fn ticket_key(
     ssl: *mut SSL,
@@ -109,13 +81,15 @@ unsafe extern "C" fn ticket_key(
     let Some((ctx, state)) = session_state(next, ssl) else { return 0 };
     with(state, 0, || {
         let _errno = KeepErrno::new();
+        let switched = switched(next, ssl);
         if enc == 1 {
-            let Some(key) = state.sealing_key(next, ctx, ssl.session(next)) else { return 0 };
+            let Some(key) = state.sealing_key(next, ctx, ssl, switched) else { return 0 };
             *name = key.name;
             // SAFETY: the engine's contexts.
             unsafe { key.seal(next, iv, cipher, mac) }.map_or(-1, |()| 1)
         } else {
-            let Some((key, renew)) = state.opening_key(next, ctx, name) else { return 0 };
+            let found = state.opening_key(next, ctx, ssl, name, switched);
+            let Some((key, renew)) = found else { return 0 };
             // SAFETY: the engine's contexts.
             let opened = unsafe { key.open(next, iv, cipher, mac) };
             opened.map_or(-1, |()| if renew { 2 } else { 1 })

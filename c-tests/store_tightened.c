@@ -1,0 +1,228 @@
+/*
+ * A virtual host is changed and the server started again: sessions made there before, when it asked
+ * nobody for a certificate or trusted others, do not resume there any more, by id or by ticket. libssl
+ * looks for a session before a servername callback says which host it is (CVE-2025-23419 is about
+ * that); a host that stayed as it was goes on resuming.
+ */
+#include "harness_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const named = "named.example";
+static const struct protocol *protocol;
+static SSL_CTX *host; /* the one that the name leads to; own_server is where connections start */
+
+/* ---- a server as the variables describe it ---------------------------------------------------- */
+
+static int is_set(const char *variable, const char *value)
+{
+    const char *has = getenv(variable);
+
+    return has != NULL && strcmp(has, value) == 0;
+}
+
+static int has_tickets(void)
+{
+    return is_set("TEST_TICKETS", "1");
+}
+
+static void switch_to_host(SSL *ssl)
+{
+    CHECK_PTR(SSL_set_SSL_CTX(ssl, host), host);
+    SSL_set_verify(ssl, SSL_CTX_get_verify_mode(host), SSL_CTX_get_verify_callback(host));
+}
+
+static int servername_cb(SSL *ssl, int *alert, void *argument)
+{
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    (void)alert, (void)argument;
+    if (name != NULL && strcmp(name, named) == 0)
+        switch_to_host(ssl);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int client_hello_cb(SSL *ssl, int *alert, void *argument)
+{
+    const unsigned char *bytes;
+    size_t length;
+
+    (void)alert, (void)argument;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &bytes, &length) == 1 &&
+        length > strlen(named) && memcmp(bytes + length - strlen(named), named, strlen(named)) == 0)
+        switch_to_host(ssl);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+static SSL_CTX *make_context(void)
+{
+    SSL_CTX *ctx = new_host(protocol);
+
+    if (has_tickets())
+        SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
+    return ctx;
+}
+
+/* TEST_HOST: the named host is plain, or asks for certificates, or trusts one issuer more. */
+static void make_asking(SSL_CTX *ctx)
+{
+    if (is_set("TEST_HOST", "plain"))
+        return;
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_every);
+    if (is_set("TEST_HOST", "trusts more"))
+        CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), host_identity()->certificate),
+                  1);
+}
+
+/* TEST_SWITCH: how a name leads to its host; "nowhere": there is but one context. */
+static void open_server(const struct protocol *p)
+{
+    protocol = p;
+    own_server = make_context();
+    own_client = new_client(p);
+    if (has_tickets())
+        SSL_CTX_clear_options(own_client, SSL_OP_NO_TICKET);
+    use_identity(own_client, host_identity());
+    own_name = named;
+    host = own_server;
+    if (!is_set("TEST_SWITCH", "nowhere"))
+        host = make_context();
+    make_asking(host);
+    if (is_set("TEST_SWITCH", "hello"))
+        SSL_CTX_set_client_hello_cb(own_server, client_hello_cb, NULL);
+    else
+        SSL_CTX_set_tlsext_servername_callback(own_server, servername_cb);
+    section("%s, %s, by %s, tickets %s", p->name, getenv("TEST_HOST"), getenv("TEST_SWITCH"),
+            getenv("TEST_TICKETS"));
+}
+
+static void close_server(void)
+{
+    if (host != own_server)
+        SSL_CTX_free(host);
+    free_own_contexts();
+}
+
+/* ---- what is done with it --------------------------------------------------------------------- */
+
+/* The protocols in which a server issues tickets, if it is to. */
+#define FOR_EACH(p) \
+    FOR_EACH_PROTOCOL(p) if (!has_tickets() || !p->is_dtls)
+
+static void leave(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session;
+
+        open_server(p);
+        session = obtain_here();
+        save_session(p->name, session);
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+static void find_at_once(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session = load_session(p->name);
+
+        open_server(p);
+        CHECK_INT(resumes_here(session), 1);
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+/* Where a name leads is not known before the first connection that asked for it. */
+static void find_when_known(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session = load_session(p->name);
+        struct worker worker;
+
+        open_server(p);
+        CHECK_INT(resumes_here(session), 0);
+        CHECK_INT(resumes_here(session), 1);
+        /* What a process knows its children know. */
+        worker = fork_worker();
+        CHECK_INT(resumes_in(&worker, session), 1);
+        end_worker(&worker);
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+/* Not now, and not when it is known where the name leads; nor without a certificate. */
+static void lose(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session = load_session(p->name);
+
+        open_server(p);
+        for (int i = 0; i < 3; i++)
+            CHECK_INT(resumes_here(session), 0);
+        if (!is_set("TEST_HOST", "plain")) {
+            SSL_CTX_free(own_client);
+            own_client = new_client(p);
+            if (has_tickets())
+                SSL_CTX_clear_options(own_client, SSL_OP_NO_TICKET);
+            CHECK_INT(resumes_here(session), -1);
+        }
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+/* ---- before and after ------------------------------------------------------------------------- */
+
+static char how[32], tickets[32];
+
+static void run(void (*body)(void), const char *described)
+{
+    RUN_AGAIN(body, file_store("store"), key_file("keys"), described, how, tickets);
+}
+
+static void changes(void)
+{
+    static const char plain[] = "TEST_HOST=plain", asks[] = "TEST_HOST=asks",
+                      more[] = "TEST_HOST=trusts more";
+    int at_once = strcmp(how, "TEST_SWITCH=hello") == 0;
+    void (*find)(void) = at_once ? find_at_once : find_when_known;
+
+    run(leave, plain);
+    run(find_at_once, plain);
+    run(lose, asks);
+    run(find_at_once, plain);
+    run(leave, asks);
+    run(find, asks);
+    run(lose, more);
+    run(lose, plain);
+    run(leave, more);
+    run(find, more);
+    run(lose, asks);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const ways[] = { "servername", "hello" };
+
+    begin(argc, argv);
+    (void)host_identity();
+    write_keys("keys", 1, 1);
+    for (int with = 0; with < 2; with++) {
+        snprintf(tickets, sizeof(tickets), "TEST_TICKETS=%d", with);
+        for (int way = 0; way < 2; way++) {
+            snprintf(how, sizeof(how), "TEST_SWITCH=%s", ways[way]);
+            changes();
+        }
+        /* With one context a name can lead to no other. */
+        snprintf(how, sizeof(how), "TEST_SWITCH=nowhere");
+        run(leave, "TEST_HOST=asks");
+        run(find_at_once, "TEST_HOST=asks");
+        run(lose, "TEST_HOST=plain");
+    }
+    return test_end();
+}

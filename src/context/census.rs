@@ -1,0 +1,53 @@
+//! How many contexts of this process may serve, and how many of these ask clients for a certificate.
+//!
+//! While none asks, or there is but one, a server name leads to no other [`Policy`]: see `names`.
+//! Counters alone, which a fork copies as they are. No locks.
+//!
+//! [`Policy`]: crate::openssl::identity::Policy
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+static SERVING: AtomicUsize = AtomicUsize::new(0);
+static ASKING: AtomicUsize = AtomicUsize::new(0);
+
+/// One context's part in the counters, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted {
+    may_serve: bool,
+    asks: AtomicBool,
+}
+
+impl Counted {
+    /// A context that asks nobody yet.
+    pub(super) fn new(may_serve: bool) -> Counted {
+        SERVING.fetch_add(may_serve.into(), Relaxed);
+        Counted { may_serve, asks: AtomicBool::new(false) }
+    }
+
+    /// It asks clients for a certificate from now on, or does not.
+    pub(super) fn set_asks(&self, asks: bool) {
+        if self.may_serve
+            && self.asks.load(Relaxed) != asks
+            && self.asks.swap(asks, Relaxed) != asks
+        {
+            if asks {
+                ASKING.fetch_add(1, Relaxed);
+            } else {
+                ASKING.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set_asks(false);
+        SERVING.fetch_sub(self.may_serve.into(), Relaxed);
+    }
+}
+
+/// Whether all contexts that may serve ask for the same.
+pub(super) fn all_ask_the_same() -> bool {
+    ASKING.load(Relaxed) == 0 || SERVING.load(Relaxed) == 1
+}
