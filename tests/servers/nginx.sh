@@ -15,7 +15,9 @@
 #   no session of its own making, and a new session survives. One that has been looked up since is
 #   cached by clause 8 and goes with the context as on stock: never fewer than stock. Two workers
 #   may both have looked it up, or one; with one worker the figure is the same each time.
-# With a store, what resumes at all resumes always.
+# With a store, what resumes at all resumes always. But not at a virtual host that was made to ask for
+# client certificates meanwhile; and where one asks, a worker learns by a full handshake under each
+# name whom that leads to.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=ways.sh
 source "$(dirname "${BASH_SOURCE[0]}")/ways.sh"
@@ -51,14 +53,21 @@ cache_of() {
     esac
 }
 
+second_asks=no
+
 virtual_hosts() {
-    local config=$1 name
+    local config=$1 name asking
     for name in first.test second.test; do
+        asking=
+        if [[ $second_asks == yes && $name == second.test ]]; then
+            asking="ssl_verify_client optional; ssl_client_certificate $work/certificate.pem;"
+        fi
         cat <<END
     server {
         listen 127.0.0.1:${port[$config]} ssl;
         server_name $name;
         ssl_session_cache $(cache_of "$config");
+        $asking
         return 200 "ok\n";
     }
 END
@@ -104,6 +113,48 @@ reload() {
 # A worker that crashed shows as an alert, and nginx starts another.
 log_is_clean() { ! grep -m 5 -E '\[(error|crit|alert|emerg)\]|exited on signal' "$dir/error.log"; }
 
+resumed_at_least() {
+    local protocol
+    for protocol in "${protocols[@]}"; do
+        ((resumed["${configs[0]}/$protocol/$stage/$way"] >= $1)) || return 1
+    done
+}
+resumed_none() {
+    local protocol
+    for protocol in "${protocols[@]}"; do
+        [[ ${resumed["${configs[0]}/$protocol/$stage/$way"]} == 0 ]] || return 1
+    done
+}
+
+start_again() { bring_down && configure && bring_up; }
+
+# The second host begins to ask, goes on asking, and asks no more.
+asking_changes() {
+    setup="nginx, a host begins to ask" configs=("builtin, second name") resumed=()
+    begin_way store
+    run_stage before true
+    check "$setup: all resume before it does" resumed_at_least "$tries"
+    second_asks=yes
+    run_stage asks start_again
+    check "$setup: none resume there then" resumed_none
+    run_stage "goes on" start_again
+    check "$setup: all but the first of each worker resume when it goes on" \
+        resumed_at_least $((tries - $(workers_wanted)))
+    second_asks=no
+    run_stage "asks no more" start_again
+    check "$setup: none resume when it asks no more" resumed_none
+    end_way
+    local protocol
+    for protocol in "${protocols[@]}"; do
+        printf '%s, TLS %s: of %d, resumed' "$setup" "$protocol" "$tries"
+        for stage in before asks "goes on" "asks no more"; do
+            printf ', %s %s' "$stage" "${resumed["${configs[0]}/$protocol/$stage/$way"]}"
+        done
+        echo
+    done
+}
+
 need nginx nginx nginx
 nginx -v 2>&1
 run_ways
+[[ " ${ways[*]} " != *" store "* ]] || asking_changes
