@@ -6,6 +6,8 @@
  */
 #include "harness_store.h"
 
+#include <stdint.h>
+
 static const struct protocol *protocol;
 static struct recorder recorder; /* of this process */
 
@@ -28,6 +30,12 @@ static long remove_cached(long argument, SSL_SESSION **session)
     CHECK(cached != NULL);
     CHECK_INT(SSL_CTX_remove_session(own_server, cached), 1);
     CHECK_INT(recorder.remove_calls, 1);
+    return argument;
+}
+
+static long remove_here(long argument, SSL_SESSION **session)
+{
+    CHECK_INT(SSL_CTX_remove_session(own_server, cached_on_server(own_server, *session)), 1);
     return argument;
 }
 
@@ -216,6 +224,100 @@ static void inherited(void)
     free_own_contexts();
 }
 
+/* ---- the application's own cache -------------------------------------------------------------- */
+
+static struct store external;
+
+static long use_external(long argument, SSL_SESSION **session)
+{
+    (void)session;
+    recorder.external = &external;
+    SSL_CTX_set_session_cache_mode(own_server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    return argument;
+}
+
+/* What get_cb still has does not resume either, and remove_cb tells the application so. */
+static void external_cache(void)
+{
+    struct worker has, removes;
+    SSL_SESSION *session, *other;
+
+    section("%s external cache", protocol->name);
+    make_contexts(0, NULL);
+    has = fork_worker();
+    removes = fork_worker();
+    ask(&has, use_external, 0, NULL);
+    session = obtain_in(&has);
+    other = obtain_in(&has);
+    CHECK_INT(resumes_in(&removes, session), 1);
+    CHECK_INT(resumes_in(&has, session), 1);
+    ask(&removes, remove_cached, 0, session);
+    CHECK_INT(resumes_in(&has, session), 0);
+    CHECK_INT(ask(&has, remove_calls_here, 0, NULL), 1);
+    CHECK_INT(resumes_in(&has, other), 1);
+    SSL_SESSION_free(session);
+    SSL_SESSION_free(other);
+    end_worker(&has);
+    end_worker(&removes);
+    free_own_contexts();
+}
+
+/* ---- what was noted of another session -------------------------------------------------------- */
+
+/*
+ * The engine refuses an expired session for its id context before it looks at its times. Nothing
+ * of that may stick to the session that comes to lie at the same address.
+ */
+static long refuse_expired(long argument, SSL_SESSION **session)
+{
+    SSL_SESSION *expired, *cached;
+    uintptr_t address;
+
+    (void)argument;
+    expired = obtain_here();
+    cached = cached_on_server(own_server, expired);
+    REQUIRE(cached != NULL);
+    address = (uintptr_t)cached;
+    SSL_SESSION_set_time(cached, 1);
+    SSL_CTX_set_session_id_context(own_server, (const unsigned char *)"other", 5);
+    CHECK_INT(resumes(own_server, own_client, expired), 0);
+    SSL_CTX_set_session_id_context(own_server, (const unsigned char *)"test", 4);
+    SSL_CTX_flush_sessions(own_server, 0);
+    SSL_SESSION_free(expired);
+    for (int tries = 0; tries < 1000; tries++) {
+        *session = obtain_here();
+        if ((uintptr_t)cached_on_server(own_server, *session) == address)
+            return 1;
+        SSL_SESSION_free(*session);
+    }
+    *session = NULL;
+    return 0;
+}
+
+static void after_refused_expiry(void)
+{
+    struct worker removes, has;
+    SSL_SESSION *session = NULL;
+
+    section("%s after a refused expiry", protocol->name);
+    make_contexts(0, NULL);
+    removes = fork_worker();
+    has = fork_worker();
+    send_task(&removes, refuse_expired, 0, NULL);
+    /* Under a checking allocator addresses do not come back. */
+    if (receive_answer(&removes, &session) == 1) {
+        CHECK_INT(resumes_in(&has, session), 1);
+        ask(&removes, remove_here, 0, session);
+        CHECK_INT(resumes_in(&has, session), 0);
+        SSL_SESSION_free(session);
+    } else {
+        note("the address did not come back");
+    }
+    end_worker(&removes);
+    end_worker(&has);
+    free_own_contexts();
+}
+
 static void unclean_close_forgets(void)
 {
     (void)host_identity();
@@ -233,6 +335,8 @@ int main(int argc, char **argv)
     FOR_EACH_PROTOCOL(p) {
         protocol = p;
         inherited();
+        external_cache();
+        after_refused_expiry();
         for (int named = 0; named < 2; named++) {
             const char *name = named ? "host.example" : NULL;
 

@@ -1,8 +1,8 @@
 /*
- * A virtual host is changed and the server started again: sessions made there before, when it asked
- * nobody for a certificate or trusted others, do not resume there any more, by id or by ticket. libssl
- * looks for a session before a servername callback says which host it is (CVE-2025-23419 is about
- * that); a host that stayed as it was goes on resuming.
+ * A virtual host is changed, and the server started again or not: sessions made there before, when
+ * it asked nobody for a certificate or trusted others, do not resume there any more, by id or by
+ * ticket. libssl looks for a session before a servername callback says which host it is
+ * (CVE-2025-23419 is about that); a host that stayed as it was goes on resuming.
  */
 #include "harness_store.h"
 
@@ -65,12 +65,17 @@ static SSL_CTX *make_context(void)
     return ctx;
 }
 
+static void ask_for_certificate(SSL_CTX *ctx)
+{
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_every);
+}
+
 /* TEST_HOST: the named host is plain, or asks for certificates, or trusts one issuer more. */
 static void make_asking(SSL_CTX *ctx)
 {
     if (is_set("TEST_HOST", "plain"))
         return;
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_every);
+    ask_for_certificate(ctx);
     if (is_set("TEST_HOST", "trusts more"))
         CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), host_identity()->certificate),
                   1);
@@ -176,6 +181,30 @@ static void lose(void)
     }
 }
 
+/* A host in use begins to ask, beside another that does: it is known where the name leads. */
+static void tighten_in_use(void)
+{
+    FOR_EACH(p) {
+        SSL_CTX *asking;
+        SSL_SESSION *session;
+
+        open_server(p);
+        asking = make_context();
+        ask_for_certificate(asking);
+        session = obtain_here();
+        CHECK_INT(resumes_here(session), 1);
+        ask_for_certificate(host);
+        for (int i = 0; i < 3; i++)
+            CHECK_INT(resumes_here(session), 0);
+        SSL_SESSION_free(session);
+        session = obtain_here();
+        CHECK_INT(resumes_here(session), 1);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(asking);
+        close_server();
+    }
+}
+
 /* ---- before and after ------------------------------------------------------------------------- */
 
 static char how[32], tickets[32];
@@ -203,6 +232,7 @@ static void changes(void)
     run(leave, more);
     run(find, more);
     run(lose, asks);
+    run(tighten_in_use, plain);
 }
 
 int main(int argc, char **argv)

@@ -5,11 +5,13 @@
 //!
 //! [`Policy`]: crate::openssl::identity::Policy
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 static SERVING: AtomicUsize = AtomicUsize::new(0);
 static ASKING: AtomicUsize = AtomicUsize::new(0);
+/// How often a context's policy has changed while it was in use.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// One context's part in the counters, for as long as it lives.
 #[derive(Debug)]
@@ -27,24 +29,38 @@ impl Counted {
 
     /// It asks clients for a certificate from now on, or does not.
     pub(super) fn set_asks(&self, asks: bool) {
-        if self.may_serve
-            && self.asks.load(Relaxed) != asks
-            && self.asks.swap(asks, Relaxed) != asks
-        {
-            if asks {
-                ASKING.fetch_add(1, Relaxed);
-            } else {
-                ASKING.fetch_sub(1, Relaxed);
-            }
+        if self.may_serve && self.asks.load(Relaxed) != asks && self.count(asks) {
+            note_change();
         }
+    }
+
+    /// False if another thread was faster.
+    fn count(&self, asks: bool) -> bool {
+        let changes = self.asks.swap(asks, Relaxed) != asks;
+        match asks {
+            _ if !changes => {}
+            true => drop(ASKING.fetch_add(1, Relaxed)),
+            false => drop(ASKING.fetch_sub(1, Relaxed)),
+        }
+        changes
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.set_asks(false);
+        self.count(false);
         SERVING.fetch_sub(self.may_serve.into(), Relaxed);
     }
+}
+
+/// A context asks for another certificate than before.
+pub(super) fn note_change() {
+    CHANGES.fetch_add(1, Release);
+}
+
+/// [`note_change`] calls so far.
+pub(super) fn changes() -> u64 {
+    CHANGES.load(Acquire)
 }
 
 /// Whether all contexts that may serve ask for the same.

@@ -3,9 +3,9 @@
 //! The application's get_cb runs here, with no lock held and errno as the application left it.
 
 use super::State;
-use super::names::Switched;
+use super::names::Current;
 use super::session::{in_stock, is_single_use, note_expiry};
-use super::sharing::{Place, Standing};
+use super::sharing::{Place, Share, Standing};
 use crate::cache::{Cache, Key};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
@@ -38,13 +38,13 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         id: &[u8],
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> (*mut SSL_SESSION, c_int) {
         let share = self.share(next, ctx);
-        let place = share.as_ref().and_then(|share| self.offered(next, share, ssl, id, switched));
+        let place = share.as_ref().and_then(|share| self.offered(next, share, ssl, id, current));
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
-            match self.look_up_cached(next, ctx, ssl, id, place.as_ref()) {
+            match self.look_up_cached(next, ctx, ssl, id, share.as_ref(), place.as_ref()) {
                 Cached::Session(session) => {
                     note_expiry(next, ssl, session.as_ref());
                     return (session.into_raw(), 0);
@@ -59,41 +59,54 @@ impl State {
         }
         if let Some(get_cb) = self.get_cb.get() {
             let found = call_get(next, get_cb, ssl, id);
-            if let Some(session) = found.session {
-                if let Some(place) = &place
-                    && is_single_use(next, ctx, ssl)
-                    && !place.take(next, ssl)
-                {
-                    found.give_back();
-                    return (ptr::null_mut(), 0);
+            let Some(session) = found.session else {
+                if !found.pointer.is_null() {
+                    return (found.pointer, found.copy);
                 }
-                self.accept(next, ctx, ssl, session, place.as_ref());
-                note_expiry(next, ssl, session);
+                return (self.shared(next, ctx, ssl, place, is_removed), 0);
+            };
+            let standing = share.as_ref().map_or(Standing::Good, |share| {
+                let _errno = KeepErrno::new();
+                share.standing(next, ssl, id, session)
+            });
+            let mut is_good = standing == Standing::Good;
+            if is_single_use(next, ctx, ssl) {
+                is_good = is_good && place.as_ref().is_none_or(|place| place.take(next, ssl));
+                is_removed = true;
             }
-            if !found.pointer.is_null() {
+            if is_good {
+                self.accept(next, ctx, ssl, session);
+                note_expiry(next, ssl, session);
                 return (found.pointer, found.copy);
             }
+            if standing == Standing::Removed {
+                // The application forgets it, too.
+                self.discard(next, ctx, session);
+                is_removed = true;
+            }
+            found.give_back();
         }
-        let place = place.filter(|_| !is_removed && self.shares());
-        let fetched = place.and_then(|place| self.look_up_shared(next, ctx, ssl, &place));
-        (fetched.map_or(ptr::null_mut(), Session::into_raw), 0)
+        (self.shared(next, ctx, ssl, place, is_removed), 0)
     }
 
-    /// What the host store has.
-    fn look_up_shared(
+    /// What the host store has, for the engine to take; NULL if it has nothing or is not asked.
+    fn shared(
         &self,
         next: &Next,
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
-        place: &Place<'_>,
-    ) -> Option<Session> {
-        let single_use = is_single_use(next, ctx, ssl);
-        let session = {
+        place: Option<Place<'_>>,
+        is_removed: bool,
+    ) -> *mut SSL_SESSION {
+        let place = place.filter(|_| !is_removed && self.shares());
+        let fetched = place.and_then(|place| {
             let _errno = KeepErrno::new();
-            place.fetch(next, ssl, single_use)?
-        };
-        self.accept(next, ctx, ssl, session.as_ref(), Some(place));
-        Some(session)
+            place.fetch(next, ssl, is_single_use(next, ctx, ssl))
+        });
+        if let Some(session) = &fetched {
+            self.accept(next, ctx, ssl, session.as_ref());
+        }
+        fetched.map_or(ptr::null_mut(), Session::into_raw)
     }
 
     fn look_up_cached(
@@ -102,6 +115,7 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         id: &[u8],
+        share: Option<&Share<'_>>,
         place: Option<&Place<'_>>,
     ) -> Cached {
         let _errno = KeepErrno::new();
@@ -115,15 +129,15 @@ impl State {
             let session = session.as_ref();
             session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
         };
-        // Where it cannot be told whether a shared session was removed, it was.
-        let is_known = |session: &Session| {
-            place.is_some() || self.host().is_none() || session.as_ref().mark(next).is_none()
-        };
+        // Where it cannot be told for whom a shared session is, it is not resumed.
+        let is_shared = |session: Session| session.as_ref().mark(next).is_some();
+        if place.is_none() && self.host().is_some() && cache.get(&key).is_some_and(is_shared) {
+            return Cached::Nothing;
+        }
         if is_single_use(next, ctx, ssl) {
             // Of several connections that offer the ticket, one gets it: of this process here, of
             // all processes in the store.
             return match cache.remove(&key).filter(is_good) {
-                Some(session) if !is_known(&session) => Cached::Nothing,
                 Some(session) if place.is_some_and(|p| !p.take(next, ssl)) => {
                     Cached::Removed(session)
                 }
@@ -139,10 +153,12 @@ impl State {
             drop(cache.remove_if(&key, |cached| *cached == session));
             return Cached::Nothing;
         }
-        if !is_known(&session) {
-            return Cached::Nothing;
-        }
-        match place.map_or(Standing::Good, |place| place.standing(next, session.as_ref())) {
+        let standing = match (place, share) {
+            (Some(place), _) => place.standing(next, session.as_ref()),
+            (None, Some(share)) => share.standing(next, ssl, id, session.as_ref()),
+            (None, None) => Standing::Good,
+        };
+        match standing {
             Standing::Good => {}
             Standing::NotHere => return Cached::Nothing,
             Standing::Removed => {
@@ -179,24 +195,13 @@ impl State {
 
     /// Takes note of what get_cb or the host store had, as lookup_sess_in_cache does of get_cb's:
     /// counts it, and caches it unless the application forbids that.
-    fn accept(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        session: SessionRef<'_>,
-        place: Option<&Place<'_>>,
-    ) {
+    fn accept(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, session: SessionRef<'_>) {
         let Some(key) = session.key(next) else { return };
         if !session.is_resumable(next) && !key.id_is_empty() {
             // The engine ignores it.
             return;
         }
         self.cb_hits.fetch_add(1, Relaxed);
-        if let Some(place) = place {
-            let _errno = KeepErrno::new();
-            place.mark(next, session);
-        }
         if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
             return;
         }

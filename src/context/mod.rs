@@ -37,7 +37,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::Tickets;
 
-pub use names::Switched;
+pub use names::Current;
 pub use session::{is_in_stock, lifetime_shortened, while_closing};
 
 /// What we keep for one SSL_CTX.

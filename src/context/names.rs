@@ -8,35 +8,52 @@
 //!
 //! - the policy of the context it is in, if it was switched already (ClientHello callback), if no
 //!   callback will switch it, or if every context of the process asks for the same (`census`);
-//! - else that of the context to which the same name led the last time;
+//! - else that of the context to which the same name led the last time, unless a policy was changed
+//!   since;
 //! - not known before there was such a time: the handshake is a full one, and teaches.
 //!
 //! Locks: one a context, for the length of a look into a table; nobody waits for it long.
 
-use super::census::all_ask_the_same;
+use super::census::{all_ask_the_same, changes};
+use super::sharing::Name;
 use super::{State, read_soon};
-use crate::openssl::handle::Ctx;
+use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Policy, Server};
 use crate::openssl::next::Next;
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most names that are remembered; with one more it begins anew.
 const MOST_NAMES: usize = 4096;
 
-/// The context that a connection was switched to, and what we keep for it: nothing, if it is not
-/// one of ours.
-pub type Switched<'a> = (Ctx<'a>, Option<&'a State>);
+/// The context that a connection is in, which may be another than it started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// The context.
+    pub ctx: Ctx<'a>,
+    /// What we keep for it; nothing, if it is not one of ours.
+    pub state: Option<&'a State>,
+    /// A ClientHello callback has led the connection here: no servername callback will lead it away.
+    pub is_final: bool,
+}
 
 /// What a context knows of the names that clients ask for.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// Whether the context has a servername callback.
     may_switch: AtomicBool,
+    learned: RwLock<Learned>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    /// The changes of policies that were known when this was learned; see `census`.
+    changes: u64,
     /// By the name in lower case.
-    learned: RwLock<HashMap<Box<[u8]>, Policy>>,
+    policies: HashMap<Box<[u8]>, Policy>,
 }
 
 impl State {
@@ -50,17 +67,28 @@ impl State {
         self.counted.set_asks(ctx.asks_for_certificate(next));
     }
 
+    /// A servername callback has led a connection that started with this context to another one.
+    pub fn note_switch(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, current: &Current<'_>) {
+        if self.name_matters()
+            && let Some(name) = Name::new(ssl.negotiated_name(next))
+            && let Some(server) = self.server(next, ctx)
+            && let Some(policy) = self.policy_here(next, &server, current)
+        {
+            self.learn(name.bytes(), policy);
+        }
+    }
+
     /// The policy of the context that a connection is in; `None` if it cannot be told. `server` is
     /// that of this context, with which it started.
     pub(super) fn policy_here(
         &self,
         next: &Next,
         server: &Server,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> Option<Policy> {
-        match switched {
-            None => Some(server.policy),
-            Some((ctx, state)) => Some(state?.server(next, ctx)?.policy),
+        match current.state? {
+            state if ptr::eq(state, self) => Some(server.policy),
+            state => Some(state.server(next, current.ctx)?.policy),
         }
     }
 
@@ -70,29 +98,37 @@ impl State {
         &self,
         next: &Next,
         server: &Server,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
         name: &[u8],
     ) -> Option<Policy> {
-        if switched.is_some() || !self.name_matters() {
-            return self.policy_here(next, server, switched);
+        if current.is_final || !self.name_matters() {
+            return self.policy_here(next, server, current);
         }
-        read_soon(&self.names.learned)?.get(name).copied()
+        let learned = read_soon(&self.names.learned)?;
+        let is_good = learned.changes == changes();
+        learned.policies.get(name).copied().filter(|_| is_good)
     }
 
-    /// A handshake is over: this is what the name led to. Forgotten without memory.
+    /// What a name led to. Forgotten without memory.
     pub(super) fn learn(&self, name: &[u8], policy: Policy) {
-        let learned = &self.names.learned;
-        if !self.name_matters() || read_soon(learned).is_none_or(|l| l.get(name) == Some(&policy)) {
+        if !self.name_matters() {
             return;
         }
-        let Some(mut learned) = learned.try_write() else { return };
-        if learned.len() >= MOST_NAMES {
-            learned.clear();
+        let changes = changes();
+        let Some(known) = read_soon(&self.names.learned) else { return };
+        if known.changes == changes && known.policies.get(name) == Some(&policy) {
+            return;
+        }
+        drop(known);
+        let Some(mut learned) = self.names.learned.try_write() else { return };
+        if learned.changes != changes || learned.policies.len() >= MOST_NAMES {
+            learned.policies.clear();
+            learned.changes = changes;
         }
         let mut key = Vec::new();
-        if key.try_reserve_exact(name.len()).is_ok() && learned.try_reserve(1).is_ok() {
+        if key.try_reserve_exact(name.len()).is_ok() && learned.policies.try_reserve(1).is_ok() {
             key.extend_from_slice(name);
-            learned.insert(key.into(), policy);
+            learned.policies.insert(key.into(), policy);
         }
     }
 

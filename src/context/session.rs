@@ -5,7 +5,7 @@
 //! no lock held and errno as the application left it.
 
 use super::State;
-use super::names::Switched;
+use super::names::Current;
 use crate::cache::Key;
 use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
@@ -112,14 +112,14 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
         let key = session.key(next);
         if let Some(key) = key {
             // Before another thread can find the session: ex_data is not to change under it.
             let _errno = KeepErrno::new();
-            self.mark_new(next, ctx, ssl, session, key, switched);
+            self.mark_new(next, ctx, ssl, session, key, current);
         }
         let cached = key.filter(|_| self.stores(next, ctx, ssl));
         if let Some(key) = cached {
@@ -129,7 +129,7 @@ impl State {
         if let Some(key) = key {
             // What new_cb returned is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
-            self.share_new(next, ctx, ssl, session, key, switched);
+            self.share_new(next, ctx, ssl, session, key, current);
         }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(next, ctx);
@@ -241,7 +241,9 @@ impl State {
     /// Removes a session from the host store, unless it expired in this process, or a connection was
     /// closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can cause it.
     fn forget_everywhere(&self, next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
-        let expires = EXPIRED.replace(ptr::null_mut()) == session.as_ptr();
+        // What was noted may be another session's by now: the engine does not always get that far.
+        let is_noted = EXPIRED.replace(ptr::null_mut()) == session.as_ptr();
+        let expires = is_noted && session.deadline(next) < now();
         let closes = CLOSING.get() == session.as_ptr();
         if expires {
             return;

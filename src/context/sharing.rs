@@ -5,8 +5,9 @@
 //! server name that the client asked for (RFC 6066 3) and to the policy of the virtual host that the
 //! name led to (`names`): under others it does not open. No callback runs here.
 
+use super::census::note_change;
 use super::host::HostStore;
-use super::names::Switched;
+use super::names::Current;
 use super::session::{is_single_use, is_stateless};
 use super::{State, read_soon};
 use crate::cache::{Key, MAX_ID_LENGTH};
@@ -17,12 +18,14 @@ use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::identity::{Identity, Policy, Server};
 use crate::openssl::next::Next;
-use crate::openssl::process::now_milliseconds;
+use crate::openssl::process::{now_milliseconds, random_bytes};
 use crate::seal::{Keys, OVERHEAD};
 use crate::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Store, Tally, Trust};
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use zeroize::Zeroizing;
 
 /// The longest host name (RFC 1035 2.3.4).
@@ -73,7 +76,7 @@ pub(super) struct Place<'a> {
     locator: Locator,
 }
 
-/// What is to be done with a session that this process has itself.
+/// What is to be done with a session that this process or its application has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It may be resumed.
@@ -116,14 +119,14 @@ impl State {
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
         key: Key,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) {
         if self.host().is_none() || !self.shares() || !ssl.is_server(next) || key.id_is_empty() {
             return;
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)
-            && let Some(place) = self.negotiated(next, &share, ssl, key, switched)
+            && let Some(place) = self.negotiated(next, &share, ssl, key, current)
         {
             self.learn(place.name.bytes(), place.policy);
             place.mark(next, session);
@@ -138,7 +141,7 @@ impl State {
         ssl: Ssl<'_>,
         session: SessionRef<'_>,
         key: Key,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) {
         let Some(host) = self.host() else { return };
         if !ssl.is_server(next) || key.id_is_empty() || session.key(next) != Some(key) {
@@ -156,7 +159,7 @@ impl State {
         }
         let _errors = KeepErrors::new(next);
         if let Some(share) = self.share(next, ctx)
-            && let Some(place) = self.negotiated(next, &share, ssl, key, switched)
+            && let Some(place) = self.negotiated(next, &share, ssl, key, current)
         {
             place.put(next, session, single_use);
         }
@@ -169,11 +172,11 @@ impl State {
         share: &'a Share<'a>,
         ssl: Ssl<'_>,
         key: Key,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> Option<Place<'a>> {
         let name = Name::new(ssl.negotiated_name(next))?;
-        let policy = self.policy_here(next, &share.server, switched)?;
-        Some(share.place(key, name, policy))
+        let policy = self.policy_here(next, &share.server, current)?;
+        share.place(key, name, policy)
     }
 
     /// Where the session is that a client offers.
@@ -184,12 +187,12 @@ impl State {
         share: &'a Share<'a>,
         ssl: Ssl<'_>,
         id: &[u8],
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> Option<Place<'a>> {
         let key = ssl.key(next, id).filter(|key| !key.id_is_empty())?;
         let name = Name::new(ssl.offered_name(next))?;
-        let policy = self.policy_for(next, &share.server, switched, name.bytes())?;
-        Some(share.place(key, name, policy))
+        let policy = self.policy_for(next, &share.server, current, name.bytes())?;
+        share.place(key, name, policy)
     }
 
     /// Who the server is, worked out again if that was changed.
@@ -200,11 +203,15 @@ impl State {
         {
             return Some(identity.server);
         }
+        let before = known.as_ref().map(|identity| identity.server.policy);
         drop(known);
         self.note_verify_mode(next, ctx);
         let _errors = KeepErrors::new(next);
         let identity = Identity::of(next, ctx, &config().namespace)?;
         let server = identity.server;
+        if before.is_some_and(|before| before != server.policy) {
+            note_change();
+        }
         if let Some(mut known) = self.identity.try_write() {
             *known = Some(identity);
         }
@@ -243,14 +250,16 @@ impl<'a> Share<'a> {
         SipHasher24::new_with_key(&key)
     }
 
-    /// A hash of a server name and a policy.
-    fn host_hash(&self, name: &Name, policy: Policy) -> u32 {
-        let mut hasher = self.hasher();
-        hasher.write(b"host");
+    /// A hash of a server name and a policy, for a session's mark. That stays in this process and
+    /// its children: the key is one that no client knows, who could else find another name of the
+    /// same hash.
+    fn host_hash(&self, name: &Name, policy: Policy) -> Option<u32> {
+        let mut hasher = SipHasher24::new_with_keys(mark_key()?, 0);
+        hasher.write(&self.server.namespace);
         hasher.write(policy.bytes());
         hasher.write(name.bytes());
         let [a, b, c, d, ..] = hasher.finish128().as_bytes();
-        u32::from_le_bytes([a, b, c, d])
+        Some(u32::from_le_bytes([a, b, c, d]))
     }
 
     fn locator(&self, key: &Key) -> Locator {
@@ -261,11 +270,50 @@ impl<'a> Share<'a> {
         Locator(hasher.finish128().as_bytes())
     }
 
-    fn place(&'a self, key: Key, name: Name, policy: Policy) -> Place<'a> {
-        let host_hash = self.host_hash(&name, policy);
+    fn place(&'a self, key: Key, name: Name, policy: Policy) -> Option<Place<'a>> {
+        let host_hash = self.host_hash(&name, policy)?;
         let locator = self.locator(&key);
-        Place { share: self, key, name, policy, host_hash, locator }
+        Some(Place { share: self, key, name, policy, host_hash, locator })
     }
+
+    /// Whether a session that get_cb has may be resumed: by its id, since who the application gives
+    /// it to is its own affair.
+    pub(super) fn standing(
+        &self,
+        next: &Next,
+        ssl: Ssl<'_>,
+        id: &[u8],
+        session: SessionRef<'_>,
+    ) -> Standing {
+        match ssl.key(next, id).filter(|key| !key.id_is_empty()) {
+            Some(key) => self.trust(&self.locator(&key), next, session, Now(now_milliseconds())),
+            None => Standing::Good,
+        }
+    }
+
+    /// Whether no process has removed what is at a place, as far as is known.
+    fn trust(&self, locator: &Locator, next: &Next, session: SessionRef<'_>, now: Now) -> Standing {
+        match self.host.store.trust(locator, unsigned(session.time(next)), now) {
+            Trust::Good => Standing::Good,
+            // The store may have it, and proves it by opening it.
+            Trust::Unproven => Standing::NotHere,
+            Trust::Removed => Standing::Removed,
+        }
+    }
+}
+
+/// A random number, drawn at the first call; `None` without randomness.
+fn mark_key() -> Option<u64> {
+    static KEY: AtomicU64 = AtomicU64::new(0);
+    if KEY.load(Relaxed) == 0 {
+        let mut drawn = [0; 8];
+        if !random_bytes(&mut drawn) {
+            return None;
+        }
+        // The first of several threads is right.
+        let _ = KEY.compare_exchange(0, u64::from_le_bytes(drawn), Relaxed, Relaxed);
+    }
+    Some(KEY.load(Relaxed)).filter(|key| *key != 0)
 }
 
 impl Place<'_> {
@@ -273,27 +321,22 @@ impl Place<'_> {
     #[inline]
     pub(super) fn standing(&self, next: &Next, session: SessionRef<'_>) -> Standing {
         let now = Now(now_milliseconds());
-        let began = session.time(next);
         if let Some(mark) = session.mark(next) {
             if mark.host != self.host_hash {
                 return Standing::NotHere;
             }
             // What is over by its own times is for the engine, which counts and removes it.
-            let now = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-            if session.deadline(next) >= now && deadline(next, session, mark) < now {
+            let second = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+            if session.deadline(next) >= second && deadline(next, session, mark) < second {
                 return Standing::NotHere;
             }
         }
-        match self.share.host.store.trust(&self.locator, unsigned(began), now) {
-            Trust::Good => Standing::Good,
-            // The store may have it, and proves it by opening it.
-            Trust::Unproven => Standing::NotHere,
-            Trust::Removed => Standing::Removed,
-        }
+        self.share.trust(&self.locator, next, session, now)
     }
 
     /// Remembers of a session that it is shared, for which host and since when.
-    pub(super) fn mark(&self, next: &Next, session: SessionRef<'_>) -> Option<Mark> {
+    /// Only of one that no other thread has: ex_data is changed without a lock.
+    fn mark(&self, next: &Next, session: SessionRef<'_>) -> Option<Mark> {
         if let Some(mark) = session.mark(next)
             && mark.host == self.host_hash
         {

@@ -10,7 +10,7 @@
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
 use super::keys::KeyRing;
-use super::names::Switched;
+use super::names::Current;
 use super::sharing::Name;
 use super::{State, read_soon};
 use crate::config::config;
@@ -29,7 +29,7 @@ const EPOCH_SECONDS: u32 = 6 * 60 * 60;
 /// The most epochs for which keys are kept: a ticket lives a week at most (RFC 8446 4.6.1).
 const MOST_EPOCHS: u32 = 7 * 24 * 60 * 60 / EPOCH_SECONDS;
 /// For how many policies a context keeps its keys at hand.
-const MOST_TABLES: usize = 4;
+const MOST_TABLES: usize = 32;
 
 /// The ticket keys of a context.
 #[derive(Debug)]
@@ -144,11 +144,11 @@ impl State {
         next: &Next,
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         let server = self.server(next, ctx)?;
-        let policy = self.policy_here(next, &server, switched);
+        let policy = self.policy_here(next, &server, current);
         let has_id_context = ssl.session(next).is_some_and(|session| session.has_id_context(next));
         // As for the host store: who is to open it must be known to be the same server.
         let may_share = |policy: &Policy| {
@@ -167,7 +167,7 @@ impl State {
         ctx: Ctx<'_>,
         ssl: Ssl<'_>,
         name: &[u8; NAME_BYTES],
-        switched: Option<Switched<'_>>,
+        current: &Current<'_>,
     ) -> Option<(TicketKey, bool)> {
         let tickets = self.tickets.as_ref()?;
         if tickets.own.name == *name {
@@ -175,7 +175,7 @@ impl State {
         }
         let server = self.server(next, ctx)?;
         let host = Name::new(ssl.offered_name(next))?;
-        let policy = self.policy_for(next, &server, switched, host.bytes())?;
+        let policy = self.policy_for(next, &server, current, host.bytes())?;
         tickets.choose(next, &server, policy, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))

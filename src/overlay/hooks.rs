@@ -1,7 +1,7 @@
 //! The engine calls these: our three callbacks in every stock context.
 
 use super::guard::with;
-use super::{session_state, state, switched};
+use super::{current, session_state, state};
 use crate::context::is_in_stock;
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
 use crate::openssl::next::{Next, next};
@@ -42,7 +42,8 @@ unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
     // SAFETY: the engine's session, of which it holds two references.
     let Some(session) = (unsafe { SessionRef::borrow(sess) }) else { return 0 };
     let Some((ctx, state)) = session_state(next, ssl) else { return 0 };
-    with(state, 0, || state.new_session(next, ctx, ssl, session, switched(next, ssl)))
+    let Some(current) = current(next, ssl) else { return 0 };
+    with(state, 0, || state.new_session(next, ctx, ssl, session, &current))
 }
 
 /// A client offers the session `id`.
@@ -59,9 +60,9 @@ unsafe extern "C" fn get_hook(
     // SAFETY: the engine passes the id it read, and its length.
     let Some(id) = (unsafe { session_id(id, length) }) else { return ptr::null_mut() };
     let Some((ctx, state)) = session_state(next, ssl) else { return ptr::null_mut() };
+    let Some(current) = current(next, ssl) else { return ptr::null_mut() };
     let miss = (ptr::null_mut(), 0);
-    let look_up = || state.look_up(next, ctx, ssl, id, switched(next, ssl));
-    let (session, new_copy) = with(state, miss, look_up);
+    let (session, new_copy) = with(state, miss, || state.look_up(next, ctx, ssl, id, &current));
     // SAFETY: NULL or the engine's variable.
     if let Some(copy) = unsafe { copy.as_mut() } {
         *copy = new_copy;

@@ -6,6 +6,7 @@ use crate::context::State;
 use crate::log::Once;
 use crate::openssl::callback::Slot;
 use crate::openssl::codec::take_mark_index;
+use crate::openssl::errno::KeepErrno;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -30,7 +31,7 @@ pub(super) struct Connection {
     /// The context it started with, set when it is switched to another (no public getter returns
     /// it). The connection holds a reference to it as long as it lives. NULL: not switched.
     pub(super) session_ctx: AtomicPtr<SSL_CTX>,
-    /// A callback switched it during the handshake.
+    /// A ClientHello callback switched it.
     pub(super) was_switched: AtomicBool,
     /// The application's SSL_set_generate_session_id(3).
     pub(super) generate_cb: Slot<GenerateCb>,
@@ -124,7 +125,8 @@ fn attach(next: &Next, ctx: *mut SSL_CTX) {
     if !next.is_supported || state(next, ctx).is_some() {
         return;
     }
-    // What fails for want of memory here must not show in the error queue.
+    // What fails in here, for want of memory or of the key file, must not show.
+    let _errno = KeepErrno::new();
     let _errors = KeepErrors::new(next);
     let attached = take_index(next).and_then(|index| {
         let made = ex_data::try_box(State::new(next, ctx))?;

@@ -19,7 +19,7 @@ pub mod sessions;
 pub mod switch;
 pub mod tickets;
 
-use crate::context::{State, Switched};
+use crate::context::{Current, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::Next;
@@ -43,10 +43,12 @@ fn session_state<'a>(next: &Next, ssl: Ssl<'a>) -> Option<(Ctx<'a>, &'a State)> 
     Some((ctx, state(next, ctx)?))
 }
 
-/// The context that a connection is in now, if a callback has switched it, be it to the same.
+/// The context that a connection is in now, and what it is known to become.
 #[inline]
-fn switched<'a>(next: &Next, ssl: Ssl<'a>) -> Option<Switched<'a>> {
-    lifecycle::connection(next, ssl).filter(|connection| connection.was_switched.load(Relaxed))?;
-    let now = ssl.ctx(next)?;
-    Some((now, state(next, now)))
+fn current<'a>(next: &Next, ssl: Ssl<'a>) -> Option<Current<'a>> {
+    let ctx = ssl.ctx(next)?;
+    let is_final = lifecycle::connection(next, ssl)
+        .is_some_and(|connection| connection.was_switched.load(Relaxed))
+        && ssl.session(next).is_none();
+    Some(Current { ctx, state: state(next, ctx), is_final })
 }

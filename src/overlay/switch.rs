@@ -1,9 +1,10 @@
 //! Virtual hosts: connections that are switched to another context, and whom contexts ask for a
 //! certificate.
 
-use super::guard::guard;
-use super::lifecycle::connection_or_new;
-use super::state;
+use super::guard::{guard, with};
+use super::lifecycle::{Connection, connection_or_new};
+use super::{current, session_state, state};
+use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{Next, VerifyCb, next};
 use libc::c_int;
@@ -23,30 +24,38 @@ pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *m
     guard(ptr::null_mut(), || {
         let Some(next) = next() else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
-        let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return ptr::null_mut() };
-        note_switch(next, connection);
+        let Some(ssl) = (unsafe { Ssl::borrow(ssl) }) else { return ptr::null_mut() };
+        let connection = note_start(next, ssl);
         // SAFETY: the caller's promise.
-        if let Some(target) = unsafe { Ctx::borrow(ctx) }
-            && let Some(state) = state(next, target)
-        {
+        let switched = unsafe { (next.SSL_set_SSL_CTX)(ssl.as_ptr(), ctx) };
+        let Some(current) = current(next, ssl).filter(|_| ssl.is_in_handshake(next)) else {
+            return switched;
+        };
+        let _errno = KeepErrno::new();
+        if let Some(state) = current.state {
             // SSL_CONF_cmd(3) sets it past SSL_CTX_set_verify.
-            state.note_verify_mode(next, target);
+            state.note_verify_mode(next, current.ctx);
         }
-        // SAFETY: the caller's promise.
-        unsafe { (next.SSL_set_SSL_CTX)(ssl, ctx) }
+        if ssl.session(next).is_none() {
+            // Before libssl has looked for one: this is a ClientHello callback.
+            if let Some(connection) = connection {
+                connection.was_switched.store(true, Relaxed);
+            }
+        } else if let Some((ctx, state)) = session_state(next, ssl) {
+            with(state, (), || state.note_switch(next, ctx, ssl, &current));
+        }
+        switched
     })
 }
 
-fn note_switch(next: &Next, ssl: Ssl<'_>) {
-    // Before the first switch the context it has is the one it started with.
-    let Some(ctx) = ssl.ctx(next) else { return };
-    let Some(connection) = connection_or_new(next, ssl) else { return };
+/// Notes the context a connection started with: before the first switch, the one it has.
+fn note_start<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Connection> {
+    let ctx = ssl.ctx(next)?;
+    let connection = connection_or_new(next, ssl)?;
     if connection.session_ctx.load(Relaxed).is_null() {
         connection.session_ctx.store(ctx.as_ptr(), Relaxed);
     }
-    if ssl.is_in_handshake(next) {
-        connection.was_switched.store(true, Relaxed);
-    }
+    Some(connection)
 }
 
 /// Sets whether the other side is asked for a certificate; see SSL_CTX_set_verify(3).

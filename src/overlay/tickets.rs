@@ -4,7 +4,7 @@
 //! three doors that OpenSSL has, wins.
 
 use super::guard::{guard, with};
-use super::{session_state, state, switched};
+use super::{current, session_state, state};
 use crate::config::{Tickets, config};
 use crate::context::State;
 use crate::openssl::errno::KeepErrno;
@@ -79,16 +79,16 @@ unsafe extern "C" fn ticket_key(
     // SAFETY: the engine passes room for EVP_MAX_IV_LENGTH bytes.
     let Some(iv) = (unsafe { iv.cast::<[u8; IV_BYTES]>().as_mut() }) else { return 0 };
     let Some((ctx, state)) = session_state(next, ssl) else { return 0 };
+    let Some(current) = current(next, ssl) else { return 0 };
     with(state, 0, || {
         let _errno = KeepErrno::new();
-        let switched = switched(next, ssl);
         if enc == 1 {
-            let Some(key) = state.sealing_key(next, ctx, ssl, switched) else { return 0 };
+            let Some(key) = state.sealing_key(next, ctx, ssl, &current) else { return 0 };
             *name = key.name;
             // SAFETY: the engine's contexts.
             unsafe { key.seal(next, iv, cipher, mac) }.map_or(-1, |()| 1)
         } else {
-            let found = state.opening_key(next, ctx, ssl, name, switched);
+            let found = state.opening_key(next, ctx, ssl, name, &current);
             let Some((key, renew)) = found else { return 0 };
             // SAFETY: the engine's contexts.
             let opened = unsafe { key.open(next, iv, cipher, mac) };
