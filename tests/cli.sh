@@ -55,7 +55,7 @@ refuses() {
     local code=$1 pattern=$2 found=0
     shift 2
     "$command" "$@" >"$work/out" 2>"$work/err" </dev/null || found=$?
-    cat "$work/out" "$work/err"
+    cat "$work/out" "$work/err" | tee -a "$work/everything_said"
     same "$code" "$found" && same 1 "$(wc -l <"$work/err")" && same '' "$(cat "$work/out")" &&
         grep -qx -- "sesscache: $pattern" "$work/err"
 }
@@ -65,7 +65,7 @@ says() {
     local pattern=$1
     shift
     "$command" "$@" >"$work/out" 2>"$work/err" </dev/null || return
-    cat "$work/out" "$work/err"
+    cat "$work/out" "$work/err" | tee -a "$work/everything_said"
     same 1 "$(wc -l <"$work/out")" && grep -qx -- "$pattern" "$work/out"
 }
 
@@ -82,7 +82,9 @@ sees() {
 
 check_help() {
     local words
-    for words in --help 'keygen --help' 'run --help' 'stats --help'; do
+    check 'the loop below has every command' same "$(sed -n '/^Commands:/,/^$/s/^  //p' \
+        <("$command" --help) | sed 's/ .*//' | grep -vx help | sort | xargs)" 'agent keygen run stats'
+    for words in --help {keygen,run,stats,agent}' --help'; do
         # shellcheck disable=SC2086 # words are wanted
         check "$words shows examples" grep -q '^  sesscache ' <("$command" $words)
         # shellcheck disable=SC2086
@@ -167,6 +169,145 @@ check_rotate() {
         "$(grep -v '^#' "$work/keys/many" | tail -n +2)"
     check 'which is said' grep -qx 'sesscache: dropped the oldest .*' "$work/err"
     check 'no temporary file is left' same '' "$(find "$work/keys" -name '.*.new')"
+}
+
+# The lines of a key file with keys, in words: what is behind each key without the day, and a
+# letter for each key in the order it was first seen in
+order() {
+    local line out=
+    while read -r line; do
+        [[ ${names[${line:0:64}]:-} ]] || names[${line:0:64}]=${letters:${#names[@]}:1}
+        out+=" ${names[${line:0:64}]}${line:75}"
+    done < <(grep -v '^#' "$1")
+    printf '%s\n' "${out# }" >"$work/order"
+}
+
+# has ORDER FILE: the keys of a key file, as `order` calls them
+has() {
+    order "$2"
+    check "the keys of ${2##*/} are $1" same "$1" "$(<"$work/order")"
+}
+
+# What a fleet does, as docs/STORE.md has it: on each of two hosts a file, in all the states that
+# it goes through
+check_steps() {
+    local file=$work/steps/k before n
+    local -A names=()
+    local letters=abcdefghijklmnopqrstuvwxyz
+    mkdir "$work/steps"
+    "$command" keygen "$file" >/dev/null
+    printf '# by hand\n' >>"$file"
+    has a "$file"
+    check 'no next key, none to promote' refuses 1 "$file has no key that is marked .next.; .*" \
+        keygen --promote "$file"
+    check 'next says where the key is, and what to do' \
+        says "$file has a new key, the second of 2: it opens, .*; next: copy .* reload .*" \
+        keygen --next "$file"
+    has 'a b next' "$file"
+    cp "$file" "$work/steps/before"
+    check 'one next key at a time' refuses 1 "$file has a next key already; .*" \
+        keygen --next "$file"
+    check 'no rotation meanwhile' refuses 1 "$file has a next key already; .*" \
+        keygen --rotate "$file"
+    check 'the next key is not dropped' refuses 1 "$file would lose its next key; .*" \
+        keygen --keep 1 "$file"
+    check 'what is refused changes nothing' cmp "$work/steps/before" "$file"
+    check 'promote says that it seals' \
+        says "$file has its next key as the first of 2: it seals; next: copy .*" \
+        keygen --promote "$file"
+    has 'b a' "$file"
+    check 'a second time does not turn the keys back' refuses 1 "$file has no key .*" \
+        keygen --promote "$file"
+    has 'b a' "$file"
+    cp "$work/steps/before" "$work/steps/other"
+    ln "$work/steps/other" "$work/steps/opened"
+    "$command" keygen --promote "$work/steps/other" >/dev/null
+    check 'the old file is not written to' cmp "$work/steps/before" "$work/steps/opened"
+    check 'promoted on another host it is the same file' cmp "$work/steps/other" "$file"
+    check 'the next round' "$command" keygen --next "$file"
+    has 'b c next a' "$file"
+    check 'the oldest go, and not the next' says "$file keeps 2, without the oldest 1; .*" \
+        keygen --keep 2 "$file"
+    has 'b c next' "$file"
+    "$command" keygen --promote "$file" >/dev/null
+    check 'keep 1' says "$file keeps 1, without the oldest 1; next: copy .*" keygen --keep 1 "$file"
+    has c "$file"
+    before=$(stat -c '%i %Y' "$file")
+    check 'again does nothing' says "$file is as it was: of 1 there is none to drop" \
+        keygen --keep 1 "$file"
+    check 'not even replace the file' same "$before" "$(stat -c '%i %Y' "$file")"
+    check 'comments outlive all steps' same 4 "$(grep -c '^#' "$file")"
+    check 'by hand is the last of them' same '# by hand' "$(tail -n 1 "$file")"
+    for ((n = 0; n < 15; n++)); do "$command" keygen --rotate "$file" >/dev/null; done
+    check 'no 17th key' refuses 1 "$file holds 16 keys, as many as it may; --keep .*" \
+        keygen --next "$file"
+    check 'the 16 stay' same 16 "$(keys "$file")"
+    for ((n = 0; n < 16; n++)); do
+        "$command" keygen --next "$work/steps/other" >>"$work/done" 2>/dev/null &
+    done
+    wait
+    check 'of steps at the same time one is made' same 1 "$(wc -l <"$work/done")"
+    check 'and one key' same 3 "$(keys "$work/steps/other")"
+    check_steps_on_bad_files "$work/steps/other"
+    check 'no key is shown' same '' "$(grep -E '[0-9a-f]{16}' "$work/everything_said")"
+    check 'no temporary file is left' same '' "$(find "$work/steps" -name '.*.new')"
+}
+
+# What is not to be used is not changed by any step, whose reason is said
+check_steps_on_bad_files() {
+    local file=$1 step bad
+    for step in --next --promote '--keep 1'; do
+        # shellcheck disable=SC2086 # words are wanted
+        step() { refuses 1 "$1" keygen $step "$2"; }
+        check "$step without a file" step '.*/none does not exist; .*' "$work/none"
+        ln -sfn other "$work/steps/link"
+        check "$step through a link" step '.*/link is a symbolic link; .*' "$work/steps/link"
+        check "$step of a folder" step '.*/steps is not a regular file; .*' "$work/steps"
+        check "$step of a pipe" step '/dev/null is not a regular file; .*' /dev/null
+        bad=$work/steps/bad
+        sed '$a secret123 next' "$file" >"$bad" && chmod 600 "$bad"
+        check "$step of what is no key" step '.*/bad line [0-9]* is not a key of .*' "$bad"
+        printf '# empty\n' >"$bad"
+        check "$step of no key" step '.*/bad holds no key; .*' "$bad"
+        { cat "$file" && for _ in {1..16}; do printf '%064d\n' 1; done; } >"$bad"
+        check "$step of more than 16 keys" step '.*/bad holds more than 16 keys; .*' "$bad"
+        cp "$file" "$bad"
+        for mode in 640 602; do
+            chmod $mode "$bad"
+            check "$step of a file with mode $mode" step '.*/bad is open to other users .*' "$bad"
+            check "it is as it was" cmp "$file" "$bad"
+        done
+        if ((EUID == 0)); then
+            chmod 600 "$bad" && chown 12 "$bad"
+            check "$step of another user's file" step '.*/bad belongs to user 12; .*' "$bad"
+            rm "$bad"
+        fi
+    done
+    check_steps_keep_owner "$file"
+    printf '%064d\n#%65469s\n' 1 ' ' >"$bad" && chmod 600 "$bad"
+    check 'next to a file without room' refuses 1 '.*/bad is longer than 65536 bytes; .*' \
+        keygen --next "$bad"
+    check 'it is one that servers take still' says '.* is as it was: .*' keygen --keep 1 "$bad"
+    check 'two steps at once' refuses 2 ".*'--next' cannot be used with '--promote' .*" \
+        keygen --next --promote "$file"
+    check 'keep nothing' refuses 2 ".*'0' for '--keep <N>': .*" keygen --keep 0 "$file"
+    check 'keep what is no number' refuses 2 ".*'x' for '--keep <N>': .*" keygen --keep x "$file"
+    check 'keep without a file' refuses 2 '.*not provided: <FILE>.*' keygen --keep 1
+}
+
+# The owner and mode of a key file stay, in every step
+check_steps_keep_owner() {
+    local file=$work/steps/mine owner step
+    owner=$(id -u):$(id -g)
+    ((EUID != 0)) || owner=0:34
+    cp "$1" "$file"
+    chown "$owner" "$file"
+    chmod 400 "$file"
+    for step in --promote --next --promote '--keep 1'; do
+        # shellcheck disable=SC2086 # words are wanted
+        "$command" keygen $step "$file" >/dev/null
+        check "$step: owner and mode stay" same "$owner 400" "$(stat -c '%u:%g %a' "$file")"
+    done
 }
 
 check_environment() {
@@ -340,6 +481,7 @@ done
 check_help
 check_keygen
 check_rotate
+check_steps
 check_environment
 check_default_store
 check_refusals

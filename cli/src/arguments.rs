@@ -18,13 +18,23 @@ Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
 See sesscache(1), and sesscache(7) for the library.";
 
 const KEYGEN_EXAMPLES: &str = "\
-Sessions in a store are encrypted. The first key of the file seals new ones, all of its keys open
-stored ones, so after a rotation stored sessions still resume.
+Sessions in a store and tickets are encrypted. The first key of the file seals new ones, all of its
+keys open what there is, so that it still resumes after a change. Servers read the file again when
+they are reloaded. A change replaces the file in one step; owner, mode and comments stay.
 
 Examples:
   sesscache keygen /etc/sesscache.key
   sesscache run --key-file /etc/sesscache.key -- nginx -g 'daemon off;'
-  sesscache keygen --rotate /etc/sesscache.key && nginx -s reload";
+
+A new key, on a single host:
+  sesscache keygen --rotate /etc/sesscache.key && nginx -s reload
+
+On many hosts: all need the same file, and a key must open everywhere before it seals anywhere. So
+after each step copy the file to all hosts and reload all servers, before the next step:
+  sesscache keygen --next /etc/sesscache.key       1. a new key, which opens only
+  sesscache keygen --promote /etc/sesscache.key    2. now it seals
+  sesscache keygen --keep 1 /etc/sesscache.key     3. SESSCACHE_MAX_LIFETIME (a day) later:
+                                                   only this one is left";
 
 const RUN_EXAMPLES: &str = "\
 CMD is started as it is, with the library preloaded: its workers then resume each other's sessions,
@@ -77,15 +87,25 @@ pub(crate) enum Command {
     Agent(Agent),
 }
 
-/// Make a key file, or give one a new key
+/// Make a key file, or change the keys of one
 #[derive(Args, Debug)]
 #[command(after_help = KEYGEN_EXAMPLES)]
 pub(crate) struct Keygen {
     /// The key file: made with mode 0600, never overwritten
     pub(crate) file: PathBuf,
     /// Put a new key before those in the file, of which the oldest goes if there are 16
-    #[arg(long)]
+    #[arg(long, group = "change")]
     pub(crate) rotate: bool,
+    /// Put a new key behind the first one, marked `next`: it opens and does not seal yet
+    #[arg(long, group = "change")]
+    pub(crate) next: bool,
+    /// Make the key marked `next` the first one: it seals from now on
+    #[arg(long, group = "change")]
+    pub(crate) promote: bool,
+    /// Keep the first N keys and drop those behind them, the oldest
+    #[arg(long, group = "change", value_name = "N",
+          value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) keep: Option<u8>,
 }
 
 /// Start a server with the library preloaded and a store for its sessions
@@ -197,6 +217,14 @@ mod tests {
         assert_eq!(
             line(&["sesscache", "run", "--sotre", "x", "--", "y"]),
             "unexpected argument '--sotre' found (see --help)"
+        );
+        assert_eq!(
+            line(&["sesscache", "keygen", "--next", "--keep", "1", "x"]),
+            "the argument '--next' cannot be used with '--keep <N>' (see --help)"
+        );
+        assert_eq!(
+            line(&["sesscache", "keygen", "--keep", "0", "x"]),
+            "invalid value '0' for '--keep <N>': 0 is not in 1..=255 (see --help)"
         );
     }
 

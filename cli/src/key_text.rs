@@ -1,4 +1,5 @@
-//! The text of key files: their head, lines with keys, and where a new one goes.
+//! The text of key files: their head, lines with keys, and how these come and go. Comments stay
+//! where they are.
 //!
 //! Text with keys is in buffers that are wiped and never grow, as growing leaves copies behind.
 
@@ -10,48 +11,140 @@ use zeroize::Zeroizing;
 pub(crate) const HEADER: &str = "\
 # Keys of sesscache, which seal TLS sessions in a store: whoever reads this file can read them.
 # One key a line, 64 hex digits. The first seals, all of them open. Made by `sesscache keygen`;
-# `sesscache keygen --rotate FILE` puts a new key in front.
+# `sesscache keygen --help` says how keys are changed, on one host and on many.
 ";
 
-/// Room for a line with a key.
-const LINE_BYTES: usize = 2 * KEY_BYTES + 16;
+/// The last word behind a key that is to be the first one later. The library does not read it; it
+/// goes with the file to other hosts, and keeps a second --promote from turning the keys back.
+const NEXT: &[u8] = b"next";
 
-/// The text of a key file with a new key line before its first one, and at most MAX_KEYS of them;
-/// how many keys it has then and how many were dropped. Comments stay where they are.
-pub(crate) fn with_new_key(old: &[u8], line: &[u8]) -> (Zeroizing<Vec<u8>>, usize, usize) {
-    let mut text = Zeroizing::new(Vec::with_capacity(old.len() + line.len() + 1));
+/// Room for a line with a key.
+const LINE_BYTES: usize = 2 * KEY_BYTES + " 2026-11-25 next\n".len();
+
+/// Room for what a change adds: a key and two line feeds, where the last line had none.
+const CHANGE_BYTES: usize = LINE_BYTES + 2;
+
+type Text = Zeroizing<Vec<u8>>;
+
+/// The text with a new key line before its first one, and at most MAX_KEYS of them; how many were
+/// dropped for that.
+pub(crate) fn with_first(old: &[u8], new: &[u8]) -> (Text, usize) {
+    let mut text = room_for(old);
     let (mut keys, mut dropped) = (0, 0);
-    let put_new = |text: &mut Vec<u8>| {
-        if text.last().is_some_and(|last| *last != b'\n') {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(line);
-    };
-    for old in old.split_inclusive(|byte| *byte == b'\n') {
-        if old.trim_ascii().is_empty() || old.trim_ascii().starts_with(b"#") {
-            text.extend_from_slice(old);
-            continue;
-        }
-        if keys == 0 {
-            put_new(&mut text);
-            keys = 1;
-        }
-        if keys < MAX_KEYS {
-            text.extend_from_slice(old);
+    for line in lines(old) {
+        if is_key(line) {
+            if keys == 0 {
+                put(&mut text, new);
+            }
             keys += 1;
-        } else {
-            dropped += 1;
+            if keys >= MAX_KEYS {
+                dropped += 1;
+                continue;
+            }
         }
+        put(&mut text, line);
     }
     if keys == 0 {
-        put_new(&mut text);
-        keys = 1;
+        put(&mut text, new);
     }
-    (text, keys, dropped)
+    (text, dropped)
 }
 
-/// A line with a new key and the day.
-pub(crate) fn key_line() -> Result<Zeroizing<Vec<u8>>, getrandom::Error> {
+/// The text with a new key line behind its first one.
+pub(crate) fn with_second(old: &[u8], new: &[u8]) -> Text {
+    let mut text = room_for(old);
+    let mut keys = 0;
+    for line in lines(old) {
+        put(&mut text, line);
+        if is_key(line) {
+            keys += 1;
+            if keys == 1 {
+                put(&mut text, new);
+            }
+        }
+    }
+    text
+}
+
+/// The text with the next key first, which then is no longer called next; `None` if there is none.
+pub(crate) fn promoted(old: &[u8]) -> Option<Text> {
+    let place = lines(old).position(is_next)?;
+    let mut text = room_for(old);
+    let mut is_put = false;
+    for (number, line) in lines(old).enumerate() {
+        if is_key(line) && !is_put {
+            is_put = true;
+            put(&mut text, not_next(lines(old).nth(place)?));
+            text.push(b'\n');
+        }
+        if number != place {
+            put(&mut text, line);
+        }
+    }
+    Some(text)
+}
+
+/// The text with its first keys only, so many, and how many went; `None` if the next key would.
+pub(crate) fn with_only(old: &[u8], keep: usize) -> Option<(Text, usize)> {
+    let mut text = room_for(old);
+    let mut keys = 0;
+    for line in lines(old) {
+        if is_key(line) {
+            keys += 1;
+            if keys > keep {
+                if is_next(line) {
+                    return None;
+                }
+                continue;
+            }
+        }
+        put(&mut text, line);
+    }
+    Some((text, keys.saturating_sub(keep)))
+}
+
+/// Whether there is a key that is to be the first one later.
+pub(crate) fn has_next(text: &[u8]) -> bool {
+    lines(text).any(is_next)
+}
+
+/// Each line with its line feed, which the last may lack.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+}
+
+fn is_key(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    !line.is_empty() && !line.starts_with(b"#")
+}
+
+fn is_next(line: &[u8]) -> bool {
+    is_key(line) && not_next(line).len() < line.trim_ascii_end().len()
+}
+
+/// A key line without the word that calls it next, nor what ends the line.
+fn not_next(line: &[u8]) -> &[u8] {
+    let line = line.trim_ascii_end();
+    match line.strip_suffix(NEXT) {
+        Some(rest) if rest.last().is_some_and(u8::is_ascii_whitespace) => rest.trim_ascii_end(),
+        _ => line,
+    }
+}
+
+fn room_for(old: &[u8]) -> Text {
+    Zeroizing::new(Vec::with_capacity(old.len() + CHANGE_BYTES))
+}
+
+/// Adds a line, behind a line feed if that is missing.
+fn put(text: &mut Text, line: &[u8]) {
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(line);
+}
+
+/// A line with a new key and the day, of a key that seals at once or of one that is next.
+pub(crate) fn key_line(is_next: bool) -> Result<Text, getrandom::Error> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(key.as_mut_slice())?;
     let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
@@ -63,6 +156,10 @@ pub(crate) fn key_line() -> Result<Zeroizing<Vec<u8>>, getrandom::Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     line.push(b' ');
     line.extend_from_slice(day(now.as_secs()).as_bytes());
+    if is_next {
+        line.push(b' ');
+        line.extend_from_slice(NEXT);
+    }
     line.push(b'\n');
     Ok(line)
 }
@@ -94,35 +191,103 @@ mod tests {
         assert_eq!(day(4_102_444_800), "2100-01-01");
     }
 
+    fn shown(text: Text) -> String {
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+
     #[test]
     fn a_new_key_comes_first_and_the_rest_stays() {
         let rotated = |old: &[u8]| {
-            let (text, keys, dropped) = with_new_key(old, b"new\n");
-            (String::from_utf8(text.to_vec()).unwrap(), keys, dropped)
+            let (text, dropped) = with_first(old, b"new\n");
+            (shown(text), dropped)
         };
-        let (text, keys, dropped) = rotated(b"# a\n\nold 1\n# b\nold 2\n");
-        assert_eq!(text, "# a\n\nnew\nold 1\n# b\nold 2\n");
-        assert_eq!((keys, dropped), (3, 0));
+        let (text, dropped) = rotated(b"# a\n\nold 1\n# b\nold 2\n");
+        assert_eq!((text.as_str(), dropped), ("# a\n\nnew\nold 1\n# b\nold 2\n", 0));
         assert_eq!(rotated(b"old").0, "new\nold");
         assert_eq!(rotated(b"# a").0, "# a\nnew\n");
-        assert_eq!(rotated(b""), ("new\n".into(), 1, 0));
+        assert_eq!(rotated(b""), ("new\n".into(), 0));
     }
 
     #[test]
     fn the_oldest_keys_are_dropped() {
         let old: String = (0..=MAX_KEYS).map(|key| format!("{key}\n")).collect();
-        let (text, keys, dropped) = with_new_key(old.as_bytes(), b"new\n");
-        assert_eq!((keys, dropped), (MAX_KEYS, 2));
+        let (text, dropped) = with_first(old.as_bytes(), b"new\n");
+        assert_eq!((lines(&text).count(), dropped), (MAX_KEYS, 2));
         assert!(text.starts_with(b"new\n0\n"));
         assert!(text.ends_with(format!("{}\n", MAX_KEYS - 2).as_bytes()));
     }
 
     #[test]
+    fn a_next_key_comes_second() {
+        let with = |old: &[u8]| shown(with_second(old, b"new\n"));
+        assert_eq!(with(b"# a\nold 1\n# b\nold 2"), "# a\nold 1\nnew\n# b\nold 2");
+        assert_eq!(with(b"old"), "old\nnew\n");
+    }
+
+    #[test]
+    fn the_next_key_becomes_the_first_where_the_first_is() {
+        let promoted = |old: &[u8]| promoted(old).map(shown);
+        assert_eq!(
+            promoted(b"# a\n\nold 1\n# b\nnew day next \r\n# c\nold 2\n").as_deref(),
+            Some("# a\n\nnew day\nold 1\n# b\n# c\nold 2\n")
+        );
+        assert_eq!(promoted(b"old 1\nnew next").as_deref(), Some("new\nold 1\n"));
+        // Already moved, by hand.
+        assert_eq!(promoted(b"new next\nold").as_deref(), Some("new\nold"));
+        // Of two, one by one.
+        assert_eq!(promoted(b"a\nb next\nc next\n").as_deref(), Some("b\na\nc next\n"));
+    }
+
+    #[test]
+    fn what_is_not_called_next_is_not_promoted() {
+        for old in ["", "# next\n", "a\nb\n", "a\nb nextday\n", "a\nb not-next\n", "a\nb next 1\n"]
+        {
+            assert_eq!(promoted(old.as_bytes()), None, "{old:?}");
+            assert!(!has_next(old.as_bytes()), "{old:?}");
+        }
+        assert!(has_next(b"a\nb\tnext\r\n"));
+    }
+
+    #[test]
+    fn the_first_keys_are_kept_and_comments() {
+        let only = |old: &[u8], keep| with_only(old, keep).map(|(text, gone)| (shown(text), gone));
+        let old = b"# a\n1\n# b\n2\n3\n\n# c";
+        assert_eq!(only(old, 1), Some(("# a\n1\n# b\n\n# c".into(), 2)));
+        assert_eq!(only(old, 2), Some(("# a\n1\n# b\n2\n\n# c".into(), 1)));
+        for keep in [3, 4, MAX_KEYS + 1] {
+            assert_eq!(only(old, keep), Some((String::from_utf8_lossy(old).into(), 0)));
+        }
+        assert_eq!(only(b"1\n2 next\n3\n", 2), Some(("1\n2 next\n".into(), 1)));
+        assert_eq!(only(b"1\n2 next\n3\n", 1), None);
+    }
+
+    #[test]
+    fn no_change_outgrows_its_room() {
+        let line = key_line(true).unwrap();
+        let whole = [b"# a\n".as_slice(), &line, &line].concat();
+        for old in [whole.trim_ascii_end(), line.trim_ascii_end(), &whole, b"# a", b""] {
+            let room = old.len() + CHANGE_BYTES;
+            let texts = [
+                Some(with_first(old, &line).0),
+                Some(with_second(old, &line)),
+                promoted(old),
+                with_only(old, 16).map(|(text, _)| text),
+            ];
+            for text in texts.into_iter().flatten() {
+                assert_eq!(text.capacity(), room);
+            }
+        }
+    }
+
+    #[test]
     fn a_key_line_is_a_key_and_fits_its_room() {
-        let line = key_line().unwrap();
-        assert!(key_file::parse(&line).is_ok_and(|keys| keys.len() == 1));
-        assert_eq!(line.len(), 2 * KEY_BYTES + " 2026-11-25\n".len());
-        assert_eq!(line.capacity(), LINE_BYTES);
-        assert_ne!(*line, *key_line().unwrap());
+        for is_next in [false, true] {
+            let line = key_line(is_next).unwrap();
+            assert!(key_file::parse(&line).is_ok_and(|keys| keys.len() == 1));
+            assert_eq!(has_next(&line), is_next);
+            assert_eq!(line.capacity(), LINE_BYTES);
+            assert!(line.ends_with(b"\n"));
+            assert_ne!(*line, *key_line(is_next).unwrap());
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! `sesscache keygen`: makes key files and gives them new keys.
+//! `sesscache keygen`: makes key files and changes their keys.
 //!
 //! A key file appears whole or not at all: it is written under another name in the same folder,
-//! which is locked meanwhile. Key material is never shown, and wiped from memory.
+//! which is locked meanwhile, and read there as a server would. Key material is never shown, and
+//! wiped from memory.
 
 use crate::arguments::Keygen;
-use crate::key_text::{HEADER, key_line, with_new_key};
+use crate::key_text::{self, HEADER, key_line};
 use crate::output;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sesscache::seal::key_file::{self, KeyFileError, MAX_KEYS};
@@ -16,22 +17,33 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf, absolute};
 use zeroize::Zeroizing;
 
-/// Why there is no new key.
+/// What is left to do after a change in a fleet.
+const COPY: &str = "next: copy the file to all hosts and reload their servers";
+
+/// Why a key file was not made or changed.
 #[derive(Debug)]
 pub(crate) enum KeygenError {
     /// The path does not end in a file's name.
     Name(PathBuf),
     /// A new key file would overwrite something.
     Exists(PathBuf),
-    /// There is no file to rotate.
+    /// There is no file to change.
     Missing(PathBuf),
-    /// The file to rotate is not a key file, or not safe.
+    /// The file to change is not a key file, or not safe; or would be too long.
     Unusable(PathBuf, KeyFileError),
+    /// It holds as many keys as it may.
+    Full(PathBuf),
+    /// A key is next already, so that another one would be one too many to keep in mind.
+    HasNext(PathBuf),
+    /// No key is next.
+    NoNext(PathBuf),
+    /// The next key would be dropped.
+    DropsNext(PathBuf),
     /// The kernel has no random bytes.
     Random(getrandom::Error),
     /// A file could not be read or written.
     File(PathBuf, io::Error),
-    /// The key is there; only this could not be said.
+    /// The keys are there; only this could not be said.
     Output(io::Error),
 }
 
@@ -41,13 +53,29 @@ impl fmt::Display for KeygenError {
             KeygenError::Name(path) => write!(f, "{}: not a file's name", path.display()),
             KeygenError::Exists(path) => write!(
                 f,
-                "{} exists and is not overwritten; --rotate gives a key file a new key",
+                "{} exists and is not overwritten; --rotate or --next gives it a new key",
                 path.display()
             ),
             KeygenError::Missing(path) => {
-                write!(f, "{} does not exist; without --rotate, keygen makes it", path.display())
+                write!(f, "{} does not exist; without an option, keygen makes it", path.display())
             }
             KeygenError::Unusable(path, error) => write!(f, "{} {error}", path.display()),
+            KeygenError::Full(path) => write!(
+                f,
+                "{} holds {MAX_KEYS} keys, as many as it may; --keep drops the oldest",
+                path.display()
+            ),
+            KeygenError::HasNext(path) => {
+                write!(f, "{} has a next key already; --promote makes it the first", path.display())
+            }
+            KeygenError::NoNext(path) => {
+                write!(f, "{} has no key that is marked `next`; --next adds one", path.display())
+            }
+            KeygenError::DropsNext(path) => write!(
+                f,
+                "{} would lose its next key; --promote makes it the first, or keep more",
+                path.display()
+            ),
             KeygenError::Random(error) => write!(f, "no random bytes: {error}"),
             KeygenError::File(path, error) => write!(f, "{}: {error}", path.display()),
             KeygenError::Output(error) => write!(f, "stdout: {error}"),
@@ -55,19 +83,30 @@ impl fmt::Display for KeygenError {
     }
 }
 
-/// `sesscache keygen [--rotate] FILE`.
+/// `sesscache keygen [--rotate | --next | --promote | --keep N] FILE`.
 pub(crate) fn keygen(options: &Keygen) -> Result<(), KeygenError> {
     let file = &options.file;
-    let shown = absolute(file).unwrap_or_else(|_| file.clone());
+    let path = absolute(file).unwrap_or_else(|_| file.clone());
+    let shown = path.display();
     let line = if options.rotate {
         let keys = rotate(file)?;
-        format!(
-            "{} has a new key, the first of {keys}; next: reload the servers that use it",
-            shown.display()
-        )
+        format!("{shown} has a new key, the first of {keys}; next: reload the servers that use it")
+    } else if options.next {
+        let keys = add_next(file)?;
+        format!("{shown} has a new key, the second of {keys}: it opens, and seals later; {COPY}")
+    } else if options.promote {
+        let keys = promote(file)?;
+        format!("{shown} has its next key as the first of {keys}: it seals; {COPY}")
+    } else if let Some(keep) = options.keep {
+        match drop_oldest(file, keep.into())? {
+            (keys, 0) => format!("{shown} is as it was: of {keys} there is none to drop"),
+            (keys, dropped) => {
+                format!("{shown} keeps {keys}, without the oldest {dropped}; {COPY}")
+            }
+        }
     } else {
         create(file)?;
-        format!("wrote {0}; next: sesscache run --key-file {0} -- SERVER", shown.display())
+        format!("wrote {shown}; next: sesscache run --key-file {shown} -- SERVER")
     };
     output::print(&line).map_err(KeygenError::Output)
 }
@@ -75,7 +114,8 @@ pub(crate) fn keygen(options: &Keygen) -> Result<(), KeygenError> {
 /// Makes a key file with one key.
 pub(crate) fn create(path: &Path) -> Result<(), KeygenError> {
     let folder = Folder::lock(path)?;
-    let (text, ..) = with_new_key(HEADER.as_bytes(), &key_line().map_err(KeygenError::Random)?);
+    let line = key_line(false).map_err(KeygenError::Random)?;
+    let (text, _) = key_text::with_first(HEADER.as_bytes(), &line);
     let new = folder.write(&text, None)?;
     // A link, unlike a rename, replaces nothing.
     let linked = fs::hard_link(new, path);
@@ -91,15 +131,11 @@ pub(crate) fn create(path: &Path) -> Result<(), KeygenError> {
 
 /// Gives a key file a new first key; how many it has now.
 fn rotate(path: &Path) -> Result<usize, KeygenError> {
-    let folder = Folder::lock(path)?;
-    let (old, owner) = read(path)?;
-    let (text, keys, dropped) = with_new_key(&old, &key_line().map_err(KeygenError::Random)?);
-    let new = folder.write(&text, Some(&owner))?;
-    if let Err(error) = fs::rename(new, path) {
-        drop(fs::remove_file(new));
-        return Err(KeygenError::File(path.to_owned(), error));
-    }
-    folder.sync()?;
+    let file = KeyFile::lock(path)?;
+    file.has_no_next()?;
+    let line = key_line(false).map_err(KeygenError::Random)?;
+    let (text, dropped) = key_text::with_first(&file.text, &line);
+    let keys = file.replace(&text)?;
     if dropped > 0 {
         output::say(&format!(
             "dropped the oldest of {} keys, and what only it opens: a file holds {MAX_KEYS}",
@@ -109,10 +145,81 @@ fn rotate(path: &Path) -> Result<usize, KeygenError> {
     Ok(keys)
 }
 
-/// The text of a key file, if it is one that can be used, and whose it is.
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), KeygenError> {
+/// Gives a key file a new second key, which is the next one; how many it has now.
+fn add_next(path: &Path) -> Result<usize, KeygenError> {
+    let file = KeyFile::lock(path)?;
+    file.has_no_next()?;
+    if file.keys >= MAX_KEYS {
+        return Err(KeygenError::Full(path.to_owned()));
+    }
+    let line = key_line(true).map_err(KeygenError::Random)?;
+    file.replace(&key_text::with_second(&file.text, &line))
+}
+
+/// Makes the next key of a key file the first; how many it has.
+fn promote(path: &Path) -> Result<usize, KeygenError> {
+    let file = KeyFile::lock(path)?;
+    let text = key_text::promoted(&file.text);
+    file.replace(&text.ok_or_else(|| KeygenError::NoNext(path.to_owned()))?)
+}
+
+/// Drops the last keys of a key file, those beyond `keep`; how many it has now, and how many went.
+fn drop_oldest(path: &Path, keep: usize) -> Result<(usize, usize), KeygenError> {
+    let file = KeyFile::lock(path)?;
+    match key_text::with_only(&file.text, keep) {
+        None => Err(KeygenError::DropsNext(path.to_owned())),
+        Some((_, 0)) => Ok((file.keys, 0)),
+        Some((text, dropped)) => Ok((file.replace(&text)?, dropped)),
+    }
+}
+
+/// A key file that can be used, while nobody else changes it.
+struct KeyFile<'a> {
+    path: &'a Path,
+    folder: Folder,
+    text: Zeroizing<Vec<u8>>,
+    /// How many it holds.
+    keys: usize,
+    /// Its owner and mode.
+    metadata: Metadata,
+}
+
+impl KeyFile<'_> {
+    fn lock(path: &Path) -> Result<KeyFile<'_>, KeygenError> {
+        let folder = Folder::lock(path)?;
+        let (text, keys, metadata) = read(path)?;
+        Ok(KeyFile { path, folder, text, keys, metadata })
+    }
+
+    fn has_no_next(&self) -> Result<(), KeygenError> {
+        if key_text::has_next(&self.text) {
+            return Err(KeygenError::HasNext(self.path.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Puts a file with this text in its place, if servers will take it; how many keys it holds.
+    fn replace(&self, text: &[u8]) -> Result<usize, KeygenError> {
+        let new = self.folder.write(text, Some(&self.metadata))?;
+        let replaced = match key_file::read(new) {
+            Ok((keys, _)) => fs::rename(new, self.path)
+                .map(|()| keys.len())
+                .map_err(|error| KeygenError::File(self.path.to_owned(), error)),
+            Err(error) => Err(KeygenError::Unusable(self.path.to_owned(), error)),
+        };
+        if replaced.is_err() {
+            drop(fs::remove_file(new));
+            return replaced;
+        }
+        self.folder.sync()?;
+        replaced
+    }
+}
+
+/// The text of a key file, if it is one that can be used, how many keys it has, and whose it is.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeygenError> {
     let unusable = |error| KeygenError::Unusable(path.to_owned(), error);
-    let (_, version) = key_file::read(path).map_err(|error| match error {
+    let (keys, version) = key_file::read(path).map_err(|error| match error {
         KeyFileError::Missing => KeygenError::Missing(path.to_owned()),
         error => unusable(error),
     })?;
@@ -129,7 +236,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), KeygenError> {
     let mut text = Zeroizing::new(vec![0; size]);
     file.read_exact(&mut text).map_err(failed)?;
     match key_file::version(path) {
-        Some(now) if now == version => Ok((text, metadata)),
+        Some(now) if now == version => Ok((text, keys.len(), metadata)),
         _ => Err(unusable(KeyFileError::Changing)),
     }
 }

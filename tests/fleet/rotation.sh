@@ -10,8 +10,17 @@ readonly hosts=(a b c)
 readonly few=4
 offered=0 lost=0
 
+# The key file before, and after each step, made on one host and copied to the others.
 first=$work/first_key
-second=$work/second_key
+added=$work/added_key
+promoted=$work/promoted_key
+alone=$work/alone_key
+
+# change FROM TO OPTION...: a key file like another, changed by the command.
+change() {
+    install -m 600 "$1" "$2"
+    "$command" keygen "${@:3}" "$2" >>"$work/keygen.log"
+}
 
 # keys HOST FILE...: as an operator would: write the file, reload the server.
 keys() {
@@ -64,7 +73,7 @@ step() {
 # In the wrong order sessions are lost, or this test would not see it if they were.
 turn_in_wrong_order() {
     local kind
-    keys a "$second" "$first"
+    keys a "$promoted"
     for kind in "${kinds[@]}"; do
         visit a "$kind" save "$(file_of wrong a "$kind")" 1
         visit b "$kind" save "$(file_of wrong b "$kind")" 1
@@ -79,23 +88,25 @@ turn_in_wrong_order() {
 }
 
 make_fleet
-openssl rand -hex 32 >"$second"
+change "$first" "$added" --next
+change "$added" "$promoted" --promote
+change "$promoted" "$alone" --keep 1
 start_redis
 add_hosts "${hosts[@]}"
 turn_in_wrong_order
 make_sessions old
 step "before" old
 for host in "${hosts[@]}"; do
-    keys "$host" "$first" "$second"
+    keys "$host" "$added"
     step "new key second on $host" old
 done
 for host in "${hosts[@]}"; do
-    keys "$host" "$second" "$first"
+    keys "$host" "$promoted"
     step "new key first on $host" old
 done
 make_sessions young
 for host in "${hosts[@]}"; do
-    keys "$host" "$second"
+    keys "$host" "$alone"
     step "old key gone from $host" young
 done
 printf 'key rotation on three hosts: %d of %d connections resumed\n' $((offered - lost)) "$offered"
