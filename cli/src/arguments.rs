@@ -10,9 +10,10 @@ const EXAMPLES: &str = "\
 Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
   sesscache stats                            what it does: hit rate, why sessions were missed
-  sesscache keygen /etc/sesscache.key        a key file of your own, kept over reboots
+Hosts that resume each other's sessions, each with the same key file:
+  sesscache keygen /etc/sesscache.key
+  sesscache run --key-file /etc/sesscache.key -- nginx -g 'daemon off;'
   sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
-                                             hosts resume each other's sessions
 
 Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
 See sesscache(1), and sesscache(7) for the library.";
@@ -71,7 +72,7 @@ Examples:
 
 A password in the URL works, and everybody on the host can read it there.";
 
-/// Makes TLS sessions resume across workers and restarts of C servers on OpenSSL, unchanged.
+/// Makes TLS sessions resume across workers, restarts and hosts: C servers on OpenSSL, unchanged.
 #[derive(Debug, Parser)]
 #[command(name = "sesscache", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
