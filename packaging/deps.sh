@@ -13,7 +13,7 @@ packages_for() {
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd python3 openssl gcc libssl-dev
             ;;
-        fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 ;;
+        fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
 }

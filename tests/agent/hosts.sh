@@ -116,6 +116,12 @@ agent() {
     in_background "agent-$name" "$command" agent --store "$work/$name/web" "${to[@]}" "$@"
 }
 
+# The agents of a and b, unless they run, with metrics.
+both_agents() {
+    [[ ${pid[agent-a]:-} ]] || agent a --metrics "127.0.0.1:$metrics_a"
+    [[ ${pid[agent-b]:-} ]] || agent b --metrics "127.0.0.1:$metrics_b"
+}
+
 connected() { soon 10 says "agent-$1" 'connected to Redis'; }
 
 # visit NAME SAVE [OFFER]: one connection, as s_client tells of it
@@ -128,6 +134,16 @@ visit() {
 make_sessions() {
     local number
     for ((number = 0; number < $3; number++)); do visit "$1" "$2.$number" >/dev/null; done
+    is_done "$1"
+}
+
+# A server may store a session when its client has left already. It serves one after the other: when
+# it has answered this nonsense, it is done with those before.
+is_done() {
+    exec 3<>"/dev/tcp/127.0.0.1/${port[$1]}"
+    printf 'GET / HTTP/1.0\r\n\r\n' >&3
+    timeout 10 cat <&3 >/dev/null || true
+    exec 3>&-
 }
 
 # resumed NAME SESSIONS COUNT: how many of them resume there

@@ -3,6 +3,7 @@
 the streams, a reader of metrics, a systemd that is told things, free ports."""
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -150,6 +151,38 @@ def junk(port, name):
     print(len(entries))
 
 
+def numbers(port, name, count):
+    """Appends entries of hosts that use one number of streams, then another, and so on."""
+    redis = Redis(port)
+    number, record = records(redis, name)[0]
+    said = [3, 5, 0, 64, "x", "99999999999999999999"]
+    for index in range(count):
+        streams = said[index % len(said)]
+        redis("XADD", stream(name, number), "*", "v", 1, "h", FORGER, "k", streams, "r", record)
+
+
+def large(port, name, count):
+    """Appends entries as large as they may be, of records that nobody can open, to each stream;
+    prints how many records."""
+    redis = Redis(port)
+    _, record = records(redis, name)[0]
+    fitting = (64 << 10) // len(record)
+    for index in range(4 * count):
+        made = [record[:20] + os.urandom(16) + record[36:] for _ in range(fitting)]
+        key = stream(name, index % 4)
+        redis("XADD", key, "*", "v", 1, "h", FORGER, "r", b"".join(made))
+    print(4 * count * fitting)
+
+
+def huge(port, name, count, megabytes):
+    """Appends entries that are larger than any can be, to each stream; prints how many."""
+    redis = Redis(port)
+    for index in range(4 * count):
+        fields = [word for field in range(megabytes) for word in (field, bytes(1 << 20))]
+        redis("XADD", stream(name, index % 4), "*", "v", 1, "h", FORGER, *fields)
+    print(4 * count)
+
+
 # --- metrics -------------------------------------------------------------------------------------
 
 LINE = re.compile(r'^([a-z_]+)(\{[a-z]+="[^"]*"\})? (-?[0-9.eE+-]+|\+Inf|NaN)$')
@@ -211,6 +244,9 @@ def ports(count):
 COMMANDS = {
     "removal": lambda here, there: removal(int(here), int(there)),
     "forge": lambda port, name, how: forge(int(port), name, how),
+    "numbers": lambda port, name, count: numbers(int(port), name, int(count)),
+    "large": lambda port, name, count: large(int(port), name, int(count)),
+    "huge": lambda port, name, *rest: huge(int(port), name, *map(int, rest)),
     "junk": lambda port, name: junk(int(port), name),
     "metrics": metrics,
     "dashboard": dashboard,

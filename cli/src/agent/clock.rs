@@ -1,11 +1,16 @@
-//! The time of this host, and how far Redis's is from it.
+//! The time of this host, and that of Redis, which decides what leaves the streams.
+//!
+//! Redis's goes on from its last measurement by the clock that nobody sets: a host whose time jumps
+//! must not have everything leave the streams until it is measured again.
 
-use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Clocks that differ by more are worth a line: records would expire too early or too late.
-const TOLERABLE: Duration = Duration::from_secs(2);
+const TOLERABLE: u64 = 2000;
+/// They agree again if they differ by less. In milliseconds.
+const GOOD: u64 = 1000;
 
 /// Milliseconds since 1970 by the clock of this host.
 pub(crate) fn now() -> u64 {
@@ -14,10 +19,26 @@ pub(crate) fn now() -> u64 {
 }
 
 /// Redis's clock, as last measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
+    start: Instant,
     /// Redis's time less ours, in milliseconds.
     skew: AtomicI64,
+    /// Redis's time at `start`, in milliseconds since 1970; 0 before it was measured.
+    at_start: AtomicU64,
+    /// It was said that they differ.
+    is_told: AtomicBool,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock {
+            start: Instant::now(),
+            skew: AtomicI64::new(0),
+            at_start: AtomicU64::new(0),
+            is_told: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Clock {
@@ -26,16 +47,28 @@ impl Clock {
         let half = u64::try_from(roundtrip.as_millis() / 2).unwrap_or(0);
         let skew = i128::from(answer) - i128::from(asked) - i128::from(half);
         let skew = i64::try_from(skew).unwrap_or(i64::MAX);
-        let was_tolerable = self.is_tolerable();
         self.skew.store(skew, Relaxed);
-        match (was_tolerable, self.is_tolerable()) {
-            (true, false) => tracing::warn!(
-                "the clocks of this host and of Redis differ by {:.1} s: sessions expire early or \
-                 late; set them right",
-                self.skew_seconds()
-            ),
-            (false, true) => tracing::info!("the clocks of this host and of Redis agree again"),
-            _ => {}
+        // The answer was on its way for half of it, and is here now.
+        self.at_start.store(answer.saturating_add(half).saturating_sub(self.runs()), Relaxed);
+        self.tell(skew, half);
+    }
+
+    /// One line when it is certain, however long the answer took, that the clocks differ, and one
+    /// when they agree again.
+    fn tell(&self, skew: i64, uncertain: u64) {
+        let differ = skew.unsigned_abs();
+        let is_told = self.is_told.load(Relaxed);
+        if !is_told && differ.saturating_sub(uncertain) > TOLERABLE {
+            self.is_told.store(true, Relaxed);
+            tracing::warn!(
+                "the clock of this host is {:.1} s {} that of Redis: sessions of this host and of \
+                 others do not end when they should; set the clocks right",
+                self.skew_seconds().abs(),
+                if skew < 0 { "ahead of" } else { "behind" }
+            );
+        } else if is_told && differ.saturating_add(uncertain) < GOOD {
+            self.is_told.store(false, Relaxed);
+            tracing::info!("the clocks of this host and of Redis agree again");
         }
     }
 
@@ -45,13 +78,16 @@ impl Clock {
         self.skew.load(Relaxed) as f64 / 1000.0
     }
 
-    /// Milliseconds since 1970 by Redis's clock.
+    /// Milliseconds since 1970 by Redis's clock; a time long ago before it was measured.
     pub(crate) fn of_redis(&self) -> u64 {
-        now().saturating_add_signed(self.skew.load(Relaxed))
+        match self.at_start.load(Relaxed) {
+            0 => 0,
+            at_start => at_start.saturating_add(self.runs()),
+        }
     }
 
-    fn is_tolerable(&self) -> bool {
-        Duration::from_millis(self.skew.load(Relaxed).unsigned_abs()) <= TOLERABLE
+    fn runs(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -66,7 +102,30 @@ mod tests {
         assert!(clock.skew_seconds().abs() < 1e-9);
         clock.measured(1_000_000, Duration::from_millis(40), 995_020);
         assert!((clock.skew_seconds() + 5.0).abs() < 1e-9);
-        assert!(!clock.is_tolerable());
-        assert!(clock.of_redis() < now() - 4000);
+    }
+
+    #[test]
+    fn that_they_differ_is_told_when_it_is_certain_and_until_they_agree() {
+        let clock = Clock::default();
+        let told = |skew: u64, roundtrip: u64| {
+            let half = roundtrip / 2;
+            clock.measured(1_000_000, Duration::from_millis(roundtrip), 1_000_000 + skew + half);
+            clock.is_told.load(Relaxed)
+        };
+        assert!(!told(1900, 10) && !told(2900, 2000));
+        assert!(told(2900, 10) && told(2900, 2000));
+        assert!(told(1500, 10) && told(900, 2000), "it may still be so");
+        assert!(!told(900, 10));
+    }
+
+    #[test]
+    fn the_time_of_redis_is_not_that_of_this_host() {
+        let clock = Clock::default();
+        assert_eq!(clock.of_redis(), 0);
+        // Whatever this host thinks: an hour behind, a year ahead.
+        for asked in [now() - 3_600_000, now() + 31_536_000_000] {
+            clock.measured(asked, Duration::from_millis(20), 5_000_000);
+            assert!((5_000_010..5_001_000).contains(&clock.of_redis()), "{}", clock.of_redis());
+        }
     }
 }

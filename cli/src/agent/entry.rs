@@ -9,8 +9,8 @@ use std::fmt;
 
 /// The version of the entries.
 const VERSION: &[u8] = b"1";
-/// Bytes of records in an entry, unless one record is larger.
-const MOST_BYTES: usize = 64 << 10;
+/// Bytes of records in an entry; the largest record is not larger.
+pub(crate) const MOST_BYTES: usize = 64 << 10;
 
 /// The id of an entry: Redis's time in milliseconds, and a number within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,16 +140,25 @@ fn entry(value: &Value) -> Option<Entry<'_>> {
         }
     }
     if version == Some(VERSION) && entry.origin.is_some() {
-        entry.records = records;
+        entry.records = records.filter(|records| records.len() <= MOST_BYTES);
     }
     Some(entry)
 }
 
 /// The id of the last entry that ever was in a stream, from an answer to XINFO STREAM.
 pub(crate) fn last_id(answer: &Value) -> Option<Id> {
+    Id::of(said(answer, b"last-generated-id")?)
+}
+
+/// The id of the oldest entry that is in a stream, from the same.
+pub(crate) fn first_id(answer: &Value) -> Option<Id> {
+    Id::of(array(said(answer, b"first-entry")?).first()?)
+}
+
+fn said<'a>(answer: &'a Value, what: &[u8]) -> Option<&'a Value> {
     let mut pairs = array(answer).chunks_exact(2);
     pairs.find_map(|pair| match pair {
-        [name, value] if bytes(name) == Some(b"last-generated-id") => Id::of(value),
+        [name, value] if bytes(name) == Some(what) => Some(value),
         _ => None,
     })
 }
@@ -215,13 +224,18 @@ mod tests {
             [(1, Some(&b"records"[..])), (2, None), (3, None), (4, None), (5, None)]
         );
         assert_eq!(found[0].origin, Some(&b"host"[..]));
+        for (size, is_read) in [(MOST_BYTES, true), (MOST_BYTES + 1, false)] {
+            let records = "x".repeat(size);
+            let list = vec![an_entry("1-0", &["v", "1", "h", "host", "r", &records])];
+            assert_eq!(entries(&self::answer(list))[0].records.is_some(), is_read, "{size}");
+        }
         for other in [Value::Nil, Value::Int(1), Value::Array(vec![text("x")])] {
             assert!(entries(&other).is_empty());
         }
     }
 
     #[test]
-    fn the_last_id_is_found_in_its_place() {
+    fn the_last_id_and_the_first_are_found_in_their_places() {
         let info = Value::Array(vec![
             text("length"),
             Value::Int(3),
@@ -229,7 +243,10 @@ mod tests {
             text("7-1"),
         ]);
         assert_eq!(last_id(&info), Some(Id { time: 7, number: 1 }));
-        assert_eq!(last_id(&Value::Nil), None);
+        assert_eq!((last_id(&Value::Nil), first_id(&info)), (None, None));
+        let first = an_entry("6-2", &["v", "1"]);
+        let info = Value::Array(vec![text("length"), Value::Int(1), text("first-entry"), first]);
+        assert_eq!(first_id(&info), Some(Id { time: 6, number: 2 }));
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub(crate) struct Figures {
     pub(crate) poison_entries: Counter,
     pub(crate) applied_records: Counter,
     pub(crate) lost_records: Counter,
+    pub(crate) gaps: Counter,
     unapplied: Family<Label, Counter>,
     rewinds: Family<Label, Counter>,
     pub(crate) lag: Histogram,
@@ -111,6 +112,7 @@ impl Default for Figures {
             poison_entries: Counter::default(),
             applied_records: Counter::default(),
             lost_records: Counter::default(),
+            gaps: Counter::default(),
             unapplied: Family::default(),
             rewinds: Family::default(),
             lag: Histogram::new(LAGS),
@@ -215,6 +217,7 @@ fn replication(figures: &Figures, registry: &mut Registry) {
         ("poison_entries", "Entries that made no sense, and were skipped", &figures.poison_entries),
         ("applied_records", "Records of other hosts taken over", &figures.applied_records),
         ("lost_records", "Records overwritten before they could be sent", &figures.lost_records),
+        ("gaps", "Times that a stream had dropped by age what was not read", &figures.gaps),
         (
             "future_records",
             "Records read before they were written, by clocks that differ",

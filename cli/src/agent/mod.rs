@@ -12,10 +12,12 @@ mod entry;
 mod figures;
 mod follow;
 mod health;
+mod heard;
 mod life;
 mod notes;
 mod page;
 mod receive;
+mod seldom;
 mod send;
 mod settings;
 mod store_figures;
@@ -28,6 +30,10 @@ use claim::ClaimError;
 use clock::Clock;
 use figures::Figures;
 use health::Health;
+use heard::Heard;
+use notes::MOST_STREAMS;
+use redis::cmd;
+use seldom::Seldom;
 use sesscache::store::Store;
 use settings::{Settings, SettingsError};
 use std::ffi::c_int;
@@ -35,9 +41,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use target::TargetError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::{Duration, Instant};
+use target::{Link, TargetError};
 use trouble::Trouble;
 use warm::Warmth;
 
@@ -102,14 +109,21 @@ struct Shared {
     rewind: AtomicBool,
     /// The follower is to end when it has read everything.
     ending: AtomicBool,
-    /// How many streams another host uses, if that is not as many as we do.
-    other_streams: AtomicU64,
-    /// When streams were last said to be shorter than they were.
-    shorter: AtomicU64,
+    /// How far all streams were read, by time.
+    heard: Heard,
+    /// Lines about other hosts' number of streams, by that number.
+    other_streams: Seldom,
+    /// Lines about streams that are shorter than they were.
+    shorter: Seldom,
+    /// Lines about what was missed.
+    missed: Seldom,
 }
 
-/// All streams are shorter at about the same time, which is one event.
-const SAME_EVENT: u64 = 10_000;
+/// All streams are shorter, or have dropped something, at about the same time: one event.
+const SAME_EVENT: Duration = Duration::from_secs(60);
+/// Numbers of streams are said as often at most, and each again only so much later.
+const NUMBERS: Duration = Duration::from_secs(60);
+const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
     fn new(settings: &Arc<Settings>, store: &Arc<Store>, seen: &Seen) -> Shared {
@@ -123,13 +137,28 @@ impl Shared {
             warmth: Warmth::new(settings.streams),
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
-            other_streams: AtomicU64::new(0),
-            shorter: AtomicU64::new(0),
+            heard: Heard::of(store, settings.streams),
+            other_streams: Seldom::new(SAME_NUMBER, NUMBERS),
+            shorter: Seldom::new(SAME_EVENT, SAME_EVENT),
+            missed: Seldom::new(SAME_EVENT, SAME_EVENT),
         }
     }
 
     fn is_ending(&self) -> bool {
         self.ending.load(Acquire)
+    }
+
+    async fn read_clock(&self, link: &mut Link) -> Result<(), Trouble> {
+        let (asked, start) = (clock::now(), Instant::now());
+        let answer = link.ask(&cmd("TIME")).await?;
+        let roundtrip = start.elapsed();
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
+            .map_err(|error| Trouble::from(redis::RedisError::from(error)))?;
+        let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        self.clock.measured(asked, roundtrip, time);
+        self.figures.skew.set(self.clock.skew_seconds());
+        self.figures.roundtrip.set(roundtrip.as_secs_f64());
+        Ok(())
     }
 
     /// What is older, in milliseconds since 1970 by Redis's clock, may leave the streams.
@@ -144,8 +173,7 @@ impl Shared {
     }
 
     fn tell_shorter(&self) {
-        let now = clock::now();
-        if now.abs_diff(self.shorter.swap(now, Relaxed)) > SAME_EVENT {
+        if self.shorter.is_due(0, Instant::now()) {
             tracing::warn!(
                 "the streams end before what was read of them (Redis was emptied or restored); \
                  reading them from their beginning"
@@ -153,13 +181,29 @@ impl Shared {
         }
     }
 
-    /// Hosts with another number of streams do not see all of ours, nor we all of theirs.
+    /// Since `heard`, by Redis's clock, a stream was not read, and it has dropped what was old.
+    fn tell_missed(&self, heard: u64) {
+        self.figures.gaps.inc();
+        if self.missed.is_due(0, Instant::now()) {
+            let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+            tracing::warn!(
+                "the streams were not read for {} s, longer than --retention: what other hosts \
+                 made in the first {} s of that is missed",
+                seconds(heard, self.clock.of_redis()),
+                seconds(heard, self.oldest())
+            );
+        }
+    }
+
+    /// Hosts with another number of streams do not see all of ours, nor we all of theirs. Anybody
+    /// may have written the number: one that no host can use is nobody's.
     fn compare_streams(&self, theirs: Option<&[u8]>) {
         let theirs = theirs.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let theirs = theirs.filter(|theirs| (1..=MOST_STREAMS as u64).contains(theirs));
         let Some(theirs) = theirs.filter(|theirs| *theirs != self.settings.streams as u64) else {
             return;
         };
-        if self.other_streams.swap(theirs, Relaxed) != theirs {
+        if self.other_streams.is_due(theirs, Instant::now()) {
             tracing::warn!(
                 "another host uses --streams {theirs}, this one {}: give all hosts the same, or \
                  they miss each other's sessions",

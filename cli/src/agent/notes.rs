@@ -1,5 +1,5 @@
 //! What the agent keeps in the store beside its cursors, so that it goes on where it was: how far
-//! each stream was read, and an entry that Redis has acknowledged.
+//! each stream was read, until when, and an entry that Redis has acknowledged.
 //!
 //! Note 0 says for which Redis, name and number of streams the others hold.
 
@@ -7,9 +7,11 @@ use super::entry::Id;
 use sesscache::store::{Cursor, NOTES, Store};
 
 const PER_STREAM: usize = 4;
+/// Behind those of the streams.
+const HEARD: usize = NOTES - 1;
 
 /// The most streams whose notes fit.
-pub(crate) const MOST_STREAMS: usize = (NOTES - 1) / PER_STREAM;
+pub(crate) const MOST_STREAMS: usize = (HEARD - 1) / PER_STREAM;
 
 /// Which of a stream's notes.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,15 @@ pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: Id) {
         store.keep_note(place, id.time);
     }
     store.keep_note(place + 1, id.number);
+}
+
+/// Until when all streams were read, in milliseconds by Redis's clock; 0 if that is not known.
+pub(crate) fn heard(store: &Store) -> u64 {
+    store.note(HEARD)
+}
+
+pub(crate) fn keep_heard(store: &Store, time: u64) {
+    store.keep_note(HEARD, time);
 }
 
 /// Starts anew if the notes are for other settings; whether that was so.
@@ -68,11 +79,13 @@ mod tests {
         keep(&store, 0, Note::Read, id(5, 6));
         keep(&store, last, Note::Witness, id(7, 8));
         keep(&store, last, Note::Witness, id(7, 9));
+        keep_heard(&store, 10);
         assert!(!adopt(&store, 7));
+        assert_eq!((heard(&store), MOST_STREAMS), (10, 63));
         assert_eq!(read(&store, 0, Note::Read), id(5, 6));
         assert_eq!(read(&store, 0, Note::Witness), Id::default());
         assert_eq!(read(&store, last, Note::Witness), id(7, 9));
         assert!(adopt(&store, 8));
-        assert_eq!(read(&store, 0, Note::Read), Id::default());
+        assert_eq!((read(&store, 0, Note::Read), heard(&store)), (Id::default(), 0));
     }
 }

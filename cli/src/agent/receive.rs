@@ -5,7 +5,7 @@
 
 use super::backoff::Backoff;
 use super::clock;
-use super::entry::{Entry, Id, entries, key, last_id};
+use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::target::Link;
@@ -19,8 +19,9 @@ use tokio::time::sleep;
 
 /// How long Redis waits for something new.
 const BLOCK: Duration = Duration::from_secs(1);
-/// Entries read at a time: 4 MiB at most of what agents write.
-const COUNT: usize = 64;
+/// Entries read at a time: 1 MiB at most of what agents write. The client takes an answer into
+/// memory whole, whatever its size: the more, the more whoever writes large entries could fill.
+const COUNT: usize = 16;
 /// How often a record is offered to a shard whose lock is held, and how long between.
 const TRIES: u32 = 4;
 const BUSY: Duration = Duration::from_millis(5);
@@ -35,6 +36,11 @@ pub(crate) struct Receiver {
     /// The last entry that was read.
     position: Id,
     phase: Phase,
+    /// The entry behind which entries are missed, once that was told.
+    gap: Id,
+    /// How many entries to read next: one after a failure, which an answer too large for the
+    /// connection may have been.
+    count: usize,
     was_connected: bool,
 }
 
@@ -53,7 +59,16 @@ impl Receiver {
     pub(crate) fn new(shared: Arc<Shared>, stream: usize) -> Receiver {
         let key = key(&shared.settings.name, stream);
         let position = notes::read(&shared.store, stream, Note::Read);
-        Receiver { shared, stream, key, position, phase: Phase::Unknown, was_connected: false }
+        Receiver {
+            shared,
+            stream,
+            key,
+            position,
+            phase: Phase::Unknown,
+            gap: Id::default(),
+            count: COUNT,
+            was_connected: false,
+        }
     }
 
     /// Reads for ever; with --once to the end of the stream, or until Redis failed too often.
@@ -67,6 +82,7 @@ impl Receiver {
             if self.position > before {
                 (backoff, failures) = (Backoff::default(), 0);
             }
+            self.count = 1;
             self.shared.failed(self.connection(), &trouble);
             failures += 1;
             if once && failures >= CONNECTIONS {
@@ -83,16 +99,23 @@ impl Receiver {
     /// Reads until the connection fails, or to the end with --once.
     async fn read_all(&mut self) -> Result<(), Trouble> {
         let mut link = self.shared.settings.target.connect(BLOCK).await?;
+        if self.shared.clock.of_redis() == 0 {
+            self.shared.read_clock(&mut link).await?;
+        }
         self.look_for_the_end(&mut link).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.figures.reconnects.inc();
         }
         loop {
             self.shared.health.good(self.connection());
+            let asked = self.shared.clock.of_redis();
             let answer = self.read(&mut link).await?;
             let found = entries(&answer);
+            let is_all = found.len() < self.count;
+            self.count = (self.count * 2).min(COUNT);
             if found.is_empty() {
                 self.catch_up();
+                self.note_the_end(asked);
                 if self.shared.settings.once {
                     return Ok(());
                 }
@@ -105,6 +128,9 @@ impl Receiver {
                 tokio::task::yield_now().await;
             }
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
+            if is_all {
+                self.note_the_end(asked);
+            }
             if matches!(self.phase, Phase::Behind(end) if self.position >= end) {
                 self.catch_up();
             }
@@ -113,7 +139,7 @@ impl Receiver {
 
     async fn read(&self, link: &mut Link) -> Result<Value, Trouble> {
         let mut command = cmd("XREAD");
-        command.arg("COUNT").arg(COUNT);
+        command.arg("COUNT").arg(self.count);
         if !self.shared.settings.once {
             command.arg("BLOCK").arg(BLOCK.as_millis().to_string());
         }
@@ -125,16 +151,22 @@ impl Receiver {
         }
     }
 
+    /// Everything was read that was in the stream at this time of Redis's.
+    fn note_the_end(&self, time: u64) {
+        self.shared.heard.read_to_the_end(&self.shared.store, self.stream, time);
+    }
+
     /// A stream that ends before what we have read is another than we knew: Redis was emptied or
     /// restored. Then it is read from its beginning.
     async fn look_for_the_end(&mut self, link: &mut Link) -> Result<(), Trouble> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
-        let end = match link.ask(&command).await {
-            Ok(answer) => last_id(&answer).unwrap_or(self.position),
-            Err(trouble) if trouble.is_missing_key() => Id::default(),
+        let (first, end) = match link.ask(&command).await {
+            Ok(answer) => (first_id(&answer), last_id(&answer).unwrap_or(self.position)),
+            Err(trouble) if trouble.is_missing_key() => (None, Id::default()),
             Err(trouble) => return Err(trouble),
         };
+        self.look_for_a_gap(first);
         if end < self.position {
             self.position = Id::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
@@ -146,6 +178,19 @@ impl Receiver {
             self.phase = Phase::Behind(end);
         }
         Ok(())
+    }
+
+    /// The last entry that was read has left the stream, and since we read to the end of it so much
+    /// time has gone by that others may have come and left as well.
+    fn look_for_a_gap(&mut self, first: Option<Id>) {
+        let Shared { heard, .. } = &*self.shared;
+        let until = heard.until(self.stream).max(self.position.time);
+        let has_left = first.is_some_and(|first| self.position < first);
+        let is_known = [Id::default(), self.gap].contains(&self.position);
+        if !is_known && has_left && until < self.shared.oldest() {
+            self.gap = self.position;
+            self.shared.tell_missed(until);
+        }
     }
 
     /// A store that has read nothing of the stream yet is filled from it.

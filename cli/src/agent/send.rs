@@ -5,7 +5,6 @@
 //! twice, and is never missing.
 
 use super::backoff::Backoff;
-use super::clock;
 use super::entry::{Id, Packs, array, fields, key};
 use super::figures::Direction;
 use super::follow::Round;
@@ -21,14 +20,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How often Redis is asked whether it still has what it acknowledged.
+/// How often Redis is asked for the time, and whether it still has what it acknowledged.
 const CHECK: Duration = Duration::from_secs(1);
-/// How often its clock is read.
-const CLOCK: Duration = Duration::from_secs(30);
 /// Between two times that everything is sent again: doubled each time, for a Redis that throws
 /// streams away because its memory is full.
 const REWIND: Duration = Duration::from_secs(5);
 const LONGEST_REWIND: Duration = Duration::from_secs(600);
+/// Witnesses so near to their end are not asked for, in milliseconds: another host may have
+/// measured Redis's clock a little differently, and had them leave.
+const MARGIN: u64 = 3_000;
 /// With --once: how often to try.
 const TRIES: u32 = 3;
 
@@ -39,7 +39,6 @@ pub(crate) struct Sender {
     /// The last entry of ours in each stream.
     acknowledged: Vec<Id>,
     backoff: Backoff,
-    clock_read: Option<Instant>,
     rewound: Option<Instant>,
     rewind_pause: Duration,
     failures: u32,
@@ -56,7 +55,6 @@ impl Sender {
             link: None,
             acknowledged,
             backoff: Backoff::default(),
-            clock_read: None,
             rewound: None,
             rewind_pause: REWIND,
             failures: 0,
@@ -141,7 +139,7 @@ impl Sender {
             return Ok(link.clone());
         }
         let mut link = self.shared.settings.target.connect(Duration::ZERO).await?;
-        self.read_clock(&mut link).await?;
+        self.shared.read_clock(&mut link).await?;
         self.look_for_witnesses(&mut link).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.figures.reconnects.inc();
@@ -152,28 +150,8 @@ impl Sender {
 
     async fn check(&mut self) -> Result<(), Trouble> {
         let mut link = self.linked().await?;
-        if self.clock_read.is_none_or(|when| when.elapsed() >= CLOCK) {
-            self.read_clock(&mut link).await?;
-        }
+        self.shared.read_clock(&mut link).await?;
         self.look_for_witnesses(&mut link).await
-    }
-
-    async fn read_clock(&mut self, link: &mut Link) -> Result<(), Trouble> {
-        let (asked, start) = (clock::now(), Instant::now());
-        let answer = link.ask(&cmd("TIME")).await?;
-        let roundtrip = start.elapsed();
-        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
-            .map_err(|error| Trouble::from(redis::RedisError::from(error)))?;
-        let Shared { clock, figures, .. } = &*self.shared;
-        clock.measured(
-            asked,
-            roundtrip,
-            seconds.saturating_mul(1000).saturating_add(micros / 1000),
-        );
-        figures.skew.set(clock.skew_seconds());
-        figures.roundtrip.set(roundtrip.as_secs_f64());
-        self.clock_read = Some(start);
-        Ok(())
     }
 
     /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
@@ -185,7 +163,7 @@ impl Sender {
         let mut is_lost = false;
         for (stream, last) in self.acknowledged.iter_mut().enumerate() {
             let witness = notes::read(&shared.store, stream, Note::Witness);
-            if witness.time > oldest {
+            if witness.time > oldest.saturating_add(MARGIN) {
                 let id = witness.to_string();
                 let mut ask = cmd("XRANGE");
                 ask.arg(key(&shared.settings.name, stream)).arg(&id).arg(&id).arg("COUNT").arg(1);

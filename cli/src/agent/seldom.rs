@@ -1,0 +1,66 @@
+//! Lines that others can cause. What comes again is said again only after a while, and all of it
+//! not too often, so that nobody who can write to Redis fills the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One kind of line, of which there may be several by a number in it.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    /// Until the same is said again.
+    same: Duration,
+    /// Until another is said.
+    other: Duration,
+    /// What was said within `same`, and when: not more than `same / other` of them.
+    said: Mutex<BTreeMap<u64, Instant>>,
+}
+
+impl Seldom {
+    pub(crate) fn new(same: Duration, other: Duration) -> Seldom {
+        Seldom { same, other, said: Mutex::default() }
+    }
+
+    /// Whether to say this now. If so, it counts as said.
+    pub(crate) fn is_due(&self, what: u64, now: Instant) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = |when: &Instant| now.saturating_duration_since(*when);
+        said.retain(|_, when| age(when) < self.same);
+        if said.contains_key(&what) || said.values().any(|when| age(when) < self.other) {
+            return false;
+        }
+        said.insert(what, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_same_is_said_once_and_another_a_little_later() {
+        let seldom = Seldom::new(SECOND * 100, SECOND * 10);
+        let start = Instant::now();
+        let at = |second| start + SECOND * second;
+        assert!(seldom.is_due(3, at(0)));
+        assert!(!seldom.is_due(3, at(50)), "it was said");
+        assert!(!seldom.is_due(4, at(9)), "too soon");
+        assert!(seldom.is_due(4, at(51)), "what was not said is still to be said");
+        assert!(seldom.is_due(3, at(100)), "it was long ago");
+    }
+
+    #[test]
+    fn whoever_alternates_causes_few_lines() {
+        let seldom = Seldom::new(SECOND * 3600, SECOND * 60);
+        let start = Instant::now();
+        let lines = |numbers: u64| {
+            let asked = (0..36_000_u32).map(|tenth| start + SECOND / 10 * tenth);
+            asked.enumerate().filter(|(n, when)| seldom.is_due(*n as u64 % numbers, *when)).count()
+        };
+        assert_eq!(lines(2), 2);
+        assert!(lines(1000) <= 60);
+    }
+}
