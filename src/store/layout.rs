@@ -56,7 +56,7 @@ pub(super) mod shard {
     pub(in crate::store) const EPOCH: usize = 112;
     /// 1 while nobody waits for the lock: see `Shard::lock`.
     pub(in crate::store) const STUCK: usize = 120;
-    /// 1 if a removal was not written because the lock was not to be had.
+    /// Removals that were not written because the lock was not to be had, since the last reset.
     pub(in crate::store) const LOST: usize = 124;
     pub(in crate::store) const COUNTERS: usize = 128;
     /// Records ever appended, those that were only moved not counted.
@@ -67,6 +67,7 @@ pub(super) mod shard {
     pub(in crate::store) const READ_EPOCH: usize = 384;
     pub(in crate::store) const READ_POSITION: usize = 392;
     pub(in crate::store) const READ_NUMBER: usize = 400;
+    pub(in crate::store) const READ_MOVED: usize = 408;
     pub(in crate::store) const INDEX: usize = super::SHARD_HEAD_BYTES;
 }
 

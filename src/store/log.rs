@@ -8,7 +8,7 @@
 use super::layout::{header, shard as at};
 use super::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, MOVED, START_BYTES, start};
 use super::shard::{Busy, Held};
-use super::{Locator, MOST_PAYLOAD, Now, PutError, Store};
+use super::{Locator, MOST_PAYLOAD, Now, PutError, Source, Store};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub struct Cursor {
     position: u64,
     /// Records before it.
     number: u64,
+    /// Removals that were written again are told up to this position: what was overwritten while
+    /// nobody read may be their first.
+    moved: u64,
 }
 
 /// Records in the order in which they were written, one behind the other as in the ring.
@@ -104,13 +107,16 @@ impl Store {
             epoch: shard.value(at::READ_EPOCH),
             position: shard.value(at::READ_POSITION),
             number: shard.value(at::READ_NUMBER),
+            moved: shard.value(at::READ_MOVED),
         }
     }
 
     /// Keeps how far a shard was read.
     pub fn keep_cursor(&self, shard: usize, cursor: Cursor) {
         let shard = self.numbered(shard);
+        // First: a reader that ends in between must not believe that it was told those.
         let words = [
+            (at::READ_MOVED, cursor.moved),
             (at::READ_EPOCH, cursor.epoch),
             (at::READ_POSITION, cursor.position),
             (at::READ_NUMBER, cursor.number),
@@ -150,12 +156,15 @@ impl Store {
         read != Err(Busy)
     }
 
-    /// Takes over what another host has written. A session that was removed here stays removed.
+    /// Takes over what another host has written. A session that was removed here stays removed:
+    /// one from before the last removal that had to be forgotten is not taken.
+    ///
+    /// When it was written is what the record says. Nothing proves that: see docs/STORE.md.
     ///
     /// # Errors
     /// As [`Store::put`].
     pub fn apply(&self, record: &Record<'_>, now: Now) -> Result<(), PutError> {
-        let Head { locator, deadline, .. } = record.head;
+        let Head { locator, deadline, written, .. } = record.head;
         if deadline < now.seconds() {
             return Ok(());
         }
@@ -163,19 +172,27 @@ impl Store {
             if self.has(record, now) {
                 return Ok(());
             }
-            return self.put(&locator, deadline, now, APPLIED, record.payload);
+            let source = Source::Elsewhere { second: written / 1000 };
+            return self.put_from(source, &locator, deadline, now, record.payload);
         }
         // A removal costs room until its end, which somebody may have put far away.
         let deadline = deadline.min(now.seconds() + LONGEST_REMOVAL);
         if self.remove_as(&locator, deadline, now, APPLIED) { Ok(()) } else { Err(PutError::Busy) }
     }
 
-    /// Whether exactly this session is kept already. Records may be told more than once, and to
-    /// write them again would push out as many others.
+    /// Whether exactly this session is kept already, or known to be removed. Records may be told
+    /// more than once, and to write them again would push out as many others.
     pub fn has(&self, record: &Record<'_>, now: Now) -> bool {
         let Head { locator, deadline, payload, .. } = record.head;
         let shard = self.shard(&locator);
-        if record.is_removal() || !shard.glance(&locator).put {
+        let glance = shard.glance(&locator);
+        if record.is_removal() {
+            let known = |held: &Held<'_>| {
+                Some(held.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+            };
+            return glance.removal && shard.locked(now.0, known) == Ok(true);
+        }
+        if !glance.put {
             return false;
         }
         let mut kept = Vec::new();
@@ -259,7 +276,7 @@ impl Held<'_> {
             let (kind, size) = start(bytes)?;
             if kind != Kind::Filler {
                 let head = self.head(next.position)?;
-                if !self.copy(next.position, &head, batch)? {
+                if !self.copy(next, &head, batch)? {
                     break;
                 }
                 next.number += u64::from(head.flags & MOVED == 0);
@@ -270,20 +287,22 @@ impl Held<'_> {
         Some(())
     }
 
-    /// A cursor at the oldest record.
+    /// A cursor at the oldest record, of somebody who may have missed others.
     fn oldest(&self) -> Cursor {
         Cursor {
             epoch: self.get(at::EPOCH),
             position: self.get(at::TAIL),
             number: self.get(at::PASSED),
+            moved: self.get(at::HEAD),
         }
     }
 
     /// Copies a record that other hosts should know; false if the batch is full.
-    fn copy(&self, position: u64, head: &Head, batch: &mut Batch) -> Option<bool> {
-        let concerns = matches!(head.kind, Kind::Put | Kind::Removal)
-            && head.flags & (LOCAL | MOVED | APPLIED) == 0;
-        if !concerns {
+    fn copy(&self, here: Cursor, head: &Head, batch: &mut Batch) -> Option<bool> {
+        let concerns =
+            matches!(head.kind, Kind::Put | Kind::Removal) && head.flags & (LOCAL | APPLIED) == 0;
+        let is_told = head.flags & MOVED != 0 && here.position >= here.moved;
+        if !concerns || is_told {
             return Some(true);
         }
         if !batch.bytes.is_empty() && batch.bytes.len() + head.size() > MOST_AT_ONCE
@@ -291,7 +310,7 @@ impl Held<'_> {
         {
             return Some(false);
         }
-        self.shard.mapping.append_to(self.place(position)?, head.size(), &mut batch.bytes)?;
+        self.shard.mapping.append_to(self.place(here.position)?, head.size(), &mut batch.bytes)?;
         batch.records += 1;
         Some(true)
     }

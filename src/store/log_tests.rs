@@ -1,5 +1,6 @@
 //! The log: everything once, in order, and what was lost is counted.
 
+use super::record::APPLIED;
 use super::tests::{LATER, NOW, locator, payload, store};
 use super::*;
 use std::thread;
@@ -75,6 +76,128 @@ fn what_was_overwritten_is_counted() {
     assert_eq!((records(&bytes).len(), lost), (1, 0), "a shard that was dropped: {before:?}");
 }
 
+/// How often the removal of a session is among them.
+fn told(bytes: &[u8], number: u64) -> usize {
+    records(bytes).iter().filter(|&&record| record == (locator(number), true)).count()
+}
+
+/// More than a ring full.
+fn come_round(store: &Store, from: u64) {
+    (from..from + 8000).for_each(|number| put(store, number, 0));
+}
+
+#[test]
+fn a_removal_that_the_store_still_holds_is_told_to_a_reader_that_was_away() {
+    let store = store();
+    (1..4).for_each(|number| put(&store, number, if number == 2 { LOCAL } else { 0 }));
+    let mut cursors = [Cursor::default()];
+    follow(&store, &mut cursors);
+    (1..3).for_each(|number| assert!(store.remove(&locator(number), LATER, NOW)));
+    assert!(store.remove_as(&locator(3), LATER, NOW, APPLIED));
+    come_round(&store, 100);
+    assert_eq!(store.get(&locator(1), NOW, &mut Vec::new()), Lookup::Removed);
+    let (bytes, lost) = follow(&store, &mut cursors);
+    assert!(lost > 0 && told(&bytes, 1) == 1, "{lost} lost");
+    let (bytes, _) = follow(&store, &mut [Cursor::default()]);
+    assert_eq!(told(&bytes, 1), 1, "Redis was emptied, and all is read again");
+    store.keep_cursor(0, cursors[0]);
+    store.numbered(0).word(layout::shard::READ_POSITION).unwrap().fetch_sub(8, Relaxed);
+    let (bytes, _) = follow(&store, &mut [store.cursor(0)]);
+    assert_eq!(told(&bytes, 1), 1, "the cursor makes no sense");
+    let others = told(&bytes, 2) + told(&bytes, 3);
+    assert_eq!(others, 0, "of this host only, and told by another host");
+}
+
+#[test]
+fn a_reader_that_ends_before_it_has_caught_up_is_told_the_rest_after_its_restart() {
+    let store = store();
+    put(&store, 1, 0);
+    let mut cursors = [Cursor::default()];
+    follow(&store, &mut cursors);
+    store.keep_cursor(0, cursors[0]);
+    (1..200).for_each(|number| assert!(store.remove(&locator(number), LATER, NOW)));
+    come_round(&store, 1000);
+    // All of them are behind the first batch.
+    let (mut all, mut batch) = (Vec::new(), Batch::default());
+    while store.has_more(0, store.cursor(0)) {
+        assert!(store.read_log(0, store.cursor(0), NOW, &mut batch));
+        store.keep_cursor(0, batch.next);
+        all.extend_from_slice(&batch.bytes);
+    }
+    assert!((1..200).all(|number| told(&all, number) == 1));
+    // From now on it misses nothing.
+    come_round(&store, 10_000);
+    let (mut bytes, mut next) = (Vec::new(), [store.cursor(0)]);
+    for from in (20_000..40_000).step_by(1000) {
+        bytes.extend(follow(&store, &mut next).0);
+        (from..from + 1000).for_each(|number| put(&store, number, 0));
+    }
+    assert_eq!((1..200).map(|number| told(&bytes, number)).max(), Some(1));
+}
+
+#[test]
+fn a_reader_that_misses_nothing_is_told_a_removal_once() {
+    let store = store();
+    let (mut cursors, mut bytes) = ([Cursor::default()], Vec::new());
+    for from in (0..40_000).step_by(1000) {
+        (from..from + 1000).for_each(|number| put(&store, number, 0));
+        if from == 1000 {
+            assert!(store.remove(&locator(1), LATER, NOW));
+        }
+        let (more, lost) = follow(&store, &mut cursors);
+        bytes.extend(more);
+        assert_eq!(lost, 0);
+    }
+    assert_eq!(store.get(&locator(1), NOW, &mut Vec::new()), Lookup::Removed);
+    assert_eq!(told(&bytes, 1), 1);
+}
+
+/// A put that another host made at a time, as it travels.
+fn made_elsewhere(number: u64, written: Now) -> Vec<u8> {
+    let from = store();
+    from.put(&locator(number), LATER, written, 0, &payload(number, 100)).unwrap();
+    follow(&from, &mut [Cursor::default()]).0
+}
+
+fn apply(store: &Store, bytes: &[u8], now: Now) -> Result<(), PutError> {
+    store.apply(&Record::split(bytes).unwrap().0, now)
+}
+
+#[test]
+fn what_may_have_been_removed_is_not_taken_over() {
+    let to = store();
+    let after = |seconds: u64| Now(NOW.0 + 1000 * seconds);
+    let revoked = made_elsewhere(1, NOW);
+    assert_eq!(apply(&to, &revoked, NOW), Ok(()));
+    assert!(to.remove(&locator(1), LATER, after(10)));
+    assert_eq!(apply(&to, &revoked, after(10)), Err(PutError::Removed));
+    // So many that the oldest are forgotten.
+    (2..20_000).for_each(|number| assert!(to.remove(&locator(number), LATER, after(20))));
+    assert_eq!(to.get(&locator(1), NOW, &mut Vec::new()), Lookup::Missing);
+    let stores = to.counters().stores;
+    assert_eq!(apply(&to, &revoked, after(30)), Err(PutError::Removed));
+    assert_eq!(to.get(&locator(1), NOW, &mut Vec::new()), Lookup::Missing);
+    assert_eq!(to.counters().stores, stores);
+    // What was made after all that was forgotten is not concerned, nor what is made here.
+    assert_eq!(apply(&to, &made_elsewhere(20_000, after(21)), after(30)), Ok(()));
+    assert_eq!(to.put(&locator(20_001), LATER, NOW, 0, b"x"), Ok(()));
+    assert_eq!(to.counters().resets, 0);
+}
+
+#[test]
+fn what_was_made_in_the_second_of_a_reset_is_not_taken_over() {
+    let to = store();
+    to.numbered(0).lose_a_removal();
+    // In an hour, as a reset is never before the time that it is.
+    let reset = crate::openssl::process::now_milliseconds() / 1000 * 1000 + 3_600_300;
+    to.put(&locator(2), u64::MAX, Now(reset), 0, b"x").unwrap();
+    assert_eq!(to.counters().resets, 1);
+    for (written, is_taken) in [(reset - 1, false), (reset + 400, false), (reset + 700, true)] {
+        let taken = apply(&to, &made_elsewhere(1, Now(written)), NOW);
+        assert_eq!(taken.is_ok(), is_taken, "{written}: {taken:?}");
+    }
+}
+
 #[test]
 fn another_store_takes_over_what_it_is_told_and_does_not_tell_it_back() {
     let (from, to) = (store(), store());
@@ -133,6 +256,16 @@ fn what_is_told_twice_is_kept_once() {
     }
     to.remove(&locator(1), LATER, NOW);
     assert!(!to.has(&record, NOW));
+    // So with a removal.
+    from.remove(&locator(1), LATER, NOW);
+    from.remove(&locator(2), LATER, NOW);
+    let (bytes, _) = follow(&from, &mut [Cursor::default()]);
+    let (first, rest) = Record::split(&bytes).unwrap();
+    let (second, _) = Record::split(rest).unwrap();
+    assert!(first.is_removal() && to.has(&first, NOW));
+    assert!(second.is_removal() && !to.has(&second, NOW));
+    to.put(&locator(2), LATER, NOW, 0, b"x").unwrap();
+    assert!(!to.has(&second, NOW));
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod log_tests;
 mod mapping;
 mod open;
 mod record;
+#[cfg(test)]
+mod reset_tests;
 mod ring;
 mod shard;
 #[cfg(test)]
@@ -31,7 +33,7 @@ pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
 use counters::{Counter, TALLIES};
 use layout::{Geometry, header, shard as at};
 use mapping::Mapping;
-use record::{HEAD_BYTES, Head, Kind, MOST_BYTES};
+use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
 use shard::{Busy, Found, Held, Shard};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -77,10 +79,36 @@ pub enum Trust {
 pub enum PutError {
     /// More than [`MOST_PAYLOAD`].
     Oversize,
-    /// The session was removed before.
+    /// The session was removed before, or may have been.
     Removed,
     /// The shard's lock was not to be had.
     Busy,
+}
+
+/// Who made a session.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// A process of this host, just now.
+    Here {
+        /// 0 or [`LOCAL`].
+        flags: u8,
+    },
+    /// Another host, in this second by its clock, and perhaps it was told before.
+    Elsewhere { second: u64 },
+}
+
+impl Source {
+    fn flags(self) -> u8 {
+        match self {
+            Source::Here { flags } => flags,
+            Source::Elsewhere { .. } => APPLIED,
+        }
+    }
+
+    /// Whether the removals that were forgotten, the last of them in second `floor`, may be of it.
+    fn is_doubtful(self, floor: u64) -> bool {
+        matches!(self, Source::Elsewhere { second } if second <= floor)
+    }
 }
 
 /// Milliseconds since 1970.
@@ -125,6 +153,17 @@ impl Store {
         flags: u8,
         payload: &[u8],
     ) -> Result<(), PutError> {
+        self.put_from(Source::Here { flags }, locator, deadline, now, payload)
+    }
+
+    fn put_from(
+        &self,
+        source: Source,
+        locator: &Locator,
+        deadline: u64,
+        now: Now,
+        payload: &[u8],
+    ) -> Result<(), PutError> {
         if payload.len() > MOST_PAYLOAD {
             self.tally(Tally::Oversize);
             return Err(PutError::Oversize);
@@ -132,13 +171,14 @@ impl Store {
         let shard = self.shard(locator);
         let stored = shard.locked(now.0, |held| match held.find(locator)? {
             Some(found) if found.head.kind == Kind::Removal => Some(false),
+            _ if source.is_doubtful(held.get(at::FLOOR)) => Some(false),
             before => {
                 if let Some(before) = before {
                     held.kill(&before)?;
                 }
                 let head = Head {
                     kind: Kind::Put,
-                    flags,
+                    flags: source.flags(),
                     payload: payload.len(),
                     deadline,
                     written: now.0,

@@ -11,7 +11,7 @@ use super::layout::{BUCKET_BYTES, Geometry, shard};
 use super::mapping::{Guard, Lock, Mapping};
 use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
 use crate::openssl::process::now_milliseconds;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
@@ -84,7 +84,9 @@ impl<'a> Shard<'a> {
     /// Says so.
     pub(super) fn lose_a_removal(&self) {
         if let Some(lost) = self.lost() {
-            lost.store(1, Release);
+            // Never back to 0, however often.
+            let more = |lost: u32| Some(lost.wrapping_add(1).max(1));
+            let _ = lost.fetch_update(AcqRel, Relaxed, more);
         }
     }
 
@@ -154,21 +156,17 @@ impl<'a> Held<'a> {
             && head.checked_sub(tail).is_some_and(|used| used <= self.ring())
     }
 
-    /// Forgets everything, and says that removals were forgotten too.
+    /// Forgets everything, and says that removals were forgotten too. The ring stays as it is: to
+    /// wipe it takes longer than others wait, whose removals would be the next reset's reason.
     fn reset(&self) {
+        let lost = self.shard.lost().map(|lost| (lost, lost.load(Acquire)));
         // Not only from when this operation began: it may have waited or been stopped since, while
         // others removed what began later.
         self.raise_floor(self.now.max(now_milliseconds()) / 1000);
         // Who sees an empty cell is to see the floor. What follows are no atomic stores.
         fence(Release);
-        if let Some(lost) = self.shard.lost() {
-            lost.store(0, Release);
-        }
         let Shard { mapping, geometry, base } = self.shard;
-        for bucket in 0..geometry.buckets {
-            mapping.wipe(base + shard::INDEX + bucket * BUCKET_BYTES, BUCKET_BYTES);
-        }
-        mapping.wipe(base + geometry.ring_offset(), geometry.ring);
+        mapping.wipe(base + shard::INDEX, geometry.buckets * BUCKET_BYTES);
         let head = self.get(shard::HEAD).checked_next_multiple_of(UNIT as u64);
         let head = head.filter(|head| *head < MOST_POSITION).unwrap_or(0);
         self.set(shard::HEAD, head);
@@ -179,6 +177,10 @@ impl<'a> Held<'a> {
         self.set(shard::PASSED, self.get(shard::APPENDED));
         self.change(shard::EPOCH, 1, 0);
         self.shard.count(Counter::Resets);
+        // One that was lost meanwhile may be of a session that began after the floor.
+        if let Some((lost, before)) = lost {
+            let _ = lost.compare_exchange(before, 0, AcqRel, Relaxed);
+        }
     }
 
     /// A removal is forgotten: sessions that began until `second` are trusted no more unless they

@@ -31,13 +31,13 @@ pub(super) fn payload(number: u64, length: usize) -> Vec<u8> {
     number.to_le_bytes().iter().copied().cycle().take(length).collect()
 }
 
-fn get(store: &Store, number: u64) -> Option<Vec<u8>> {
+pub(super) fn get(store: &Store, number: u64) -> Option<Vec<u8>> {
     let mut found = Vec::new();
     let lookup = store.get(&locator(number), NOW, &mut found);
     matches!(lookup, Lookup::Found { .. }).then_some(found)
 }
 
-fn put(store: &Store, number: u64, length: usize) {
+pub(super) fn put(store: &Store, number: u64, length: usize) {
     store.put(&locator(number), LATER, NOW, 0, &payload(number, length)).unwrap();
 }
 
@@ -88,7 +88,7 @@ fn a_removal_holds_and_wipes() {
     assert_eq!(store.counters().removes, 1);
 }
 
-fn holds(store: &Store, bytes: &[u8]) -> bool {
+pub(super) fn holds(store: &Store, bytes: &[u8]) -> bool {
     let mut all = vec![0; store.geometry.total];
     store.mapping.read(0, &mut all).unwrap();
     all.windows(bytes.len()).any(|window| window == bytes)
@@ -161,34 +161,6 @@ fn removals_that_had_to_be_forgotten_are_assumed() {
     assert!(store.may_resume(&locator(99_999), NOW.0 / 1000 + 1, NOW), "younger than that");
     store.put(&locator(99_999), LATER, NOW, 0, b"x").unwrap();
     assert_eq!(store.trust(&locator(99_999), began, NOW), Trust::Unproven, "anybody may put it");
-}
-
-#[test]
-fn a_shard_that_makes_no_sense_is_dropped_and_goes_on() {
-    for offset in [at::HEAD, at::TAIL] {
-        for value in [3, u64::MAX, 1 << 40] {
-            let store = store();
-            put(&store, 1, 100);
-            store.numbered(0).word(offset).unwrap().store(value, Relaxed);
-            let found = get(&store, 1);
-            assert!(found.is_none() || found == Some(payload(1, 100)));
-            put(&store, 2, 100);
-            assert_eq!(get(&store, 2), Some(payload(2, 100)));
-            assert!(store.counters().resets > 0, "offset {offset}, value {value}");
-            assert!(!store.may_resume(&locator(1), 5, NOW), "a removal may have been lost");
-        }
-    }
-}
-
-#[test]
-fn a_reset_also_concerns_what_began_while_it_waited() {
-    let store = store();
-    store.numbered(0).word(at::HEAD).unwrap().store(3, Relaxed);
-    put(&store, 1, 100);
-    assert_eq!(store.counters().resets, 1);
-    let began = crate::openssl::process::now_milliseconds() / 1000 - 1;
-    assert!(began > NOW.0 / 1000);
-    assert!(!store.may_resume(&locator(2), began, NOW), "removed perhaps, just before the reset");
 }
 
 /// Random operations against a map that forgets nothing.
@@ -287,25 +259,6 @@ fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
         }
     }
     assert!(accepted > 100_000, "{accepted}");
-}
-
-#[test]
-fn a_removal_that_could_not_be_written_is_assumed() {
-    let store = store();
-    put(&store, 1, 100);
-    put(&store, 2, 100);
-    let shard = store.shard(&locator(1));
-    let held = shard.mapping.lock(shard.base + at::LOCK, None);
-    assert!(matches!(held, mapping::Lock::Held(_)));
-    assert!(!store.remove(&locator(1), LATER, NOW));
-    assert!(!store.may_resume(&locator(1), u64::MAX, NOW));
-    assert_eq!(get(&store, 2), None, "nothing is known while the lock is held");
-    drop(held);
-    assert_eq!((get(&store, 1), get(&store, 2)), (None, None));
-    assert!(!store.may_resume(&locator(1), NOW.0 / 1000, NOW));
-    put(&store, 3, 100);
-    assert_eq!(get(&store, 3), Some(payload(3, 100)));
-    assert_eq!(store.counters().resets, 1);
 }
 
 #[test]
