@@ -15,5 +15,6 @@ pub mod identity;
 pub mod kdf;
 pub mod lhash;
 pub mod next;
+pub mod other;
 pub mod process;
 pub mod ticket;

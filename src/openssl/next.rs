@@ -1,10 +1,14 @@
-//! The stock functions: one table, filled at first use from the libssl that is in the process.
+//! The stock functions: one table, filled at first use from the libssl that is in the process. (What
+//! a module brought beside it, `other` has tables for.)
 //!
 //! Nothing here is linked: a preloaded library gets into programs without libssl. The table is the
 //! only way to call OpenSSL; a plain call of an overlaid name would come back to us. A failed
 //! attempt is not remembered, because libssl may be loaded later. No locks of ours.
 
+use super::errno::KeepErrno;
+use super::other;
 use super::ticket::Param;
+use crate::log::Once;
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use once_cell::sync::OnceCell;
 use openssl_sys::{
@@ -130,6 +134,25 @@ macro_rules! table {
             }
         }
     };
+}
+
+impl Next {
+    /// The functions of a libssl that calls are passed on to, and nothing else: we have no slot in
+    /// its objects, and what lies under our indexes there is not ours.
+    pub(super) fn passing_on(library: &Library) -> Next {
+        unsafe extern "C" fn of_no_ctx(_: *const SSL_CTX, _: c_int) -> *mut c_void {
+            ptr::null_mut()
+        }
+        unsafe extern "C" fn of_no_ssl(_: *const SSL, _: c_int) -> *mut c_void {
+            ptr::null_mut()
+        }
+        Next {
+            is_supported: false,
+            SSL_CTX_get_ex_data: of_no_ctx,
+            SSL_get_ex_data: of_no_ssl,
+            ..Next::fill(library)
+        }
+    }
 }
 
 /// Stands for a function that an unsupported libssl lacks.
@@ -390,32 +413,63 @@ pub fn object_of(address: usize) -> Option<(*mut c_void, &'static CStr)> {
 
 static NEXT: OnceCell<Next> = OnceCell::new();
 
-/// The stock functions; `None` while no libssl is in the process.
+/// The stock functions; `None` while no libssl is known.
 #[inline]
 pub fn next() -> Option<&'static Next> {
     NEXT.get().or_else(fill)
 }
 
+/// The functions of the libssl that a context or a connection comes from.
+///
+/// # Safety
+/// `object` is a valid SSL_CTX or SSL, or NULL.
+#[inline]
+pub unsafe fn next_of<T>(object: *const T) -> Option<&'static Next> {
+    // SAFETY: the caller's promise.
+    unsafe { other::of_object(object) }.or_else(next)
+}
+
 #[cold]
 fn fill() -> Option<&'static Next> {
+    // Where there is none, files are looked for.
+    let _errno = KeepErrno::new();
     // The dynamic linker's lock is taken in here: not inside the cell, for which another thread may
     // wait that holds this lock (a plugin's constructor that calls us).
-    let filled = Next::fill(&Library::libssl()?);
+    let Some(library) = Library::libssl() else { return other::first() };
+    let mut filled = Next::fill(&library);
+    // Where the program's indexes come from another libcrypto, ours would be the same numbers.
+    let is_ours = |from: &GetExNewIndex| *from as usize == filled.CRYPTO_get_ex_new_index as usize;
+    if !INDEXES.iter().take(OUR_CLASSES).filter_map(OnceCell::get).all(is_ours) {
+        static SAID: Once = Once::new();
+        SAID.say("this program uses two libcrypto libraries at once: no session cache is replaced");
+        filled.is_supported = false;
+    }
     Some(NEXT.get_or_init(|| filled))
 }
 
-/// The stock `CRYPTO_get_ex_new_index`, also in a process with libcrypto alone.
-pub fn stock_get_ex_new_index() -> Option<GetExNewIndex> {
-    static FOUND: OnceCell<GetExNewIndex> = OnceCell::new();
-    if let Some(found) = FOUND.get() {
-        return Some(*found);
+/// Classes of ex_data: `CRYPTO_EX_INDEX__COUNT` is 17 or 18.
+const CLASSES: usize = 32;
+/// SSL, SSL_CTX and SSL_SESSION are the first, see `ex_data`.
+const OUR_CLASSES: usize = 3;
+/// Where the program's ex_data indexes of each class come from: from one libcrypto for as long as it
+/// runs, so that no two are the same.
+static INDEXES: [OnceCell<GetExNewIndex>; CLASSES] = [const { OnceCell::new() }; CLASSES];
+
+/// The stock `CRYPTO_get_ex_new_index` for this class, also in a process with libcrypto alone.
+pub fn stock_get_ex_new_index(class: c_int) -> Option<GetExNewIndex> {
+    let known = INDEXES.get(usize::try_from(class).unwrap_or(CLASSES));
+    if let Some(known) = known.and_then(OnceCell::get) {
+        return Some(*known);
     }
     // Not inside the cell, see `fill`.
     let found = after_us(c"CRYPTO_get_ex_new_index")
-        .or_else(|| Library::loaded(c"libcrypto.so.3")?.find("CRYPTO_get_ex_new_index\0"))?;
-    // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
-    let found: GetExNewIndex = unsafe { transmute_copy(&found) };
-    Some(*FOUND.get_or_init(|| found))
+        .or_else(|| Library::loaded(c"libcrypto.so.3")?.find("CRYPTO_get_ex_new_index\0"));
+    let found = match found {
+        // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
+        Some(found) => unsafe { transmute_copy(&found) },
+        None => NEXT.get().or_else(other::first)?.CRYPTO_get_ex_new_index,
+    };
+    Some(known.map_or(found, |known| *known.get_or_init(|| found)))
 }
 
 /// The stock functions for a unit test, which is linked with no OpenSSL: it brings one in.

@@ -31,7 +31,8 @@ pub fn environment_variable(name: &CStr) -> Option<String> {
 }
 
 /// Keeps pthread_cancel(3) from ending the thread while a callback of the application runs under
-/// our frames, which it could not unwind: the process would be ended. It takes effect afterwards.
+/// our frames: that it could be unwound through them, and that they are cleaned up, Rust does not
+/// promise. It takes effect afterwards.
 #[derive(Debug)]
 pub struct HoldCancel(c_int);
 

@@ -5,7 +5,7 @@ use super::{hooks, state};
 use crate::context::host::{self, HostStore};
 use crate::openssl::error_queue;
 use crate::openssl::handle::Ctx;
-use crate::openssl::next::{Next, next};
+use crate::openssl::next::{Next, next_of};
 use crate::store::Counters;
 use libc::{c_char, c_int};
 use openssl_sys::SSL_CTX;
@@ -37,7 +37,8 @@ pub extern "C" fn sesscache_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         let Some(ctx) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
         (state(next, ctx).is_some() && hooks::are_registered(next, ctx)).into()
@@ -62,7 +63,8 @@ pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sesscache_store_attach(ctx: *mut SSL_CTX, url: *const c_char) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         let ctx = unsafe { Ctx::borrow(ctx) };
         // SAFETY: the caller's promise.
@@ -170,7 +172,8 @@ pub unsafe extern "C" fn sesscache_store_stats(
     size: usize,
 ) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         let store = unsafe { Ctx::borrow(ctx) }.and_then(|ctx| state(next, ctx)?.host());
         let (Some(HostStore { store, .. }), false) = (store, stats.is_null()) else { return 0 };

@@ -4,7 +4,7 @@ use super::guard::guard;
 use super::state;
 use crate::context::State;
 use crate::openssl::handle::Ctx;
-use crate::openssl::next::{GetCb, NewCb, Next, RemoveCb, next};
+use crate::openssl::next::{GetCb, NewCb, Next, RemoveCb, next_of};
 use libc::{c_int, c_uchar};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 
@@ -13,7 +13,8 @@ use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 /// # Safety
 /// `ctx` is a valid context or NULL.
 unsafe fn find<'a>(ctx: *mut SSL_CTX) -> Option<(&'static Next, Option<&'a State>)> {
-    let next = next()?;
+    // SAFETY: the caller's promise.
+    let next = unsafe { next_of(ctx) }?;
     // SAFETY: the caller's promise.
     let ctx = unsafe { Ctx::borrow(ctx) }?;
     Some((next, state(next, ctx)))

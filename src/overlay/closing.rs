@@ -4,7 +4,7 @@
 use super::guard::guard;
 use crate::context::{host, while_closing};
 use crate::openssl::handle::Ssl;
-use crate::openssl::next::{Next, next};
+use crate::openssl::next::{Next, next_of};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_SESSION};
 
@@ -15,7 +15,8 @@ use openssl_sys::{SSL, SSL_SESSION};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_free(ssl: *mut SSL) {
     guard((), || {
-        let Some(next) = next() else { return };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ssl) }) else { return };
         // SAFETY: the caller's promise.
         let close = || unsafe { (next.SSL_free)(ssl) };
         // SAFETY: the caller's promise.
@@ -30,7 +31,8 @@ pub unsafe extern "C" fn SSL_free(ssl: *mut SSL) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_clear(s: *mut SSL) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(s) }) else { return 0 };
         // SAFETY: the caller's promise.
         let close = || unsafe { (next.SSL_clear)(s) };
         // SAFETY: the caller's promise.
@@ -45,7 +47,8 @@ pub unsafe extern "C" fn SSL_clear(s: *mut SSL) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_set_session(to: *mut SSL, session: *mut SSL_SESSION) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(to) }) else { return 0 };
         // SAFETY: the caller's promise.
         let set = || unsafe { (next.SSL_set_session)(to, session) };
         // SAFETY: the caller's promise.
@@ -57,7 +60,7 @@ pub unsafe extern "C" fn SSL_set_session(to: *mut SSL, session: *mut SSL_SESSION
 /// `ssl` is a valid connection or NULL.
 unsafe fn closing<T>(next: &Next, ssl: *mut SSL, close: impl FnOnce() -> T) -> T {
     // SAFETY: the caller's promise.
-    match unsafe { Ssl::borrow(ssl) }.filter(|_| host::is_used()) {
+    match unsafe { Ssl::borrow(ssl) }.filter(|_| next.is_supported && host::is_used()) {
         Some(connection) => while_closing(next, connection, close),
         None => close(),
     }

@@ -9,7 +9,7 @@ use crate::openssl::constants::{
     SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER, SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
 };
 use crate::openssl::handle::Ctx;
-use crate::openssl::next::{Next, next};
+use crate::openssl::next::{Next, next_of};
 use libc::{c_int, c_long, c_void};
 use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
@@ -33,7 +33,8 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
     parg: *mut c_void,
 ) -> c_long {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         let ours = unsafe { Ctx::borrow(ctx) }
             .and_then(|ctx| session_command(next, ctx, state(next, ctx)?, cmd, larg, parg));
@@ -53,7 +54,8 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
     fp: Option<unsafe extern "C" fn()>,
 ) -> c_long {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         if let Some(context) = unsafe { Ctx::borrow(ctx) }
             && let Some(state) = state(next, context)

@@ -8,7 +8,7 @@ use super::lifecycle::{self, connection_or_new};
 use super::{session_state, state};
 use crate::openssl::callback::call_generate;
 use crate::openssl::handle::{Ctx, Ssl, session_id};
-use crate::openssl::next::{GenerateCb, next};
+use crate::openssl::next::{GenerateCb, next, next_of};
 use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX};
 
@@ -22,7 +22,8 @@ pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
     cb: Option<GenerateCb>,
 ) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
         let Some(state) = state(next, context) else {
@@ -48,7 +49,8 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
     cb: Option<GenerateCb>,
 ) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ssl) }) else { return 0 };
         // SAFETY: the caller's promise.
         let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
         let attached = match cb {

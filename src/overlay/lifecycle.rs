@@ -3,19 +3,18 @@
 use super::guard::guard;
 use super::{hooks, state, tickets};
 use crate::context::State;
-use crate::log::Once;
 use crate::openssl::callback::Slot;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::next::{GenerateCb, Library, Next, next, object_of, stock_get_ex_new_index};
+use crate::openssl::next::{GenerateCb, Next, next, stock_get_ex_new_index};
+use crate::openssl::other::next_of_method;
 use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
     CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL_CTX, SSL_METHOD,
 };
-use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr};
@@ -61,10 +60,14 @@ pub(super) fn connection<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Connection
     Some(unsafe { connection.as_ref() })
 }
 
-/// What is attached to a connection, attached now if nothing was; `None` without memory.
+/// What is attached to a connection, attached now if nothing was; `None` without memory,
+/// and where connections are not ours to attach to.
 pub(super) fn connection_or_new<'a>(next: &Next, ssl: Ssl<'a>) -> Option<&'a Connection> {
     if let Some(connection) = connection(next, ssl) {
         return Some(connection);
+    }
+    if !next.is_supported {
+        return None;
     }
     let index = SSL_INDEX.take(next, CLASS_SSL, Some(dup_connection), free_connection)?;
     let made = ex_data::try_box(Connection::new())?;
@@ -169,24 +172,6 @@ unsafe extern "C" fn free_state(
     guard((), || unsafe { ex_data::free_box(made) });
 }
 
-type NewCtx = unsafe extern "C" fn(*const SSL_METHOD) -> *mut SSL_CTX;
-type NewCtxEx = unsafe extern "C" fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
-
-/// The library that `meth` comes from, if it is another libssl than the one we know: a module
-/// brought its own. Its context is made there and left alone.
-fn other_libssl(next: &Next, meth: *const SSL_METHOD) -> Option<Library> {
-    static SAID: Once = Once::new();
-    let (object, _) = object_of(meth as usize)?;
-    if next.object.is_none_or(|ours| ours == object as usize) {
-        return None;
-    }
-    SAID.say(
-        "this program has two libssl libraries; the session cache of one is replaced, and what the \
-         other's users ask of their caches is not supported",
-    );
-    Library::of_method(meth)
-}
-
 /// Creates a context, with our cache behind it; see SSL_CTX_new(3).
 ///
 /// # Safety
@@ -194,14 +179,7 @@ fn other_libssl(next: &Next, meth: *const SSL_METHOD) -> Option<Library> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
-        let Some(next) = next() else { return ptr::null_mut() };
-        if let Some(other) = other_libssl(next, meth) {
-            let Some(found) = other.find("SSL_CTX_new\0") else { return ptr::null_mut() };
-            // SAFETY: the function of this name in a libssl.
-            let new_ctx: NewCtx = unsafe { transmute_copy(&found) };
-            // SAFETY: the caller's promise, and the libssl that made `meth`.
-            return unsafe { new_ctx(meth) };
-        }
+        let Some(next) = next_of_method(meth) else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
         let ctx = unsafe { (next.SSL_CTX_new)(meth) };
         attach(next, ctx);
@@ -220,14 +198,7 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
     meth: *const SSL_METHOD,
 ) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
-        let Some(next) = next() else { return ptr::null_mut() };
-        if let Some(other) = other_libssl(next, meth) {
-            let Some(found) = other.find("SSL_CTX_new_ex\0") else { return ptr::null_mut() };
-            // SAFETY: the function of this name in a libssl.
-            let new_ctx: NewCtxEx = unsafe { transmute_copy(&found) };
-            // SAFETY: the caller's promise, and the libssl that made `meth`.
-            return unsafe { new_ctx(libctx, propq, meth) };
-        }
+        let Some(next) = next_of_method(meth) else { return ptr::null_mut() };
         let Some(stock) = next.SSL_CTX_new_ex else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
         let ctx = unsafe { stock(libctx, propq, meth) };
@@ -256,7 +227,7 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
 ) -> c_int {
     guard(-1, || {
         take_first(class_index);
-        let Some(stock) = stock_get_ex_new_index() else { return -1 };
+        let Some(stock) = stock_get_ex_new_index(class_index) else { return -1 };
         // SAFETY: the caller's promise.
         unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) }
     })

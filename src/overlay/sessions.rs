@@ -4,7 +4,7 @@ use super::guard::{guard, with};
 use super::{session_state, state};
 use crate::context::{State, lifetime_shortened};
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
-use crate::openssl::next::{Lhash, Next, next};
+use crate::openssl::next::{Lhash, Next, next, next_of};
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 use std::ptr;
@@ -18,7 +18,8 @@ unsafe fn find<'a>(
     ctx: *mut SSL_CTX,
     session: *mut SSL_SESSION,
 ) -> Option<(&'static Next, Ctx<'a>, SessionRef<'a>, Option<&'a State>)> {
-    let next = next()?;
+    // SAFETY: the caller's promise.
+    let next = unsafe { next_of(ctx) }?;
     // SAFETY: the caller's promise.
     let ctx = unsafe { Ctx::borrow(ctx) }?;
     // SAFETY: the caller's promise.
@@ -93,7 +94,8 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut SSL_CTX, tm: time_t
 /// # Safety
 /// `ctx` is a valid context or NULL.
 unsafe fn flush(ctx: *mut SSL_CTX, tm: time_t) {
-    let Some(next) = next() else { return };
+    // SAFETY: the caller's promise.
+    let Some(next) = (unsafe { next_of(ctx) }) else { return };
     // SAFETY: the caller's promise.
     let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return };
     match (state(next, context), next.SSL_CTX_flush_sessions_ex) {
@@ -113,7 +115,8 @@ unsafe fn flush(ctx: *mut SSL_CTX, tm: time_t) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_CTX_sessions(ctx: *mut SSL_CTX) -> *mut Lhash {
     guard(ptr::null_mut(), || {
-        let Some(next) = next() else { return ptr::null_mut() };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
         let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return ptr::null_mut() };
         let ours = state(next, context).and_then(State::sessions);
@@ -134,7 +137,8 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
     id_len: c_uint,
 ) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ssl) }) else { return 0 };
         // SAFETY: the caller's promise.
         let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
         // SAFETY: the caller's promise.

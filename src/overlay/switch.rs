@@ -6,7 +6,7 @@ use super::lifecycle::{Connection, connection_or_new};
 use super::{current, session_state, state};
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::next::{Next, VerifyCb, next};
+use crate::openssl::next::{Next, VerifyCb, next_of};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX};
 use std::ptr;
@@ -22,7 +22,8 @@ use std::sync::atomic::Ordering::Relaxed;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
-        let Some(next) = next() else { return ptr::null_mut() };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ssl) }) else { return ptr::null_mut() };
         // SAFETY: the caller's promise.
         let Some(ssl) = (unsafe { Ssl::borrow(ssl) }) else { return ptr::null_mut() };
         let connection = note_start(next, ssl);
@@ -69,7 +70,8 @@ pub unsafe extern "C" fn SSL_CTX_set_verify(
     callback: Option<VerifyCb>,
 ) {
     guard((), || {
-        let Some(next) = next() else { return };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return };
         // SAFETY: the caller's promise.
         unsafe { (next.SSL_CTX_set_verify)(ctx, mode, callback) };
         // SAFETY: the caller's promise.

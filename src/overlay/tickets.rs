@@ -9,7 +9,7 @@ use crate::config::{Tickets, config};
 use crate::context::State;
 use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::next::{EvpMacCtx, Next, TicketKeyEvpCb, next};
+use crate::openssl::next::{EvpMacCtx, Next, TicketKeyEvpCb, next, next_of};
 use crate::openssl::ticket::{IV_BYTES, NAME_BYTES};
 use libc::c_int;
 use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, SSL_OP_NO_TICKET};
@@ -49,7 +49,8 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
     fp: Option<TicketKeyEvpCb>,
 ) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        // SAFETY: the caller's promise.
+        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
         // SAFETY: the caller's promise.
         if let Some(ctx) = unsafe { Ctx::borrow(ctx) }
             && let Some(state) = state(next, ctx)

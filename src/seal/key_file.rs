@@ -34,7 +34,7 @@ impl Secret {
         &self.0
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
         &mut self.0
     }
 }

@@ -1,0 +1,148 @@
+//! Libraries beside the libssl that is overlaid: a module brought its own, of another name, for
+//! itself (RTLD_LOCAL), as Python's binary wheels do.
+//!
+//! We are before it in the order of search, so that the calls of its users come to us, with objects
+//! of another layout. Each such library gets a table, in which calls are passed on to it. Whose an
+//! object is, its first words tell: one of them is the SSL_METHOD of the connection or context (in a
+//! context the first or second; in a connection the second or, from OpenSSL 3.2 on, third), which
+//! lies in the library that made the object; none of the others points into a libssl. What tells
+//! nothing is taken for one of ours. A program with one libssl pays a look at a flag. No locks of
+//! ours.
+
+use super::next::{Library, Next, next, object_of};
+use crate::log;
+use libc::{c_int, c_void, dl_phdr_info, size_t};
+use once_cell::sync::OnceCell;
+use openssl_sys::SSL_METHOD;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+/// How many there may be.
+const MOST: usize = 8;
+/// How many words of an object are looked at: 32 bytes, which the smallest of them has.
+const WORDS: usize = 4;
+
+struct Other {
+    /// Where it is mapped.
+    extent: Range<usize>,
+    next: Next,
+}
+
+static OTHERS: [OnceCell<Other>; MOST] = [const { OnceCell::new() }; MOST];
+/// Whether there is any; set before the first object of one is seen.
+static ARE_THERE: AtomicBool = AtomicBool::new(false);
+
+/// The table for a context or a connection of another libssl.
+///
+/// # Safety
+/// `object` is a valid SSL_CTX or SSL, or NULL.
+#[inline]
+pub(super) unsafe fn of_object<T>(object: *const T) -> Option<&'static Next> {
+    if ARE_THERE.load(Relaxed) {
+        // SAFETY: the caller's promise.
+        unsafe { look_into(object.cast()) }
+    } else {
+        None
+    }
+}
+
+/// # Safety
+/// As [`of_object`].
+#[cold]
+unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Next> {
+    let object = NonNull::new(object.cast_mut())?;
+    (0..WORDS).find_map(|place| {
+        // SAFETY: inside of the object, see `WORDS`.
+        let word = unsafe { object.add(place) };
+        // SAFETY: initialised and aligned: libssl allocates these objects zeroed. Who passes one
+        // changes it in no other thread, but for a reference count, which is an atomic.
+        with(unsafe { word.as_ref() }.load(Relaxed))
+    })
+}
+
+/// The table of the library that `address` lies in.
+fn with(address: usize) -> Option<&'static Next> {
+    let mut others = OTHERS.iter().map_while(OnceCell::get);
+    others.find(|other| other.extent.contains(&address)).map(|other| &other.next)
+}
+
+/// The first of them, for what is asked when there is no other libssl.
+pub(super) fn first() -> Option<&'static Next> {
+    OTHERS.first()?.get().map(|other| &other.next)
+}
+
+/// The functions of the libssl that `method` comes from: TLS_method(3) and its like.
+pub fn next_of_method(method: *const SSL_METHOD) -> Option<&'static Next> {
+    let address = method as usize;
+    with(address).or_else(|| {
+        let ours = next();
+        let Some((object, _)) = object_of(address) else { return ours };
+        let is_ours = |next: &&Next| next.object.is_none_or(|ours| ours == object as usize);
+        ours.filter(is_ours).or_else(|| note(method)).or(ours)
+    })
+}
+
+/// Makes a table for the library of `method`.
+fn note(method: *const SSL_METHOD) -> Option<&'static Next> {
+    let library = Library::of_method(method)?;
+    library.find("SSL_CTX_new\0")?;
+    let extent = extent_of(method as usize)?;
+    let mut made = Some(Other { extent, next: Next::passing_on(&library) });
+    for place in &OTHERS {
+        // Before the first object of it is known to anyone.
+        ARE_THERE.store(true, Relaxed);
+        match place.set(made.take()?) {
+            Ok(()) => say(method),
+            Err(other) => made = Some(other),
+        }
+        if let Some(next) = with(method as usize) {
+            return Some(next);
+        }
+    }
+    None
+}
+
+fn say(method: *const SSL_METHOD) {
+    let Some((_, path)) = object_of(method as usize) else { return };
+    log::say(format_args!(
+        "this program has a libssl of its own, {}: its calls are passed on, and its session caches \
+         are not replaced",
+        path.to_string_lossy()
+    ));
+}
+
+/// Where the library is mapped that `address` lies in.
+fn extent_of(address: usize) -> Option<Range<usize>> {
+    struct Search {
+        address: usize,
+        found: Option<Range<usize>>,
+    }
+    unsafe extern "C" fn look(info: *mut dl_phdr_info, _: size_t, data: *mut c_void) -> c_int {
+        // SAFETY: the linker's description of an object.
+        let Some(info) = (unsafe { info.as_ref() }) else { return 0 };
+        // SAFETY: what was passed to dl_iterate_phdr below.
+        let Some(search) = (unsafe { data.cast::<Search>().as_mut() }) else { return 0 };
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: its program headers, so many of them.
+        let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        let base = usize::try_from(info.dlpi_addr).unwrap_or(0);
+        let size = |value: u64| usize::try_from(value).unwrap_or(0);
+        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(|header| {
+            let start = base.wrapping_add(size(header.p_vaddr));
+            start..start.wrapping_add(size(header.p_memsz))
+        });
+        let contains = loaded.clone().any(|part| part.contains(&search.address));
+        let whole = loaded.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
+        search.found = whole.filter(|_| contains);
+        c_int::from(contains)
+    }
+    let mut search = Search { address, found: None };
+    // SAFETY: a function of the right type, which calls nothing of the linker, and its argument.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+    search.found
+}
