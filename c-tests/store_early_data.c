@@ -279,11 +279,18 @@ static void forgotten(void)
     free_own_contexts();
 }
 
+static int switch_nowhere(SSL *ssl, int *alert, void *argument)
+{
+    (void)ssl, (void)alert, (void)argument;
+    return SSL_TLSEXT_ERR_OK;
+}
+
 /*
  * The store has forgotten it, and all processes have it: it was cached before they were forked, or
- * an external cache has it that each of them can ask.
+ * an external cache has it that each of them can ask; there also where it is not known whom a
+ * server name leads to.
  */
-static void known_to_all(const char *what, struct recorder *recorder)
+static void known_to_all(const char *what, struct recorder *recorder, SSL_CTX *asking)
 {
     enum { TICKETS = 60 };
     struct worker workers[WORKERS];
@@ -299,6 +306,10 @@ static void known_to_all(const char *what, struct recorder *recorder)
     if (recorder != NULL)
         SSL_CTX_flush_sessions(own_server, 0);
     make_store_forget();
+    if (asking != NULL) {
+        SSL_CTX_set_tlsext_servername_callback(own_server, switch_nowhere);
+        SSL_CTX_set_verify(asking, SSL_VERIFY_PEER, accept_every);
+    }
     for (int i = 0; i < WORKERS; i++)
         workers[i] = fork_worker();
     for (int i = 0; i < TICKETS; i++) {
@@ -322,9 +333,13 @@ static void external(void)
 {
     static struct store cache;
     struct recorder recorder = { .external = &cache };
+    SSL_CTX *asking = new_host(&protocols[1]);
 
-    known_to_all("by an external cache", &recorder);
+    known_to_all("by an external cache", &recorder, NULL);
     store_clear(&cache);
+    known_to_all("by an external cache, beside a host that asks", &recorder, asking);
+    store_clear(&cache);
+    SSL_CTX_free(asking);
 }
 
 int main(int argc, char **argv)
@@ -338,7 +353,7 @@ int main(int argc, char **argv)
     offered_again(0, 0);
     offered_again(SSL_OP_NO_ANTI_REPLAY, 1);
     forgotten();
-    known_to_all("by inheritance", NULL);
+    known_to_all("by inheritance", NULL, NULL);
     external();
     return test_end();
 }

@@ -139,7 +139,7 @@ static void offered_for_every_name(enum switcher switcher)
     struct worker maker, other;
 
     open_hosts(switcher);
-    maker = fork_worker();
+    maker = fork_knowing_worker();
     other = fork_knowing_worker();
     for (int from = 0; from < NAMES; from++) {
         SSL_SESSION *session = ask_for_session(&maker, obtain_for, from);
@@ -168,7 +168,7 @@ static void bypass(enum switcher switcher)
 
     section("%s %s bypass", protocol->name, switchers[switcher]);
     open_hosts(switcher);
-    maker = fork_worker();
+    maker = fork_knowing_worker();
     other = fork_knowing_worker();
     for (int from = 0; from < NAMES; from++) {
         if (host_of(names[from]) == REQUIRES)
@@ -194,7 +194,7 @@ static void second_hello(void)
     open_hosts(BY_SERVERNAME);
     CHECK_INT(SSL_CTX_set1_groups_list(certified, "X25519:P-256"), 1);
     CHECK_INT(SSL_CTX_set1_groups_list(own_server, "P-256"), 1);
-    maker = fork_worker();
+    maker = fork_knowing_worker();
     other = fork_knowing_worker();
     session = ask_for_session(&maker, obtain_for, 0);
     CHECK_INT(ask(&other, offer_for, 1, session), 0);

@@ -224,7 +224,7 @@ static void inherited(void)
     free_own_contexts();
 }
 
-/* ---- the application's own cache -------------------------------------------------------------- */
+/* ---- the application's own cache ------------------------------------------------------------- */
 
 static struct store external;
 
@@ -262,7 +262,7 @@ static void external_cache(void)
     free_own_contexts();
 }
 
-/* ---- what was noted of another session -------------------------------------------------------- */
+/* ---- what was noted of another session ------------------------------------------------------- */
 
 /*
  * The engine refuses an expired session for its id context before it looks at its times. Nothing

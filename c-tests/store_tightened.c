@@ -14,7 +14,7 @@ static const char *const named = "named.example";
 static const struct protocol *protocol;
 static SSL_CTX *host; /* the one that the name leads to; own_server is where connections start */
 
-/* ---- a server as the variables describe it ---------------------------------------------------- */
+/* ---- a server as the variables describe it --------------------------------------------------- */
 
 static int is_set(const char *variable, const char *value)
 {
@@ -110,7 +110,7 @@ static void close_server(void)
     free_own_contexts();
 }
 
-/* ---- what is done with it --------------------------------------------------------------------- */
+/* ---- what is done with it -------------------------------------------------------------------- */
 
 /* The protocols in which a server issues tickets, if it is to. */
 #define FOR_EACH(p) \
@@ -160,6 +160,25 @@ static void find_when_known(void)
     }
 }
 
+/*
+ * Nor under another name, or none, known or not. In TLS 1.2 a servername callback is told the name
+ * that is in the ticket, and leads to the host that asks. Other tickets are good under any name, at
+ * a host that asks for the same.
+ */
+static void lose_under_other_names(SSL_SESSION *session)
+{
+    static const char *const others[] = { "other.example", NULL };
+
+    if (has_tickets() && (protocol->version == TLS1_3_VERSION || is_set("TEST_SWITCH", "hello")))
+        return;
+    for (int i = 0; i < 2; i++) {
+        own_name = others[i];
+        CHECK_INT(resumes_here(session), 0);
+        CHECK_INT(resumes_here(session), 0);
+    }
+    own_name = named;
+}
+
 /* Not now, and not when it is known where the name leads; nor without a certificate. */
 static void lose(void)
 {
@@ -169,12 +188,51 @@ static void lose(void)
         open_server(p);
         for (int i = 0; i < 3; i++)
             CHECK_INT(resumes_here(session), 0);
+        lose_under_other_names(session);
         if (!is_set("TEST_HOST", "plain")) {
             SSL_CTX_free(own_client);
             own_client = new_client(p);
             if (has_tickets())
                 SSL_CTX_clear_options(own_client, SSL_OP_NO_TICKET);
             CHECK_INT(resumes_here(session), -1);
+        }
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+/* The callbacks here tell upper case from lower, which server names do not: another host. */
+static void lose_upper_case(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session;
+
+        open_server(p);
+        own_name = "NAMED.example";
+        session = obtain_here();
+        CHECK_INT(resumes_here(session), 1);
+        own_name = named;
+        CHECK_INT(resumes_here(session), 0);
+        CHECK_INT(resumes_here(session), 0);
+        SSL_SESSION_free(session);
+        close_server();
+    }
+}
+
+/* Contexts that come and go beside, and to which no name leads, change nothing. */
+static void find_beside_others(void)
+{
+    FOR_EACH(p) {
+        SSL_SESSION *session;
+
+        open_server(p);
+        session = obtain_here();
+        for (int i = 0; i < 3; i++) {
+            SSL_CTX *other = make_context();
+
+            ask_for_certificate(other);
+            CHECK_INT(resumes_here(session), 1);
+            SSL_CTX_free(other);
         }
         SSL_SESSION_free(session);
         close_server();
@@ -205,7 +263,7 @@ static void tighten_in_use(void)
     }
 }
 
-/* ---- before and after ------------------------------------------------------------------------- */
+/* ---- before and after ------------------------------------------------------------------------ */
 
 static char how[32], tickets[32];
 
@@ -233,6 +291,8 @@ static void changes(void)
     run(find, more);
     run(lose, asks);
     run(tighten_in_use, plain);
+    run(lose_upper_case, asks);
+    run(find_beside_others, asks);
 }
 
 int main(int argc, char **argv)

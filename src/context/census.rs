@@ -1,4 +1,4 @@
-//! How many contexts of this process may serve, and how many of these ask clients for a certificate.
+//! How many contexts of this process may serve, and how many of these ask for a certificate.
 //!
 //! While none asks, or there is but one, a server name leads to no other [`Policy`]: see `names`.
 //! Counters alone, which a fork copies as they are. No locks.
@@ -27,15 +27,12 @@ impl Counted {
         Counted { may_serve, asks: AtomicBool::new(false) }
     }
 
-    /// It asks clients for a certificate from now on, or does not.
-    pub(super) fn set_asks(&self, asks: bool) {
-        if self.may_serve && self.asks.load(Relaxed) != asks && self.count(asks) {
-            note_change();
+    /// It asks clients for a certificate from now on, or does not. Returns whether that is new.
+    pub(super) fn set_asks(&self, asks: bool) -> bool {
+        if !self.may_serve || self.asks.load(Relaxed) == asks {
+            return false;
         }
-    }
-
-    /// False if another thread was faster.
-    fn count(&self, asks: bool) -> bool {
+        // Another thread may have been faster.
         let changes = self.asks.swap(asks, Relaxed) != asks;
         match asks {
             _ if !changes => {}
@@ -48,7 +45,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.count(false);
+        self.set_asks(false);
         SERVING.fetch_sub(self.may_serve.into(), Relaxed);
     }
 }

@@ -59,32 +59,32 @@ impl State {
         }
         if let Some(get_cb) = self.get_cb.get() {
             let found = call_get(next, get_cb, ssl, id);
-            let Some(session) = found.session else {
-                if !found.pointer.is_null() {
+            let single_use = is_single_use(next, ctx, ssl);
+            if let Some(session) = found.session {
+                let is_taken = || place.as_ref().is_some_and(|place| place.take(next, ssl));
+                let standing = share.as_ref().map_or(Standing::Good, |share| {
+                    let _errno = KeepErrno::new();
+                    match share.standing(next, ssl, id, session) {
+                        Standing::Good if single_use && !is_taken() => Standing::NotHere,
+                        standing => standing,
+                    }
+                });
+                if standing == Standing::Good {
+                    self.accept(next, ctx, ssl, session);
+                    note_expiry(next, ssl, session);
                     return (found.pointer, found.copy);
                 }
-                return (self.shared(next, ctx, ssl, place, is_removed), 0);
-            };
-            let standing = share.as_ref().map_or(Standing::Good, |share| {
-                let _errno = KeepErrno::new();
-                share.standing(next, ssl, id, session)
-            });
-            let mut is_good = standing == Standing::Good;
-            if is_single_use(next, ctx, ssl) {
-                is_good = is_good && place.as_ref().is_none_or(|place| place.take(next, ssl));
-                is_removed = true;
-            }
-            if is_good {
-                self.accept(next, ctx, ssl, session);
-                note_expiry(next, ssl, session);
+                if standing == Standing::Removed && !is_removed {
+                    // The application forgets it, too.
+                    self.discard(next, ctx, session);
+                }
+                found.give_back();
+                // What is for single use was there to be taken, or is not.
+                is_removed |= single_use || standing == Standing::Removed;
+            } else if !found.pointer.is_null() {
+                // A token, to be asked again.
                 return (found.pointer, found.copy);
             }
-            if standing == Standing::Removed {
-                // The application forgets it, too.
-                self.discard(next, ctx, session);
-                is_removed = true;
-            }
-            found.give_back();
         }
         (self.shared(next, ctx, ssl, place, is_removed), 0)
     }

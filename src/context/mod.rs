@@ -1,8 +1,8 @@
 //! One [`State`] per SSL_CTX: what the application set, and the cache it believes OpenSSL to keep.
 //!
-//! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters they depend on. Safe
-//! code: C is behind the `openssl` layer. Settings are atomics, read when the event happens; the
-//! one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
+//! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters
+//! they depend on. Safe code: C is behind the `openssl` layer. Settings are atomics, read when the
+//! event happens; the one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
 
 mod census;
 pub mod host;

@@ -8,14 +8,16 @@
 //!
 //! - the policy of the context it is in, if it was switched already (ClientHello callback), if no
 //!   callback will switch it, or if every context of the process asks for the same (`census`);
-//! - else that of the context to which the same name led the last time, unless a policy was changed
-//!   since;
+//! - else that of the context to which the same name has led, unless to several, or a policy was
+//!   changed since;
 //! - not known before there was such a time: the handshake is a full one, and teaches.
+//!
+//! In TLS 1.2 a servername callback is told the name of the session, if it comes by ticket: there the
+//! ticket is bound to the name as well (`tickets`).
 //!
 //! Locks: one a context, for the length of a look into a table; nobody waits for it long.
 
-use super::census::{all_ask_the_same, changes};
-use super::sharing::Name;
+use super::census::{all_ask_the_same, changes, note_change};
 use super::{State, read_soon};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Policy, Server};
@@ -36,7 +38,8 @@ pub struct Current<'a> {
     pub ctx: Ctx<'a>,
     /// What we keep for it; nothing, if it is not one of ours.
     pub state: Option<&'a State>,
-    /// A ClientHello callback has led the connection here: no servername callback will lead it away.
+    /// A ClientHello callback has led the connection here, so that no servername callback is expected
+    /// to lead it away.
     pub is_final: bool,
 }
 
@@ -52,8 +55,9 @@ pub(super) struct Names {
 struct Learned {
     /// The changes of policies that were known when this was learned; see `census`.
     changes: u64,
-    /// By the name in lower case.
-    policies: HashMap<Box<[u8]>, Policy>,
+    /// By the name as it was sent: an application may tell upper case from lower. `None` where it led
+    /// to several (the port decides, or the address).
+    policies: HashMap<Box<[u8]>, Option<Policy>>,
 }
 
 impl State {
@@ -64,17 +68,26 @@ impl State {
 
     /// The context's verify mode was set, or is seen for the first time.
     pub fn note_verify_mode(&self, next: &Next, ctx: Ctx<'_>) {
-        self.counted.set_asks(ctx.asks_for_certificate(next));
+        // Names may have led to it only if somebody has asked who it is.
+        if self.counted.set_asks(ctx.asks_for_certificate(next))
+            && read_soon(&self.identity).is_none_or(|identity| identity.is_some())
+        {
+            note_change();
+        }
     }
 
     /// A servername callback has led a connection that started with this context to another one.
     pub fn note_switch(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, current: &Current<'_>) {
-        if self.name_matters()
-            && let Some(name) = Name::new(ssl.negotiated_name(next))
-            && let Some(server) = self.server(next, ctx)
+        let name = ssl.negotiated_name(next);
+        // A callback that switches without a name goes by something else.
+        if name.is_empty() || !self.learns() {
+            return;
+        }
+        let changes = changes();
+        if let Some(server) = self.server(next, ctx)
             && let Some(policy) = self.policy_here(next, &server, current)
         {
-            self.learn(name.bytes(), policy);
+            self.learn(name, changes, policy);
         }
     }
 
@@ -106,20 +119,20 @@ impl State {
         }
         let learned = read_soon(&self.names.learned)?;
         let is_good = learned.changes == changes();
-        learned.policies.get(name).copied().filter(|_| is_good)
+        learned.policies.get(name).copied().flatten().filter(|_| is_good)
     }
 
-    /// What a name led to. Forgotten without memory.
-    pub(super) fn learn(&self, name: &[u8], policy: Policy) {
-        if !self.name_matters() {
+    /// What a name led to, and [`changes`] before that was found out. Forgotten without memory.
+    pub(super) fn learn(&self, name: &[u8], changes: u64, policy: Policy) {
+        if !self.learns() {
             return;
         }
-        let changes = changes();
         let Some(known) = read_soon(&self.names.learned) else { return };
-        if known.changes == changes && known.policies.get(name) == Some(&policy) {
+        let before = known.policies.get(name).copied().filter(|_| known.changes == changes);
+        drop(known);
+        if before.is_some_and(|before| before.is_none_or(|before| before == policy)) {
             return;
         }
-        drop(known);
         let Some(mut learned) = self.names.learned.try_write() else { return };
         if learned.changes != changes || learned.policies.len() >= MOST_NAMES {
             learned.policies.clear();
@@ -128,12 +141,16 @@ impl State {
         let mut key = Vec::new();
         if key.try_reserve_exact(name.len()).is_ok() && learned.policies.try_reserve(1).is_ok() {
             key.extend_from_slice(name);
-            learned.policies.insert(key.into(), policy);
+            learned.policies.insert(key.into(), before.is_none().then_some(policy));
         }
     }
 
+    fn learns(&self) -> bool {
+        (self.host().is_some() || self.shares_tickets()) && self.name_matters()
+    }
+
     /// Whether sessions of different policies may meet under this context.
-    fn name_matters(&self) -> bool {
+    pub(super) fn name_matters(&self) -> bool {
         self.names.may_switch.load(Relaxed) && !all_ask_the_same()
     }
 }

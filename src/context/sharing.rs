@@ -5,7 +5,7 @@
 //! server name that the client asked for (RFC 6066 3) and to the policy of the virtual host that the
 //! name led to (`names`): under others it does not open. No callback runs here.
 
-use super::census::note_change;
+use super::census::{changes, note_change};
 use super::host::HostStore;
 use super::names::Current;
 use super::session::{is_single_use, is_stateless};
@@ -128,7 +128,6 @@ impl State {
         if let Some(share) = self.share(next, ctx)
             && let Some(place) = self.negotiated(next, &share, ssl, key, current)
         {
-            self.learn(place.name.bytes(), place.policy);
             place.mark(next, session);
         }
     }
@@ -174,8 +173,11 @@ impl State {
         key: Key,
         current: &Current<'_>,
     ) -> Option<Place<'a>> {
-        let name = Name::new(ssl.negotiated_name(next))?;
+        let name = ssl.negotiated_name(next);
+        let changes = changes();
         let policy = self.policy_here(next, &share.server, current)?;
+        self.learn(name, changes, policy);
+        let name = Name::new(name)?;
         share.place(key, name, policy)
     }
 
@@ -190,8 +192,9 @@ impl State {
         current: &Current<'_>,
     ) -> Option<Place<'a>> {
         let key = ssl.key(next, id).filter(|key| !key.id_is_empty())?;
-        let name = Name::new(ssl.offered_name(next))?;
-        let policy = self.policy_for(next, &share.server, current, name.bytes())?;
+        let name = ssl.offered_name(next);
+        let policy = self.policy_for(next, &share.server, current, name)?;
+        let name = Name::new(name)?;
         share.place(key, name, policy)
     }
 

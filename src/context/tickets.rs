@@ -9,6 +9,7 @@
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
+use super::census::changes;
 use super::keys::KeyRing;
 use super::names::Current;
 use super::sharing::Name;
@@ -21,8 +22,10 @@ use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::next::Next;
 use crate::openssl::process::{now, random_bytes};
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
+use openssl_sys::TLS1_3_VERSION;
 use parking_lot::RwLock;
 use std::sync::atomic::Ordering::Relaxed;
+use zeroize::Zeroizing;
 
 /// How long a key seals.
 const EPOCH_SECONDS: u32 = 6 * 60 * 60;
@@ -148,6 +151,8 @@ impl State {
     ) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         let server = self.server(next, ctx)?;
+        let name = ssl.negotiated_name(next);
+        let changes = changes();
         let policy = self.policy_here(next, &server, current);
         let has_id_context = ssl.session(next).is_some_and(|session| session.has_id_context(next));
         // As for the host store: who is to open it must be known to be the same server.
@@ -156,8 +161,9 @@ impl State {
             !self.is_broken() && (has_id_context || server.has_certificate && !asks)
         };
         let Some(policy) = policy.filter(may_share) else { return Some(tickets.own.clone()) };
-        self.learn(Name::new(ssl.negotiated_name(next))?.bytes(), policy);
-        tickets.choose(next, &server, policy, |keys| keys.first().cloned())
+        self.learn(name, changes, policy);
+        let key = tickets.choose(next, &server, policy, |keys| keys.first().cloned())?;
+        self.for_name(next, ssl, name, key)
     }
 
     /// The key of this name, and whether the ticket it opens is to be renewed.
@@ -174,12 +180,30 @@ impl State {
             return Some((tickets.own.clone(), false));
         }
         let server = self.server(next, ctx)?;
-        let host = Name::new(ssl.offered_name(next))?;
-        let policy = self.policy_for(next, &server, current, host.bytes())?;
-        tickets.choose(next, &server, policy, |keys| {
+        let host = ssl.offered_name(next);
+        let policy = self.policy_for(next, &server, current, host)?;
+        let (key, renew) = tickets.choose(next, &server, policy, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))
-        })
+        })?;
+        Some((self.for_name(next, ssl, host, key)?, renew))
+    }
+
+    /// Binds a key to the server name where another name's ticket could lead to another policy: on a
+    /// resumption in TLS 1.2 a servername callback is told the name that is in the ticket.
+    fn for_name(
+        &self,
+        next: &Next,
+        ssl: Ssl<'_>,
+        name: &[u8],
+        mut key: TicketKey,
+    ) -> Option<TicketKey> {
+        if self.name_matters() && ssl.version(next) != TLS1_3_VERSION {
+            let _errors = KeepErrors::new(next);
+            let mac = Zeroizing::new(key.mac);
+            hkdf_sha256(next, mac.as_slice(), Name::new(name)?.bytes(), &mut key.mac)?;
+        }
+        Some(key)
     }
 
     /// Whether tickets are sealed with our keys.

@@ -81,7 +81,7 @@ pub fn next_of_method(method: *const SSL_METHOD) -> Option<&'static Next> {
         let ours = next();
         let Some((object, _)) = object_of(address) else { return ours };
         let is_ours = |next: &&Next| next.object.is_none_or(|ours| ours == object as usize);
-        ours.filter(is_ours).or_else(|| note(method)).or(ours)
+        ours.filter(is_ours).or_else(|| note(method))
     })
 }
 

@@ -2,11 +2,13 @@
 //! that was not shut down. Only from here can that be told from a fatal alert.
 
 use super::guard::guard;
+use super::lifecycle::connection;
 use crate::context::{host, while_closing};
 use crate::openssl::handle::Ssl;
 use crate::openssl::next::{Next, next_of};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_SESSION};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Frees a connection; see SSL_free(3).
 ///
@@ -36,7 +38,13 @@ pub unsafe extern "C" fn SSL_clear(s: *mut SSL) -> c_int {
         // SAFETY: the caller's promise.
         let close = || unsafe { (next.SSL_clear)(s) };
         // SAFETY: the caller's promise.
-        unsafe { closing(next, s, close) }
+        let cleared = unsafe { closing(next, s, close) };
+        // SAFETY: the caller's promise.
+        if let Some(connection) = unsafe { Ssl::borrow(s) }.and_then(|ssl| connection(next, ssl)) {
+            // What leads the next one where it belongs is yet to come.
+            connection.was_switched.store(false, Relaxed);
+        }
+        cleared
     })
 }
 
