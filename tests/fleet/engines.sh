@@ -111,7 +111,7 @@ remove_hosts() {
     for host in "${!server[@]}"; do
         stop "${agent[$host]}"
         stop "${server[$host]}"
-        ip netns delete "$host"
+        remove_machine "$host"
         mv "$work/$host" "$work/$host-of-cluster"
         rm -r "$work/run/$host"
     done

@@ -81,7 +81,7 @@ stop_all() {
     local host
     for host in "${!server[@]}"; do
         stop "${server[$host]}"
-        ip netns delete "$host"
+        remove_machine "$host"
     done
     server=()
 }

@@ -66,6 +66,18 @@ add_machine() {
     done
 }
 
+# Its cables are gone when this returns, and nobody remembers its Ethernet addresses: the next machine
+# at its place has others.
+remove_machine() {
+    local net
+    for net in front back; do
+        ip link delete "$net-$1"
+    done
+    ip netns delete "$1"
+    ip neighbour flush dev front
+    in_machine redis ip neighbour flush dev back
+}
+
 in_machine() { nsenter --net="/run/netns/$1" "${@:2}"; }
 
 # unplug MACHINE, plug_in MACHINE: its cable to the back network, at the switch. Nobody is told:
