@@ -78,9 +78,12 @@ impl State {
 
     /// A servername callback has led a connection that started with this context to another one.
     pub fn note_switch(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, current: &Current<'_>) {
+        if !self.learns() {
+            return;
+        }
         let name = ssl.negotiated_name(next);
         // A callback that switches without a name goes by something else.
-        if name.is_empty() || !self.learns() {
+        if name.is_empty() {
             return;
         }
         let changes = changes();
