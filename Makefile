@@ -75,7 +75,7 @@ check: all ## format, lints, the committed header and list of symbols
 
 shuttle: ## the cache's locking in many interleavings
 	RUSTFLAGS='--cfg shuttle' CARGO_TARGET_DIR=target/shuttle $(CARGO) test --release --locked \
-	    --quiet --lib cache::interleavings
+	    --quiet -p sesscache-core --lib interleavings
 
 asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@packaging/deps.sh test

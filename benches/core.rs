@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use sesscache::cache::{Cache, Key, Value};
+use sesscache_core::cache::{Cache, Key, Value};
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, reason = "a benchmark")]
 
-use sesscache::store::{Batch, Cursor, Locator, Lookup, Now, Record, Store, StoreUrl};
+use sesscache_core::store::{Batch, Cursor, Locator, Lookup, Now, Record, Store, StoreUrl};
 use std::error::Error;
 use std::time::Instant;
 

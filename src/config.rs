@@ -3,9 +3,9 @@
 //! Later is too late: nginx overwrites its environment block and Redis clears it. In a set-user-ID
 //! program the variables count as unset (secure_getenv).
 
-use crate::openssl::process::{cpus, environment_variable};
-use crate::store::StoreUrl;
 use once_cell::sync::OnceCell;
+use sesscache_core::store::StoreUrl;
+use sesscache_core::system::process::{cpus, environment_variable};
 use std::ffi::CStr;
 use std::path::PathBuf;
 

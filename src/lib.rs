@@ -4,16 +4,12 @@
 //!   overlay/   what C calls: the exported names, and our hooks        unsafe
 //!   openssl/   what we call: stock functions, handles, callbacks      unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
-//!   cache/     this process: sharded map, expiry, eviction            safe
-//!   store/     this host: one mapped file or anonymous mapping       one unsafe corner
 //!   seal/      records are encrypted before they leave the process    safe
 //! ```
 //!
 //! Arrows point down: overlay, context, cache; `openssl` stands at the side. docs/ARCHITECTURE.md
 //! tells the life of a session.
 
-#[forbid(unsafe_code)]
-pub mod cache;
 #[forbid(unsafe_code)]
 pub mod config;
 #[forbid(unsafe_code)]
@@ -24,5 +20,3 @@ pub mod openssl;
 pub mod overlay;
 #[forbid(unsafe_code)]
 pub mod seal;
-#[deny(unsafe_code)]
-pub mod store;

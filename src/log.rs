@@ -5,8 +5,8 @@
 //! is silent.
 
 use crate::config::{Log, config};
-use crate::openssl::errno::KeepErrno;
-use crate::openssl::process::without_sigpipe;
+use sesscache_core::system::errno::KeepErrno;
+use sesscache_core::system::thread::BlockSigpipe;
 use std::fmt::{self, Display, Write as _};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -90,7 +90,8 @@ pub fn say(message: impl Display) {
     let _errno = KeepErrno::new();
     let mut line = Line::new(message);
     // A log that cannot be written is no reason to disturb the server.
-    drop(without_sigpipe(|| write(&config().log, &mut line)));
+    let _sigpipe = BlockSigpipe::new();
+    drop(write(&config().log, &mut line));
 }
 
 fn write(log: &Log, line: &mut Line) -> io::Result<()> {

@@ -4,7 +4,7 @@ use crate::clock::{Outcome, Sum};
 use crate::operations::{locator, put};
 use crate::{PREFIX_BYTES, report};
 use sesscache::seal::OVERHEAD;
-use sesscache::store::{Store, StoreUrl};
+use sesscache_core::store::{Store, StoreUrl};
 
 pub fn run(size: &str, lengths: Vec<usize>) {
     let url = StoreUrl::parse(&format!("shm:?size={size}")).unwrap();

@@ -35,7 +35,7 @@ fn report(name: &str, parameters: &str, (value, unit): (f64, &str), sum: &clock:
 }
 
 fn counters(file: &str) {
-    let store = sesscache::store::Store::open_existing(Path::new(file)).unwrap();
+    let store = sesscache_core::store::Store::open_existing(Path::new(file)).unwrap();
     let counters = store.counters();
     println!("{} {}", counters.hits, counters.stores);
 }

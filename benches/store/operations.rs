@@ -8,7 +8,7 @@ use crate::clock::{Clock, Outcome, Sum};
 use crate::system::mix;
 use crate::{PREFIX_BYTES, report};
 use sesscache::seal::OVERHEAD;
-use sesscache::store::{LEAST_SIZE, Locator, Lookup, Now, PutError, Store, StoreUrl};
+use sesscache_core::store::{LEAST_SIZE, Locator, Lookup, Now, PutError, Store, StoreUrl};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write, stdin};
 use std::os::unix::fs::DirBuilderExt;

@@ -3,7 +3,7 @@
 //!
 //! Text with keys is in buffers that are wiped and never grow, as growing leaves copies behind.
 
-use sesscache::seal::key_file::{KEY_BYTES, MAX_KEYS};
+use sesscache_core::key_file::{KEY_BYTES, MAX_KEYS};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -180,7 +180,7 @@ fn day(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache::seal::key_file;
+    use sesscache_core::key_file;
 
     #[test]
     fn days_are_counted_right() {

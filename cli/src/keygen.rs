@@ -8,7 +8,7 @@ use crate::arguments::Keygen;
 use crate::key_text::{self, HEADER, key_line};
 use crate::output;
 use rustix::fs::{FlockOperation, OFlags, flock};
-use sesscache::seal::key_file::{self, KeyFileError, MAX_KEYS};
+use sesscache_core::key_file::{self, KeyFileError, MAX_KEYS};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata, Permissions};

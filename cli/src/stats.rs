@@ -5,7 +5,7 @@ use crate::output;
 use crate::place::{self, KEY_ENDING};
 use crate::table::{json, table};
 use serde_json::{Map, Value};
-use sesscache::store::{Counters, OpenError, Place, Store, StoreUrl, UrlError};
+use sesscache_core::store::{Counters, OpenError, Place, Store, StoreUrl, UrlError};
 use std::env;
 use std::ffi::{OsString, c_int};
 use std::fmt;

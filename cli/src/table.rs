@@ -3,7 +3,7 @@
 //! Their names are those of `struct sesscache_stats`, in both, and stay.
 
 use serde_json::{Map, Value};
-use sesscache::store::Counters;
+use sesscache_core::store::Counters;
 use std::fmt::Write;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sesscache::store::{Batch, Lookup, MOST_PAYLOAD, Now, Record, Store, StoreUrl};
+use sesscache_core::store::{Batch, Lookup, MOST_PAYLOAD, Now, Record, Store, StoreUrl};
 use std::sync::LazyLock;
 
 const NOW: Now = Now(1_700_000_000_000);

@@ -10,7 +10,7 @@ mod folder;
 
 use folder::{Input, store_path};
 use libfuzzer_sys::fuzz_target;
-use sesscache::store::{Locator, Lookup, MOST_PAYLOAD, Now, Store, StoreUrl};
+use sesscache_core::store::{Locator, Lookup, MOST_PAYLOAD, Now, Store, StoreUrl};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sesscache::seal::key_file::{self, MAX_KEYS};
-use sesscache::store::{LEAST_SIZE, Place, StoreUrl};
+use sesscache_core::key_file::{self, MAX_KEYS};
+use sesscache_core::store::{LEAST_SIZE, Place, StoreUrl};
 use std::path::Path;
 
 fn key_file(text: &[u8]) {

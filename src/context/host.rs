@@ -11,9 +11,9 @@ use super::keys::{KeyRing, KeyRingError};
 use crate::config::{Tickets, config};
 use crate::log::Once;
 use crate::openssl::next::Next;
-use crate::store::{OpenError, Place, Store, StoreUrl, UrlError};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
+use sesscache_core::store::{OpenError, Place, Store, StoreUrl, UrlError};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -6,18 +6,18 @@ use super::State;
 use super::names::Current;
 use super::session::{in_stock, is_single_use, note_expiry};
 use super::sharing::{Place, Share, Standing};
-use crate::cache::{Cache, Key};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
-use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::next::Next;
-use crate::openssl::process::now;
 use libc::c_int;
 use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
     TLS1_3_VERSION,
 };
+use sesscache_core::cache::{Cache, Key};
+use sesscache_core::system::clock::now;
+use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 

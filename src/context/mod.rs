@@ -13,7 +13,6 @@ mod session;
 mod sharing;
 mod tickets;
 
-use crate::cache::Cache;
 use crate::config::{NewCbZero, config};
 use crate::openssl::callback::Slot;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
@@ -31,6 +30,7 @@ use openssl_sys::{
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use sesscache_core::cache::Cache;
 use std::hint::spin_loop;
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};

@@ -6,19 +6,19 @@
 
 use super::State;
 use super::names::Current;
-use crate::cache::Key;
 use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
 use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_SESS_CACHE_UPDATE_TIME};
-use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::next::Next;
-use crate::openssl::process::now;
 use libc::c_int;
 use openssl_sys::{
     SSL_OP_NO_TICKET, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
     TLS1_3_VERSION,
 };
+use sesscache_core::cache::Key;
+use sesscache_core::system::clock::now;
+use sesscache_core::system::errno::KeepErrno;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::AtomicU64;
@@ -304,7 +304,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Cache;
+    use sesscache_core::cache::Cache;
 
     #[test]
     fn the_clock_is_the_systems() {

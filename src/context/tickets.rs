@@ -20,10 +20,11 @@ use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Policy, Server};
 use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::next::Next;
-use crate::openssl::process::{now, random_bytes};
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use openssl_sys::TLS1_3_VERSION;
 use parking_lot::RwLock;
+use sesscache_core::system::clock::now;
+use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::Ordering::Relaxed;
 use zeroize::Zeroizing;
 

@@ -5,9 +5,9 @@
 
 use super::handle::{Ctx, Session, SessionRef, Ssl};
 use super::next::{GenerateCb, GetCb, NewCb, Next, RemoveCb};
-use super::process::HoldCancel;
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
+use sesscache_core::system::thread::HoldCancel;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;

@@ -4,9 +4,9 @@
 //! the C function or OpenSSL's engine keeps alive for the length of a call.
 
 use super::next::{Next, next};
-use crate::cache::{Key, MAX_ID_LENGTH, Value};
 use libc::{c_int, c_long, c_uint};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION, TLS1_3_VERSION};
+use sesscache_core::cache::{Key, MAX_ID_LENGTH, Value};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 

@@ -5,7 +5,6 @@
 //! only way to call OpenSSL; a plain call of an overlaid name would come back to us. A failed
 //! attempt is not remembered, because libssl may be loaded later. No locks of ours.
 
-use super::errno::KeepErrno;
 use super::other;
 use super::ticket::Param;
 use crate::log::Once;
@@ -16,6 +15,7 @@ use openssl_sys::{
     EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509,
     X509_NAME, X509_STORE, X509_STORE_CTX,
 };
+use sesscache_core::system::errno::KeepErrno;
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, transmute_copy};
 use std::ptr::{self, NonNull};

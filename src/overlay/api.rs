@@ -6,9 +6,9 @@ use crate::context::host::{self, HostStore};
 use crate::openssl::error_queue;
 use crate::openssl::handle::Ctx;
 use crate::openssl::next::{Next, next_of};
-use crate::store::Counters;
 use libc::{c_char, c_int};
 use openssl_sys::SSL_CTX;
+use sesscache_core::store::Counters;
 use std::ffi::CStr;
 use std::ptr;
 

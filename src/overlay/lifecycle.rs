@@ -5,7 +5,6 @@ use super::{hooks, state, tickets};
 use crate::context::State;
 use crate::openssl::callback::Slot;
 use crate::openssl::codec::take_mark_index;
-use crate::openssl::errno::KeepErrno;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -15,6 +14,7 @@ use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
     CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL_CTX, SSL_METHOD,
 };
+use sesscache_core::system::errno::KeepErrno;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr};

@@ -5,7 +5,6 @@ use crate::config::config;
 use crate::context::host;
 use crate::log::say;
 use crate::openssl::next::{first_in_search, object_of};
-use crate::openssl::process::program_entry;
 
 /// Run by the dynamic linker.
 #[used]
@@ -14,21 +13,11 @@ static LOAD: extern "C" fn() = load;
 
 extern "C" fn load() {
     super::guard::guard((), || {
-        if is_part_of_the_program() {
-            return;
-        }
         super::guard::silence();
         config().complaints.iter().for_each(say);
         host::load();
         check_order();
     });
-}
-
-/// The `sesscache` command is built from the same source, and overlays nothing.
-fn is_part_of_the_program() -> bool {
-    let ours = object_of(load as *const () as usize);
-    let program = object_of(program_entry());
-    ours.zip(program).is_some_and(|((ours, _), (program, _))| ours == program)
 }
 
 /// Says so when libssl's functions come before ours: then nothing of ours is ever called.

@@ -4,11 +4,11 @@
 use super::guard::{guard, with};
 use super::lifecycle::{Connection, connection_or_new};
 use super::{current, session_state, state};
-use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{Next, VerifyCb, next_of};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX};
+use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -7,12 +7,12 @@ use super::guard::{guard, with};
 use super::{current, session_state, state};
 use crate::config::{Tickets, config};
 use crate::context::State;
-use crate::openssl::errno::KeepErrno;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::next::{EvpMacCtx, Next, TicketKeyEvpCb, next, next_of};
 use crate::openssl::ticket::{IV_BYTES, NAME_BYTES};
 use libc::c_int;
 use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, SSL_OP_NO_TICKET};
+use sesscache_core::system::errno::KeepErrno;
 
 /// Does with a new context what SESSCACHE_TICKETS says.
 pub(super) fn register(next: &Next, ctx: Ctx<'_>, state: &State) {

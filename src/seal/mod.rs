@@ -8,14 +8,13 @@
 //! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.
 //! Keys and plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
 
-pub mod key_file;
 mod xaes;
 
 use crate::openssl::aead::{Aes, random};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::next::Next;
-use key_file::{KEY_BYTES, Secret};
+use sesscache_core::key_file::{KEY_BYTES, Secret};
 use std::fmt;
 use zeroize::Zeroizing;
 

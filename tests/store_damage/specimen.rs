@@ -5,8 +5,10 @@
 
 use sesscache::openssl::next::{Next, next};
 use sesscache::seal::Keys;
-use sesscache::seal::key_file::Secret;
-use sesscache::store::{Batch, Cursor, Locator, Lookup, Now, PutError, Record, Store, StoreUrl};
+use sesscache_core::key_file::Secret;
+use sesscache_core::store::{
+    Batch, Cursor, Locator, Lookup, Now, PutError, Record, Store, StoreUrl,
+};
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

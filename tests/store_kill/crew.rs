@@ -3,7 +3,7 @@
 use crate::ledger::{Ledger, WORKERS};
 use crate::processes::{Process, Shared};
 use crate::worker::{Random, Worker, now};
-use sesscache::store::{Store, StoreUrl};
+use sesscache_core::store::{Store, StoreUrl};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ mod worker;
 use crew::Crew;
 use ledger::{Ledger, VICTIM};
 use processes::{Process, Shared};
-use sesscache::store::{Store, StoreUrl};
+use sesscache_core::store::{Store, StoreUrl};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;

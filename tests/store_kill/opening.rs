@@ -3,7 +3,7 @@
 use crate::processes::{Gate, Process, Shared};
 use crate::worker::{Random, locator, now, payload};
 use crate::{Folder, turn};
-use sesscache::store::{Lookup, Store, StoreUrl};
+use sesscache_core::store::{Lookup, Store, StoreUrl};
 use std::fs;
 use std::path::Path;
 use std::thread::{self, sleep};

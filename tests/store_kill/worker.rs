@@ -1,10 +1,10 @@
 //! One process that hammers a store, and checks every answer against the ledger.
 
 use crate::ledger::{Ledger, Lie};
-use sesscache::openssl::process::now_milliseconds;
-use sesscache::store::{
+use sesscache_core::store::{
     Batch, Cursor, LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, PutError, Record, Store,
 };
+use sesscache_core::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 

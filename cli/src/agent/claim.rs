@@ -1,7 +1,7 @@
 //! A store and the right to be its only agent: a lock on its file, which ends with the process.
 
 use rustix::fs::{FlockOperation, OFlags, flock};
-use sesscache::store::{OpenError, Store};
+use sesscache_core::store::{OpenError, Store};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -86,7 +86,7 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache::store::StoreUrl;
+    use sesscache_core::store::StoreUrl;
 
     #[test]
     fn a_store_has_one_agent() {

@@ -4,7 +4,7 @@
 //! junk, never an error that would end the reading.
 
 use redis::Value;
-use sesscache::store::{Locator, Record};
+use sesscache_core::store::{Locator, Record};
 use std::fmt;
 
 /// The version of the entries.
@@ -181,7 +181,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache::store::{Batch, Cursor, Now, Store, StoreUrl};
+    use sesscache_core::store::{Batch, Cursor, Now, Store, StoreUrl};
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.into())

@@ -8,7 +8,7 @@
 use super::Shared;
 use super::clock;
 use super::entry::Packs;
-use sesscache::store::{Batch, Cursor, Now};
+use sesscache_core::store::{Batch, Cursor, Now};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::arguments::{Arguments, Command};
     use clap::Parser;
-    use sesscache::store::{Locator, Store, StoreUrl};
+    use sesscache_core::store::{Locator, Store, StoreUrl};
     use std::sync::atomic::Ordering::Release;
     use tokio::sync::mpsc::{self, Receiver};
 

@@ -4,7 +4,7 @@
 //! A stream does not tell that: its last entry may be old because nobody wrote since.
 
 use super::notes;
-use sesscache::store::Store;
+use sesscache_core::store::Store;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -39,7 +39,7 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache::store::StoreUrl;
+    use sesscache_core::store::StoreUrl;
 
     #[test]
     fn the_store_remembers_the_stream_that_is_furthest_behind() {

@@ -34,7 +34,7 @@ use heard::Heard;
 use notes::MOST_STREAMS;
 use redis::cmd;
 use seldom::Seldom;
-use sesscache::store::Store;
+use sesscache_core::store::Store;
 use settings::{Settings, SettingsError};
 use std::ffi::c_int;
 use std::fmt;

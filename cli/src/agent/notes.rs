@@ -4,7 +4,7 @@
 //! Note 0 says for which Redis, name and number of streams the others hold.
 
 use super::entry::Id;
-use sesscache::store::{Cursor, NOTES, Store};
+use sesscache_core::store::{Cursor, NOTES, Store};
 
 const PER_STREAM: usize = 4;
 /// Behind those of the streams.
@@ -68,7 +68,7 @@ pub(crate) fn adopt(store: &Store, settings: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache::store::StoreUrl;
+    use sesscache_core::store::StoreUrl;
 
     #[test]
     fn notes_are_kept_for_the_same_settings_only() {

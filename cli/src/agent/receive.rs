@@ -12,7 +12,7 @@ use super::target::Link;
 use super::trouble::{State, Trouble};
 use super::{SENDER, Shared};
 use redis::{Value, cmd};
-use sesscache::store::{Now, PutError, Record};
+use sesscache_core::store::{Now, PutError, Record};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;

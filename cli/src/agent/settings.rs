@@ -4,7 +4,7 @@ use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
 use crate::arguments::Agent;
 use crate::place;
-use sesscache::store::{Place, StoreUrl, UrlError};
+use sesscache_core::store::{Place, StoreUrl, UrlError};
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::SocketAddr;

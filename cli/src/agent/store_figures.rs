@@ -6,7 +6,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use sesscache::store::{Counters, Store};
+use sesscache_core::store::{Counters, Store};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 

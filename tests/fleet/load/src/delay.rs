@@ -4,7 +4,7 @@
 //! that it leaves the processors to the agents; that adds about 0.1 ms to what is measured.
 
 use crate::{Locators, now, put};
-use sesscache::store::{Locator, Lookup, Store};
+use sesscache_core::store::{Locator, Lookup, Store};
 use std::error::Error;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;

@@ -1,7 +1,7 @@
 //! Records whose locators are written down, and whether one store has what the other has.
 
 use crate::{Locators, now, put};
-use sesscache::store::{Locator, Lookup, Store};
+use sesscache_core::store::{Locator, Lookup, Store};
 use std::error::Error;
 use std::fs;
 use std::io::Write;

@@ -7,7 +7,7 @@
 mod delay;
 mod ledger;
 
-use sesscache::store::{Locator, Now, PutError, Store};
+use sesscache_core::store::{Locator, Now, PutError, Store};
 use std::env;
 use std::error::Error;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use super::layout::shard as at;
 use super::tests::{LATER, NOW, get, holds, locator, payload, put, store};
 use super::*;
-use crate::openssl::process::now_milliseconds;
+use crate::system::clock::now_milliseconds;
 use std::sync::Barrier;
 use std::thread;
 

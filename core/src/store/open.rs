@@ -8,9 +8,8 @@ use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
 use super::mapping::Mapping;
 use super::url::{DEFAULT_SIZE, Place, StoreUrl};
-use crate::openssl::process::{
-    effective_user, is_network_filesystem, random_bytes, reserve, try_exclusive_lock,
-};
+use crate::system::files::{is_network_filesystem, reserve, try_exclusive_lock};
+use crate::system::process::{effective_user, random_bytes};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};

@@ -10,7 +10,7 @@ use super::index::Cell;
 use super::layout::{BUCKET_BYTES, Geometry, shard};
 use super::mapping::{Guard, Lock, Mapping};
 use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
-use crate::openssl::process::now_milliseconds;
+use crate::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use std::time::Duration;

@@ -9,17 +9,16 @@ mod index;
 mod key;
 mod shard;
 mod slab;
-mod sync;
 mod wheel;
 
 pub use key::{Key, MAX_ID_LENGTH};
 
+use crate::sync::{AtomicU32, AtomicUsize, RwLock, yield_now};
 use foldhash::quality::FixedState;
 use once_cell::sync::OnceCell;
 use shard::{Put, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use sync::{AtomicU32, AtomicUsize, RwLock, yield_now};
 
 /// Up to this capacity there is one shard, so that the order of eviction is exact.
 const ONE_SHARD: usize = 1024;

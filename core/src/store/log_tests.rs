@@ -189,7 +189,7 @@ fn what_was_made_in_the_second_of_a_reset_is_not_taken_over() {
     let to = store();
     to.numbered(0).lose_a_removal();
     // In an hour, as a reset is never before the time that it is.
-    let reset = crate::openssl::process::now_milliseconds() / 1000 * 1000 + 3_600_300;
+    let reset = crate::system::clock::now_milliseconds() / 1000 * 1000 + 3_600_300;
     to.put(&locator(2), u64::MAX, Now(reset), 0, b"x").unwrap();
     assert_eq!(to.counters().resets, 1);
     for (written, is_taken) in [(reset - 1, false), (reset + 400, false), (reset + 700, true)] {
@@ -314,7 +314,7 @@ fn an_agent_that_renewed_the_locks_first_keeps_nobody_out() {
     store.mapping.read(layout::header::BOOT, &mut boot).unwrap();
     store.mapping.write(layout::header::BOOT, &[b'x'; 36]).unwrap();
     let file = std::fs::File::open(&path).unwrap();
-    assert!(crate::openssl::process::try_exclusive_lock(&file));
+    assert!(crate::system::files::try_exclusive_lock(&file));
     thread::scope(|scope| {
         let server = scope.spawn(|| Store::open(&url).map(drop));
         thread::sleep(Duration::from_millis(50));

@@ -4,7 +4,7 @@
 //! are wiped when dropped and neither printed nor put into an error. Knows nothing of OpenSSL: the
 //! `sesscache` command uses it as well. No locks.
 
-use crate::openssl::process::effective_user;
+use crate::system::process::effective_user;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -30,11 +30,13 @@ impl Secret {
         Secret(bytes)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
+    /// The bytes themselves, to derive keys from.
+    pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
+    /// The bytes themselves, to be filled.
+    pub fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
         &mut self.0
     }
 }

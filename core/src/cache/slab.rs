@@ -5,7 +5,7 @@
 //! No locks here: the shard holds one.
 
 use super::key::{Key, Stored};
-use super::sync::AtomicBool;
+use crate::sync::AtomicBool;
 
 /// The number of a slot in a [`Slab`].
 pub(super) type Slot = u32;

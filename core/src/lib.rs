@@ -1,0 +1,22 @@
+//! sesscache-core: the parts of sesscache that know nothing of OpenSSL.
+//!
+//! ```text
+//!   cache/       this process: sharded map, expiry, eviction            safe
+//!   store/       this host: one mapped file or anonymous mapping        one unsafe corner
+//!   key_file.rs  the secrets of a key file                              safe
+//!   sync.rs      locks and atomics, or those of shuttle                 safe
+//!   system/      clock, files, thread, process, errno                   unsafe
+//! ```
+//!
+//! The library (`src/`) and the `sesscache` command (`cli/`) stand on it. It exports no C symbol
+//! and reads no setting. tests/arrows.rs checks that it names nothing above itself.
+
+#[forbid(unsafe_code)]
+pub mod cache;
+#[forbid(unsafe_code)]
+pub mod key_file;
+#[deny(unsafe_code)]
+pub mod store;
+#[forbid(unsafe_code)]
+mod sync;
+pub mod system;

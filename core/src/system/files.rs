@@ -1,0 +1,53 @@
+//! Files: locks, room on the disk, and the kind of file system below them.
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Whether a file is on a file system that other machines write to as well.
+pub fn is_network_filesystem(file: &File) -> bool {
+    // linux/magic.h; the libc crate has not all of them.
+    const NFS: u32 = 0x6969;
+    const CIFS: u32 = 0xFF53_4D42;
+    const SMB2: u32 = 0xFE53_4D42;
+    const CEPH: u32 = 0x00C3_6400;
+    let mut about = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: an open descriptor and a place for what is asked.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: filled, see above.
+    let kind = unsafe { about.assume_init() }.f_type;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "32-bit magic")]
+    let kind = kind as u32;
+    matches!(kind, NFS | CIFS | SMB2 | CEPH)
+}
+
+/// Gives a new file its size, with the room on the disk that it needs.
+///
+/// # Errors
+/// As posix_fallocate(3).
+pub fn reserve(file: &File, size: usize) -> io::Result<()> {
+    let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: an open descriptor.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Takes the file's lock, which goes with its descriptor; false if others keep it for a second.
+pub fn try_exclusive_lock(file: &File) -> bool {
+    const TRIES: u32 = 100;
+    (0..TRIES).any(|_| {
+        // SAFETY: an open descriptor.
+        let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        if !taken {
+            sleep(Duration::from_millis(10));
+        }
+        taken
+    })
+}

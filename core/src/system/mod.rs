@@ -1,0 +1,7 @@
+//! The C library and the kernel, as the rest of core and the overlay ask them. Nothing of OpenSSL.
+
+pub mod clock;
+pub mod errno;
+pub mod files;
+pub mod process;
+pub mod thread;

@@ -1,0 +1,49 @@
+//! The process: its environment, its user, its processors, and random bytes from the kernel.
+
+use std::ffi::CStr;
+use std::mem;
+
+unsafe extern "C" {
+    // The libc crate lacks it.
+    fn secure_getenv(name: *const libc::c_char) -> *const libc::c_char;
+}
+
+/// An environment variable's value; `None` if unset, not UTF-8, or in a set-user-ID program.
+pub fn environment_variable(name: &CStr) -> Option<String> {
+    // SAFETY: a valid C string; called while the library is loaded, before threads change the
+    // environment.
+    let value = unsafe { self::secure_getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv returns a C string; it is copied at once.
+    unsafe { CStr::from_ptr(value) }.to_str().ok().map(str::to_owned)
+}
+
+/// Fills `out` from the system's generator; false if it cannot.
+pub fn random_bytes(out: &mut [u8]) -> bool {
+    // SAFETY: that many bytes to write. Up to 256 bytes come at once.
+    let got = unsafe { libc::getrandom(out.as_mut_ptr().cast(), out.len(), 0) };
+    usize::try_from(got) == Ok(out.len())
+}
+
+/// The user this process acts as now.
+pub fn effective_user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// How many processors this process may use: one system call and no file, which a chroot or a
+/// seccomp filter might not allow.
+pub fn cpus() -> usize {
+    // SAFETY: all zeroes is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: a set of the size that is named.
+    let got = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if got != 0 {
+        return 1;
+    }
+    // SAFETY: a set that the kernel filled.
+    let count = unsafe { libc::CPU_COUNT(&set) };
+    usize::try_from(count).unwrap_or(1).max(1)
+}
