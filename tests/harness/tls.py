@@ -1,0 +1,126 @@
+"""Certificates, key files, and the resuming client, which is client.c beside this file."""
+
+import os
+import re
+import secrets
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .packages import find
+from .run import result, run
+from .verdicts import Unusable
+
+_HERE = Path(__file__).parent
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+
+
+def make_certificate(folder):
+    """A self-signed one of first.test and second.test: certificate.pem, key.pem, and both.pem."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    run("openssl", "req", "-x509", *_NEW_KEY, "-subj", "/CN=first.test",
+        "-addext", "subjectAltName=DNS:first.test,DNS:second.test",
+        "-keyout", key, "-out", certificate)
+    both = folder / "both.pem"
+    both.touch(mode=0o600)
+    both.write_text(key.read_text() + certificate.read_text())
+
+
+def make_authority(folder, address):
+    """An authority, ca.pem, and from it a certificate of an IP address: issued.pem, issued_key.pem."""
+    run("openssl", "req", "-x509", *_NEW_KEY, "-subj", "/CN=authority",
+        "-keyout", folder / "ca_key.pem", "-out", folder / "ca.pem")
+    run("openssl", "req", *_NEW_KEY, "-subj", "/CN=issued", "-keyout", folder / "issued_key.pem",
+        "-out", folder / "issued.csr")
+    (folder / "issued.ext").write_text(f"subjectAltName=IP:{address}\n")
+    run("openssl", "x509", "-req", "-in", folder / "issued.csr", "-CA", folder / "ca.pem",
+        "-CAkey", folder / "ca_key.pem", "-CAcreateserial", "-days", "2",
+        "-extfile", folder / "issued.ext", "-out", folder / "issued.pem")
+
+
+def make_key_file(path):
+    """One new key, as SESSCACHE_KEY_FILE wants it."""
+    write_secret(path, secrets.token_hex(32) + "\n")
+
+
+def write_secret(path, text):
+    """A file that its owner alone may read. It replaces one of that name at once."""
+    new = Path(f"{path}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.rename(path)
+
+
+def build_client(folder):
+    """Compiles client.c; the Client. Unusable, with what is missing, if that is impossible."""
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if not find(compiler[0]):
+        raise Unusable("no C compiler (Debian: apt-get install gcc libc6-dev)")
+    program = folder / "client"
+    done = result(*compiler, "-O1", "-Wall", "-Wextra", "-Werror", _HERE / "client.c",
+                  _HERE / "connection.c", "-o", program, "-lssl", "-lcrypto")
+    if done.returncode != 0:
+        raise Unusable(f"{done.stderr}the client did not build"
+                       " (headers: apt-get install libssl-dev)")
+    return Client(program)
+
+
+@dataclass(frozen=True)
+class Client:
+    """How to connect: with `client.of(protocol="1.2", name="first.test")` in another way.
+
+    A place is a port of 127.0.0.1, or "ADDRESS:PORT". A connection that fails, a full one that was
+    resumed and a session of another kind raise AssertionError."""
+
+    program: Path
+    protocol: str = "1.3"
+    tickets: bool = False  # else sessions are looked up by their id
+    name: str = ""         # of the server, for SNI; none if empty
+    application: str = "http"
+
+    def of(self, **changes):
+        return replace(self, **changes)
+
+    def save(self, place, file, count=1):
+        """Full connections, whose sessions are kept in the file."""
+        self._run(place, "save", file, count)
+        return True
+
+    def offer(self, place, file, count):
+        """How many of so many connections resume, which go round the sessions of the file."""
+        return int(re.fullmatch(r"resumed (\d+) of \d+", self._run(place, "offer", file, count))[1])
+
+    def reach(self, place, other, count):
+        """How soon a session of the place resumes at the other: "median MS most MS"."""
+        return self._run(place, "reach", _place(other), count)
+
+    def spoil(self, place, file):
+        """Resumes each session of the file, and gets a fatal alert, which removes it."""
+        self._run(place, "spoil", file)
+        return True
+
+    def load_command(self, place, other, seconds, file):
+        """For `start`: connects to both in turn. The log gets a line of each, for load_lines."""
+        return self._command(place, "load", _place(other), seconds, file)
+
+    def _command(self, place, *words):
+        options = ["-p", self.protocol, "-a", self.application]
+        options += ["-t"] if self.tickets else []
+        options += ["-s", self.name] if self.name else []
+        return [str(self.program), *options, _place(place), *map(str, words)]
+
+    def _run(self, place, *words):
+        done = result(*self._command(place, *words), seconds=60)
+        assert done.returncode == 0, f"the client ended with {done.returncode}: {done.stderr}"
+        return done.stdout.strip()
+
+
+def load_lines(text):
+    """Of what `load` printed, for each place: {"connections": N, "failed": N, ..., "most": MS}."""
+    lines = [line.split() for line in text.splitlines() if line.startswith("connections ")]
+    return [dict(zip(words[::2], map(float, words[1::2]))) for words in lines]
+
+
+def _place(place):
+    return f"127.0.0.1:{place}" if isinstance(place, int) else place
