@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Two servers share one folder of sessions, then a host store, then a Redis; the real `openssl s_client` takes sessions from one to
-# the other. Prints what happened as a table; fails if a session does not resume that should.
+# Two servers share one folder of sessions, then a host store, then a Redis. The real `openssl s_client`
+# takes sessions from one server to the other. Prints each connection as a row of a table, and fails if a
+# session does not resume that should.
 #
 #   examples/demo.sh            with libsesscache from $LIBDIR (default target/release)
 #   examples/demo.sh --stock    the same steps on OpenSSL alone
@@ -321,7 +322,7 @@ fleet_visit() {
     visit resumed "offers $from's session to the other host" "$to" "$protocol" "$file" "$file"
 }
 
-# How many sessions were stored at a host.
+# The number of sessions that a host has stored.
 stores() {
     "$libdir/sesscache" stats --json "$work/store.$1" | sed -nE 's/.*"stores": ?([0-9]+).*/\1/p' |
         head -n 1

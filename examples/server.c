@@ -232,7 +232,7 @@ int main(int argc, char **argv)
 
     if (!parse_options(argc, argv, &options))
         return 2;
-    setvbuf(stdout, NULL, _IOLBF, 0); /* whoever watches a log file sees each line at once */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a reader of the log file sees each line at once */
     if (options.sessions != NULL
         && session_files_open(&files, options.sessions, options.new_returns) != 0)
         return EXIT_FAILURE;

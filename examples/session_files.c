@@ -1,9 +1,9 @@
 /* Sessions kept as files: the callbacks new_cb, get_cb and remove_cb of the manual page
  * SSL_CTX_sess_set_get_cb. A file's name is the session id in hex, its contents are the session as
- * i2d_SSL_SESSION writes it. Whatever goes wrong with a file costs a full handshake, no more.
+ * i2d_SSL_SESSION writes it. An error with a file costs a full handshake, no more.
  *
- * A file goes when its session is removed. Sessions that no client ever offers again are forgotten
- * by everyone, so let cron delete what is older than the timeout: find DIR -mmin +60 -delete */
+ * A file is deleted when its session is removed. If no client ever offers a session again, its file
+ * stays. So let cron delete files that are older than the timeout: find DIR -mmin +60 -delete */
 #define _POSIX_C_SOURCE 200809L
 
 #include "session_files.h"
@@ -174,7 +174,7 @@ static SSL_SESSION *load(int folder, const char *name)
 /* --- the three callbacks ------------------------------------------------------------------- */
 
 /* A session was negotiated: once per full TLS 1.2 handshake, once per ticket in TLS 1.3.
- * We are given one reference. A copy in a file is all we want, so we do not keep it:
+ * We get one reference. A copy in a file is enough for us, so we do not keep the reference:
  *   return 0: OpenSSL releases the reference, and by the manual page the session leaves the
  *             internal cache, so that the file alone decides (libssl by itself does not do that);
  *   return 1: the reference is ours to release, and the session stays in the internal cache too. */
@@ -195,8 +195,8 @@ static int new_cb(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-/* A client offers a session that is not in the internal cache. What we return is put there (unless
- * SSL_SESS_CACHE_NO_INTERNAL_STORE is set), so the next offer of it to this server finds it faster.
+/* A client offers a session that is not in the internal cache. OpenSSL puts our answer there (unless
+ * SSL_SESS_CACHE_NO_INTERNAL_STORE is set), so that the next offer to this server finds it faster.
  * OpenSSL itself checks that the session has not expired and has the right session id context. */
 static SSL_SESSION *get_cb(SSL *ssl, const unsigned char *id, int length, int *copy)
 {
