@@ -1,51 +1,23 @@
-//! The index of a shard: cells of tag and place, in buckets of two cache lines.
+//! The index of a shard: cells in buckets of two cache lines, and how a locator is found in them.
 //!
-//! A cell is `tag:31 | removal:1 | unit+1:32`, 0 if empty. Cells are read without the lock, so that
-//! a miss costs next to nothing, and written with it. Without the lock a cell says only that a
-//! record of this tag may be there; what is there is read with it.
+//! Cells are read without the lock, so that a miss costs next to nothing, and written with it.
+//! Without the lock a cell says only that a record of this tag may be there; the record itself is
+//! read with it.
 
+use super::cell::Cell;
+use super::counters::Counter;
 use super::layout::{BUCKET_BYTES, BUCKET_CELLS, shard};
-use super::record::{Locator, UNIT};
-use super::shard::Shard;
+use super::record::{Head, Kind, Locator};
+use super::shard::{Held, Shard};
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// A cell's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell(pub(super) u64);
-
-const REMOVAL: u64 = 1 << 32;
-const TAG_SHIFT: u32 = 33;
-
-impl Cell {
-    /// The cell of a record that lies `offset` bytes into the ring.
-    pub(super) fn new(locator: &Locator, is_removal: bool, offset: usize) -> Cell {
-        let unit = (offset / UNIT) as u64 + 1;
-        Cell(tag(locator) << TAG_SHIFT | if is_removal { REMOVAL } else { 0 } | unit)
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn is_removal(self) -> bool {
-        self.0 & REMOVAL != 0
-    }
-
-    pub(super) fn has_tag_of(self, locator: &Locator) -> bool {
-        self.0 != 0 && self.0 >> TAG_SHIFT == tag(locator)
-    }
-
-    /// Where in the ring its record begins; `None` if it is empty.
-    pub(super) fn offset(self) -> Option<usize> {
-        let unit = usize::try_from(self.0 & u64::from(u32::MAX)).ok()?.checked_sub(1)?;
-        unit.checked_mul(UNIT)
-    }
-}
-
-#[inline]
-fn tag(locator: &Locator) -> u64 {
-    locator.low() >> TAG_SHIFT
+/// A record and the cell that names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) cell: &'a AtomicU64,
+    pub(super) position: u64,
+    pub(super) head: Head,
 }
 
 /// What a look at the index alone can tell.
@@ -78,5 +50,80 @@ impl<'a> Shard<'a> {
             }
         }
         seen
+    }
+}
+
+impl<'a> Held<'a> {
+    /// What the shard knows of a locator: a session or a removal.
+    pub(super) fn find(&self, locator: &Locator) -> Option<Option<Found<'a>>> {
+        for cell in self.shard.bucket(locator)? {
+            let value = Cell(cell.load(Relaxed));
+            if !value.has_tag_of(locator) {
+                continue;
+            }
+            let position = self.position(value.offset()?)?;
+            let head = self.head(position)?;
+            let expected = if value.is_removal() { Kind::Removal } else { Kind::Put };
+            if head.kind != expected {
+                return None;
+            }
+            if head.locator == *locator {
+                return Some(Some(Found { cell, position, head }));
+            }
+        }
+        Some(None)
+    }
+
+    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
+    pub(super) fn kill(&self, found: &Found<'_>) -> Option<()> {
+        found.cell.store(0, Release);
+        self.bury(found.position, &found.head)
+    }
+
+    /// Enters a record in the index. A full bucket forgets its oldest session.
+    pub(super) fn enter(&self, locator: &Locator, is_removal: bool, position: u64) -> Option<()> {
+        let bucket = self.shard.bucket(locator)?;
+        let empty = bucket.iter().find(|cell| Cell(cell.load(Relaxed)).is_empty());
+        let place = match empty {
+            Some(cell) => cell,
+            None => self.clear_one(bucket)?,
+        };
+        self.point(place, locator, is_removal, position)
+    }
+
+    /// Has a cell name the record at a position.
+    pub(super) fn point(
+        &self,
+        cell: &AtomicU64,
+        locator: &Locator,
+        is_removal: bool,
+        position: u64,
+    ) -> Option<()> {
+        let offset = usize::try_from(position % self.ring()).ok()?;
+        cell.store(Cell::new(locator, is_removal, offset).0, Release);
+        Some(())
+    }
+
+    /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no other.
+    fn clear_one(&self, bucket: &'a [AtomicU64]) -> Option<&'a AtomicU64> {
+        let mut oldest: Option<(bool, u64, &AtomicU64)> = None;
+        for cell in bucket {
+            let value = Cell(cell.load(Relaxed));
+            let position = self.position(value.offset()?)?;
+            let rank = (value.is_removal(), position);
+            if oldest.is_none_or(|(is_removal, position, _)| rank < (is_removal, position)) {
+                oldest = Some((rank.0, rank.1, cell));
+            }
+        }
+        let (is_removal, position, cell) = oldest?;
+        let head = self.head(position)?;
+        if is_removal {
+            self.forget_removal(&head);
+            cell.store(0, Release);
+        } else {
+            self.kill(&Found { cell, position, head })?;
+            self.shard.count(Counter::Evicted);
+        }
+        Some(cell)
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Locks: one a shard, held for the length of a copy; never two at once, none across a call out.
 
+mod cell;
 mod counters;
 mod index;
 mod layout;
@@ -31,10 +32,11 @@ pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
 
 use counters::{Counter, TALLIES};
+use index::Found;
 use layout::{Geometry, header, shard as at};
 use mapping::Mapping;
 use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
-use shard::{Busy, Found, Held, Shard};
+use shard::{Busy, Held, Shard};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most bytes that can be kept under a locator.

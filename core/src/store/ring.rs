@@ -4,8 +4,8 @@
 //! when the ring comes round to them are written again at its head, as long as they take no more
 //! than a share of it.
 
+use super::cell::Cell;
 use super::counters::Counter;
-use super::index::Cell;
 use super::layout::shard;
 use super::record::{HEAD_BYTES, Head, Kind, Locator, MOVED, START_BYTES, UNIT, filler, start};
 use super::shard::Held;

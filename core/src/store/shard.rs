@@ -6,10 +6,9 @@
 //! In here `None` means that what was read makes no sense.
 
 use super::counters::Counter;
-use super::index::Cell;
 use super::layout::{BUCKET_BYTES, Geometry, shard};
 use super::mapping::{Guard, Lock, Mapping};
-use super::record::{HEAD_BYTES, Head, Kind, Locator, UNIT};
+use super::record::{HEAD_BYTES, Head, Kind, UNIT};
 use crate::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -39,14 +38,6 @@ pub(super) struct Held<'a> {
     /// Now, in milliseconds since 1970.
     pub(super) now: u64,
     _guard: Guard<'a>,
-}
-
-/// A record and the cell that names it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'a> {
-    pub(super) cell: &'a AtomicU64,
-    pub(super) position: u64,
-    pub(super) head: Head,
 }
 
 impl<'a> Shard<'a> {
@@ -128,7 +119,7 @@ impl<'a> Shard<'a> {
     }
 }
 
-impl<'a> Held<'a> {
+impl Held<'_> {
     pub(super) fn get(&self, offset: usize) -> u64 {
         self.shard.word(offset).map_or(0, |word| word.load(Relaxed))
     }
@@ -198,7 +189,7 @@ impl<'a> Held<'a> {
     }
 
     /// The position of what lies `offset` bytes into the ring, if that is in use.
-    fn position(&self, offset: usize) -> Option<u64> {
+    pub(super) fn position(&self, offset: usize) -> Option<u64> {
         let (head, ring) = (self.get(shard::HEAD), self.ring());
         let offset = u64::try_from(offset).ok().filter(|offset| *offset < ring)?;
         let back = (head % ring + ring - offset) % ring;
@@ -218,33 +209,8 @@ impl<'a> Held<'a> {
         Head::from_bytes(&bytes).filter(|head| head.size() as u64 <= room)
     }
 
-    /// What the shard knows of a locator: a session or a removal.
-    pub(super) fn find(&self, locator: &Locator) -> Option<Option<Found<'a>>> {
-        for cell in self.shard.bucket(locator)? {
-            let value = Cell(cell.load(Relaxed));
-            if !value.has_tag_of(locator) {
-                continue;
-            }
-            let position = self.position(value.offset()?)?;
-            let head = self.head(position)?;
-            let expected = if value.is_removal() { Kind::Removal } else { Kind::Put };
-            if head.kind != expected {
-                return None;
-            }
-            if head.locator == *locator {
-                return Some(Some(Found { cell, position, head }));
-            }
-        }
-        Some(None)
-    }
-
-    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
-    pub(super) fn kill(&self, found: &Found<'_>) -> Option<()> {
-        found.cell.store(0, Release);
-        self.bury(found.position, &found.head)
-    }
-
-    /// As [`Held::kill`], without the cell, which the caller sees to.
+    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round. The
+    /// caller clears its cell.
     pub(super) fn bury(&self, position: u64, head: &Head) -> Option<()> {
         let place = self.place(position)?;
         self.shard.mapping.wipe(place + HEAD_BYTES, head.size() - HEAD_BYTES)?;
@@ -253,53 +219,6 @@ impl<'a> Held<'a> {
         self.change(shard::LIVE, 0, 1);
         self.change(shard::LIVE_BYTES, 0, head.size() as u64);
         Some(())
-    }
-
-    /// Enters a record in the index. A full bucket forgets its oldest session.
-    pub(super) fn enter(&self, locator: &Locator, is_removal: bool, position: u64) -> Option<()> {
-        let bucket = self.shard.bucket(locator)?;
-        let empty = bucket.iter().find(|cell| Cell(cell.load(Relaxed)).is_empty());
-        let place = match empty {
-            Some(cell) => cell,
-            None => self.clear_one(bucket)?,
-        };
-        self.point(place, locator, is_removal, position)
-    }
-
-    /// Has a cell name the record at a position.
-    pub(super) fn point(
-        &self,
-        cell: &AtomicU64,
-        locator: &Locator,
-        is_removal: bool,
-        position: u64,
-    ) -> Option<()> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        cell.store(Cell::new(locator, is_removal, offset).0, Release);
-        Some(())
-    }
-
-    /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no other.
-    fn clear_one(&self, bucket: &'a [AtomicU64]) -> Option<&'a AtomicU64> {
-        let mut oldest: Option<(bool, u64, &AtomicU64)> = None;
-        for cell in bucket {
-            let value = Cell(cell.load(Relaxed));
-            let position = self.position(value.offset()?)?;
-            let rank = (value.is_removal(), position);
-            if oldest.is_none_or(|(is_removal, position, _)| rank < (is_removal, position)) {
-                oldest = Some((rank.0, rank.1, cell));
-            }
-        }
-        let (is_removal, position, cell) = oldest?;
-        let head = self.head(position)?;
-        if is_removal {
-            self.forget_removal(&head);
-            cell.store(0, Release);
-        } else {
-            self.kill(&Found { cell, position, head })?;
-            self.shard.count(Counter::Evicted);
-        }
-        Some(cell)
     }
 
     /// A removal goes before its time.

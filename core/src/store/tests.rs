@@ -1,6 +1,6 @@
 //! The store against what it promises: get what was put, forget the oldest, never lie.
 
-use super::index::Cell;
+use super::cell::Cell;
 use super::layout::shard as at;
 use super::*;
 use crate::store::record::{MOVED, UNIT, start};
