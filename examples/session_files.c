@@ -195,8 +195,8 @@ static int new_cb(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-/* A client offers a session that is not in the internal cache. OpenSSL puts our answer there (unless
- * SSL_SESS_CACHE_NO_INTERNAL_STORE is set), so that the next offer to this server finds it faster.
+/* A client offers a session that is not in the internal cache. OpenSSL puts our answer there, unless
+ * SSL_SESS_CACHE_NO_INTERNAL_STORE is set. The next offer to this server then finds it faster.
  * OpenSSL itself checks that the session has not expired and has the right session id context. */
 static SSL_SESSION *get_cb(SSL *ssl, const unsigned char *id, int length, int *copy)
 {
@@ -204,8 +204,8 @@ static SSL_SESSION *get_cb(SSL *ssl, const unsigned char *id, int length, int *c
     SSL_SESSION *session = NULL;
     char name[NAME_SIZE];
 
-    /* 0: the reference we return becomes OpenSSL's. 1 would make it take one more, for those who
-     * return a session that they go on using themselves. */
+    /* 0: our reference becomes OpenSSL's. With 1 OpenSSL would take one more, which a program needs
+     * that goes on using the session itself. */
     *copy = 0;
     if (length < 0 || !name_from_id(name, id, (size_t)length))
         return NULL;
