@@ -5,9 +5,9 @@
 //! Redis is away, the sender does not take the next round and this thread waits; the ring goes on,
 //! and what it overwrites is counted as lost when the reading goes on.
 
-use super::Shared;
 use super::clock;
 use super::entry::Packs;
+use super::shared::Shared;
 use sesscache_core::store::{Batch, Cursor, Now};
 use std::io;
 use std::sync::Arc;
@@ -158,10 +158,10 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Seen;
     use super::super::figures::Figures;
     use super::super::health::Health;
     use super::super::settings::Settings;
+    use super::super::shared::Seen;
     use super::*;
     use crate::arguments::{Arguments, Command};
     use clap::Parser;

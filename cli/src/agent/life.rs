@@ -1,6 +1,7 @@
 //! The agent's life: it waits for the store, follows it, and ends when it is told to.
 
 use super::claim::{Claim, ClaimError};
+use super::error::AgentError;
 use super::figures::{Figures, Metrics};
 use super::follow;
 use super::health::Health;
@@ -9,9 +10,9 @@ use super::page::Page;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::Settings;
+use super::shared::{Seen, Shared};
 use super::store_figures::Watched;
 use super::trouble::Trouble;
-use super::{AgentError, Seen, Shared};
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;

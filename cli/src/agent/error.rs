@@ -1,0 +1,53 @@
+//! The reasons for which the agent ends, each with its exit status.
+
+use super::claim::ClaimError;
+use super::settings::SettingsError;
+use super::target::TargetError;
+use super::trouble::Trouble;
+use std::ffi::c_int;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why the agent ends.
+#[derive(Debug)]
+pub(crate) enum AgentError {
+    /// The command line is wrong.
+    Settings(SettingsError),
+    /// A file named there cannot be read.
+    Target(TargetError),
+    /// The store cannot be followed.
+    Claim(ClaimError),
+    /// The address for metrics cannot be had.
+    Metrics(SocketAddr, io::Error),
+    /// A thread, a signal handler or the event loop cannot be made.
+    System(io::Error),
+    /// With --once: Redis did not do what it was asked.
+    Redis(Trouble),
+    /// A part of the agent ended that never should.
+    Broken,
+}
+
+impl AgentError {
+    /// The exit status.
+    pub(crate) fn exit_code(&self) -> c_int {
+        match self {
+            AgentError::Settings(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentError::Settings(error) => write!(f, "{error}"),
+            AgentError::Target(error) => write!(f, "{error}"),
+            AgentError::Claim(error) => write!(f, "{error}"),
+            AgentError::Metrics(address, error) => write!(f, "--metrics {address}: {error}"),
+            AgentError::System(error) => write!(f, "{error}"),
+            AgentError::Redis(trouble) => write!(f, "Redis is {trouble}"),
+            AgentError::Broken => write!(f, "a part of the agent failed, see above"),
+        }
+    }
+}

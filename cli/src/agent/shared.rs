@@ -1,0 +1,150 @@
+//! The state that the agent's tasks share while they follow one store, and the lines that any of
+//! them may log.
+//!
+//! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
+
+use super::clock::{self, Clock};
+use super::figures::Figures;
+use super::health::Health;
+use super::heard::Heard;
+use super::notes::MOST_STREAMS;
+use super::seldom::Seldom;
+use super::settings::Settings;
+use super::target::Link;
+use super::trouble::Trouble;
+use super::warm::Warmth;
+use redis::cmd;
+use sesscache_core::store::Store;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::{Duration, Instant};
+
+/// The number of the sender's connection; the receivers' come behind it.
+pub(crate) const SENDER: usize = 0;
+
+/// What outlives a store that is replaced, and what the metrics show.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) health: Arc<Health>,
+}
+
+/// What the parts of the agent share while they follow one store.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Arc<Store>,
+    /// Its id, by which our own entries are known.
+    pub(crate) id: [u8; 16],
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) clock: Clock,
+    pub(crate) warmth: Warmth,
+    /// The follower is to begin anew.
+    pub(crate) rewind: AtomicBool,
+    /// The follower is to end when it has read everything.
+    pub(crate) ending: AtomicBool,
+    /// How far all streams were read, by time.
+    pub(crate) heard: Heard,
+    /// Lines about other hosts' number of streams, by that number.
+    other_streams: Seldom,
+    /// Lines about streams that are shorter than they were.
+    shorter: Seldom,
+    /// Lines about what was missed.
+    missed: Seldom,
+}
+
+/// All streams are shorter, or have dropped something, at about the same time: one event.
+const SAME_EVENT: Duration = Duration::from_secs(60);
+/// Numbers of streams are said as often at most, and each again only so much later.
+const NUMBERS: Duration = Duration::from_secs(60);
+const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Shared {
+    pub(crate) fn new(settings: &Arc<Settings>, store: &Arc<Store>, seen: &Seen) -> Shared {
+        Shared {
+            settings: Arc::clone(settings),
+            store: Arc::clone(store),
+            id: store.id(),
+            figures: Arc::clone(&seen.figures),
+            health: Arc::clone(&seen.health),
+            clock: Clock::default(),
+            warmth: Warmth::new(settings.streams),
+            rewind: AtomicBool::new(false),
+            ending: AtomicBool::new(settings.once),
+            heard: Heard::of(store, settings.streams),
+            other_streams: Seldom::new(SAME_NUMBER, NUMBERS),
+            shorter: Seldom::new(SAME_EVENT, SAME_EVENT),
+            missed: Seldom::new(SAME_EVENT, SAME_EVENT),
+        }
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Acquire)
+    }
+
+    pub(crate) async fn read_clock(&self, link: &mut Link) -> Result<(), Trouble> {
+        let (asked, start) = (clock::now(), Instant::now());
+        let answer = link.ask(&cmd("TIME")).await?;
+        let roundtrip = start.elapsed();
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
+            .map_err(|error| Trouble::from(redis::RedisError::from(error)))?;
+        let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        self.clock.measured(asked, roundtrip, time);
+        self.figures.skew.set(self.clock.skew_seconds());
+        self.figures.roundtrip.set(roundtrip.as_secs_f64());
+        Ok(())
+    }
+
+    /// What is older, in milliseconds since 1970 by Redis's clock, may leave the streams.
+    pub(crate) fn oldest(&self) -> u64 {
+        let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
+        self.clock.of_redis().saturating_sub(retention)
+    }
+
+    pub(crate) fn failed(&self, connection: usize, trouble: &Trouble) {
+        self.figures.failed(trouble.state);
+        self.health.bad(connection, trouble);
+    }
+
+    pub(crate) fn tell_shorter(&self) {
+        if self.shorter.is_due(0, Instant::now()) {
+            tracing::warn!(
+                "the streams end before what was read of them (Redis was emptied or restored); \
+                 reading them from their beginning"
+            );
+        }
+    }
+
+    /// Since `heard`, by Redis's clock, a stream was not read, and it has dropped what was old.
+    pub(crate) fn tell_missed(&self, heard: u64) {
+        self.figures.gaps.inc();
+        if self.missed.is_due(0, Instant::now()) {
+            let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
+            tracing::warn!(
+                "the streams were not read for {} s, longer than --retention: what other hosts \
+                 made in the first {} s of that is missed",
+                seconds(heard, self.clock.of_redis()),
+                seconds(heard, self.oldest())
+            );
+        }
+    }
+
+    /// Hosts with another number of streams do not see all of ours, nor we all of theirs. Anybody
+    /// may have written the number: one that no host can use is nobody's.
+    pub(crate) fn compare_streams(&self, theirs: Option<&[u8]>) {
+        let theirs = theirs.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let theirs = theirs.filter(|theirs| (1..=MOST_STREAMS as u64).contains(theirs));
+        let Some(theirs) = theirs.filter(|theirs| *theirs != self.settings.streams as u64) else {
+            return;
+        };
+        if self.other_streams.is_due(theirs, Instant::now()) {
+            tracing::warn!(
+                "another host uses --streams {theirs}, this one {}: give all hosts the same, or \
+                 they miss each other's sessions",
+                self.settings.streams
+            );
+        }
+    }
+}
