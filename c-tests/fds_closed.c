@@ -21,6 +21,7 @@ enum { REUSED = 16, ALL = 1000, NOBODY = 65534 };
 struct server {
     SSL_CTX *server, *client;
     SSL_SESSION *session; /* resumes, if SESSIONS_CACHED */
+    struct recorder recorder; /* here, because its callbacks are called until the server is freed */
 };
 
 /* The numbers from 0 on become the pipe; all others are closed. */
@@ -48,10 +49,10 @@ static void give_rights_away(const char *empty_folder)
 
 static void go_on(const struct protocol *p, struct server *s)
 {
-    struct recorder recorder = { .new_action = NEW_FREES, .get_copy = -1 };
     SSL_SESSION *session, *made;
 
-    record(s->server, &recorder);
+    s->recorder = (struct recorder){ .new_action = NEW_FREES, .get_copy = -1 };
+    record(s->server, &s->recorder);
     if (s->session != NULL) {
         CHECK_INT(SSL_CTX_sess_number(s->server), 1);
         CHECK_INT(resumes(s->server, s->client, s->session), 1);
@@ -63,7 +64,7 @@ static void go_on(const struct protocol *p, struct server *s)
     SSL_CTX_flush_sessions(s->server, 0);
     CHECK_INT(SSL_CTX_sess_number(s->server), 0);
     CHECK_INT(resumes(s->server, s->client, session), 0);
-    CHECK_INT(recorder.get_calls, 1);
+    CHECK_INT(s->recorder.get_calls, 1);
     SSL_SESSION_free(session);
 
     SSL_CTX_flush_sessions(s->server, 0);
@@ -79,7 +80,7 @@ static void go_on(const struct protocol *p, struct server *s)
 
 static struct server make(const struct protocol *p)
 {
-    struct server s = { new_server(p), new_client(p), NULL };
+    struct server s = { .server = new_server(p), .client = new_client(p) };
 
     return s;
 }
@@ -101,7 +102,7 @@ static void check_active(const SSL_CTX *ctx)
 static int child_main(
     const struct protocol *p, enum progress progress, int pipe_end, const char *empty_folder)
 {
-    struct server s = { NULL, NULL, NULL };
+    struct server s = { NULL };
     int reused = 0;
 
     if (progress >= CONTEXTS_MADE)

@@ -135,7 +135,7 @@ build() {
 
 # run_under WAY RESULT [VARIABLE=value...] PROGRAM: a sanitizer's complaints go to RESULT.faults*.
 run_under() {
-    local way=$1 result=$2 program=${*: -1} limit=60 under=() variables
+    local way=$1 result=$2 program=${*: -1} limit=60 under=() variables options
     variables=("${@:3:$#-3}" "LD_LIBRARY_PATH=$library_path")
     case $mode in
         valgrind)
@@ -143,7 +143,8 @@ run_under() {
             under=(valgrind --leak-check=full --errors-for-leak-kinds=definite
                 --show-leak-kinds=definite --error-exitcode=99 "--log-file=$result.faults") ;;
         asan)
-            variables+=("ASAN_OPTIONS=detect_leaks=1:exitcode=98:log_path=$result.faults"
+            options=detect_leaks=1:detect_stack_use_after_return=1:exitcode=98
+            variables+=("ASAN_OPTIONS=$options:log_path=$result.faults"
                 "UBSAN_OPTIONS=print_stacktrace=1:log_path=$result.faults") ;;
         tsan)
             limit=300
