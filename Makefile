@@ -46,13 +46,22 @@ install-test: all ## `make install` is complete and pkg-config is enough
 	@packaging/deps.sh test
 	tests/install.sh
 
-quick: ## after each edit: what is fast
-	$(CARGO) build --release --locked --quiet
-	$(CARGO) test --release --locked --quiet --lib
-	c-tests/run.sh --way preload callbacks zero_removes refcount early_data
+# After an edit the library is built with the profile `edit`, which takes seconds; PROFILE=release
+# for a test that fails on the library as it is installed.
+PROFILE ?= edit
+BUILD_LIBRARY := $(CARGO) build --locked --quiet --lib --package sesscache
 
-t: all ## one C test, three ways: make t T=name
-	c-tests/run.sh -v $(T)
+quick: ## after each edit, in seconds: types, the unit tests, four C tests
+	@packaging/deps.sh test
+	$(CARGO) check --locked --quiet --profile $(PROFILE)
+	$(CARGO) test --locked --quiet --profile $(PROFILE) --lib
+	$(BUILD_LIBRARY) --profile $(PROFILE)
+	LIBDIR=target/$(PROFILE) c-tests/run.sh --way preload callbacks zero_removes refcount early_data
+
+t: ## one C test, three ways: T=name; ON=upstream, valgrind or asan; PROFILE=release
+	@packaging/deps.sh test
+	$(BUILD_LIBRARY) --profile $(PROFILE)
+	LIBDIR=target/$(PROFILE) c-tests/run.sh -v $(ON:%=--%) $(T)
 
 # Crates that are no members of the workspace. In one folder, and with the debug profile, they share
 # most of what they need: 28 s from nothing, for both. No test of theirs is linked, so the fuzzing
@@ -83,12 +92,12 @@ asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
 # rustc's sanitizers want the switch that unlocks unstable options. The program's side is GCC's.
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
-tsan: ## the C tests with threads under ThreadSanitizer, the library instrumented too
+tsan: ## the C tests with threads under ThreadSanitizer, the library instrumented too: T=name
 	@packaging/deps.sh test
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
-	    CARGO_TARGET_DIR=target/tsan $(CARGO) build --release --locked --lib --target $(TSAN_TARGET)
+	    CARGO_TARGET_DIR=target/tsan $(BUILD_LIBRARY) --release --target $(TSAN_TARGET)
 	LIBDIR=target/tsan/$(TSAN_TARGET)/release c-tests/run.sh --tsan \
-	    threads early_data_threads stress
+	    $(or $(T),threads early_data_threads stress)
 
 valgrind: all ## the C tests under valgrind's memcheck
 	@packaging/deps.sh test
@@ -96,7 +105,7 @@ valgrind: all ## the C tests under valgrind's memcheck
 
 test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsymbolic
 	@packaging/deps.sh test
-	@places=$$(c-tests/upstream/build.sh) && eval "export $$(echo $$places)" && c-tests/run.sh
+	c-tests/run.sh --upstream
 
 test-servers: all ## Debian's servers, unmodified, on stock and with the library preloaded
 	@packaging/deps.sh servers

@@ -2,8 +2,9 @@
 # Runs each test program on stock OpenSSL, with libsesscache preloaded, and linked with it; compares
 # what they report (compare.awk, differences.txt) and proves each time which of the two ran.
 #
-#   c-tests/run.sh [--valgrind|--asan|--tsan] [--way stock|preload|link] [-v] [NAME...]
+#   c-tests/run.sh [--valgrind|--asan|--tsan] [--upstream] [--way stock|preload|link] [-v] [NAME...]
 #
+#   --upstream       on a libssl built as upstream does, with -Bsymbolic (upstream/build.sh)
 #   LIBDIR           where libsesscache.so is (target/release)
 #   BUILD            where programs and results go (target/c-tests)
 #   OPENSSL_LIBDIR   another OpenSSL's libraries, OPENSSL_INCDIR its headers (colon-separated)
@@ -18,10 +19,11 @@ root=$(dirname "$here")
 
 die() { echo "run.sh: $*" >&2; exit 1; }
 
-mode=plain verbose=no ways="stock preload link" names=()
+mode=plain upstream=no verbose=no ways="stock preload link" names=()
 while [ $# -gt 0 ]; do
     case $1 in
         --valgrind | --asan | --tsan) mode=${1#--} ;;
+        --upstream) upstream=yes ;;
         --way) shift; ways=$([ "$1" = stock ] && echo stock || echo "stock $1") ;;
         -v) verbose=yes ;;
         -*) die "no such option: $1" ;;
@@ -35,6 +37,10 @@ for variable in ${!SESSCACHE_@}; do unset "$variable"; done
 unset LD_PRELOAD MALLOC_PERTURB_
 export OPENSSL_CONF=/dev/null LC_ALL=C
 
+if [ $upstream = yes ]; then
+    places=$("$here/upstream/build.sh") || die "no upstream libssl"
+    while IFS='=' read -r variable value; do declare "$variable=$value"; done <<<"$places"
+fi
 libdir=$(realpath -m "${LIBDIR:-$root/target/release}")
 openssl_libdir=${OPENSSL_LIBDIR:-}
 openssl_incdir=${OPENSSL_INCDIR:-}
@@ -45,7 +51,7 @@ if [ -n "$openssl_libdir" ]; then
     flavour+="-$(cd "$openssl_libdir" && pwd | md5sum | cut -c1-8)"
 fi
 dir=$(realpath -m "${BUILD:-$root/target/c-tests}")/$flavour
-mkdir -p "$dir/lib"
+mkdir -p "$dir"
 # A folder of its own for each run, so that two can run at once (builds end with a rename).
 results=$(mktemp -d "$dir/run.XXXXXX")
 trap 'rm -rf "$results"' EXIT
@@ -53,7 +59,7 @@ trap 'rm -rf "$results"' EXIT
 cflags=(-std=c11 -D_GNU_SOURCE -DOPENSSL_SUPPRESS_DEPRECATED -Wall -Wextra -Werror -g -O1
     "-I$here" "-I$root/include")
 ldflags=()
-library_path=$dir/lib
+library_path=$results/lib
 if [ -n "$openssl_incdir" ]; then
     IFS=: read -ra folders <<<"$openssl_incdir"
     for folder in "${folders[@]}"; do cflags+=("-I$folder"); done
@@ -62,7 +68,7 @@ if [ -n "$openssl_libdir" ]; then
     ldflags+=("-L$openssl_libdir")
     library_path+=:$openssl_libdir
 fi
-preloaded=$dir/lib/libsesscache.so.0
+preloaded=$results/lib/libsesscache.so.0
 sanitizer_library=
 if [ "$mode" = asan ]; then
     cflags+=(-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all
@@ -79,11 +85,11 @@ elif [ "$mode" = tsan ]; then
 fi
 
 # A folder with the library under the names that linking and loading ask for.
+mkdir "$results/lib"
 if [ "$ways" != stock ]; then
     [ -f "$libdir/libsesscache.so" ] || die "no $libdir/libsesscache.so: run make first"
     for name in libsesscache.so libsesscache.so.0; do
-        ln -sfT "$libdir/libsesscache.so" "$results/$name"
-        mv -T "$results/$name" "$dir/lib/$name"
+        ln -s "$libdir/libsesscache.so" "$results/lib/$name"
     done
 fi
 
@@ -119,7 +125,7 @@ build() {
     local name=$1 way=$2 output=$dir/$1.$2 objects=("$dir/proof.o") libraries=()
     [ "$HARNESS" = no ] || objects+=("$dir"/harness*.o)
     [ "$mode" != tsan ] || objects+=("$dir/tsan.o")
-    [ "$way" = stock ] || libraries+=("-L$dir/lib" -lsesscache)
+    [ "$way" = stock ] || libraries+=("-L$results/lib" -lsesscache)
     if [ -f "$here/$name.plugin.c" ] && is_stale "$dir/$name.plugin.so"; then
         compile "$dir/$name.plugin.so" -shared -fPIC "$here/$name.plugin.c" "${ldflags[@]}" \
             -lssl -lcrypto || return 1
@@ -237,7 +243,7 @@ test_script() (
     name=$1 status=0
     mkdir "$results/$name.dir"
     cd "$results/$name.dir"
-    LIBDIR=$dir/lib LD_LIBRARY_PATH=$library_path CC=$cc ROOT=$root OPENSSL_LIBDIR=$openssl_libdir \
+    LIBDIR=$results/lib LD_LIBRARY_PATH=$library_path CC=$cc ROOT=$root OPENSSL_LIBDIR=$openssl_libdir \
         OPENSSL_INCDIR=$openssl_incdir timeout -k 5 120 "$here/$name.sh" </dev/null \
         >"$results/$name.out" 2>&1 || status=$?
     case $status in 0) verdict=passed ;; 77) verdict=skipped ;; *) verdict=failed ;; esac
@@ -266,6 +272,24 @@ prove_sanitizer() {
         done
     done
     echo "# $mode sees what it is there for ($faults) in: $ways"
+}
+
+# again NAME: the command that runs this test again, with this library, libssl and mode.
+again() {
+    local name=$1 on=() line=
+    [ $upstream = no ] || on+=(upstream)
+    case $mode in asan | valgrind) on+=("$mode") ;; esac
+    if [ $upstream = no ] && [ -n "$openssl_libdir" ]; then
+        line="OPENSSL_LIBDIR=$openssl_libdir OPENSSL_INCDIR=$openssl_incdir "
+    fi
+    case $mode-$libdir in
+        tsan-*) line+="make tsan T=$name" ;;
+        *"-$root/target/edit") line+="make t T=$name" ;;
+        *"-$root/target/release") line+="make t T=$name PROFILE=release" ;;
+        *) line+="LIBDIR=$libdir c-tests/run.sh -v $name${on[*]:+ ${on[*]/#/--}}" on=() ;;
+    esac
+    case ${#on[@]} in 0) ;; 1) line+=" ON=${on[*]}" ;; *) line+=" ON='${on[*]}'" ;; esac
+    echo "    again: $line"
 }
 
 # ---- everything ----------------------------------------------------------------------------------
@@ -315,7 +339,7 @@ for name in "${names[@]}"; do
     echo "$name: $(tr '\n' ',' <"$results/$name.verdicts" | sed 's/,$//; s/,/, /g')"
     [ ! -s "$results/$name.story" ] || sed 's/^/    /' "$results/$name.story"
     [ $verbose = no ] || cat "$results/$name".*out
-    if grep -q '^failed' "$results/$name.verdicts"; then echo "    again: make t T=$name"; fi
+    if grep -q '^failed' "$results/$name.verdicts"; then again "$name"; fi
 done
 echo "c-tests: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
