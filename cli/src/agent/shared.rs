@@ -8,7 +8,7 @@ use super::figures::Figures;
 use super::health::Health;
 use super::heard::Heard;
 use super::notes::MOST_STREAMS;
-use super::seldom::Seldom;
+use super::rate_limit::RateLimit;
 use super::settings::Settings;
 use super::target::Link;
 use super::trouble::Trouble;
@@ -48,11 +48,11 @@ pub(crate) struct Shared {
     /// How far all streams were read, by time.
     pub(crate) heard: Heard,
     /// Lines about other hosts' number of streams, by that number.
-    other_streams: Seldom,
+    other_streams: RateLimit,
     /// Lines about streams that are shorter than they were.
-    shorter: Seldom,
+    shorter: RateLimit,
     /// Lines about what was missed.
-    missed: Seldom,
+    missed: RateLimit,
 }
 
 /// All streams are shorter, or have dropped something, at about the same time: one event.
@@ -74,9 +74,9 @@ impl Shared {
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
             heard: Heard::of(store, settings.streams),
-            other_streams: Seldom::new(SAME_NUMBER, NUMBERS),
-            shorter: Seldom::new(SAME_EVENT, SAME_EVENT),
-            missed: Seldom::new(SAME_EVENT, SAME_EVENT),
+            other_streams: RateLimit::new(SAME_NUMBER, NUMBERS),
+            shorter: RateLimit::new(SAME_EVENT, SAME_EVENT),
+            missed: RateLimit::new(SAME_EVENT, SAME_EVENT),
         }
     }
 
@@ -109,7 +109,7 @@ impl Shared {
     }
 
     pub(crate) fn tell_shorter(&self) {
-        if self.shorter.is_due(0, Instant::now()) {
+        if self.shorter.allows(0, Instant::now()) {
             tracing::warn!(
                 "the streams end before what was read of them (Redis was emptied or restored); \
                  reading them from their beginning"
@@ -120,7 +120,7 @@ impl Shared {
     /// Since `heard`, by Redis's clock, a stream was not read, and it has dropped what was old.
     pub(crate) fn tell_missed(&self, heard: u64) {
         self.figures.gaps.inc();
-        if self.missed.is_due(0, Instant::now()) {
+        if self.missed.allows(0, Instant::now()) {
             let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
             tracing::warn!(
                 "the streams were not read for {} s, longer than --retention: what other hosts \
@@ -139,7 +139,7 @@ impl Shared {
         let Some(theirs) = theirs.filter(|theirs| *theirs != self.settings.streams as u64) else {
             return;
         };
-        if self.other_streams.is_due(theirs, Instant::now()) {
+        if self.other_streams.allows(theirs, Instant::now()) {
             tracing::warn!(
                 "another host uses --streams {theirs}, this one {}: give all hosts the same, or \
                  they miss each other's sessions",

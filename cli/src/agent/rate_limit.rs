@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// One kind of line, of which there may be several by a number in it.
 #[derive(Debug)]
-pub(crate) struct Seldom {
+pub(crate) struct RateLimit {
     /// Until the same is said again.
     same: Duration,
     /// Until another is said.
@@ -16,13 +16,13 @@ pub(crate) struct Seldom {
     said: Mutex<BTreeMap<u64, Instant>>,
 }
 
-impl Seldom {
-    pub(crate) fn new(same: Duration, other: Duration) -> Seldom {
-        Seldom { same, other, said: Mutex::default() }
+impl RateLimit {
+    pub(crate) fn new(same: Duration, other: Duration) -> RateLimit {
+        RateLimit { same, other, said: Mutex::default() }
     }
 
     /// Whether to say this now. If so, it counts as said.
-    pub(crate) fn is_due(&self, what: u64, now: Instant) -> bool {
+    pub(crate) fn allows(&self, what: u64, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let age = |when: &Instant| now.saturating_duration_since(*when);
         said.retain(|_, when| age(when) < self.same);
@@ -42,23 +42,26 @@ mod tests {
 
     #[test]
     fn the_same_is_said_once_and_another_a_little_later() {
-        let seldom = Seldom::new(SECOND * 100, SECOND * 10);
+        let rate_limit = RateLimit::new(SECOND * 100, SECOND * 10);
         let start = Instant::now();
         let at = |second| start + SECOND * second;
-        assert!(seldom.is_due(3, at(0)));
-        assert!(!seldom.is_due(3, at(50)), "it was said");
-        assert!(!seldom.is_due(4, at(9)), "too soon");
-        assert!(seldom.is_due(4, at(51)), "what was not said is still to be said");
-        assert!(seldom.is_due(3, at(100)), "it was long ago");
+        assert!(rate_limit.allows(3, at(0)));
+        assert!(!rate_limit.allows(3, at(50)), "it was said");
+        assert!(!rate_limit.allows(4, at(9)), "too soon");
+        assert!(rate_limit.allows(4, at(51)), "what was not said is still to be said");
+        assert!(rate_limit.allows(3, at(100)), "it was long ago");
     }
 
     #[test]
     fn whoever_alternates_causes_few_lines() {
-        let seldom = Seldom::new(SECOND * 3600, SECOND * 60);
+        let rate_limit = RateLimit::new(SECOND * 3600, SECOND * 60);
         let start = Instant::now();
         let lines = |numbers: u64| {
             let asked = (0..36_000_u32).map(|tenth| start + SECOND / 10 * tenth);
-            asked.enumerate().filter(|(n, when)| seldom.is_due(*n as u64 % numbers, *when)).count()
+            asked
+                .enumerate()
+                .filter(|(n, when)| rate_limit.allows(*n as u64 % numbers, *when))
+                .count()
         };
         assert_eq!(lines(2), 2);
         assert!(lines(1000) <= 60);
