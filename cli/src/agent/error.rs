@@ -1,9 +1,9 @@
 //! The reasons for which the agent ends, each with its exit status.
 
 use super::claim::ClaimError;
+use super::failure::Failure;
 use super::settings::SettingsError;
 use super::target::TargetError;
-use super::trouble::Trouble;
 use std::ffi::c_int;
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ pub(crate) enum AgentError {
     /// A thread, a signal handler or the event loop cannot be made.
     System(io::Error),
     /// With --once: Redis did not do what it was asked.
-    Redis(Trouble),
+    Redis(Failure),
     /// A part of the agent ended that never should.
     Broken,
 }
@@ -46,7 +46,7 @@ impl fmt::Display for AgentError {
             AgentError::Claim(error) => write!(f, "{error}"),
             AgentError::Metrics(address, error) => write!(f, "--metrics {address}: {error}"),
             AgentError::System(error) => write!(f, "{error}"),
-            AgentError::Redis(trouble) => write!(f, "Redis is {trouble}"),
+            AgentError::Redis(failure) => write!(f, "Redis is {failure}"),
             AgentError::Broken => write!(f, "a part of the agent failed, see above"),
         }
     }

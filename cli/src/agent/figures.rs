@@ -1,8 +1,8 @@
 //! What the agent counts, and the text that /metrics serves. docs/METRICS.md lists it all.
 
+use super::failure::State;
 use super::health::Health;
 use super::store_figures::{Figures as StoreFigures, Watched};
-use super::trouble::State;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -150,9 +150,9 @@ impl Figures {
         for direction in [Direction::Send, Direction::Receive] {
             drop(self.rewinds.get_or_create(&[("direction", direction.name())]));
         }
-        let troubles =
+        let failures =
             State::ALL.into_iter().filter(|s| !matches!(s, State::Ok | State::Connecting));
-        for state in troubles {
+        for state in failures {
             drop(self.errors.get_or_create(&[("state", state.name())]));
         }
     }
@@ -270,7 +270,7 @@ impl Collector for RedisFigures {
             let gauge = ConstGauge::new(u64::from(state == now));
             gauge.encode(states.encode_family(&label)?)?;
         }
-        let Some((trouble, when)) = self.0.error() else { return Ok(()) };
+        let Some((failure, when)) = self.0.error() else { return Ok(()) };
         let when = when.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let gauge = ConstGauge::new(when.as_secs_f64());
         let mut last = encoder.encode_descriptor(
@@ -279,7 +279,7 @@ impl Collector for RedisFigures {
             Some(&Unit::Seconds),
             kind,
         )?;
-        let label = [("error", trouble.to_string())];
+        let label = [("error", failure.to_string())];
         gauge.encode(last.encode_family(&label)?)
     }
 }

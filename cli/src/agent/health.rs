@@ -1,6 +1,6 @@
 //! How Redis is on each connection, and what is said of it: one line when that changes.
 
-use super::trouble::{State, Trouble};
+use super::failure::{Failure, State};
 use sd_notify::NotifyState;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ struct Now {
     lines: Vec<Line>,
     shown: State,
     since: Instant,
-    error: Option<(Trouble, SystemTime)>,
+    error: Option<(Failure, SystemTime)>,
     /// When the reader of the store last went round.
     round: Instant,
     /// It waits for Redis.
@@ -66,17 +66,17 @@ impl Health {
     }
 
     /// It did not.
-    pub(crate) fn bad(&self, connection: usize, trouble: &Trouble) {
+    pub(crate) fn bad(&self, connection: usize, failure: &Failure) {
         let mut now = self.lock();
         if let Some(line) = now.lines.get_mut(connection) {
-            line.state = trouble.state;
+            line.state = failure.state;
         }
-        now.error = Some((trouble.clone(), SystemTime::now()));
-        self.tell(&mut now, Some(trouble));
+        now.error = Some((failure.clone(), SystemTime::now()));
+        self.tell(&mut now, Some(failure));
     }
 
     /// Says so if the state is another than before.
-    fn tell(&self, now: &mut Now, trouble: Option<&Trouble>) {
+    fn tell(&self, now: &mut Now, failure: Option<&Failure>) {
         let state = now.lines.iter().map(|line| line.state).max().unwrap_or(State::Connecting);
         if state == now.shown {
             return;
@@ -85,7 +85,7 @@ impl Health {
         let before = std::mem::replace(&mut now.shown, state);
         now.since = Instant::now();
         let target = &self.target;
-        match (state, trouble) {
+        match (state, failure) {
             (State::Ok, _) if before == State::Connecting => {
                 tracing::info!("connected to Redis at {target}");
             }
@@ -95,8 +95,8 @@ impl Health {
                     before.name()
                 );
             }
-            (_, Some(trouble)) if trouble.state == state => {
-                tracing::warn!("Redis at {target} is {trouble}; trying again");
+            (_, Some(failure)) if failure.state == state => {
+                tracing::warn!("Redis at {target} is {failure}; trying again");
             }
             _ => tracing::warn!("Redis at {target} is {}; trying again", state.name()),
         }
@@ -117,7 +117,7 @@ impl Health {
     }
 
     /// What went wrong last, and when.
-    pub(crate) fn error(&self) -> Option<(Trouble, SystemTime)> {
+    pub(crate) fn error(&self) -> Option<(Failure, SystemTime)> {
         self.lock().error.clone()
     }
 
@@ -130,8 +130,8 @@ impl Health {
             if let Some(good) = line.good {
                 let _ = write!(text, " for {} s", good.elapsed().as_secs());
             }
-            if let Some((trouble, _)) = &now.error {
-                let _ = write!(text, ", last error: {trouble}");
+            if let Some((failure, _)) = &now.error {
+                let _ = write!(text, ", last error: {failure}");
             }
             return Some(text);
         }
@@ -144,8 +144,8 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn trouble(state: State) -> Trouble {
-        Trouble::new(state, "why")
+    fn failure(state: State) -> Failure {
+        Failure::new(state, "why")
     }
 
     #[test]
@@ -155,8 +155,8 @@ mod tests {
         assert!(health.complaint().is_some());
         (0..3).for_each(|connection| health.good(connection));
         assert_eq!((health.state(), health.complaint()), (State::Ok, None));
-        health.bad(1, &trouble(State::ReadOnly));
-        health.bad(2, &trouble(State::Loading));
+        health.bad(1, &failure(State::ReadOnly));
+        health.bad(2, &failure(State::Loading));
         assert_eq!(health.state(), State::ReadOnly);
         assert_eq!(health.complaint(), None, "it was well a moment ago");
         health.good(1);

@@ -2,6 +2,7 @@
 
 use super::claim::{Claim, ClaimError};
 use super::error::AgentError;
+use super::failure::Failure;
 use super::figures::{Figures, Metrics};
 use super::follow;
 use super::health::Health;
@@ -12,7 +13,6 @@ use super::send::Sender;
 use super::settings::Settings;
 use super::shared::{Seen, Shared};
 use super::store_figures::Watched;
-use super::trouble::Trouble;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
@@ -137,8 +137,8 @@ async fn claim(settings: &Settings) -> Result<Claim, ClaimError> {
 struct Parts {
     shared: Arc<Shared>,
     follower: Option<JoinHandle<()>>,
-    sender: JoinSet<Result<(), Trouble>>,
-    receivers: JoinSet<Result<(), Trouble>>,
+    sender: JoinSet<Result<(), Failure>>,
+    receivers: JoinSet<Result<(), Failure>>,
 }
 
 async fn serve(
@@ -212,10 +212,10 @@ impl Parts {
     }
 }
 
-fn check(ended: Result<Result<(), Trouble>, JoinError>) -> Result<(), AgentError> {
+fn check(ended: Result<Result<(), Failure>, JoinError>) -> Result<(), AgentError> {
     match ended {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(trouble)) => Err(AgentError::Redis(trouble)),
+        Ok(Err(failure)) => Err(AgentError::Redis(failure)),
         Err(_) => Err(AgentError::Broken),
     }
 }

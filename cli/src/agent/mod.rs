@@ -10,6 +10,7 @@ mod claim;
 mod clock;
 mod entry;
 mod error;
+mod failure;
 mod figures;
 mod follow;
 mod health;
@@ -24,7 +25,6 @@ mod settings;
 mod shared;
 mod store_figures;
 mod target;
-mod trouble;
 mod warm;
 
 use crate::arguments::Agent;

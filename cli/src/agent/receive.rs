@@ -6,11 +6,11 @@
 use super::backoff::Backoff;
 use super::clock;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
+use super::failure::{Failure, State};
 use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::shared::{SENDER, Shared};
 use super::target::Link;
-use super::trouble::{State, Trouble};
 use redis::{Value, cmd};
 use sesscache_core::store::{Now, PutError, Record};
 use std::sync::Arc;
@@ -72,21 +72,21 @@ impl Receiver {
     }
 
     /// Reads for ever; with --once to the end of the stream, or until Redis failed too often.
-    pub(crate) async fn receive(mut self) -> Result<(), Trouble> {
+    pub(crate) async fn receive(mut self) -> Result<(), Failure> {
         let once = self.shared.settings.once;
         let mut backoff = Backoff::default();
         let mut failures = 0;
         loop {
             let before = self.position;
-            let Err(trouble) = self.read_all().await else { return Ok(()) };
+            let Err(failure) = self.read_all().await else { return Ok(()) };
             if self.position > before {
                 (backoff, failures) = (Backoff::default(), 0);
             }
             self.count = 1;
-            self.shared.failed(self.connection(), &trouble);
+            self.shared.failed(self.connection(), &failure);
             failures += 1;
             if once && failures >= CONNECTIONS {
-                return Err(trouble);
+                return Err(failure);
             }
             sleep(backoff.pause()).await;
         }
@@ -97,7 +97,7 @@ impl Receiver {
     }
 
     /// Reads until the connection fails, or to the end with --once.
-    async fn read_all(&mut self) -> Result<(), Trouble> {
+    async fn read_all(&mut self) -> Result<(), Failure> {
         let mut link = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.of_redis() == 0 {
             self.shared.read_clock(&mut link).await?;
@@ -137,7 +137,7 @@ impl Receiver {
         }
     }
 
-    async fn read(&self, link: &mut Link) -> Result<Value, Trouble> {
+    async fn read(&self, link: &mut Link) -> Result<Value, Failure> {
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(self.count);
         if !self.shared.settings.once {
@@ -147,7 +147,7 @@ impl Receiver {
         let answer = link.ask(&command).await?;
         match answer {
             Value::Nil | Value::Array(_) => Ok(answer),
-            _ => Err(Trouble::new(State::Refused, "XREAD did not return entries")),
+            _ => Err(Failure::new(State::Refused, "XREAD did not return entries")),
         }
     }
 
@@ -158,13 +158,13 @@ impl Receiver {
 
     /// A stream that ends before what we have read is another than we knew: Redis was emptied or
     /// restored. Then it is read from its beginning.
-    async fn look_for_the_end(&mut self, link: &mut Link) -> Result<(), Trouble> {
+    async fn look_for_the_end(&mut self, link: &mut Link) -> Result<(), Failure> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
         let (first, end) = match link.ask(&command).await {
             Ok(answer) => (first_id(&answer), last_id(&answer).unwrap_or(self.position)),
-            Err(trouble) if trouble.is_missing_key() => (None, Id::default()),
-            Err(trouble) => return Err(trouble),
+            Err(failure) if failure.is_missing_key() => (None, Id::default()),
+            Err(failure) => return Err(failure),
         };
         self.look_for_a_gap(first);
         if end < self.position {
@@ -194,7 +194,7 @@ impl Receiver {
     }
 
     /// A store that has read nothing of the stream yet is filled from it.
-    async fn begin_warming(&mut self, link: &mut Link) -> Result<(), Trouble> {
+    async fn begin_warming(&mut self, link: &mut Link) -> Result<(), Failure> {
         let mut command = cmd("XLEN");
         command.arg(&self.key);
         let length = match link.ask(&command).await? {

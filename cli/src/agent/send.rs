@@ -6,12 +6,12 @@
 
 use super::backoff::Backoff;
 use super::entry::{Id, Packs, array, fields, key};
+use super::failure::{Failure, State};
 use super::figures::Direction;
 use super::follow::Round;
 use super::notes::{self, Note};
 use super::shared::{SENDER, Shared};
 use super::target::Link;
-use super::trouble::{State, Trouble};
 use futures_util::future::join_all;
 use redis::{Value, cmd};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl Sender {
     }
 
     /// Sends rounds until there are no more. Gives up only with --once.
-    pub(crate) async fn send(mut self, mut rounds: Receiver<Round>) -> Result<(), Trouble> {
+    pub(crate) async fn send(mut self, mut rounds: Receiver<Round>) -> Result<(), Failure> {
         let mut checks = interval(CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -80,7 +80,7 @@ impl Sender {
         }
     }
 
-    async fn deliver(&mut self, mut round: Round) -> Result<(), Trouble> {
+    async fn deliver(&mut self, mut round: Round) -> Result<(), Failure> {
         while !round.packs.used().is_empty() {
             let tried = self.try_to_deliver(&mut round.packs).await;
             self.settle(tried).await?;
@@ -96,25 +96,25 @@ impl Sender {
 
     /// After a failure: a new connection, not at once. Also after one that leaves the connection
     /// whole, as a Redis that became a replica may have a successor under its name.
-    async fn settle(&mut self, tried: Result<(), Trouble>) -> Result<(), Trouble> {
-        let Err(trouble) = tried else {
+    async fn settle(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
+        let Err(failure) = tried else {
             self.shared.health.good(SENDER);
             self.backoff.reset();
             self.failures = 0;
             return Ok(());
         };
         self.link = None;
-        self.shared.failed(SENDER, &trouble);
+        self.shared.failed(SENDER, &failure);
         self.failures += 1;
         if self.shared.settings.once && self.failures >= TRIES {
-            return Err(trouble);
+            return Err(failure);
         }
         sleep(self.backoff.pause()).await;
         Ok(())
     }
 
     /// What Redis acknowledges leaves the packs.
-    async fn try_to_deliver(&mut self, packs: &mut Packs) -> Result<(), Trouble> {
+    async fn try_to_deliver(&mut self, packs: &mut Packs) -> Result<(), Failure> {
         let link = self.linked().await?;
         let shared = Arc::clone(&self.shared);
         let sending = packs.used().into_iter().map(|stream| {
@@ -134,7 +134,7 @@ impl Sender {
     }
 
     /// A connection whose Redis was looked at.
-    async fn linked(&mut self) -> Result<Link, Trouble> {
+    async fn linked(&mut self) -> Result<Link, Failure> {
         if let Some(link) = &self.link {
             return Ok(link.clone());
         }
@@ -148,7 +148,7 @@ impl Sender {
         Ok(link)
     }
 
-    async fn check(&mut self) -> Result<(), Trouble> {
+    async fn check(&mut self) -> Result<(), Failure> {
         let mut link = self.linked().await?;
         self.shared.read_clock(&mut link).await?;
         self.look_for_witnesses(&mut link).await
@@ -157,7 +157,7 @@ impl Sender {
     /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
     /// there. If it is not, Redis was emptied, restored, or failed over to a replica that lagged:
     /// hosts that had not read it would never get it, so everything is sent again.
-    async fn look_for_witnesses(&mut self, link: &mut Link) -> Result<(), Trouble> {
+    async fn look_for_witnesses(&mut self, link: &mut Link) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let oldest = shared.oldest();
         let mut is_lost = false;
@@ -208,7 +208,7 @@ async fn append(
     mut link: Link,
     stream: usize,
     entries: Vec<Vec<u8>>,
-) -> (Vec<Vec<u8>>, Option<Id>, Result<(), Trouble>) {
+) -> (Vec<Vec<u8>>, Option<Id>, Result<(), Failure>) {
     let streams = shared.settings.streams.to_string();
     let oldest = shared.oldest().to_string();
     let mut entries = entries.into_iter();
@@ -222,7 +222,7 @@ async fn append(
         let result = link.ask(&command).await.and_then(|answer| acknowledged(&answer));
         match result {
             Ok(id) => last = Some(id),
-            Err(trouble) => return (entries.collect(), last, Err(trouble)),
+            Err(failure) => return (entries.collect(), last, Err(failure)),
         }
         shared.figures.sent_entries.inc();
         entries.next();
@@ -230,6 +230,6 @@ async fn append(
     (Vec::new(), last, Ok(()))
 }
 
-fn acknowledged(answer: &Value) -> Result<Id, Trouble> {
-    Id::of(answer).ok_or_else(|| Trouble::new(State::Refused, "XADD did not return an id"))
+fn acknowledged(answer: &Value) -> Result<Id, Failure> {
+    Id::of(answer).ok_or_else(|| Failure::new(State::Refused, "XADD did not return an id"))
 }

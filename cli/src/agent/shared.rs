@@ -4,6 +4,7 @@
 //! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
 
 use super::clock::{self, Clock};
+use super::failure::Failure;
 use super::figures::Figures;
 use super::health::Health;
 use super::heard::Heard;
@@ -11,7 +12,6 @@ use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::settings::Settings;
 use super::target::Link;
-use super::trouble::Trouble;
 use super::warm::Warmth;
 use redis::cmd;
 use sesscache_core::store::Store;
@@ -84,12 +84,12 @@ impl Shared {
         self.ending.load(Acquire)
     }
 
-    pub(crate) async fn read_clock(&self, link: &mut Link) -> Result<(), Trouble> {
+    pub(crate) async fn read_clock(&self, link: &mut Link) -> Result<(), Failure> {
         let (asked, start) = (clock::now(), Instant::now());
         let answer = link.ask(&cmd("TIME")).await?;
         let roundtrip = start.elapsed();
         let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
-            .map_err(|error| Trouble::from(redis::RedisError::from(error)))?;
+            .map_err(|error| Failure::from(redis::RedisError::from(error)))?;
         let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.clock.measured(asked, roundtrip, time);
         self.figures.skew.set(self.clock.skew_seconds());
@@ -103,9 +103,9 @@ impl Shared {
         self.clock.of_redis().saturating_sub(retention)
     }
 
-    pub(crate) fn failed(&self, connection: usize, trouble: &Trouble) {
-        self.figures.failed(trouble.state);
-        self.health.bad(connection, trouble);
+    pub(crate) fn failed(&self, connection: usize, failure: &Failure) {
+        self.figures.failed(failure.state);
+        self.health.bad(connection, failure);
     }
 
     pub(crate) fn tell_shorter(&self) {

@@ -3,7 +3,7 @@
 //! Passwords are read at each connection, so that a new one needs no restart; they are in no line
 //! and no error.
 
-use super::trouble::{State, Trouble};
+use super::failure::{Failure, State};
 use crate::arguments::Agent;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -134,16 +134,16 @@ impl Target {
     }
 
     /// A connection that answers, of its own. `patience` is how long Redis will be asked to wait.
-    pub(crate) async fn connect(&self, patience: Duration) -> Result<Link, Trouble> {
+    pub(crate) async fn connect(&self, patience: Duration) -> Result<Link, Failure> {
         let connecting = async {
             if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
         };
         // Names are looked up, certificates read, passwords checked: each with no limit of its own.
-        tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Trouble::silence()))
+        tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
     }
 
-    async fn single(&self, patience: Duration) -> Result<Link, Trouble> {
-        let node = self.nodes.first().ok_or(Trouble::silence())?;
+    async fn single(&self, patience: Duration) -> Result<Link, Failure> {
+        let node = self.nodes.first().ok_or(Failure::silence())?;
         let info = self.with_credentials(node)?;
         let client = match self.certificates()? {
             Some(certificates) => Client::build_with_tls(info, certificates)?,
@@ -155,7 +155,7 @@ impl Target {
         Ok(Link::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
-    async fn cluster(&self, patience: Duration) -> Result<Link, Trouble> {
+    async fn cluster(&self, patience: Duration) -> Result<Link, Failure> {
         let nodes: Vec<ConnectionInfo> =
             self.nodes.iter().map(|node| self.with_credentials(node)).collect::<Result<_, _>>()?;
         let mut builder = ClusterClient::builder(nodes)
@@ -171,13 +171,13 @@ impl Target {
         Ok(Link::Cluster(builder.build()?.get_async_connection().await?))
     }
 
-    fn certificates(&self) -> Result<Option<TlsCertificates>, Trouble> {
+    fn certificates(&self) -> Result<Option<TlsCertificates>, Failure> {
         let Some(path) = &self.ca else { return Ok(None) };
         let root_cert = Some(fs::read(path).map_err(|error| unreadable(path, &error))?);
         Ok(Some(TlsCertificates { client_tls: None, root_cert }))
     }
 
-    fn with_credentials(&self, node: &ConnectionInfo) -> Result<ConnectionInfo, Trouble> {
+    fn with_credentials(&self, node: &ConnectionInfo) -> Result<ConnectionInfo, Failure> {
         let mut settings = node
             .redis_settings()
             .clone()
@@ -208,12 +208,12 @@ impl fmt::Display for Target {
     }
 }
 
-fn unreadable(path: &std::path::Path, error: &io::Error) -> Trouble {
-    Trouble::new(State::Denied, &format!("{}: {error}", path.display()))
+fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
+    Failure::new(State::Denied, &format!("{}: {error}", path.display()))
 }
 
 impl Link {
-    pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Trouble> {
+    pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let answer = match self {
             Link::Single(connection) => command.query_async(connection).await,
             Link::Cluster(connection) => command.query_async(connection).await,

@@ -81,7 +81,7 @@ impl State {
 
 /// Why Redis did not do something.
 #[derive(Clone, Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct Failure {
     pub(crate) state: State,
     text: String,
 }
@@ -89,15 +89,15 @@ pub(crate) struct Trouble {
 /// Bytes of an error's text that are worth showing.
 const MOST_TEXT: usize = 200;
 
-impl Trouble {
-    pub(crate) fn new(state: State, text: &str) -> Trouble {
+impl Failure {
+    pub(crate) fn new(state: State, text: &str) -> Failure {
         let text: String = text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect();
-        Trouble { state, text }
+        Failure { state, text }
     }
 
     /// It does not answer.
-    pub(crate) fn silence() -> Trouble {
-        Trouble::new(State::Unreachable, "it does not answer")
+    pub(crate) fn silence() -> Failure {
+        Failure::new(State::Unreachable, "it does not answer")
     }
 
     /// What was asked about is not there.
@@ -106,17 +106,17 @@ impl Trouble {
     }
 }
 
-impl From<RedisError> for Trouble {
-    fn from(error: RedisError) -> Trouble {
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Failure {
         let state = State::of(error.code(), error.kind());
         if state == State::Cluster {
-            return Trouble::new(state, "it is a node of a cluster; give --cluster");
+            return Failure::new(state, "it is a node of a cluster; give --cluster");
         }
-        Trouble::new(state, &error.to_string())
+        Failure::new(state, &error.to_string())
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.state.name(), self.text)
     }
@@ -142,12 +142,12 @@ mod tests {
         }
         assert_eq!(State::of(None, ErrorKind::AuthenticationFailed), State::Denied);
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
-        assert_eq!(Trouble::from(refused).state, State::Unreachable);
+        assert_eq!(Failure::from(refused).state, State::Unreachable);
     }
 
     #[test]
     fn a_line_stays_one_line() {
-        let trouble = Trouble::new(State::Refused, &"a\nb".repeat(200));
-        assert!(!trouble.to_string().contains('\n') && trouble.to_string().len() < 300);
+        let failure = Failure::new(State::Refused, &"a\nb".repeat(200));
+        assert!(!failure.to_string().contains('\n') && failure.to_string().len() < 300);
     }
 }
