@@ -5,7 +5,7 @@ use std::fmt;
 
 /// How Redis is. In the order of which is shown if connections differ: the last of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum State {
+pub(crate) enum RedisState {
     /// It does what it is asked.
     Ok,
     /// Nothing is known yet.
@@ -30,51 +30,51 @@ pub(crate) enum State {
     Unreachable,
 }
 
-impl State {
-    pub(crate) const ALL: [State; 11] = [
-        State::Ok,
-        State::Connecting,
-        State::Loading,
-        State::ReadOnly,
-        State::Full,
-        State::MasterDown,
-        State::ClusterDown,
-        State::Refused,
-        State::Denied,
-        State::Cluster,
-        State::Unreachable,
+impl RedisState {
+    pub(crate) const ALL: [RedisState; 11] = [
+        RedisState::Ok,
+        RedisState::Connecting,
+        RedisState::Loading,
+        RedisState::ReadOnly,
+        RedisState::Full,
+        RedisState::MasterDown,
+        RedisState::ClusterDown,
+        RedisState::Refused,
+        RedisState::Denied,
+        RedisState::Cluster,
+        RedisState::Unreachable,
     ];
 
     /// Its name in metrics and lines.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            State::Ok => "ok",
-            State::Connecting => "connecting",
-            State::Loading => "loading",
-            State::ReadOnly => "read-only",
-            State::Full => "full",
-            State::MasterDown => "master-down",
-            State::ClusterDown => "cluster-down",
-            State::Refused => "refused",
-            State::Denied => "denied",
-            State::Cluster => "cluster",
-            State::Unreachable => "unreachable",
+            RedisState::Ok => "ok",
+            RedisState::Connecting => "connecting",
+            RedisState::Loading => "loading",
+            RedisState::ReadOnly => "read-only",
+            RedisState::Full => "full",
+            RedisState::MasterDown => "master-down",
+            RedisState::ClusterDown => "cluster-down",
+            RedisState::Refused => "refused",
+            RedisState::Denied => "denied",
+            RedisState::Cluster => "cluster",
+            RedisState::Unreachable => "unreachable",
         }
     }
 
-    fn of(code: Option<&str>, kind: ErrorKind) -> State {
+    fn of(code: Option<&str>, kind: ErrorKind) -> RedisState {
         match (code, kind) {
-            (Some("LOADING"), _) => State::Loading,
-            (Some("READONLY" | "MISCONF" | "NOREPLICAS"), _) => State::ReadOnly,
-            (Some("OOM"), _) => State::Full,
-            (Some("MASTERDOWN"), _) => State::MasterDown,
-            (Some("CLUSTERDOWN"), _) => State::ClusterDown,
-            (Some("MOVED" | "ASK"), _) => State::Cluster,
+            (Some("LOADING"), _) => RedisState::Loading,
+            (Some("READONLY" | "MISCONF" | "NOREPLICAS"), _) => RedisState::ReadOnly,
+            (Some("OOM"), _) => RedisState::Full,
+            (Some("MASTERDOWN"), _) => RedisState::MasterDown,
+            (Some("CLUSTERDOWN"), _) => RedisState::ClusterDown,
+            (Some("MOVED" | "ASK"), _) => RedisState::Cluster,
             (Some("NOAUTH" | "WRONGPASS" | "NOPERM"), _) | (_, ErrorKind::AuthenticationFailed) => {
-                State::Denied
+                RedisState::Denied
             }
-            (_, ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) => State::Unreachable,
-            _ => State::Refused,
+            (_, ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) => RedisState::Unreachable,
+            _ => RedisState::Refused,
         }
     }
 }
@@ -82,7 +82,7 @@ impl State {
 /// Why Redis did not do something.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    pub(crate) state: State,
+    pub(crate) state: RedisState,
     text: String,
 }
 
@@ -90,26 +90,26 @@ pub(crate) struct Failure {
 const MOST_TEXT: usize = 200;
 
 impl Failure {
-    pub(crate) fn new(state: State, text: &str) -> Failure {
+    pub(crate) fn new(state: RedisState, text: &str) -> Failure {
         let text: String = text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect();
         Failure { state, text }
     }
 
     /// It does not answer.
     pub(crate) fn silence() -> Failure {
-        Failure::new(State::Unreachable, "it does not answer")
+        Failure::new(RedisState::Unreachable, "it does not answer")
     }
 
     /// What was asked about is not there.
     pub(crate) fn is_missing_key(&self) -> bool {
-        self.state == State::Refused && self.text.contains("no such key")
+        self.state == RedisState::Refused && self.text.contains("no such key")
     }
 }
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Failure {
-        let state = State::of(error.code(), error.kind());
-        if state == State::Cluster {
+        let state = RedisState::of(error.code(), error.kind());
+        if state == RedisState::Cluster {
             return Failure::new(state, "it is a node of a cluster; give --cluster");
         }
         Failure::new(state, &error.to_string())
@@ -131,23 +131,23 @@ mod tests {
     fn what_redis_says_has_a_kind() {
         let other = ErrorKind::Extension;
         for (code, state) in [
-            ("LOADING", State::Loading),
-            ("READONLY", State::ReadOnly),
-            ("OOM", State::Full),
-            ("WRONGPASS", State::Denied),
-            ("MOVED", State::Cluster),
-            ("WRONGTYPE", State::Refused),
+            ("LOADING", RedisState::Loading),
+            ("READONLY", RedisState::ReadOnly),
+            ("OOM", RedisState::Full),
+            ("WRONGPASS", RedisState::Denied),
+            ("MOVED", RedisState::Cluster),
+            ("WRONGTYPE", RedisState::Refused),
         ] {
-            assert_eq!(State::of(Some(code), other), state);
+            assert_eq!(RedisState::of(Some(code), other), state);
         }
-        assert_eq!(State::of(None, ErrorKind::AuthenticationFailed), State::Denied);
+        assert_eq!(RedisState::of(None, ErrorKind::AuthenticationFailed), RedisState::Denied);
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
-        assert_eq!(Failure::from(refused).state, State::Unreachable);
+        assert_eq!(Failure::from(refused).state, RedisState::Unreachable);
     }
 
     #[test]
     fn a_line_stays_one_line() {
-        let failure = Failure::new(State::Refused, &"a\nb".repeat(200));
+        let failure = Failure::new(RedisState::Refused, &"a\nb".repeat(200));
         assert!(!failure.to_string().contains('\n') && failure.to_string().len() < 300);
     }
 }

@@ -1,6 +1,6 @@
 //! What the agent counts, and the text that /metrics serves. docs/METRICS.md lists it all.
 
-use super::failure::State;
+use super::failure::RedisState;
 use super::health::Health;
 use super::store_figures::{Figures as StoreFigures, Watched};
 use prometheus_client::collector::Collector;
@@ -138,7 +138,7 @@ impl Figures {
     }
 
     /// Redis did not do what it was asked.
-    pub(crate) fn failed(&self, state: State) {
+    pub(crate) fn failed(&self, state: RedisState) {
         self.errors.get_or_create(&[("state", state.name())]).inc();
     }
 
@@ -150,8 +150,9 @@ impl Figures {
         for direction in [Direction::Send, Direction::Receive] {
             drop(self.rewinds.get_or_create(&[("direction", direction.name())]));
         }
-        let failures =
-            State::ALL.into_iter().filter(|s| !matches!(s, State::Ok | State::Connecting));
+        let failures = RedisState::ALL
+            .into_iter()
+            .filter(|s| !matches!(s, RedisState::Ok | RedisState::Connecting));
         for state in failures {
             drop(self.errors.get_or_create(&[("state", state.name())]));
         }
@@ -265,7 +266,7 @@ impl Collector for RedisFigures {
         let kind = prometheus_client::metrics::MetricType::Gauge;
         let mut states =
             encoder.encode_descriptor("state", "1 for the state it is in.", None, kind)?;
-        for state in State::ALL {
+        for state in RedisState::ALL {
             let label = [("state", state.name())];
             let gauge = ConstGauge::new(u64::from(state == now));
             gauge.encode(states.encode_family(&label)?)?;

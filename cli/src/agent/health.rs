@@ -1,6 +1,6 @@
 //! How Redis is on each connection, and what is said of it: one line when that changes.
 
-use super::failure::{Failure, State};
+use super::failure::{Failure, RedisState};
 use sd_notify::NotifyState;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One connection as seen from here.
 #[derive(Clone, Copy, Debug)]
 struct Line {
-    state: State,
+    state: RedisState,
     /// When Redis last did what it was asked.
     good: Option<Instant>,
 }
@@ -20,7 +20,7 @@ struct Line {
 #[derive(Debug)]
 struct Now {
     lines: Vec<Line>,
-    shown: State,
+    shown: RedisState,
     since: Instant,
     error: Option<(Failure, SystemTime)>,
     /// When the reader of the store last went round.
@@ -40,8 +40,8 @@ impl Health {
     /// Of this many connections, of which none is known yet.
     pub(crate) fn new(target: String, connections: usize) -> Health {
         let now = Now {
-            lines: vec![Line { state: State::Connecting, good: None }; connections],
-            shown: State::Connecting,
+            lines: vec![Line { state: RedisState::Connecting, good: None }; connections],
+            shown: RedisState::Connecting,
             since: Instant::now(),
             error: None,
             round: Instant::now(),
@@ -58,9 +58,9 @@ impl Health {
     pub(crate) fn good(&self, connection: usize) {
         let mut now = self.lock();
         let Some(line) = now.lines.get_mut(connection) else { return };
-        let before = std::mem::replace(&mut line.state, State::Ok);
+        let before = std::mem::replace(&mut line.state, RedisState::Ok);
         line.good = Some(Instant::now());
-        if before != State::Ok {
+        if before != RedisState::Ok {
             self.tell(&mut now, None);
         }
     }
@@ -77,7 +77,7 @@ impl Health {
 
     /// Says so if the state is another than before.
     fn tell(&self, now: &mut Now, failure: Option<&Failure>) {
-        let state = now.lines.iter().map(|line| line.state).max().unwrap_or(State::Connecting);
+        let state = now.lines.iter().map(|line| line.state).max().unwrap_or(RedisState::Connecting);
         if state == now.shown {
             return;
         }
@@ -86,10 +86,10 @@ impl Health {
         now.since = Instant::now();
         let target = &self.target;
         match (state, failure) {
-            (State::Ok, _) if before == State::Connecting => {
+            (RedisState::Ok, _) if before == RedisState::Connecting => {
                 tracing::info!("connected to Redis at {target}");
             }
-            (State::Ok, _) => {
+            (RedisState::Ok, _) => {
                 tracing::info!(
                     "Redis at {target} is well again, after {lasted:.1} s {}",
                     before.name()
@@ -112,7 +112,7 @@ impl Health {
     }
 
     /// How Redis is.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> RedisState {
         self.lock().shown
     }
 
@@ -144,32 +144,32 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn failure(state: State) -> Failure {
+    fn failure(state: RedisState) -> Failure {
         Failure::new(state, "why")
     }
 
     #[test]
     fn the_worst_connection_is_shown() {
         let health = Health::new("x".into(), 3);
-        assert_eq!(health.state(), State::Connecting);
+        assert_eq!(health.state(), RedisState::Connecting);
         assert!(health.complaint().is_some());
         (0..3).for_each(|connection| health.good(connection));
-        assert_eq!((health.state(), health.complaint()), (State::Ok, None));
-        health.bad(1, &failure(State::ReadOnly));
-        health.bad(2, &failure(State::Loading));
-        assert_eq!(health.state(), State::ReadOnly);
+        assert_eq!((health.state(), health.complaint()), (RedisState::Ok, None));
+        health.bad(1, &failure(RedisState::ReadOnly));
+        health.bad(2, &failure(RedisState::Loading));
+        assert_eq!(health.state(), RedisState::ReadOnly);
         assert_eq!(health.complaint(), None, "it was well a moment ago");
         health.good(1);
-        assert_eq!(health.state(), State::Loading);
+        assert_eq!(health.state(), RedisState::Loading);
         health.good(2);
-        assert_eq!(health.state(), State::Ok);
-        assert_eq!(health.error().unwrap().0.state, State::Loading);
+        assert_eq!(health.state(), RedisState::Ok);
+        assert_eq!(health.error().unwrap().0.state, RedisState::Loading);
     }
 
     #[test]
     fn a_connection_that_does_not_exist_changes_nothing() {
         let health = Health::new("x".into(), 1);
         health.good(7);
-        assert_eq!(health.state(), State::Connecting);
+        assert_eq!(health.state(), RedisState::Connecting);
     }
 }

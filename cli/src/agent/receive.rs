@@ -6,7 +6,7 @@
 use super::backoff::Backoff;
 use super::clock;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
-use super::failure::{Failure, State};
+use super::failure::{Failure, RedisState};
 use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::shared::{SENDER, Shared};
@@ -147,7 +147,7 @@ impl Receiver {
         let answer = link.ask(&command).await?;
         match answer {
             Value::Nil | Value::Array(_) => Ok(answer),
-            _ => Err(Failure::new(State::Refused, "XREAD did not return entries")),
+            _ => Err(Failure::new(RedisState::Refused, "XREAD did not return entries")),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::backoff::Backoff;
 use super::entry::{Id, Packs, array, fields, key};
-use super::failure::{Failure, State};
+use super::failure::{Failure, RedisState};
 use super::figures::Direction;
 use super::follow::Round;
 use super::notes::{self, Note};
@@ -231,5 +231,5 @@ async fn append(
 }
 
 fn acknowledged(answer: &Value) -> Result<Id, Failure> {
-    Id::of(answer).ok_or_else(|| Failure::new(State::Refused, "XADD did not return an id"))
+    Id::of(answer).ok_or_else(|| Failure::new(RedisState::Refused, "XADD did not return an id"))
 }

@@ -3,7 +3,7 @@
 //! Passwords are read at each connection, so that a new one needs no restart; they are in no line
 //! and no error.
 
-use super::failure::{Failure, State};
+use super::failure::{Failure, RedisState};
 use crate::arguments::Agent;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -209,7 +209,7 @@ impl fmt::Display for Target {
 }
 
 fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::new(State::Denied, &format!("{}: {error}", path.display()))
+    Failure::new(RedisState::Denied, &format!("{}: {error}", path.display()))
 }
 
 impl Link {
