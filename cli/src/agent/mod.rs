@@ -8,6 +8,7 @@
 mod backoff;
 mod claim;
 mod clock;
+mod connection;
 mod entry;
 mod error;
 mod failure;

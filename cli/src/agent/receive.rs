@@ -5,12 +5,12 @@
 
 use super::backoff::Backoff;
 use super::clock;
+use super::connection::Link;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::failure::{Failure, RedisState};
 use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::shared::{SENDER, Shared};
-use super::target::Link;
 use redis::{Value, cmd};
 use sesscache_core::store::{Now, PutError, Record};
 use std::sync::Arc;

@@ -5,13 +5,13 @@
 //! twice, and is never missing.
 
 use super::backoff::Backoff;
+use super::connection::Link;
 use super::entry::{Id, Packs, array, fields, key};
 use super::failure::{Failure, RedisState};
 use super::figures::Direction;
 use super::follow::Round;
 use super::notes::{self, Note};
 use super::shared::{SENDER, Shared};
-use super::target::Link;
 use futures_util::future::join_all;
 use redis::{Value, cmd};
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
 
 use super::clock::{self, Clock};
+use super::connection::Link;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::health::Health;
@@ -11,7 +12,6 @@ use super::heard::Heard;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::settings::Settings;
-use super::target::Link;
 use super::warm::Warmth;
 use redis::cmd;
 use sesscache_core::store::Store;

@@ -1,30 +1,14 @@
-//! Where Redis is, who we are there, and connections to it.
+//! Where Redis is and as which user to log in there, from the command line.
 //!
-//! Passwords are read at each connection, so that a new one needs no restart; they are in no line
-//! and no error.
+//! No password is in a line or an error.
 
-use super::failure::{Failure, RedisState};
 use crate::arguments::Agent;
-use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, TlsCertificates, Value,
-};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Duration;
-use zeroize::Zeroizing;
-
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer may take, on top of what Redis was asked to wait.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// What is wrong with what says where Redis is.
 #[derive(Debug)]
@@ -61,18 +45,11 @@ impl fmt::Display for TargetError {
 /// Where Redis is.
 #[derive(Debug)]
 pub(crate) struct Target {
-    nodes: Vec<ConnectionInfo>,
-    is_cluster: bool,
-    user: Option<String>,
-    password_file: Option<PathBuf>,
-    ca: Option<PathBuf>,
-}
-
-/// A connection, of which copies share the socket.
-#[derive(Clone)]
-pub(crate) enum Link {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    pub(super) nodes: Vec<ConnectionInfo>,
+    pub(super) is_cluster: bool,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 }
 
 impl Target {
@@ -132,70 +109,6 @@ impl Target {
         nodes.sort();
         nodes.join(",")
     }
-
-    /// A connection that answers, of its own. `patience` is how long Redis will be asked to wait.
-    pub(crate) async fn connect(&self, patience: Duration) -> Result<Link, Failure> {
-        let connecting = async {
-            if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
-        };
-        // Names are looked up, certificates read, passwords checked: each with no limit of its own.
-        tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
-    }
-
-    async fn single(&self, patience: Duration) -> Result<Link, Failure> {
-        let node = self.nodes.first().ok_or(Failure::silence())?;
-        let info = self.with_credentials(node)?;
-        let client = match self.certificates()? {
-            Some(certificates) => Client::build_with_tls(info, certificates)?,
-            None => Client::open(info)?,
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(patience + ANSWER));
-        Ok(Link::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
-    }
-
-    async fn cluster(&self, patience: Duration) -> Result<Link, Failure> {
-        let nodes: Vec<ConnectionInfo> =
-            self.nodes.iter().map(|node| self.with_credentials(node)).collect::<Result<_, _>>()?;
-        let mut builder = ClusterClient::builder(nodes)
-            .connection_timeout(CONNECT)
-            .response_timeout(patience + ANSWER)
-            .tcp_settings(TcpSettings::default().set_nodelay(true))
-            // For an entry that moved to another node; what lasts longer is ours to try again.
-            .retries(3)
-            .max_retry_wait(200);
-        if let Some(certificates) = self.certificates()? {
-            builder = builder.certs(certificates);
-        }
-        Ok(Link::Cluster(builder.build()?.get_async_connection().await?))
-    }
-
-    fn certificates(&self) -> Result<Option<TlsCertificates>, Failure> {
-        let Some(path) = &self.ca else { return Ok(None) };
-        let root_cert = Some(fs::read(path).map_err(|error| unreadable(path, &error))?);
-        Ok(Some(TlsCertificates { client_tls: None, root_cert }))
-    }
-
-    fn with_credentials(&self, node: &ConnectionInfo) -> Result<ConnectionInfo, Failure> {
-        let mut settings = node
-            .redis_settings()
-            .clone()
-            // What we parse.
-            .set_protocol(ProtocolVersion::RESP2)
-            // One command less that a user must be allowed.
-            .set_skip_set_lib_name();
-        if let Some(user) = &self.user {
-            settings = settings.set_username(user);
-        }
-        if let Some(path) = &self.password_file {
-            let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-            let text = Zeroizing::new(text);
-            settings = settings.set_password(text.lines().next().unwrap_or_default());
-        }
-        let tcp = TcpSettings::default().set_nodelay(true);
-        Ok(node.clone().set_redis_settings(settings).set_tcp_settings(tcp))
-    }
 }
 
 impl fmt::Display for Target {
@@ -205,20 +118,6 @@ impl fmt::Display for Target {
             write!(f, "{between}{}", node.addr())?;
         }
         Ok(())
-    }
-}
-
-fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::new(RedisState::Denied, &format!("{}: {error}", path.display()))
-}
-
-impl Link {
-    pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        let answer = match self {
-            Link::Single(connection) => command.query_async(connection).await,
-            Link::Cluster(connection) => command.query_async(connection).await,
-        };
-        Ok(answer?)
     }
 }
 
