@@ -25,14 +25,14 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// A connection, of which copies share the socket.
 #[derive(Clone)]
-pub(crate) enum Link {
+pub(crate) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Target {
     /// A connection that answers, of its own. `patience` is how long Redis will be asked to wait.
-    pub(crate) async fn connect(&self, patience: Duration) -> Result<Link, Failure> {
+    pub(crate) async fn connect(&self, patience: Duration) -> Result<Connection, Failure> {
         let connecting = async {
             if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
         };
@@ -40,7 +40,7 @@ impl Target {
         tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
     }
 
-    async fn single(&self, patience: Duration) -> Result<Link, Failure> {
+    async fn single(&self, patience: Duration) -> Result<Connection, Failure> {
         let node = self.nodes.first().ok_or(Failure::silence())?;
         let info = self.with_credentials(node)?;
         let client = match self.certificates()? {
@@ -50,10 +50,10 @@ impl Target {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(patience + ANSWER));
-        Ok(Link::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+        Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
-    async fn cluster(&self, patience: Duration) -> Result<Link, Failure> {
+    async fn cluster(&self, patience: Duration) -> Result<Connection, Failure> {
         let nodes: Vec<ConnectionInfo> =
             self.nodes.iter().map(|node| self.with_credentials(node)).collect::<Result<_, _>>()?;
         let mut builder = ClusterClient::builder(nodes)
@@ -66,7 +66,7 @@ impl Target {
         if let Some(certificates) = self.certificates()? {
             builder = builder.certs(certificates);
         }
-        Ok(Link::Cluster(builder.build()?.get_async_connection().await?))
+        Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
     }
 
     fn certificates(&self) -> Result<Option<TlsCertificates>, Failure> {
@@ -100,11 +100,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(RedisState::Denied, &format!("{}: {error}", path.display()))
 }
 
-impl Link {
+impl Connection {
     pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let answer = match self {
-            Link::Single(connection) => command.query_async(connection).await,
-            Link::Cluster(connection) => command.query_async(connection).await,
+            Connection::Single(connection) => command.query_async(connection).await,
+            Connection::Cluster(connection) => command.query_async(connection).await,
         };
         Ok(answer?)
     }

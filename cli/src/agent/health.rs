@@ -55,9 +55,9 @@ impl Health {
     }
 
     /// Redis did what it was asked on a connection.
-    pub(crate) fn good(&self, connection: usize) {
+    pub(crate) fn good(&self, number: usize) {
         let mut now = self.lock();
-        let Some(line) = now.lines.get_mut(connection) else { return };
+        let Some(line) = now.lines.get_mut(number) else { return };
         let before = std::mem::replace(&mut line.state, RedisState::Ok);
         line.good = Some(Instant::now());
         if before != RedisState::Ok {
@@ -66,9 +66,9 @@ impl Health {
     }
 
     /// It did not.
-    pub(crate) fn bad(&self, connection: usize, failure: &Failure) {
+    pub(crate) fn bad(&self, number: usize, failure: &Failure) {
         let mut now = self.lock();
-        if let Some(line) = now.lines.get_mut(connection) {
+        if let Some(line) = now.lines.get_mut(number) {
             line.state = failure.state;
         }
         now.error = Some((failure.clone(), SystemTime::now()));
@@ -153,7 +153,7 @@ mod tests {
         let health = Health::new("x".into(), 3);
         assert_eq!(health.state(), RedisState::Connecting);
         assert!(health.complaint().is_some());
-        (0..3).for_each(|connection| health.good(connection));
+        (0..3).for_each(|number| health.good(number));
         assert_eq!((health.state(), health.complaint()), (RedisState::Ok, None));
         health.bad(1, &failure(RedisState::ReadOnly));
         health.bad(2, &failure(RedisState::Loading));

@@ -5,7 +5,7 @@
 
 use super::backoff::Backoff;
 use super::clock;
-use super::connection::Link;
+use super::connection::Connection;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::failure::{Failure, RedisState};
 use super::figures::{Direction, Unapplied};
@@ -83,7 +83,7 @@ impl Receiver {
                 (backoff, failures) = (Backoff::default(), 0);
             }
             self.count = 1;
-            self.shared.failed(self.connection(), &failure);
+            self.shared.failed(self.connection_number(), &failure);
             failures += 1;
             if once && failures >= CONNECTIONS {
                 return Err(failure);
@@ -92,24 +92,24 @@ impl Receiver {
         }
     }
 
-    fn connection(&self) -> usize {
+    fn connection_number(&self) -> usize {
         SENDER + 1 + self.stream
     }
 
     /// Reads until the connection fails, or to the end with --once.
     async fn read_all(&mut self) -> Result<(), Failure> {
-        let mut link = self.shared.settings.target.connect(BLOCK).await?;
+        let mut connection = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.of_redis() == 0 {
-            self.shared.read_clock(&mut link).await?;
+            self.shared.read_clock(&mut connection).await?;
         }
-        self.look_for_the_end(&mut link).await?;
+        self.look_for_the_end(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.figures.reconnects.inc();
         }
         loop {
-            self.shared.health.good(self.connection());
+            self.shared.health.good(self.connection_number());
             let asked = self.shared.clock.of_redis();
-            let answer = self.read(&mut link).await?;
+            let answer = self.read(&mut connection).await?;
             let found = entries(&answer);
             let is_all = found.len() < self.count;
             self.count = (self.count * 2).min(COUNT);
@@ -119,7 +119,7 @@ impl Receiver {
                 if self.shared.settings.once {
                     return Ok(());
                 }
-                self.look_for_the_end(&mut link).await?;
+                self.look_for_the_end(&mut connection).await?;
             }
             for entry in found {
                 self.take_over(&entry).await;
@@ -137,14 +137,14 @@ impl Receiver {
         }
     }
 
-    async fn read(&self, link: &mut Link) -> Result<Value, Failure> {
+    async fn read(&self, connection: &mut Connection) -> Result<Value, Failure> {
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(self.count);
         if !self.shared.settings.once {
             command.arg("BLOCK").arg(BLOCK.as_millis().to_string());
         }
         command.arg("STREAMS").arg(&self.key).arg(self.position.to_string());
-        let answer = link.ask(&command).await?;
+        let answer = connection.ask(&command).await?;
         match answer {
             Value::Nil | Value::Array(_) => Ok(answer),
             _ => Err(Failure::new(RedisState::Refused, "XREAD did not return entries")),
@@ -158,10 +158,10 @@ impl Receiver {
 
     /// A stream that ends before what we have read is another than we knew: Redis was emptied or
     /// restored. Then it is read from its beginning.
-    async fn look_for_the_end(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn look_for_the_end(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
-        let (first, end) = match link.ask(&command).await {
+        let (first, end) = match connection.ask(&command).await {
             Ok(answer) => (first_id(&answer), last_id(&answer).unwrap_or(self.position)),
             Err(failure) if failure.is_missing_key() => (None, Id::default()),
             Err(failure) => return Err(failure),
@@ -174,7 +174,7 @@ impl Receiver {
             self.shared.tell_shorter();
         }
         if self.phase == Phase::Unknown {
-            self.begin_warming(link).await?;
+            self.begin_warming(connection).await?;
             self.phase = Phase::Behind(end);
         }
         Ok(())
@@ -194,10 +194,10 @@ impl Receiver {
     }
 
     /// A store that has read nothing of the stream yet is filled from it.
-    async fn begin_warming(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn begin_warming(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XLEN");
         command.arg(&self.key);
-        let length = match link.ask(&command).await? {
+        let length = match connection.ask(&command).await? {
             Value::Int(length) if self.position == Id::default() => u64::try_from(length),
             _ => Ok(0),
         };

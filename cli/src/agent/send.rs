@@ -5,7 +5,7 @@
 //! twice, and is never missing.
 
 use super::backoff::Backoff;
-use super::connection::Link;
+use super::connection::Connection;
 use super::entry::{Id, Packs, array, fields, key};
 use super::failure::{Failure, RedisState};
 use super::figures::Direction;
@@ -35,7 +35,7 @@ const TRIES: u32 = 3;
 /// The sending side.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
-    link: Option<Link>,
+    connection: Option<Connection>,
     /// The last entry of ours in each stream.
     acknowledged: Vec<Id>,
     backoff: Backoff,
@@ -52,7 +52,7 @@ impl Sender {
             .collect();
         Sender {
             shared,
-            link: None,
+            connection: None,
             acknowledged,
             backoff: Backoff::default(),
             rewound: None,
@@ -103,7 +103,7 @@ impl Sender {
             self.failures = 0;
             return Ok(());
         };
-        self.link = None;
+        self.connection = None;
         self.shared.failed(SENDER, &failure);
         self.failures += 1;
         if self.shared.settings.once && self.failures >= TRIES {
@@ -115,11 +115,11 @@ impl Sender {
 
     /// What Redis acknowledges leaves the packs.
     async fn try_to_deliver(&mut self, packs: &mut Packs) -> Result<(), Failure> {
-        let link = self.linked().await?;
+        let connection = self.connected().await?;
         let shared = Arc::clone(&self.shared);
         let sending = packs.used().into_iter().map(|stream| {
-            let (link, entries, shared) = (link.clone(), packs.take(stream), &shared);
-            async move { (stream, append(shared, link, stream, entries).await) }
+            let (connection, entries, shared) = (connection.clone(), packs.take(stream), &shared);
+            async move { (stream, append(shared, connection, stream, entries).await) }
         });
         let sending: Vec<_> = sending.collect();
         let mut first = Ok(());
@@ -134,30 +134,30 @@ impl Sender {
     }
 
     /// A connection whose Redis was looked at.
-    async fn linked(&mut self) -> Result<Link, Failure> {
-        if let Some(link) = &self.link {
-            return Ok(link.clone());
+    async fn connected(&mut self) -> Result<Connection, Failure> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
         }
-        let mut link = self.shared.settings.target.connect(Duration::ZERO).await?;
-        self.shared.read_clock(&mut link).await?;
-        self.look_for_witnesses(&mut link).await?;
+        let mut connection = self.shared.settings.target.connect(Duration::ZERO).await?;
+        self.shared.read_clock(&mut connection).await?;
+        self.look_for_witnesses(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.figures.reconnects.inc();
         }
-        self.link = Some(link.clone());
-        Ok(link)
+        self.connection = Some(connection.clone());
+        Ok(connection)
     }
 
     async fn check(&mut self) -> Result<(), Failure> {
-        let mut link = self.linked().await?;
-        self.shared.read_clock(&mut link).await?;
-        self.look_for_witnesses(&mut link).await
+        let mut connection = self.connected().await?;
+        self.shared.read_clock(&mut connection).await?;
+        self.look_for_witnesses(&mut connection).await
     }
 
     /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
     /// there. If it is not, Redis was emptied, restored, or failed over to a replica that lagged:
     /// hosts that had not read it would never get it, so everything is sent again.
-    async fn look_for_witnesses(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn look_for_witnesses(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let oldest = shared.oldest();
         let mut is_lost = false;
@@ -167,7 +167,7 @@ impl Sender {
                 let id = witness.to_string();
                 let mut ask = cmd("XRANGE");
                 ask.arg(key(&shared.settings.name, stream)).arg(&id).arg(&id).arg("COUNT").arg(1);
-                if array(&link.ask(&ask).await?).is_empty() {
+                if array(&connection.ask(&ask).await?).is_empty() {
                     is_lost = true;
                     *last = Id::default();
                 }
@@ -205,7 +205,7 @@ impl Sender {
 /// Appends entries to a stream, in their order; which are left, the id of the last that is there.
 async fn append(
     shared: &Shared,
-    mut link: Link,
+    mut connection: Connection,
     stream: usize,
     entries: Vec<Vec<u8>>,
 ) -> (Vec<Vec<u8>>, Option<Id>, Result<(), Failure>) {
@@ -219,7 +219,7 @@ async fn append(
         for (name, value) in fields(&shared.id, streams.as_bytes(), entry) {
             command.arg(name).arg(value);
         }
-        let result = link.ask(&command).await.and_then(|answer| acknowledged(&answer));
+        let result = connection.ask(&command).await.and_then(|answer| acknowledged(&answer));
         match result {
             Ok(id) => last = Some(id),
             Err(failure) => return (entries.collect(), last, Err(failure)),

@@ -4,7 +4,7 @@
 //! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
 
 use super::clock::{self, Clock};
-use super::connection::Link;
+use super::connection::Connection;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::health::Health;
@@ -84,9 +84,9 @@ impl Shared {
         self.ending.load(Acquire)
     }
 
-    pub(crate) async fn read_clock(&self, link: &mut Link) -> Result<(), Failure> {
+    pub(crate) async fn read_clock(&self, connection: &mut Connection) -> Result<(), Failure> {
         let (asked, start) = (clock::now(), Instant::now());
-        let answer = link.ask(&cmd("TIME")).await?;
+        let answer = connection.ask(&cmd("TIME")).await?;
         let roundtrip = start.elapsed();
         let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
             .map_err(|error| Failure::from(redis::RedisError::from(error)))?;
@@ -103,9 +103,9 @@ impl Shared {
         self.clock.of_redis().saturating_sub(retention)
     }
 
-    pub(crate) fn failed(&self, connection: usize, failure: &Failure) {
+    pub(crate) fn failed(&self, number: usize, failure: &Failure) {
         self.figures.failed(failure.state);
-        self.health.bad(connection, failure);
+        self.health.bad(number, failure);
     }
 
     pub(crate) fn tell_shorter(&self) {
