@@ -21,6 +21,7 @@ mod notes;
 mod page;
 mod rate_limit;
 mod receive;
+mod reconnect;
 mod send;
 mod settings;
 mod shared;

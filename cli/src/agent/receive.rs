@@ -3,13 +3,13 @@
 //! A connection of its own for each stream, as Redis holds it while there is nothing new. How far
 //! the stream was read is kept in the store. Whatever stands in the stream, the reading goes on.
 
-use super::backoff::Backoff;
 use super::clock;
 use super::connection::Connection;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::failure::{Failure, RedisState};
 use super::figures::{Direction, Unapplied};
 use super::notes::{self, Note};
+use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
 use redis::{Value, cmd};
 use sesscache_core::store::{Now, PutError, Record};
@@ -25,8 +25,6 @@ const COUNT: usize = 16;
 /// How often a record is offered to a shard whose lock is held, and how long between.
 const TRIES: u32 = 4;
 const BUSY: Duration = Duration::from_millis(5);
-/// With --once: how often to try.
-const CONNECTIONS: u32 = 3;
 
 /// The receiving side of a stream.
 pub(crate) struct Receiver {
@@ -73,22 +71,15 @@ impl Receiver {
 
     /// Reads for ever; with --once to the end of the stream, or until Redis failed too often.
     pub(crate) async fn receive(mut self) -> Result<(), Failure> {
-        let once = self.shared.settings.once;
-        let mut backoff = Backoff::default();
-        let mut failures = 0;
+        let mut reconnect = Reconnect::new(self.connection_number());
         loop {
             let before = self.position;
             let Err(failure) = self.read_all().await else { return Ok(()) };
             if self.position > before {
-                (backoff, failures) = (Backoff::default(), 0);
+                reconnect.succeeded();
             }
             self.count = 1;
-            self.shared.failed(self.connection_number(), &failure);
-            failures += 1;
-            if once && failures >= CONNECTIONS {
-                return Err(failure);
-            }
-            sleep(backoff.pause()).await;
+            reconnect.give_up_connection(&self.shared, failure).await?;
         }
     }
 

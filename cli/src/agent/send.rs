@@ -4,13 +4,13 @@
 //! every entry of it; only then the store keeps how far it was read. An entry may thus be there
 //! twice, and is never missing.
 
-use super::backoff::Backoff;
 use super::connection::Connection;
 use super::entry::{Id, Packs, array, fields, key};
 use super::failure::{Failure, RedisState};
 use super::figures::Direction;
 use super::follow::Round;
 use super::notes::{self, Note};
+use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
 use futures_util::future::join_all;
 use redis::{Value, cmd};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How often Redis is asked for the time, and whether it still has what it acknowledged.
 const CHECK: Duration = Duration::from_secs(1);
@@ -29,8 +29,6 @@ const LONGEST_REWIND: Duration = Duration::from_secs(600);
 /// Witnesses so near to their end are not asked for, in milliseconds: another host may have
 /// measured Redis's clock a little differently, and had them leave.
 const MARGIN: u64 = 3_000;
-/// With --once: how often to try.
-const TRIES: u32 = 3;
 
 /// The sending side.
 pub(crate) struct Sender {
@@ -38,10 +36,9 @@ pub(crate) struct Sender {
     connection: Option<Connection>,
     /// The last entry of ours in each stream.
     acknowledged: Vec<Id>,
-    backoff: Backoff,
+    reconnect: Reconnect,
     rewound: Option<Instant>,
     rewind_pause: Duration,
-    failures: u32,
     was_connected: bool,
 }
 
@@ -54,10 +51,9 @@ impl Sender {
             shared,
             connection: None,
             acknowledged,
-            backoff: Backoff::default(),
+            reconnect: Reconnect::new(SENDER),
             rewound: None,
             rewind_pause: REWIND,
-            failures: 0,
             was_connected: false,
         }
     }
@@ -94,23 +90,15 @@ impl Sender {
         Ok(())
     }
 
-    /// After a failure: a new connection, not at once. Also after one that leaves the connection
-    /// whole, as a Redis that became a replica may have a successor under its name.
+    /// Notes a success; after a failure drops the connection, so that the next try makes another.
     async fn settle(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
         let Err(failure) = tried else {
             self.shared.health.good(SENDER);
-            self.backoff.reset();
-            self.failures = 0;
+            self.reconnect.succeeded();
             return Ok(());
         };
         self.connection = None;
-        self.shared.failed(SENDER, &failure);
-        self.failures += 1;
-        if self.shared.settings.once && self.failures >= TRIES {
-            return Err(failure);
-        }
-        sleep(self.backoff.pause()).await;
-        Ok(())
+        self.reconnect.give_up_connection(&self.shared, failure).await
     }
 
     /// What Redis acknowledges leaves the packs.
