@@ -1,5 +1,5 @@
-"""A part in network, mount and process namespaces of its own: when it ends, or is killed, nothing is
-left of what it made, and its addresses exist nowhere else. For verdicts.main's `around`."""
+"""A part in network, mount and process namespaces of its own. When it ends, or is killed, nothing
+is left of what it made; its addresses exist nowhere else. For verdicts.main's `around`."""
 
 import ctypes
 import json
@@ -57,7 +57,7 @@ def must_be_possible():
 
 
 def _as_child(run_part, pipe):
-    """Two processes: ours waits for the first of the new process namespace, and both end with us."""
+    """Two processes: ours waits for the first of the new namespace; both end with the harness."""
     try:
         _end_with_parent()
         _unshare()

@@ -75,8 +75,9 @@ def http(port, path, address="127.0.0.1", namespace=None, seconds=5):
 
 @contextlib.contextmanager
 def inside(namespace):
-    """The block runs in a named network namespace (None: in ours). A socket stays where it was made,
-    so the block need not be longer than until it is."""
+    """The block runs in a named network namespace; None is ours.
+
+    A socket stays where it was made, so the block may end when that is done."""
     if namespace is None:
         yield
         return

@@ -23,7 +23,7 @@ def find(program):
 
 
 def need(program, package, service=None):
-    """The path of a program. Installs the package if it is not there; Skipped if that is impossible."""
+    """The path of a program. Installs the package if it is missing; Skipped if it cannot."""
     if found := find(program):
         return found
     if os.geteuid() != 0 or not find("apt-get"):

@@ -168,7 +168,7 @@ def descendants(pid):
 
 
 def family(*pids):
-    """Those that live of: the processes themselves, their descendants, and all in their sessions."""
+    """The processes, all in their sessions, and their descendants: those of them that live."""
     table = _table()
     members = [each for each, _, session in table if each in pids or session in pids]
     return sorted({*members, *_below(table, members)})

@@ -27,7 +27,8 @@ def make_certificate(folder):
 
 
 def make_authority(folder, address):
-    """An authority, ca.pem, and from it a certificate of an IP address: issued.pem, issued_key.pem."""
+    """An authority, ca.pem, and a certificate of an IP address from it, issued.pem with its
+    issued_key.pem."""
     run("openssl", "req", "-x509", *_NEW_KEY, "-subj", "/CN=authority",
         "-keyout", folder / "ca_key.pem", "-out", folder / "ca.pem")
     run("openssl", "req", *_NEW_KEY, "-subj", "/CN=issued", "-keyout", folder / "issued_key.pem",

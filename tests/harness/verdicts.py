@@ -1,7 +1,7 @@
 """Checks and their count, and the program that runs the parts of a harness by name.
 
-A check fails if what it calls returns something false or raises; the text of the exception is shown.
-So a predicate is a function that returns True or raises AssertionError with what it found instead.
+A check fails if what it calls returns something false or raises; the text of the exception is
+shown. So a predicate returns True, or raises AssertionError with what it found instead.
 """
 
 import os
@@ -196,12 +196,13 @@ class Harness:
         for name in names:
             work = folder / name
             work.mkdir(mode=0o711)
-            began, failed = time.monotonic(), counts.failed
+            began, before = time.monotonic(), Counts(*astuple(counts))
             print(f"== {name}", flush=True)
             self._run_part(name, prepared, work)
-            if counts.failed > failed:
+            if counts.failed > before.failed:
                 print(f"run again: {self.line_for(name)}\n     logs: {work}", flush=True)
-            print(f"   ({time.monotonic() - began:.1f} s)", flush=True)
+            print(f"   ({counts.passed - before.passed} passed, {time.monotonic() - began:.1f} s)",
+                  flush=True)
         return counts.failed == 0
 
     def _run_part(self, name, prepared, work):
@@ -250,7 +251,7 @@ def _run_bounded(part, most_seconds):
 
 
 def main(name, parts, **rest):
-    """Ends the program. Its arguments are names of parts; none is all. The rest is as in Harness."""
+    """Ends the program, whose arguments are names of parts; none is all. rest: as in Harness."""
     harness = Harness(name, parts, **rest)
     names = sys.argv[1:] or list(parts)
     unknown = [name for name in names if name not in parts]
