@@ -115,9 +115,9 @@ fuzz: ## damaged store files, rings, records, key files, URLs: FUZZ_SECONDS=60 e
 	@packaging/deps.sh test
 	fuzz/run.sh
 
-test-agent: all ## the agent with a real Redis, and what can go wrong with it
+test-agent: all ## the agent with a real Redis, and what can go wrong with it: PART=name
 	@packaging/deps.sh fleet
-	tests/agent.sh
+	tests/agent/run.py $(PART)
 
 test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Redis: needs root
 	@packaging/deps.sh fleet

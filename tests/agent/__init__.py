@@ -1,0 +1,1 @@
+"""Parts of the agent's harness; run.py runs them."""

@@ -1,0 +1,70 @@
+"""The ways into Redis: TLS with the right certificates, and a user who may do no more than an agent
+must."""
+
+from harness.tls import write_secret
+from harness.verdicts import check, same, wait_until
+
+from .command_line import refuses
+from .replication import run_once
+
+ALLOWED = ("+xadd", "+xread", "+xrange", "+xlen", "+xinfo|stream", "+time")
+PASSWORD = "open sesame"
+
+
+def tls_and_users(scene):
+    scene.start_redis()
+    a, b = scene.host("a"), scene.host("b")
+    through_tls(scene, a, b)
+    as_user(scene, a, b)
+
+
+def through_tls(scene, a, b):
+    url, authority = f"rediss://127.0.0.1:{scene.tls_port}", scene.files / "ca.pem"
+    once = ("--store", a.store, "--redis", url, "--once")
+    untrusted = "Redis is unreachable: .*certificate.*"
+    a.make("tls", 3)
+    for what, host in (("TLS", a), ("TLS at b", b)):
+        check(what, lambda: run_once(scene, host, "--tls-ca", authority, redis=url))
+    check("they arrive", b.resumes, "tls", 3)
+    check("a certificate that is not trusted", refuses, scene, 1, untrusted, *once,
+          "--tls-ca", scene.files / "certificate.pem")
+    check("the system's certificates are not enough", refuses, scene, 1, untrusted, *once)
+    check("unless they are the right ones", lambda: run_once(
+        scene, a, redis=url, env={"SSL_CERT_FILE": str(authority)}))
+
+
+def as_user(scene, a, b):
+    """One user is left, and one who may look on."""
+    password = scene.work / "password"
+    scene.redis("ACL", "SETUSER", "porter", "on", f">{PASSWORD}", "~sesscache:*", "-@all",
+                *ALLOWED)
+    scene.redis("ACL", "SETUSER", "auditor", "on", ">look", "+acl")
+    scene.redis("ACL", "SETUSER", "default", "off")
+    check("nobody may do nothing", refuses, scene, 1, "Redis is denied: .*", "--once",
+          "--redis", scene.url, "--store", a.store)
+    write_secret(password, "wrong\n")
+    a.start_agent("--user", "porter", "--password-file", password)
+    check("a wrong password is told", wait_until, 5, a.agent.state_is, "denied")
+    write_secret(password, f"{PASSWORD}\n")
+    check("the right one is read again", wait_until, 15, a.agent.state_is, "ok")
+    scene.url = f"redis://porter:open%20sesame@127.0.0.1:{scene.redis_port}"
+    b.start_agent(tells=False)
+    check("a password in the URL works", b.agent.says_soon, "connected to Redis", 5)
+    check("and is advised against", b.agent.says, "the password in --redis")
+    a.make("user", 5)
+    check("they arrive", wait_until, 5, b.resumes, "user", 5)
+    check("no password is in a line", tells_no_password, scene)
+    check("no command was refused", same, [], refused_commands(scene))
+
+
+def tells_no_password(scene):
+    logs = list(scene.work.glob("agent-*.log"))
+    assert len(logs) == 2, f"logs: {logs}"
+    return not any("sesame" in log.read_text() for log in logs)
+
+
+def refused_commands(scene):
+    """What ACL LOG has of commands and keys; failed logins are there on purpose."""
+    log = scene.redis("ACL", "LOG", user=("auditor", "look"))
+    entries = [dict(zip(entry[::2], entry[1::2])) for entry in log]
+    return [entry[b"object"] for entry in entries if entry[b"reason"] != b"auth"]

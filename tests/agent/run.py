@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""`sesscache agent` with a real Redis: several "hosts" on this machine, each an unmodified
+`openssl s_server` with a store and an agent of its own; a client takes sessions from one to the
+other.
+
+    tests/agent/run.py [PART...]    the parts whose names are given, else all
+
+LIBDIR or SESSCACHE_LIB, and SESSCACHE_BIN, say where the library and the command are.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from agent import (access, clocks, cluster, command_line, failover, forged, large, life, metrics,
+                   outages, replication)
+from agent.scene import Scene, prepare
+from harness import built, verdicts
+
+PARTS = (
+    command_line.command_line,
+    replication.two_hosts, replication.new_host, replication.restarts,
+    outages.redis_restarted, outages.flush, outages.stopped, outages.unwilling,
+    forged.junk, forged.flood, large.large,
+    replication.namespaces, replication.once, metrics.metrics,
+    life.store_replaced, life.signals,
+    clocks.retention, clocks.clocks,
+    failover.failover, cluster.cluster_failover, cluster.cluster,
+    access.tls_and_users,
+)
+
+
+def with_scene(part):
+    return lambda prepared, work: part(Scene(prepared, work))
+
+
+if __name__ == "__main__":
+    verdicts.main("agent", {part.__name__: with_scene(part) for part in PARTS}, prepare=prepare,
+                  again="tests/agent/run.py", settings=built.SETTINGS)
