@@ -6,6 +6,7 @@
 //! that an agent that is slow, stopped or dead costs the servers nothing.
 
 mod backoff;
+mod caught_up;
 mod claim;
 mod clock;
 mod connection;
@@ -15,7 +16,6 @@ mod failure;
 mod figures;
 mod follow;
 mod health;
-mod heard;
 mod life;
 mod notes;
 mod page;

@@ -8,10 +8,10 @@ use sesscache_core::store::{Cursor, NOTES, Store};
 
 const PER_STREAM: usize = 4;
 /// Behind those of the streams.
-const HEARD: usize = NOTES - 1;
+const CAUGHT_UP: usize = NOTES - 1;
 
 /// The most streams whose notes fit.
-pub(crate) const MOST_STREAMS: usize = (HEARD - 1) / PER_STREAM;
+pub(crate) const MOST_STREAMS: usize = (CAUGHT_UP - 1) / PER_STREAM;
 
 /// Which of a stream's notes.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +42,12 @@ pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: Id) {
 }
 
 /// Until when all streams were read, in milliseconds by Redis's clock; 0 if that is not known.
-pub(crate) fn heard(store: &Store) -> u64 {
-    store.note(HEARD)
+pub(crate) fn caught_up(store: &Store) -> u64 {
+    store.note(CAUGHT_UP)
 }
 
-pub(crate) fn keep_heard(store: &Store, time: u64) {
-    store.keep_note(HEARD, time);
+pub(crate) fn keep_caught_up(store: &Store, time: u64) {
+    store.keep_note(CAUGHT_UP, time);
 }
 
 /// Starts anew if the notes are for other settings; whether that was so.
@@ -79,13 +79,13 @@ mod tests {
         keep(&store, 0, Note::Read, id(5, 6));
         keep(&store, last, Note::Witness, id(7, 8));
         keep(&store, last, Note::Witness, id(7, 9));
-        keep_heard(&store, 10);
+        keep_caught_up(&store, 10);
         assert!(!adopt(&store, 7));
-        assert_eq!((heard(&store), MOST_STREAMS), (10, 63));
+        assert_eq!((caught_up(&store), MOST_STREAMS), (10, 63));
         assert_eq!(read(&store, 0, Note::Read), id(5, 6));
         assert_eq!(read(&store, 0, Note::Witness), Id::default());
         assert_eq!(read(&store, last, Note::Witness), id(7, 9));
         assert!(adopt(&store, 8));
-        assert_eq!((read(&store, 0, Note::Read), heard(&store)), (Id::default(), 0));
+        assert_eq!((read(&store, 0, Note::Read), caught_up(&store)), (Id::default(), 0));
     }
 }

@@ -144,7 +144,7 @@ impl Receiver {
 
     /// Everything was read that was in the stream at this time of Redis's.
     fn note_the_end(&self, time: u64) {
-        self.shared.heard.read_to_the_end(&self.shared.store, self.stream, time);
+        self.shared.caught_up.set(&self.shared.store, self.stream, time);
     }
 
     /// A stream that ends before what we have read is another than we knew: Redis was emptied or
@@ -174,8 +174,8 @@ impl Receiver {
     /// The last entry that was read has left the stream, and since we read to the end of it so much
     /// time has gone by that others may have come and left as well.
     fn look_for_a_gap(&mut self, first: Option<Id>) {
-        let Shared { heard, .. } = &*self.shared;
-        let until = heard.until(self.stream).max(self.position.time);
+        let Shared { caught_up, .. } = &*self.shared;
+        let until = caught_up.at(self.stream).max(self.position.time);
         let has_left = first.is_some_and(|first| self.position < first);
         let is_known = [Id::default(), self.gap].contains(&self.position);
         if !is_known && has_left && until < self.shared.oldest() {

@@ -3,12 +3,12 @@
 //!
 //! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
 
+use super::caught_up::CaughtUp;
 use super::clock::{self, Clock};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::figures::Figures;
 use super::health::Health;
-use super::heard::Heard;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::settings::Settings;
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     /// The follower is to end when it has read everything.
     pub(crate) ending: AtomicBool,
     /// How far all streams were read, by time.
-    pub(crate) heard: Heard,
+    pub(crate) caught_up: CaughtUp,
     /// Lines about other hosts' number of streams, by that number.
     other_streams: RateLimit,
     /// Lines about streams that are shorter than they were.
@@ -73,7 +73,7 @@ impl Shared {
             warmth: Warmth::new(settings.streams),
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
-            heard: Heard::of(store, settings.streams),
+            caught_up: CaughtUp::of(store, settings.streams),
             other_streams: RateLimit::new(SAME_NUMBER, NUMBERS),
             shorter: RateLimit::new(SAME_EVENT, SAME_EVENT),
             missed: RateLimit::new(SAME_EVENT, SAME_EVENT),
@@ -117,16 +117,16 @@ impl Shared {
         }
     }
 
-    /// Since `heard`, by Redis's clock, a stream was not read, and it has dropped what was old.
-    pub(crate) fn tell_missed(&self, heard: u64) {
+    /// Since `caught_up`, by Redis's clock, a stream was not read, and it has dropped what was old.
+    pub(crate) fn tell_missed(&self, caught_up: u64) {
         self.figures.gaps.inc();
         if self.missed.allows(0, Instant::now()) {
             let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
             tracing::warn!(
                 "the streams were not read for {} s, longer than --retention: what other hosts \
                  made in the first {} s of that is missed",
-                seconds(heard, self.clock.of_redis()),
-                seconds(heard, self.oldest())
+                seconds(caught_up, self.clock.of_redis()),
+                seconds(caught_up, self.oldest())
             );
         }
     }

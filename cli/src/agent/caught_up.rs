@@ -10,29 +10,29 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Times in milliseconds by Redis's clock, one for each stream; 0 is not known.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct CaughtUp {
     streams: Vec<AtomicU64>,
 }
 
-impl Heard {
+impl CaughtUp {
     /// As the store remembers it, for all streams alike.
-    pub(crate) fn of(store: &Store, streams: usize) -> Heard {
-        let time = notes::heard(store);
-        Heard { streams: (0..streams).map(|_| AtomicU64::new(time)).collect() }
+    pub(crate) fn of(store: &Store, streams: usize) -> CaughtUp {
+        let time = notes::caught_up(store);
+        CaughtUp { streams: (0..streams).map(|_| AtomicU64::new(time)).collect() }
     }
 
     /// Until when the stream was read.
-    pub(crate) fn until(&self, stream: usize) -> u64 {
+    pub(crate) fn at(&self, stream: usize) -> u64 {
         self.streams.get(stream).map_or(0, |time| time.load(Relaxed))
     }
 
     /// The stream was read to its end at this time. The store remembers the earliest of all.
-    pub(crate) fn read_to_the_end(&self, store: &Store, stream: usize, time: u64) {
+    pub(crate) fn set(&self, store: &Store, stream: usize, time: u64) {
         if let Some(place) = self.streams.get(stream) {
             place.store(time, Relaxed);
         }
         let times = self.streams.iter().map(|time| time.load(Relaxed));
-        notes::keep_heard(store, times.min().unwrap_or(0));
+        notes::keep_caught_up(store, times.min().unwrap_or(0));
     }
 }
 
@@ -44,12 +44,12 @@ mod tests {
     #[test]
     fn the_store_remembers_the_stream_that_is_furthest_behind() {
         let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
-        let heard = Heard::of(&store, 2);
-        assert_eq!(heard.until(1), 0);
-        heard.read_to_the_end(&store, 0, 70);
-        assert_eq!(Heard::of(&store, 2).until(0), 0, "the other was never read");
-        heard.read_to_the_end(&store, 1, 50);
-        assert_eq!((heard.until(0), heard.until(1)), (70, 50));
-        assert_eq!(Heard::of(&store, 2).until(0), 50);
+        let caught_up = CaughtUp::of(&store, 2);
+        assert_eq!(caught_up.at(1), 0);
+        caught_up.set(&store, 0, 70);
+        assert_eq!(CaughtUp::of(&store, 2).at(0), 0, "the other was never read");
+        caught_up.set(&store, 1, 50);
+        assert_eq!((caught_up.at(0), caught_up.at(1)), (70, 50));
+        assert_eq!(CaughtUp::of(&store, 2).at(0), 50);
     }
 }
