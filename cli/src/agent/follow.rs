@@ -112,7 +112,7 @@ impl Follower {
         else {
             return;
         };
-        let Shared { store, figures, .. } = &*self.shared;
+        let Shared { store, metrics, .. } = &*self.shared;
         if !store.has_more(shard, *cursor)
             || !store.read_log(shard, *cursor, Now(clock::now()), &mut self.batch)
         {
@@ -120,11 +120,11 @@ impl Follower {
         }
         *cursor = self.batch.next;
         if !std::mem::take(fresh) {
-            figures.lost_records.inc_by(self.batch.lost);
+            metrics.lost_records.inc_by(self.batch.lost);
         }
         let records = round.packs.add(&self.batch.bytes);
         // Others write to the mapping: what does not make sense is not told to anybody.
-        figures.lost_records.inc_by(self.batch.records.saturating_sub(records));
+        metrics.lost_records.inc_by(self.batch.records.saturating_sub(records));
         round.records += records;
         round.bytes += self.batch.bytes.len() as u64;
         round.cursors.push((shard, *cursor));
@@ -132,12 +132,12 @@ impl Follower {
 
     /// Goes back to the oldest records. What was lost until now is counted before it is forgotten.
     fn rewind(&mut self) -> Round {
-        let Shared { store, figures, settings, .. } = &*self.shared;
+        let Shared { store, metrics, settings, .. } = &*self.shared;
         let now = Now(clock::now());
         for (shard, cursor) in self.cursors.iter_mut().enumerate() {
             let fresh = self.fresh.get_mut(shard).map(|fresh| std::mem::replace(fresh, true));
             if fresh == Some(false) && store.read_log(shard, *cursor, now, &mut self.batch) {
-                figures.lost_records.inc_by(self.batch.lost);
+                metrics.lost_records.inc_by(self.batch.lost);
             }
             *cursor = Cursor::default();
         }
@@ -158,8 +158,8 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::Figures;
     use super::super::health::Health;
+    use super::super::metrics::Metrics;
     use super::super::settings::Settings;
     use super::super::shared::Seen;
     use super::*;
@@ -176,7 +176,7 @@ mod tests {
         };
         let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
         let health = Arc::new(Health::new("x".into(), 1));
-        let seen = Seen { figures: Arc::new(Figures::default()), health };
+        let seen = Seen { metrics: Arc::new(Metrics::default()), health };
         let settings = Arc::new(Settings::of(&options).unwrap());
         Arc::new(Shared::new(&settings, &Arc::new(store), &seen))
     }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!((follow(&shared), follow(&shared)), (100, 0));
         put(&shared, 100..150);
         assert_eq!(follow(&shared), 50);
-        assert_eq!(shared.figures.lost_records.get(), 0);
+        assert_eq!(shared.metrics.lost_records.get(), 0);
     }
 
     #[test]
@@ -231,10 +231,10 @@ mod tests {
         put(&shared, 0..5000);
         let first = follow(&shared);
         assert!(first < 5000);
-        assert_eq!(shared.figures.lost_records.get(), 0);
+        assert_eq!(shared.metrics.lost_records.get(), 0);
         put(&shared, 5000..10_000);
-        assert_eq!(follow(&shared) + shared.figures.lost_records.get(), 5000);
-        assert!(shared.figures.lost_records.get() > 0);
+        assert_eq!(follow(&shared) + shared.metrics.lost_records.get(), 5000);
+        assert!(shared.metrics.lost_records.get() > 0);
     }
 
     #[test]
@@ -243,11 +243,11 @@ mod tests {
         put(&shared, 0..100);
         follow(&shared);
         shared.rewind.store(true, Release);
-        assert_eq!((follow(&shared), shared.figures.lost_records.get()), (100, 0));
+        assert_eq!((follow(&shared), shared.metrics.lost_records.get()), (100, 0));
         put(&shared, 100..6000);
         shared.rewind.store(true, Release);
         let there = follow(&shared);
-        assert_eq!(there + shared.figures.lost_records.get(), 5900);
+        assert_eq!(there + shared.metrics.lost_records.get(), 5900);
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use super::claim::{Claim, ClaimError};
 use super::error::AgentError;
+use super::exposition::Exposition;
 use super::failure::Failure;
-use super::figures::{Figures, Metrics};
 use super::follow;
 use super::health::Health;
+use super::metrics::Metrics;
 use super::notes;
 use super::page::Page;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::Settings;
 use super::shared::{Seen, Shared};
-use super::store_figures::Watched;
+use super::store_metrics::Watched;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
     let mut signals = Signals::catch().map_err(AgentError::System)?;
     let target = settings.target.to_string();
     let seen = Seen {
-        figures: Arc::new(Figures::default()),
+        metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
     let watched = Arc::new(Watched::default());
@@ -81,8 +82,8 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
         let failed = |error| AgentError::Metrics(address, error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let (health, watched) = (Arc::clone(&seen.health), Arc::clone(&watched));
-        let metrics = Metrics::new(&seen.figures, Arc::clone(&health), Arc::clone(&watched));
-        pages.spawn(Page { metrics, health, watched }.serve(listener));
+        let exposition = Exposition::new(&seen.metrics, Arc::clone(&health), Arc::clone(&watched));
+        pages.spawn(Page { exposition, health, watched }.serve(listener));
     }
     let mut is_ready = false;
     loop {
@@ -181,7 +182,7 @@ impl Parts {
         }
         let telling = Arc::clone(&shared);
         receivers.spawn(async move {
-            telling.warmth.tell(&telling.figures).await;
+            telling.warmth.tell(&telling.metrics).await;
             Ok(())
         });
         let follower = Some(follow::start(Arc::clone(&shared), into)?);

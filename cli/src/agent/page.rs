@@ -1,8 +1,8 @@
 //! The server of /metrics and /healthz.
 
-use super::figures::Metrics;
+use super::exposition::Exposition;
 use super::health::Health;
-use super::store_figures::Watched;
+use super::store_metrics::Watched;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -28,7 +28,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// What the pages show.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) metrics: Metrics,
+    pub(crate) exposition: Exposition,
     pub(crate) health: Arc<Health>,
     pub(crate) watched: Arc<Watched>,
 }
@@ -73,7 +73,7 @@ impl Page {
             return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
         }
         match request.uri().path() {
-            "/metrics" => match self.metrics.text() {
+            "/metrics" => match self.exposition.text() {
                 Ok(metrics) => text(StatusCode::OK, OPEN_METRICS, metrics),
                 Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".into()),
             },

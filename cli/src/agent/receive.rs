@@ -7,7 +7,7 @@ use super::clock;
 use super::connection::Connection;
 use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::failure::{Failure, RedisState};
-use super::figures::{Direction, Unapplied};
+use super::metrics::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
@@ -95,7 +95,7 @@ impl Receiver {
         }
         self.look_for_the_end(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
-            self.shared.figures.reconnects.inc();
+            self.shared.metrics.reconnects.inc();
         }
         loop {
             self.shared.health.good(self.connection_number());
@@ -161,7 +161,7 @@ impl Receiver {
         if end < self.position {
             self.position = Id::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
-            self.shared.figures.rewound(Direction::Receive);
+            self.shared.metrics.rewound(Direction::Receive);
             self.shared.tell_shorter();
         }
         if self.phase == Phase::Unknown {
@@ -203,38 +203,38 @@ impl Receiver {
     }
 
     async fn take_over(&self, entry: &Entry<'_>) {
-        let Shared { figures, warmth, id, .. } = &*self.shared;
+        let Shared { metrics, warmth, id, .. } = &*self.shared;
         warmth.read();
         if entry.origin == Some(id) {
-            figures.own_entries.inc();
+            metrics.own_entries.inc();
             return;
         }
         let Some(mut rest) = entry.records else {
-            figures.poison_entries.inc();
+            metrics.poison_entries.inc();
             return;
         };
-        figures.received_entries.inc();
-        figures.received_bytes.inc_by(rest.len() as u64);
+        metrics.received_entries.inc();
+        metrics.received_bytes.inc_by(rest.len() as u64);
         self.shared.compare_streams(entry.streams);
         while !rest.is_empty() {
             let Some((record, after)) = Record::split(rest) else {
-                figures.poison_entries.inc();
+                metrics.poison_entries.inc();
                 return;
             };
-            figures.received_records.inc();
+            metrics.received_records.inc();
             self.apply(&record).await;
             rest = after;
         }
     }
 
     async fn apply(&self, record: &Record<'_>) {
-        let Shared { store, figures, .. } = &*self.shared;
+        let Shared { store, metrics, .. } = &*self.shared;
         let now = clock::now();
         if record.deadline() < now / 1000 {
-            return figures.unapplied(Unapplied::Expired);
+            return metrics.unapplied(Unapplied::Expired);
         }
         if store.has(record, Now(now)) {
-            return figures.unapplied(Unapplied::Known);
+            return metrics.unapplied(Unapplied::Known);
         }
         let mut result = Err(PutError::Busy);
         for number in 0..TRIES {
@@ -247,10 +247,10 @@ impl Receiver {
             }
         }
         match result {
-            Ok(()) => figures.applied_records.inc(),
-            Err(PutError::Removed) => return figures.unapplied(Unapplied::Removed),
-            Err(PutError::Busy) => return figures.unapplied(Unapplied::Busy),
-            Err(PutError::Oversize) => return figures.unapplied(Unapplied::Oversize),
+            Ok(()) => metrics.applied_records.inc(),
+            Err(PutError::Removed) => return metrics.unapplied(Unapplied::Removed),
+            Err(PutError::Busy) => return metrics.unapplied(Unapplied::Busy),
+            Err(PutError::Oversize) => return metrics.unapplied(Unapplied::Oversize),
         };
         if self.phase == Phase::Abreast {
             self.observe_lag(record);
@@ -259,10 +259,10 @@ impl Receiver {
 
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries are exact")]
     fn observe_lag(&self, record: &Record<'_>) {
-        let figures = &self.shared.figures;
+        let metrics = &self.shared.metrics;
         match clock::now().checked_sub(record.written()) {
-            Some(lag) => figures.lag.observe(lag as f64 / 1000.0),
-            None => drop(figures.future_records.inc()),
+            Some(lag) => metrics.lag.observe(lag as f64 / 1000.0),
+            None => drop(metrics.future_records.inc()),
         }
     }
 }

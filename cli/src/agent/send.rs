@@ -7,8 +7,8 @@
 use super::connection::Connection;
 use super::entry::{Id, Packs, array, fields, key};
 use super::failure::{Failure, RedisState};
-use super::figures::Direction;
 use super::follow::Round;
+use super::metrics::Direction;
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
@@ -81,12 +81,12 @@ impl Sender {
             let tried = self.try_to_deliver(&mut round.packs).await;
             self.settle(tried).await?;
         }
-        let Shared { store, figures, .. } = &*self.shared;
+        let Shared { store, metrics, .. } = &*self.shared;
         for (shard, cursor) in round.cursors {
             store.keep_cursor(shard, cursor);
         }
-        figures.sent_records.inc_by(round.records);
-        figures.sent_bytes.inc_by(round.bytes);
+        metrics.sent_records.inc_by(round.records);
+        metrics.sent_bytes.inc_by(round.bytes);
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Sender {
         self.shared.read_clock(&mut connection).await?;
         self.look_for_witnesses(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
-            self.shared.figures.reconnects.inc();
+            self.shared.metrics.reconnects.inc();
         }
         self.connection = Some(connection.clone());
         Ok(connection)
@@ -181,7 +181,7 @@ impl Sender {
         }
         self.rewound = Some(Instant::now());
         self.shared.rewind.store(true, Release);
-        self.shared.figures.rewound(Direction::Send);
+        self.shared.metrics.rewound(Direction::Send);
         tracing::warn!(
             "Redis has lost entries that it had acknowledged (emptied, restored or failed over); \
              sending again what the store still holds"
@@ -212,7 +212,7 @@ async fn append(
             Ok(id) => last = Some(id),
             Err(failure) => return (entries.collect(), last, Err(failure)),
         }
-        shared.figures.sent_entries.inc();
+        shared.metrics.sent_entries.inc();
         entries.next();
     }
     (Vec::new(), last, Ok(()))

@@ -7,8 +7,8 @@ use super::caught_up::CaughtUp;
 use super::clock::{self, Clock};
 use super::connection::Connection;
 use super::failure::Failure;
-use super::figures::Figures;
 use super::health::Health;
+use super::metrics::Metrics;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::settings::Settings;
@@ -26,7 +26,7 @@ pub(crate) const SENDER: usize = 0;
 /// What outlives a store that is replaced, and what the metrics show.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) figures: Arc<Figures>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     /// Its id, by which our own entries are known.
     pub(crate) id: [u8; 16],
-    pub(crate) figures: Arc<Figures>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
     pub(crate) clock: Clock,
     pub(crate) warmth: Warmth,
@@ -67,7 +67,7 @@ impl Shared {
             settings: Arc::clone(settings),
             store: Arc::clone(store),
             id: store.id(),
-            figures: Arc::clone(&seen.figures),
+            metrics: Arc::clone(&seen.metrics),
             health: Arc::clone(&seen.health),
             clock: Clock::default(),
             warmth: Warmth::new(settings.streams),
@@ -92,8 +92,8 @@ impl Shared {
             .map_err(|error| Failure::from(redis::RedisError::from(error)))?;
         let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.clock.measured(asked, roundtrip, time);
-        self.figures.skew.set(self.clock.skew_seconds());
-        self.figures.roundtrip.set(roundtrip.as_secs_f64());
+        self.metrics.skew.set(self.clock.skew_seconds());
+        self.metrics.roundtrip.set(roundtrip.as_secs_f64());
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl Shared {
     }
 
     pub(crate) fn failed(&self, number: usize, failure: &Failure) {
-        self.figures.failed(failure.state);
+        self.metrics.failed(failure.state);
         self.health.bad(number, failure);
     }
 
@@ -119,7 +119,7 @@ impl Shared {
 
     /// Since `caught_up`, by Redis's clock, a stream was not read, and it has dropped what was old.
     pub(crate) fn tell_missed(&self, caught_up: u64) {
-        self.figures.gaps.inc();
+        self.metrics.gaps.inc();
         if self.missed.allows(0, Instant::now()) {
             let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
             tracing::warn!(

@@ -1,6 +1,6 @@
 //! How far the filling of a new store from the streams is, told once a second.
 
-use super::figures::Figures;
+use super::metrics::Metrics;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -54,8 +54,8 @@ impl Warmth {
     }
 
     /// Tells until all streams are read.
-    pub(crate) async fn tell(&self, figures: &Figures) {
-        figures.warming.set(1);
+    pub(crate) async fn tell(&self, metrics: &Metrics) {
+        metrics.warming.set(1);
         let mut told = Instant::now();
         while self.behind.load(Relaxed) > 0 {
             let _ = timeout(TELL.saturating_sub(told.elapsed()), self.ended.notified()).await;
@@ -66,7 +66,7 @@ impl Warmth {
                 }
             }
         }
-        figures.warming.set(0);
+        metrics.warming.set(0);
         let (read, length) = (self.read.load(Relaxed), self.length.load(Relaxed));
         if length > 0 {
             let seconds = self.since.elapsed().as_secs_f64();

@@ -31,9 +31,9 @@ fn unread(store: &Store) -> u64 {
 
 /// The collector.
 #[derive(Debug)]
-pub(crate) struct Figures(pub(crate) Arc<Watched>);
+pub(crate) struct StoreMetrics(pub(crate) Arc<Watched>);
 
-impl Collector for Figures {
+impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(store) = self.0.get() else { return Ok(()) };
         let c = store.counters();

@@ -1,0 +1,144 @@
+//! The text that /metrics serves: the name and help of each metric, in OpenMetrics 1.0.
+//!
+//! docs/METRICS.md lists them all.
+
+use super::failure::RedisState;
+use super::health::Health;
+use super::metrics::Metrics;
+use super::store_metrics::{StoreMetrics, Watched};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Everything that /metrics serves.
+#[derive(Debug)]
+pub(crate) struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    pub(crate) fn new(metrics: &Metrics, health: Arc<Health>, watched: Arc<Watched>) -> Exposition {
+        metrics.prepare();
+        let mut registry = Registry::with_prefix("sesscache");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the agent", version);
+        registry.register_collector(Box::new(StoreMetrics(watched)));
+        replication(metrics, registry.sub_registry_with_prefix("replication"));
+        let redis = registry.sub_registry_with_prefix("redis");
+        redis.register(
+            "reconnects",
+            "Connections made again after one was lost",
+            metrics.reconnects.clone(),
+        );
+        redis.register(
+            "errors",
+            "What Redis did not do, by its state then",
+            metrics.errors.clone(),
+        );
+        redis.register_with_unit(
+            "clock_skew",
+            "Redis's clock less this host's",
+            Unit::Seconds,
+            metrics.skew.clone(),
+        );
+        redis.register_with_unit(
+            "roundtrip",
+            "Question and answer, as last measured",
+            Unit::Seconds,
+            metrics.roundtrip.clone(),
+        );
+        redis.register_collector(Box::new(RedisMetrics(health)));
+        Exposition { registry }
+    }
+
+    /// The text, in OpenMetrics 1.0.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn replication(metrics: &Metrics, registry: &mut Registry) {
+    for (name, help, counter) in [
+        ("sent_records", "Records that Redis has acknowledged", &metrics.sent_records),
+        ("sent_entries", "Entries that Redis has acknowledged", &metrics.sent_entries),
+        ("received_records", "Records of other hosts that were read", &metrics.received_records),
+        ("received_entries", "Entries of other hosts that were read", &metrics.received_entries),
+        ("own_entries", "Entries read that this host wrote, and skipped", &metrics.own_entries),
+        ("poison_entries", "Entries that made no sense, and were skipped", &metrics.poison_entries),
+        ("applied_records", "Records of other hosts taken over", &metrics.applied_records),
+        ("lost_records", "Records overwritten before they could be sent", &metrics.lost_records),
+        ("gaps", "Times that a stream had dropped by age what was not read", &metrics.gaps),
+        (
+            "future_records",
+            "Records read before they were written, by clocks that differ",
+            &metrics.future_records,
+        ),
+    ] {
+        registry.register(name, help, counter.clone());
+    }
+    for (name, help, counter) in [
+        ("sent", "Bytes of the records that were sent", &metrics.sent_bytes),
+        ("received", "Bytes of the records of other hosts that were read", &metrics.received_bytes),
+    ] {
+        registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+    }
+    registry.register(
+        "unapplied_records",
+        "Records of other hosts not taken over, by cause",
+        metrics.unapplied.clone(),
+    );
+    registry.register(
+        "rewinds",
+        "How often a direction began anew, as Redis had forgotten",
+        metrics.rewinds.clone(),
+    );
+    registry.register(
+        "warming",
+        "1 while the store is filled from the streams after a start",
+        metrics.warming.clone(),
+    );
+    registry.register_with_unit(
+        "lag",
+        "From the writing of a record on its host to its arrival here, by their clocks",
+        Unit::Seconds,
+        metrics.lag.clone(),
+    );
+}
+
+/// How Redis is now.
+#[derive(Debug)]
+struct RedisMetrics(Arc<Health>);
+
+impl Collector for RedisMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let now = self.0.state();
+        let kind = MetricType::Gauge;
+        let mut states =
+            encoder.encode_descriptor("state", "1 for the state it is in.", None, kind)?;
+        for state in RedisState::ALL {
+            let label = [("state", state.name())];
+            let gauge = ConstGauge::new(u64::from(state == now));
+            gauge.encode(states.encode_family(&label)?)?;
+        }
+        let Some((failure, when)) = self.0.error() else { return Ok(()) };
+        let when = when.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let gauge = ConstGauge::new(when.as_secs_f64());
+        let mut last = encoder.encode_descriptor(
+            "last_error_timestamp",
+            "When it last did not do what it was asked, and what it said.",
+            Some(&Unit::Seconds),
+            kind,
+        )?;
+        let label = [("error", failure.to_string())];
+        gauge.encode(last.encode_family(&label)?)
+    }
+}
