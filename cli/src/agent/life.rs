@@ -6,9 +6,9 @@ use super::exposition::Exposition;
 use super::failure::Failure;
 use super::follow;
 use super::health::Health;
+use super::http::HttpServer;
 use super::metrics::Metrics;
 use super::notes;
-use super::page::Page;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::Settings;
@@ -77,13 +77,13 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
     let watched = Arc::new(Watched::default());
-    let mut pages = JoinSet::new();
+    let mut http = JoinSet::new();
     if let Some(address) = settings.metrics {
         let failed = |error| AgentError::Metrics(address, error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let (health, watched) = (Arc::clone(&seen.health), Arc::clone(&watched));
         let exposition = Exposition::new(&seen.metrics, Arc::clone(&health), Arc::clone(&watched));
-        pages.spawn(Page { exposition, health, watched }.serve(listener));
+        http.spawn(HttpServer { exposition, health, watched }.serve(listener));
     }
     let mut is_ready = false;
     loop {

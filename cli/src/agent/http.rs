@@ -27,27 +27,27 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What the pages show.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct HttpServer {
     pub(crate) exposition: Exposition,
     pub(crate) health: Arc<Health>,
     pub(crate) watched: Arc<Watched>,
 }
 
-impl Page {
+impl HttpServer {
     /// Serves until it is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        let page = Arc::new(self);
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let server = Arc::new(self);
+        let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let page = Arc::clone(&page);
+                    let server = Arc::clone(&server);
                     tokio::spawn(async move {
-                        let talk = tokio::time::timeout(STAY, page.talk(stream));
+                        let served = tokio::time::timeout(STAY, server.serve_connection(stream));
                         // A client that does not speak HTTP is no event for anybody.
-                        let _ = talk.await;
-                        drop(place);
+                        let _ = served.await;
+                        drop(permit);
                     });
                 }
                 // No descriptor left, or the like: it passes.
@@ -56,10 +56,10 @@ impl Page {
         }
     }
 
-    async fn talk(self: Arc<Self>, stream: TcpStream) -> Result<(), hyper::Error> {
+    async fn serve_connection(self: Arc<Self>, stream: TcpStream) -> Result<(), hyper::Error> {
         let service = service_fn(move |request| {
-            let answer = self.answer(&request);
-            async { Ok::<_, Infallible>(answer) }
+            let response = self.respond(&request);
+            async { Ok::<_, Infallible>(response) }
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -68,7 +68,7 @@ impl Page {
             .await
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
         }
