@@ -5,7 +5,7 @@
 use super::failure::RedisState;
 use super::health::Health;
 use super::metrics::Metrics;
-use super::store_metrics::{StoreMetrics, Watched};
+use super::store_metrics::{CurrentStore, StoreMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -24,12 +24,16 @@ pub(crate) struct Exposition {
 }
 
 impl Exposition {
-    pub(crate) fn new(metrics: &Metrics, health: Arc<Health>, watched: Arc<Watched>) -> Exposition {
+    pub(crate) fn new(
+        metrics: &Metrics,
+        health: Arc<Health>,
+        current_store: Arc<CurrentStore>,
+    ) -> Exposition {
         metrics.prepare();
         let mut registry = Registry::with_prefix("sesscache");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", version);
-        registry.register_collector(Box::new(StoreMetrics(watched)));
+        registry.register_collector(Box::new(StoreMetrics(current_store)));
         replication(metrics, registry.sub_registry_with_prefix("replication"));
         let redis = registry.sub_registry_with_prefix("redis");
         redis.register(

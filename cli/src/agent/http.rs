@@ -2,7 +2,7 @@
 
 use super::exposition::Exposition;
 use super::health::Health;
-use super::store_metrics::Watched;
+use super::store_metrics::CurrentStore;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -30,7 +30,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub(crate) struct HttpServer {
     pub(crate) exposition: Exposition,
     pub(crate) health: Arc<Health>,
-    pub(crate) watched: Arc<Watched>,
+    pub(crate) current_store: Arc<CurrentStore>,
 }
 
 impl HttpServer {
@@ -86,7 +86,7 @@ impl HttpServer {
     }
 
     fn complaint(&self) -> Option<String> {
-        if self.watched.get().is_none() {
+        if self.current_store.get().is_none() {
             return Some("the store is not there".into());
         }
         self.health.complaint()

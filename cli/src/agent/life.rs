@@ -13,7 +13,7 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::Settings;
 use super::shared::{Seen, Shared};
-use super::store_metrics::Watched;
+use super::store_metrics::CurrentStore;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
@@ -76,14 +76,15 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
         metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
-    let watched = Arc::new(Watched::default());
+    let current_store = Arc::new(CurrentStore::default());
     let mut http = JoinSet::new();
     if let Some(address) = settings.metrics {
         let failed = |error| AgentError::Metrics(address, error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let (health, watched) = (Arc::clone(&seen.health), Arc::clone(&watched));
-        let exposition = Exposition::new(&seen.metrics, Arc::clone(&health), Arc::clone(&watched));
-        http.spawn(HttpServer { exposition, health, watched }.serve(listener));
+        let (health, current_store) = (Arc::clone(&seen.health), Arc::clone(&current_store));
+        let exposition =
+            Exposition::new(&seen.metrics, Arc::clone(&health), Arc::clone(&current_store));
+        http.spawn(HttpServer { exposition, health, current_store }.serve(listener));
     }
     let mut is_ready = false;
     loop {
@@ -101,9 +102,9 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
         if !std::mem::replace(&mut is_ready, true) {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
-        watched.set(Some(Arc::clone(&claim.store)));
+        current_store.set(Some(Arc::clone(&claim.store)));
         let end = serve(&settings, &claim, &seen, &mut signals).await;
-        watched.set(None);
+        current_store.set(None);
         match end? {
             End::Told => break,
             End::Void => tracing::warn!("{} was removed or replaced", settings.store.display()),

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The store that is followed now, if any.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Mutex<Option<Arc<Store>>>);
+pub(crate) struct CurrentStore(Mutex<Option<Arc<Store>>>);
 
-impl Watched {
+impl CurrentStore {
     pub(crate) fn set(&self, store: Option<Arc<Store>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = store;
     }
@@ -31,7 +31,7 @@ fn unread(store: &Store) -> u64 {
 
 /// The collector.
 #[derive(Debug)]
-pub(crate) struct StoreMetrics(pub(crate) Arc<Watched>);
+pub(crate) struct StoreMetrics(pub(crate) Arc<CurrentStore>);
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
