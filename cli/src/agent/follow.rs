@@ -6,8 +6,8 @@
 //! and what it overwrites is counted as lost when the reading goes on.
 
 use super::clock;
-use super::entry::Packs;
 use super::shared::Shared;
+use super::stream_entry::UnsentEntries;
 use sesscache_core::store::{Batch, Cursor, Now};
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const BUSY: Duration = Duration::from_millis(20);
 /// What was read of all shards in one go.
 #[derive(Debug)]
 pub(crate) struct Round {
-    pub(crate) packs: Packs,
+    pub(crate) unsent: UnsentEntries,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     /// How far the shards are read when Redis has this.
@@ -91,14 +91,14 @@ impl Follower {
     /// Reads a bit of every shard that has something.
     fn read(&mut self) -> Round {
         let mut round = Round {
-            packs: Packs::new(self.shared.settings.streams),
+            unsent: UnsentEntries::new(self.shared.settings.streams),
             records: 0,
             bytes: 0,
             cursors: Vec::new(),
         };
         let (first, count) = (self.first, self.cursors.len());
         for shard in (0..count).map(|number| (first + number) % count) {
-            if round.packs_are_full() {
+            if round.is_full() {
                 self.first = shard;
                 break;
             }
@@ -122,7 +122,7 @@ impl Follower {
         if !std::mem::take(fresh) {
             metrics.lost_records.inc_by(self.batch.lost);
         }
-        let records = round.packs.add(&self.batch.bytes);
+        let records = round.unsent.add(&self.batch.bytes);
         // Others write to the mapping: what does not make sense is not told to anybody.
         metrics.lost_records.inc_by(self.batch.records.saturating_sub(records));
         round.records += records;
@@ -142,7 +142,7 @@ impl Follower {
             *cursor = Cursor::default();
         }
         Round {
-            packs: Packs::new(settings.streams),
+            unsent: UnsentEntries::new(settings.streams),
             records: 0,
             bytes: 0,
             cursors: self.cursors.iter().copied().enumerate().collect(),
@@ -151,7 +151,7 @@ impl Follower {
 }
 
 impl Round {
-    fn packs_are_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         usize::try_from(self.bytes).unwrap_or(usize::MAX) >= MOST_BYTES
     }
 }

@@ -10,7 +10,6 @@ mod caught_up;
 mod claim;
 mod clock;
 mod connection;
-mod entry;
 mod error;
 mod exposition;
 mod failure;
@@ -27,6 +26,7 @@ mod send;
 mod settings;
 mod shared;
 mod store_metrics;
+mod stream_entry;
 mod target;
 mod warm;
 

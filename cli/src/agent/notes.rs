@@ -3,7 +3,7 @@
 //!
 //! Note 0 says for which Redis, name and number of streams the others hold.
 
-use super::entry::Id;
+use super::stream_entry::EntryId;
 use sesscache_core::store::{Cursor, NOTES, Store};
 
 const PER_STREAM: usize = 4;
@@ -26,13 +26,13 @@ fn place(stream: usize, note: Note) -> usize {
     1 + stream * PER_STREAM + note as usize
 }
 
-pub(crate) fn read(store: &Store, stream: usize, note: Note) -> Id {
+pub(crate) fn read(store: &Store, stream: usize, note: Note) -> EntryId {
     let place = place(stream, note);
-    Id { time: store.note(place), number: store.note(place + 1) }
+    EntryId { time: store.note(place), number: store.note(place + 1) }
 }
 
 /// In an order in which an agent that is killed in between reads an entry twice, not never.
-pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: Id) {
+pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: EntryId) {
     let place = place(stream, note);
     if store.note(place) != id.time {
         store.keep_note(place + 1, 0);
@@ -75,7 +75,7 @@ mod tests {
         let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
         assert!(adopt(&store, 7));
         let last = MOST_STREAMS - 1;
-        let id = |time, number| Id { time, number };
+        let id = |time, number| EntryId { time, number };
         keep(&store, 0, Note::Read, id(5, 6));
         keep(&store, last, Note::Witness, id(7, 8));
         keep(&store, last, Note::Witness, id(7, 9));
@@ -83,9 +83,9 @@ mod tests {
         assert!(!adopt(&store, 7));
         assert_eq!((caught_up(&store), MOST_STREAMS), (10, 63));
         assert_eq!(read(&store, 0, Note::Read), id(5, 6));
-        assert_eq!(read(&store, 0, Note::Witness), Id::default());
+        assert_eq!(read(&store, 0, Note::Witness), EntryId::default());
         assert_eq!(read(&store, last, Note::Witness), id(7, 9));
         assert!(adopt(&store, 8));
-        assert_eq!((read(&store, 0, Note::Read), caught_up(&store)), (Id::default(), 0));
+        assert_eq!((read(&store, 0, Note::Read), caught_up(&store)), (EntryId::default(), 0));
     }
 }

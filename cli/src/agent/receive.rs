@@ -5,12 +5,12 @@
 
 use super::clock;
 use super::connection::Connection;
-use super::entry::{Entry, Id, entries, first_id, key, last_id};
 use super::failure::{Failure, RedisState};
 use super::metrics::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
+use super::stream_entry::{EntryId, StreamEntry, entries, first_id, key, last_id};
 use redis::{Value, cmd};
 use sesscache_core::store::{Now, PutError, Record};
 use std::sync::Arc;
@@ -32,10 +32,10 @@ pub(crate) struct Receiver {
     stream: usize,
     key: String,
     /// The last entry that was read.
-    position: Id,
+    position: EntryId,
     phase: Phase,
     /// The entry behind which entries are missed, once that was told.
-    gap: Id,
+    gap: EntryId,
     /// How many entries to read next: one after a failure, which an answer too large for the
     /// connection may have been.
     count: usize,
@@ -48,7 +48,7 @@ enum Phase {
     /// Redis was not reached yet.
     Unknown,
     /// Up to this entry, the last when we first connected, everything is old.
-    Behind(Id),
+    Behind(EntryId),
     /// What is read now was written while we ran.
     Abreast,
 }
@@ -63,7 +63,7 @@ impl Receiver {
             key,
             position,
             phase: Phase::Unknown,
-            gap: Id::default(),
+            gap: EntryId::default(),
             count: COUNT,
             was_connected: false,
         }
@@ -154,12 +154,12 @@ impl Receiver {
         command.arg("STREAM").arg(&self.key);
         let (first, end) = match connection.ask(&command).await {
             Ok(answer) => (first_id(&answer), last_id(&answer).unwrap_or(self.position)),
-            Err(failure) if failure.is_missing_key() => (None, Id::default()),
+            Err(failure) if failure.is_missing_key() => (None, EntryId::default()),
             Err(failure) => return Err(failure),
         };
         self.look_for_a_gap(first);
         if end < self.position {
-            self.position = Id::default();
+            self.position = EntryId::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
             self.shared.metrics.rewound(Direction::Receive);
             self.shared.tell_shorter();
@@ -173,11 +173,11 @@ impl Receiver {
 
     /// The last entry that was read has left the stream, and since we read to the end of it so much
     /// time has gone by that others may have come and left as well.
-    fn look_for_a_gap(&mut self, first: Option<Id>) {
+    fn look_for_a_gap(&mut self, first: Option<EntryId>) {
         let Shared { caught_up, .. } = &*self.shared;
         let until = caught_up.at(self.stream).max(self.position.time);
         let has_left = first.is_some_and(|first| self.position < first);
-        let is_known = [Id::default(), self.gap].contains(&self.position);
+        let is_known = [EntryId::default(), self.gap].contains(&self.position);
         if !is_known && has_left && until < self.shared.oldest() {
             self.gap = self.position;
             self.shared.tell_missed(until);
@@ -189,7 +189,7 @@ impl Receiver {
         let mut command = cmd("XLEN");
         command.arg(&self.key);
         let length = match connection.ask(&command).await? {
-            Value::Int(length) if self.position == Id::default() => u64::try_from(length),
+            Value::Int(length) if self.position == EntryId::default() => u64::try_from(length),
             _ => Ok(0),
         };
         self.shared.warmth.begin(length.unwrap_or(0));
@@ -202,7 +202,7 @@ impl Receiver {
         }
     }
 
-    async fn take_over(&self, entry: &Entry<'_>) {
+    async fn take_over(&self, entry: &StreamEntry<'_>) {
         let Shared { metrics, warmth, id, .. } = &*self.shared;
         warmth.read();
         if entry.origin == Some(id) {

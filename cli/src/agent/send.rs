@@ -5,13 +5,13 @@
 //! twice, and is never missing.
 
 use super::connection::Connection;
-use super::entry::{Id, Packs, array, fields, key};
 use super::failure::{Failure, RedisState};
 use super::follow::Round;
 use super::metrics::Direction;
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
+use super::stream_entry::{EntryId, UnsentEntries, array, fields, key};
 use futures_util::future::join_all;
 use redis::{Value, cmd};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) struct Sender {
     shared: Arc<Shared>,
     connection: Option<Connection>,
     /// The last entry of ours in each stream.
-    acknowledged: Vec<Id>,
+    acknowledged: Vec<EntryId>,
     reconnect: Reconnect,
     rewound: Option<Instant>,
     rewind_pause: Duration,
@@ -77,8 +77,8 @@ impl Sender {
     }
 
     async fn deliver(&mut self, mut round: Round) -> Result<(), Failure> {
-        while !round.packs.used().is_empty() {
-            let tried = self.try_to_deliver(&mut round.packs).await;
+        while !round.unsent.nonempty_streams().is_empty() {
+            let tried = self.try_to_deliver(&mut round.unsent).await;
             self.settle(tried).await?;
         }
         let Shared { store, metrics, .. } = &*self.shared;
@@ -101,18 +101,18 @@ impl Sender {
         self.reconnect.give_up_connection(&self.shared, failure).await
     }
 
-    /// What Redis acknowledges leaves the packs.
-    async fn try_to_deliver(&mut self, packs: &mut Packs) -> Result<(), Failure> {
+    /// What Redis acknowledges leaves `unsent`.
+    async fn try_to_deliver(&mut self, unsent: &mut UnsentEntries) -> Result<(), Failure> {
         let connection = self.connected().await?;
         let shared = Arc::clone(&self.shared);
-        let sending = packs.used().into_iter().map(|stream| {
-            let (connection, entries, shared) = (connection.clone(), packs.take(stream), &shared);
+        let sending = unsent.nonempty_streams().into_iter().map(|stream| {
+            let (connection, entries, shared) = (connection.clone(), unsent.take(stream), &shared);
             async move { (stream, append(shared, connection, stream, entries).await) }
         });
         let sending: Vec<_> = sending.collect();
         let mut first = Ok(());
         for (stream, (left, last, result)) in join_all(sending).await {
-            packs.put_back(stream, left);
+            unsent.put_back(stream, left);
             if let (Some(last), Some(place)) = (last, self.acknowledged.get_mut(stream)) {
                 *place = last;
             }
@@ -157,7 +157,7 @@ impl Sender {
                 ask.arg(key(&shared.settings.name, stream)).arg(&id).arg(&id).arg("COUNT").arg(1);
                 if array(&connection.ask(&ask).await?).is_empty() {
                     is_lost = true;
-                    *last = Id::default();
+                    *last = EntryId::default();
                 }
             }
         }
@@ -196,7 +196,7 @@ async fn append(
     mut connection: Connection,
     stream: usize,
     entries: Vec<Vec<u8>>,
-) -> (Vec<Vec<u8>>, Option<Id>, Result<(), Failure>) {
+) -> (Vec<Vec<u8>>, Option<EntryId>, Result<(), Failure>) {
     let streams = shared.settings.streams.to_string();
     let oldest = shared.oldest().to_string();
     let mut entries = entries.into_iter();
@@ -218,6 +218,7 @@ async fn append(
     (Vec::new(), last, Ok(()))
 }
 
-fn acknowledged(answer: &Value) -> Result<Id, Failure> {
-    Id::of(answer).ok_or_else(|| Failure::new(RedisState::Refused, "XADD did not return an id"))
+fn acknowledged(answer: &Value) -> Result<EntryId, Failure> {
+    EntryId::of(answer)
+        .ok_or_else(|| Failure::new(RedisState::Refused, "XADD did not return an id"))
 }

@@ -14,22 +14,22 @@ pub(crate) const MOST_BYTES: usize = 64 << 10;
 
 /// The id of an entry: Redis's time in milliseconds, and a number within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id {
+pub(crate) struct EntryId {
     pub(crate) time: u64,
     pub(crate) number: u64,
 }
 
-impl fmt::Display for Id {
+impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.time, self.number)
     }
 }
 
-impl Id {
+impl EntryId {
     /// An id in Redis's words.
-    pub(crate) fn of(value: &Value) -> Option<Id> {
+    pub(crate) fn of(value: &Value) -> Option<EntryId> {
         let (time, number) = std::str::from_utf8(bytes(value)?).ok()?.split_once('-')?;
-        Some(Id { time: time.parse().ok()?, number: number.parse().ok()? })
+        Some(EntryId { time: time.parse().ok()?, number: number.parse().ok()? })
     }
 }
 
@@ -47,13 +47,13 @@ fn stream_of(locator: &Locator, streams: usize) -> usize {
 
 /// Records by stream, in entries.
 #[derive(Debug)]
-pub(crate) struct Packs {
+pub(crate) struct UnsentEntries {
     streams: Vec<Vec<Vec<u8>>>,
 }
 
-impl Packs {
-    pub(crate) fn new(streams: usize) -> Packs {
-        Packs { streams: vec![Vec::new(); streams] }
+impl UnsentEntries {
+    pub(crate) fn new(streams: usize) -> UnsentEntries {
+        UnsentEntries { streams: vec![Vec::new(); streams] }
     }
 
     /// Adds records that lie one behind the other; how many there were.
@@ -91,7 +91,7 @@ impl Packs {
     }
 
     /// Which streams get something.
-    pub(crate) fn used(&self) -> Vec<usize> {
+    pub(crate) fn nonempty_streams(&self) -> Vec<usize> {
         let filled = self.streams.iter().enumerate().filter(|(_, entries)| !entries.is_empty());
         filled.map(|(number, _)| number).collect()
     }
@@ -108,8 +108,8 @@ pub(crate) fn fields<'a>(
 
 /// An entry of a stream.
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
-    pub(crate) id: Id,
+pub(crate) struct StreamEntry<'a> {
+    pub(crate) id: EntryId,
     /// The store it comes from.
     pub(crate) origin: Option<&'a [u8]>,
     /// How many streams its host uses.
@@ -119,15 +119,16 @@ pub(crate) struct Entry<'a> {
 }
 
 /// The entries in an answer to XREAD of one stream.
-pub(crate) fn entries(answer: &Value) -> Vec<Entry<'_>> {
+pub(crate) fn entries(answer: &Value) -> Vec<StreamEntry<'_>> {
     let stream = array(answer).first().map(array).unwrap_or_default();
     let list = stream.get(1).map(array).unwrap_or_default();
     list.iter().filter_map(entry).collect()
 }
 
-fn entry(value: &Value) -> Option<Entry<'_>> {
+fn entry(value: &Value) -> Option<StreamEntry<'_>> {
     let [id, fields] = array(value) else { return None };
-    let mut entry = Entry { id: Id::of(id)?, origin: None, streams: None, records: None };
+    let mut entry =
+        StreamEntry { id: EntryId::of(id)?, origin: None, streams: None, records: None };
     let (mut version, mut records) = (None, None);
     for pair in array(fields).chunks_exact(2) {
         let [name, value] = pair else { continue };
@@ -146,13 +147,13 @@ fn entry(value: &Value) -> Option<Entry<'_>> {
 }
 
 /// The id of the last entry that ever was in a stream, from an answer to XINFO STREAM.
-pub(crate) fn last_id(answer: &Value) -> Option<Id> {
-    Id::of(said(answer, b"last-generated-id")?)
+pub(crate) fn last_id(answer: &Value) -> Option<EntryId> {
+    EntryId::of(said(answer, b"last-generated-id")?)
 }
 
 /// The id of the oldest entry that is in a stream, from the same.
-pub(crate) fn first_id(answer: &Value) -> Option<Id> {
-    Id::of(array(said(answer, b"first-entry")?).first()?)
+pub(crate) fn first_id(answer: &Value) -> Option<EntryId> {
+    EntryId::of(array(said(answer, b"first-entry")?).first()?)
 }
 
 fn said<'a>(answer: &'a Value, what: &[u8]) -> Option<&'a Value> {
@@ -198,13 +199,13 @@ mod tests {
 
     #[test]
     fn ids_are_ordered_and_read_as_they_are_written() {
-        let id = |time, number| Id { time, number };
+        let id = |time, number| EntryId { time, number };
         assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1));
-        assert_eq!(Id::of(&text(&id(12, 3).to_string())), Some(id(12, 3)));
+        assert_eq!(EntryId::of(&text(&id(12, 3).to_string())), Some(id(12, 3)));
         for junk in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {
-            assert_eq!(Id::of(&text(junk)), None, "{junk}");
+            assert_eq!(EntryId::of(&text(junk)), None, "{junk}");
         }
-        assert_eq!(Id::of(&Value::Nil), None);
+        assert_eq!(EntryId::of(&Value::Nil), None);
     }
 
     #[test]
@@ -242,11 +243,11 @@ mod tests {
             text("last-generated-id"),
             text("7-1"),
         ]);
-        assert_eq!(last_id(&info), Some(Id { time: 7, number: 1 }));
+        assert_eq!(last_id(&info), Some(EntryId { time: 7, number: 1 }));
         assert_eq!((last_id(&Value::Nil), first_id(&info)), (None, None));
         let first = an_entry("6-2", &["v", "1"]);
         let info = Value::Array(vec![text("length"), Value::Int(1), text("first-entry"), first]);
-        assert_eq!(first_id(&info), Some(Id { time: 6, number: 2 }));
+        assert_eq!(first_id(&info), Some(EntryId { time: 6, number: 2 }));
     }
 
     #[test]
@@ -259,19 +260,19 @@ mod tests {
             locator[8..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
             store.put(&Locator(locator), 9_999_999_999, Now(1000), 0, &[7; 250]).unwrap();
         }
-        let mut packs = Packs::new(3);
+        let mut unsent = UnsentEntries::new(3);
         let mut count = 0;
         for shard in 0..store.shard_count() {
             let (mut cursor, mut batch) = (Cursor::default(), Batch::default());
             while store.has_more(shard, cursor) {
                 assert!(store.read_log(shard, cursor, Now(1000), &mut batch));
-                count += packs.add(&batch.bytes);
+                count += unsent.add(&batch.bytes);
                 cursor = batch.next;
             }
         }
-        assert_eq!((count, packs.used()), (COUNT, vec![0, 1, 2]));
+        assert_eq!((count, unsent.nonempty_streams()), (COUNT, vec![0, 1, 2]));
         for stream in 0..3 {
-            let entries = packs.take(stream);
+            let entries = unsent.take(stream);
             assert!(entries.len() > 1);
             for entry in &entries {
                 assert!(entry.len() <= MOST_BYTES);
@@ -282,8 +283,8 @@ mod tests {
                 }
                 assert!(rest.is_empty());
             }
-            packs.put_back(stream, entries);
+            unsent.put_back(stream, entries);
         }
-        assert_eq!(packs.used(), [0, 1, 2]);
+        assert_eq!(unsent.nonempty_streams(), [0, 1, 2]);
     }
 }
