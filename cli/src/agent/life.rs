@@ -183,7 +183,7 @@ impl Parts {
         }
         let telling = Arc::clone(&shared);
         receivers.spawn(async move {
-            telling.warmth.tell(&telling.metrics).await;
+            telling.warmup.report(&telling.metrics).await;
             Ok(())
         });
         let follower = Some(follow::start(Arc::clone(&shared), into)?);

@@ -28,7 +28,7 @@ mod shared;
 mod store_metrics;
 mod stream_entry;
 mod target;
-mod warm;
+mod warmup;
 
 use crate::arguments::Agent;
 pub(crate) use error::AgentError;

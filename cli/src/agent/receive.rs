@@ -105,7 +105,7 @@ impl Receiver {
             let is_all = found.len() < self.count;
             self.count = (self.count * 2).min(COUNT);
             if found.is_empty() {
-                self.catch_up();
+                self.end_warmup();
                 self.note_the_end(asked);
                 if self.shared.settings.once {
                     return Ok(());
@@ -123,7 +123,7 @@ impl Receiver {
                 self.note_the_end(asked);
             }
             if matches!(self.phase, Phase::Behind(end) if self.position >= end) {
-                self.catch_up();
+                self.end_warmup();
             }
         }
     }
@@ -165,7 +165,7 @@ impl Receiver {
             self.shared.tell_shorter();
         }
         if self.phase == Phase::Unknown {
-            self.begin_warming(connection).await?;
+            self.begin_warmup(connection).await?;
             self.phase = Phase::Behind(end);
         }
         Ok(())
@@ -185,26 +185,26 @@ impl Receiver {
     }
 
     /// A store that has read nothing of the stream yet is filled from it.
-    async fn begin_warming(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    async fn begin_warmup(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XLEN");
         command.arg(&self.key);
         let length = match connection.ask(&command).await? {
             Value::Int(length) if self.position == EntryId::default() => u64::try_from(length),
             _ => Ok(0),
         };
-        self.shared.warmth.begin(length.unwrap_or(0));
+        self.shared.warmup.begin(length.unwrap_or(0));
         Ok(())
     }
 
-    fn catch_up(&mut self) {
+    fn end_warmup(&mut self) {
         if std::mem::replace(&mut self.phase, Phase::Abreast) != Phase::Abreast {
-            self.shared.warmth.end();
+            self.shared.warmup.end();
         }
     }
 
     async fn take_over(&self, entry: &StreamEntry<'_>) {
-        let Shared { metrics, warmth, id, .. } = &*self.shared;
-        warmth.read();
+        let Shared { metrics, warmup, id, .. } = &*self.shared;
+        warmup.read();
         if entry.origin == Some(id) {
             metrics.own_entries.inc();
             return;

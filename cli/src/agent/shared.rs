@@ -12,7 +12,7 @@ use super::metrics::Metrics;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::settings::Settings;
-use super::warm::Warmth;
+use super::warmup::Warmup;
 use redis::cmd;
 use sesscache_core::store::Store;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
     pub(crate) clock: Clock,
-    pub(crate) warmth: Warmth,
+    pub(crate) warmup: Warmup,
     /// The follower is to begin anew.
     pub(crate) rewind: AtomicBool,
     /// The follower is to end when it has read everything.
@@ -70,7 +70,7 @@ impl Shared {
             metrics: Arc::clone(&seen.metrics),
             health: Arc::clone(&seen.health),
             clock: Clock::default(),
-            warmth: Warmth::new(settings.streams),
+            warmup: Warmup::new(settings.streams),
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
             caught_up: CaughtUp::of(store, settings.streams),

@@ -1,4 +1,4 @@
-//! How far the filling of a new store from the streams is, told once a second.
+//! How far the filling of a new store from the streams is, reported once a second.
 
 use super::metrics::Metrics;
 use std::sync::atomic::AtomicU64;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-const TELL: Duration = Duration::from_secs(1);
+const REPORT: Duration = Duration::from_secs(1);
 
 /// Counts the streams that are behind and the entries read.
 #[derive(Debug)]
-pub(crate) struct Warmth {
+pub(crate) struct Warmup {
     since: Instant,
     /// Streams of which the beginning, or the end, is still to come.
     unknown: AtomicU64,
@@ -21,10 +21,10 @@ pub(crate) struct Warmth {
     ended: Notify,
 }
 
-impl Warmth {
-    pub(crate) fn new(streams: usize) -> Warmth {
+impl Warmup {
+    pub(crate) fn new(streams: usize) -> Warmup {
         let streams = streams as u64;
-        Warmth {
+        Warmup {
             since: Instant::now(),
             unknown: AtomicU64::new(streams),
             behind: AtomicU64::new(streams),
@@ -54,13 +54,13 @@ impl Warmth {
     }
 
     /// Tells until all streams are read.
-    pub(crate) async fn tell(&self, metrics: &Metrics) {
+    pub(crate) async fn report(&self, metrics: &Metrics) {
         metrics.warming.set(1);
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         while self.behind.load(Relaxed) > 0 {
-            let _ = timeout(TELL.saturating_sub(told.elapsed()), self.ended.notified()).await;
-            if told.elapsed() >= TELL {
-                told = Instant::now();
+            let _ = timeout(REPORT.saturating_sub(reported.elapsed()), self.ended.notified()).await;
+            if reported.elapsed() >= REPORT {
+                reported = Instant::now();
                 if let Some(line) = self.line() {
                     tracing::info!("{line}");
                 }
@@ -90,15 +90,15 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_new_has_nothing_to_tell() {
-        let warmth = Warmth::new(2);
-        warmth.begin(0);
-        warmth.read();
-        assert_eq!(warmth.line(), None);
-        warmth.begin(5);
-        assert_eq!(warmth.line().unwrap(), "filling the store from the streams: 1 of 5 entries");
-        warmth.end();
-        warmth.end();
-        warmth.read();
-        assert_eq!(warmth.read.load(Relaxed), 1);
+        let warmup = Warmup::new(2);
+        warmup.begin(0);
+        warmup.read();
+        assert_eq!(warmup.line(), None);
+        warmup.begin(5);
+        assert_eq!(warmup.line().unwrap(), "filling the store from the streams: 1 of 5 entries");
+        warmup.end();
+        warmup.end();
+        warmup.read();
+        assert_eq!(warmup.read.load(Relaxed), 1);
     }
 }
