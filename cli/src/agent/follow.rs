@@ -5,7 +5,7 @@
 //! Redis is away, the sender does not take the next round and this thread waits; the ring goes on,
 //! and what it overwrites is counted as lost when the reading goes on.
 
-use super::clock;
+use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::UnsentEntries;
 use sesscache_core::store::{Batch, Cursor, Now};
@@ -114,7 +114,7 @@ impl Follower {
         };
         let Shared { store, metrics, .. } = &*self.shared;
         if !store.has_more(shard, *cursor)
-            || !store.read_log(shard, *cursor, Now(clock::now()), &mut self.batch)
+            || !store.read_log(shard, *cursor, Now(host_time()), &mut self.batch)
         {
             return;
         }
@@ -133,7 +133,7 @@ impl Follower {
     /// Goes back to the oldest records. What was lost until now is counted before it is forgotten.
     fn rewind(&mut self) -> Round {
         let Shared { store, metrics, settings, .. } = &*self.shared;
-        let now = Now(clock::now());
+        let now = Now(host_time());
         for (shard, cursor) in self.cursors.iter_mut().enumerate() {
             let fresh = self.fresh.get_mut(shard).map(|fresh| std::mem::replace(fresh, true));
             if fresh == Some(false) && store.read_log(shard, *cursor, now, &mut self.batch) {
@@ -187,7 +187,7 @@ mod tests {
             let mut locator = [0; 16];
             locator[..8].copy_from_slice(&number);
             locator[8..].copy_from_slice(&number);
-            let now = Now(clock::now());
+            let now = Now(host_time());
             shared.store.put(&Locator(locator), now.0 / 1000 + 60, now, 0, &[5; 500]).unwrap();
         }
     }

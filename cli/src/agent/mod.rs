@@ -8,7 +8,6 @@
 mod backoff;
 mod caught_up;
 mod claim;
-mod clock;
 mod connection;
 mod error;
 mod exposition;
@@ -22,6 +21,7 @@ mod notes;
 mod rate_limit;
 mod receive;
 mod reconnect;
+mod redis_clock;
 mod send;
 mod settings;
 mod shared;

@@ -3,12 +3,12 @@
 //! A connection of its own for each stream, as Redis holds it while there is nothing new. How far
 //! the stream was read is kept in the store. Whatever stands in the stream, the reading goes on.
 
-use super::clock;
 use super::connection::Connection;
 use super::failure::{Failure, RedisState};
 use super::metrics::{Direction, Unapplied};
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
+use super::redis_clock::host_time;
 use super::shared::{SENDER, Shared};
 use super::stream_entry::{EntryId, StreamEntry, entries, first_id, key, last_id};
 use redis::{Value, cmd};
@@ -90,7 +90,7 @@ impl Receiver {
     /// Reads until the connection fails, or to the end with --once.
     async fn read_all(&mut self) -> Result<(), Failure> {
         let mut connection = self.shared.settings.target.connect(BLOCK).await?;
-        if self.shared.clock.of_redis() == 0 {
+        if self.shared.clock.now() == 0 {
             self.shared.read_clock(&mut connection).await?;
         }
         self.look_for_the_end(&mut connection).await?;
@@ -99,7 +99,7 @@ impl Receiver {
         }
         loop {
             self.shared.health.good(self.connection_number());
-            let asked = self.shared.clock.of_redis();
+            let asked = self.shared.clock.now();
             let answer = self.read(&mut connection).await?;
             let found = entries(&answer);
             let is_all = found.len() < self.count;
@@ -229,7 +229,7 @@ impl Receiver {
 
     async fn apply(&self, record: &Record<'_>) {
         let Shared { store, metrics, .. } = &*self.shared;
-        let now = clock::now();
+        let now = host_time();
         if record.deadline() < now / 1000 {
             return metrics.unapplied(Unapplied::Expired);
         }
@@ -260,7 +260,7 @@ impl Receiver {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries are exact")]
     fn observe_lag(&self, record: &Record<'_>) {
         let metrics = &self.shared.metrics;
-        match clock::now().checked_sub(record.written()) {
+        match host_time().checked_sub(record.written()) {
             Some(lag) => metrics.lag.observe(lag as f64 / 1000.0),
             None => drop(metrics.future_records.inc()),
         }

@@ -4,13 +4,13 @@
 //! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
 
 use super::caught_up::CaughtUp;
-use super::clock::{self, Clock};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::health::Health;
 use super::metrics::Metrics;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
+use super::redis_clock::{RedisClock, host_time};
 use super::settings::Settings;
 use super::warmup::Warmup;
 use redis::cmd;
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) id: [u8; 16],
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: RedisClock,
     pub(crate) warmup: Warmup,
     /// The follower is to begin anew.
     pub(crate) rewind: AtomicBool,
@@ -69,7 +69,7 @@ impl Shared {
             id: store.id(),
             metrics: Arc::clone(&seen.metrics),
             health: Arc::clone(&seen.health),
-            clock: Clock::default(),
+            clock: RedisClock::default(),
             warmup: Warmup::new(settings.streams),
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
@@ -85,13 +85,13 @@ impl Shared {
     }
 
     pub(crate) async fn read_clock(&self, connection: &mut Connection) -> Result<(), Failure> {
-        let (asked, start) = (clock::now(), Instant::now());
+        let (asked, start) = (host_time(), Instant::now());
         let answer = connection.ask(&cmd("TIME")).await?;
         let roundtrip = start.elapsed();
         let (seconds, micros): (u64, u64) = redis::from_redis_value(answer)
             .map_err(|error| Failure::from(redis::RedisError::from(error)))?;
         let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-        self.clock.measured(asked, roundtrip, time);
+        self.clock.set(asked, roundtrip, time);
         self.metrics.skew.set(self.clock.skew_seconds());
         self.metrics.roundtrip.set(roundtrip.as_secs_f64());
         Ok(())
@@ -100,7 +100,7 @@ impl Shared {
     /// What is older, in milliseconds since 1970 by Redis's clock, may leave the streams.
     pub(crate) fn oldest(&self) -> u64 {
         let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
-        self.clock.of_redis().saturating_sub(retention)
+        self.clock.now().saturating_sub(retention)
     }
 
     pub(crate) fn failed(&self, number: usize, failure: &Failure) {
@@ -125,7 +125,7 @@ impl Shared {
             tracing::warn!(
                 "the streams were not read for {} s, longer than --retention: what other hosts \
                  made in the first {} s of that is missed",
-                seconds(caught_up, self.clock.of_redis()),
+                seconds(caught_up, self.clock.now()),
                 seconds(caught_up, self.oldest())
             );
         }

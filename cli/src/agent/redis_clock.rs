@@ -13,14 +13,14 @@ const TOLERABLE: u64 = 2000;
 const GOOD: u64 = 1000;
 
 /// Milliseconds since 1970 by the clock of this host.
-pub(crate) fn now() -> u64 {
+pub(crate) fn host_time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Redis's clock, as last measured.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct RedisClock {
     start: Instant,
     /// Redis's time less ours, in milliseconds.
     skew: AtomicI64,
@@ -30,9 +30,9 @@ pub(crate) struct Clock {
     is_told: AtomicBool,
 }
 
-impl Default for Clock {
+impl Default for RedisClock {
     fn default() -> Self {
-        Clock {
+        RedisClock {
             start: Instant::now(),
             skew: AtomicI64::new(0),
             at_start: AtomicU64::new(0),
@@ -41,9 +41,9 @@ impl Default for Clock {
     }
 }
 
-impl Clock {
+impl RedisClock {
     /// Takes a measurement: the question left at `asked`, the answer took `roundtrip`.
-    pub(crate) fn measured(&self, asked: u64, roundtrip: Duration, answer: u64) {
+    pub(crate) fn set(&self, asked: u64, roundtrip: Duration, answer: u64) {
         let half = u64::try_from(roundtrip.as_millis() / 2).unwrap_or(0);
         let skew = i128::from(answer) - i128::from(asked) - i128::from(half);
         let skew = i64::try_from(skew).unwrap_or(i64::MAX);
@@ -79,7 +79,7 @@ impl Clock {
     }
 
     /// Milliseconds since 1970 by Redis's clock; a time long ago before it was measured.
-    pub(crate) fn of_redis(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         match self.at_start.load(Relaxed) {
             0 => 0,
             at_start => at_start.saturating_add(self.runs()),
@@ -97,19 +97,19 @@ mod tests {
 
     #[test]
     fn half_the_roundtrip_is_taken_off() {
-        let clock = Clock::default();
-        clock.measured(1_000_000, Duration::from_millis(40), 1_000_020);
+        let clock = RedisClock::default();
+        clock.set(1_000_000, Duration::from_millis(40), 1_000_020);
         assert!(clock.skew_seconds().abs() < 1e-9);
-        clock.measured(1_000_000, Duration::from_millis(40), 995_020);
+        clock.set(1_000_000, Duration::from_millis(40), 995_020);
         assert!((clock.skew_seconds() + 5.0).abs() < 1e-9);
     }
 
     #[test]
     fn that_they_differ_is_told_when_it_is_certain_and_until_they_agree() {
-        let clock = Clock::default();
+        let clock = RedisClock::default();
         let told = |skew: u64, roundtrip: u64| {
             let half = roundtrip / 2;
-            clock.measured(1_000_000, Duration::from_millis(roundtrip), 1_000_000 + skew + half);
+            clock.set(1_000_000, Duration::from_millis(roundtrip), 1_000_000 + skew + half);
             clock.is_told.load(Relaxed)
         };
         assert!(!told(1900, 10) && !told(2900, 2000));
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn the_time_of_redis_is_not_that_of_this_host() {
-        let clock = Clock::default();
-        assert_eq!(clock.of_redis(), 0);
+        let clock = RedisClock::default();
+        assert_eq!(clock.now(), 0);
         // Whatever this host thinks: an hour behind, a year ahead.
-        for asked in [now() - 3_600_000, now() + 31_536_000_000] {
-            clock.measured(asked, Duration::from_millis(20), 5_000_000);
-            assert!((5_000_010..5_001_000).contains(&clock.of_redis()), "{}", clock.of_redis());
+        for asked in [host_time() - 3_600_000, host_time() + 31_536_000_000] {
+            clock.set(asked, Duration::from_millis(20), 5_000_000);
+            assert!((5_000_010..5_001_000).contains(&clock.now()), "{}", clock.now());
         }
     }
 }
