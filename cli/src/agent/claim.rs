@@ -77,7 +77,7 @@ impl Claim {
     }
 
     /// Whether the path names another file now, or none: servers do not use this store any more.
-    pub(crate) fn is_void(&self) -> bool {
+    pub(crate) fn is_replaced(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .map_or(true, |metadata| (metadata.dev(), metadata.ino()) != self.file)
     }
@@ -97,13 +97,13 @@ mod tests {
         Store::open(&url).unwrap();
         let claim = Claim::make(&path).unwrap();
         assert!(matches!(Claim::make(&path), Err(ClaimError::Taken(_))));
-        assert!(!claim.is_void());
+        assert!(!claim.is_replaced());
         drop(claim);
         let claim = Claim::make(&path).unwrap();
         fs::rename(&path, folder.join("old")).unwrap();
-        assert!(claim.is_void());
+        assert!(claim.is_replaced());
         Store::open(&url).unwrap();
-        assert!(claim.is_void());
+        assert!(claim.is_replaced());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -15,7 +15,6 @@ mod failure;
 mod follow;
 mod health;
 mod http;
-mod life;
 mod metrics;
 mod notes;
 mod rate_limit;
@@ -27,6 +26,7 @@ mod settings;
 mod shared;
 mod store_metrics;
 mod stream_entry;
+mod supervisor;
 mod target;
 mod warmup;
 
@@ -53,5 +53,5 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .enable_all()
         .build()
         .map_err(AgentError::System)?;
-    runtime.block_on(life::live(Arc::new(settings)))
+    runtime.block_on(supervisor::run(Arc::new(settings)))
 }

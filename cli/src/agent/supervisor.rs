@@ -61,15 +61,15 @@ impl Signals {
 }
 
 /// How the following of a store ended.
-enum End {
+enum Outcome {
     /// We were told to, or are done with --once.
-    Told,
+    Requested,
     /// The store is not the one that servers use any more.
-    Void,
+    Replaced,
 }
 
 /// Lives until it is told to end.
-pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
+pub(crate) async fn run(settings: Arc<Settings>) -> Result<(), AgentError> {
     let mut signals = Signals::catch().map_err(AgentError::System)?;
     let target = settings.target.to_string();
     let seen = Seen {
@@ -103,11 +103,13 @@ pub(crate) async fn live(settings: Arc<Settings>) -> Result<(), AgentError> {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
         current_store.set(Some(Arc::clone(&claim.store)));
-        let end = serve(&settings, &claim, &seen, &mut signals).await;
+        let outcome = replicate(&settings, &claim, &seen, &mut signals).await;
         current_store.set(None);
-        match end? {
-            End::Told => break,
-            End::Void => tracing::warn!("{} was removed or replaced", settings.store.display()),
+        match outcome? {
+            Outcome::Requested => break,
+            Outcome::Replaced => {
+                tracing::warn!("{} was removed or replaced", settings.store.display())
+            }
         }
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -135,45 +137,45 @@ async fn claim(settings: &Settings) -> Result<Claim, ClaimError> {
     }
 }
 
-/// The parts that work on one store.
-struct Parts {
+/// The tasks that work on one store.
+struct Tasks {
     shared: Arc<Shared>,
     follower: Option<JoinHandle<()>>,
     sender: JoinSet<Result<(), Failure>>,
     receivers: JoinSet<Result<(), Failure>>,
 }
 
-async fn serve(
+async fn replicate(
     settings: &Arc<Settings>,
     claim: &Claim,
     seen: &Seen,
     signals: &mut Signals,
-) -> Result<End, AgentError> {
+) -> Result<Outcome, AgentError> {
     notes::adopt(&claim.store, settings.hash());
     let shared = Arc::new(Shared::new(settings, &claim.store, seen));
-    let mut parts = Parts::start(shared).map_err(AgentError::System)?;
+    let mut tasks = Tasks::start(shared).map_err(AgentError::System)?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = loop {
+    let outcome = loop {
         tokio::select! {
-            () = signals.end() => break Ok(End::Told),
-            ended = parts.done() => break ended.map(|()| End::Told),
+            () = signals.end() => break Ok(Outcome::Requested),
+            ended = tasks.done() => break ended.map(|()| Outcome::Requested),
             _ = looks.tick() => {
-                if claim.is_void() {
-                    break Ok(End::Void);
+                if claim.is_replaced() {
+                    break Ok(Outcome::Replaced);
                 }
-                if parts.follower.as_ref().is_some_and(JoinHandle::is_finished) && !settings.once {
+                if tasks.follower.as_ref().is_some_and(JoinHandle::is_finished) && !settings.once {
                     break Err(AgentError::Broken);
                 }
             }
         }
     };
-    parts.end().await;
-    end
+    tasks.end().await;
+    outcome
 }
 
-impl Parts {
-    fn start(shared: Arc<Shared>) -> io::Result<Parts> {
+impl Tasks {
+    fn start(shared: Arc<Shared>) -> io::Result<Tasks> {
         let (into, rounds) = mpsc::channel(ROUNDS);
         let mut sender = JoinSet::new();
         sender.spawn(Sender::new(Arc::clone(&shared)).send(rounds));
@@ -187,7 +189,7 @@ impl Parts {
             Ok(())
         });
         let follower = Some(follow::start(Arc::clone(&shared), into)?);
-        Ok(Parts { shared, follower, sender, receivers })
+        Ok(Tasks { shared, follower, sender, receivers })
     }
 
     /// Until everything is done, which happens with --once only, or something fails.
