@@ -18,7 +18,7 @@ mod output;
 mod place;
 mod program;
 mod run;
-mod settings;
+mod run_settings;
 mod stats;
 mod table;
 

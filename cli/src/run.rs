@@ -6,7 +6,7 @@
 use crate::arguments::Run;
 use crate::check::{self, Refusal};
 use crate::program::{self, FindError};
-use crate::settings::{Settings, SettingsError};
+use crate::run_settings::{RunSettings, RunSettingsError};
 use crate::{library, output};
 use rustix::process::geteuid;
 use std::env;
@@ -30,7 +30,7 @@ pub(crate) enum RunError {
     /// The library's path cannot be told to the loader.
     LibraryName(PathBuf),
     /// No store.
-    Settings(SettingsError),
+    Settings(RunSettingsError),
     /// A word with a zero byte.
     Nul(NulError),
 }
@@ -42,7 +42,7 @@ impl RunError {
             RunError::Command(_, FindError::Missing)
             | RunError::Exec(_, nix::errno::Errno::ENOENT) => 127,
             RunError::Command(..) | RunError::Exec(..) => 126,
-            RunError::Settings(SettingsError::Url(_) | SettingsError::TwoKeyFiles) => 2,
+            RunError::Settings(RunSettingsError::Url(_) | RunSettingsError::TwoKeyFiles) => 2,
             _ => 1,
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     let user = geteuid().as_raw();
     let command = options.command.first().map(OsString::as_os_str).unwrap_or_default();
     let settings =
-        Settings::choose(&options, Path::new(command), user).map_err(RunError::Settings)?;
+        RunSettings::choose(&options, Path::new(command), user).map_err(RunError::Settings)?;
     let program =
         program::find(command).map_err(|error| RunError::Command(command.to_owned(), error))?;
     let library = library(options.library.as_deref())?;

@@ -2,7 +2,7 @@
 
 use super::claim::ClaimError;
 use super::failure::Failure;
-use super::settings::SettingsError;
+use super::settings::AgentSettingsError;
 use super::target::TargetError;
 use std::ffi::c_int;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub(crate) enum AgentError {
     /// The command line is wrong.
-    Settings(SettingsError),
+    Settings(AgentSettingsError),
     /// A file named there cannot be read.
     Target(TargetError),
     /// The store cannot be followed.

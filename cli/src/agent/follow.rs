@@ -160,7 +160,7 @@ impl Round {
 mod tests {
     use super::super::health::Health;
     use super::super::metrics::Metrics;
-    use super::super::settings::Settings;
+    use super::super::settings::AgentSettings;
     use super::super::shared::Seen;
     use super::*;
     use crate::arguments::{Arguments, Command};
@@ -177,7 +177,7 @@ mod tests {
         let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
         let health = Arc::new(Health::new("x".into(), 1));
         let seen = Seen { metrics: Arc::new(Metrics::default()), health };
-        let settings = Arc::new(Settings::of(&options).unwrap());
+        let settings = Arc::new(AgentSettings::of(&options).unwrap());
         Arc::new(Shared::new(&settings, &Arc::new(store), &seen))
     }
 

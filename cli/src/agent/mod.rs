@@ -32,13 +32,13 @@ mod warmup;
 
 use crate::arguments::Agent;
 pub(crate) use error::AgentError;
-use settings::Settings;
+use settings::AgentSettings;
 use std::io;
 use std::sync::Arc;
 
 /// `sesscache agent`.
 pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
-    let settings = Settings::of(options).map_err(AgentError::Settings)?;
+    let settings = AgentSettings::of(options).map_err(AgentError::Settings)?;
     // A line that cannot be written is no reason to end; to say so on stderr would be one.
     let _ = tracing_subscriber::fmt()
         .with_writer(io::stderr)

@@ -17,7 +17,7 @@ const MOST_NAME_BYTES: usize = 100;
 
 /// What is wrong with the command line.
 #[derive(Debug)]
-pub(crate) enum SettingsError {
+pub(crate) enum AgentSettingsError {
     /// --store is a URL, and wrong.
     Store(UrlError),
     /// --store is in the memory of a server.
@@ -30,28 +30,28 @@ pub(crate) enum SettingsError {
     Target(TargetError),
 }
 
-impl fmt::Display for SettingsError {
+impl fmt::Display for AgentSettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingsError::Store(error) => write!(f, "{error}"),
-            SettingsError::Memory => {
+            AgentSettingsError::Store(error) => write!(f, "{error}"),
+            AgentSettingsError::Memory => {
                 write!(f, "a shm: store is seen only by its server; the agent needs a file: store")
             }
-            SettingsError::Retention(text) => {
+            AgentSettingsError::Retention(text) => {
                 write!(f, "--retention {text}: a time like 90s, 30m, 1h or 2d, at least 10s")
             }
-            SettingsError::Name(text) => write!(
+            AgentSettingsError::Name(text) => write!(
                 f,
                 "--name {text:?}: letters, digits and -._ only, at most {MOST_NAME_BYTES}"
             ),
-            SettingsError::Target(error) => write!(f, "{error}"),
+            AgentSettingsError::Target(error) => write!(f, "{error}"),
         }
     }
 }
 
 /// What the agent is to do.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct AgentSettings {
     pub(crate) store: PathBuf,
     pub(crate) target: Target,
     pub(crate) name: String,
@@ -61,20 +61,20 @@ pub(crate) struct Settings {
     pub(crate) once: bool,
 }
 
-impl Settings {
-    pub(crate) fn of(options: &Agent) -> Result<Settings, SettingsError> {
+impl AgentSettings {
+    pub(crate) fn of(options: &Agent) -> Result<AgentSettings, AgentSettingsError> {
         let store = store(&options.store)?;
         let name = match &options.name {
             Some(name) if is_name(name) => name.clone(),
-            Some(name) => return Err(SettingsError::Name(name.clone())),
+            Some(name) => return Err(AgentSettingsError::Name(name.clone())),
             None => place::name_of(&store),
         };
         let retention = duration(&options.retention)
             .filter(|time| *time >= LEAST_RETENTION)
-            .ok_or_else(|| SettingsError::Retention(options.retention.clone()))?;
-        Ok(Settings {
+            .ok_or_else(|| AgentSettingsError::Retention(options.retention.clone()))?;
+        Ok(AgentSettings {
             store,
-            target: Target::parse(options).map_err(SettingsError::Target)?,
+            target: Target::parse(options).map_err(AgentSettingsError::Target)?,
             name,
             streams: usize::from(options.streams).clamp(1, MOST_STREAMS),
             retention,
@@ -94,12 +94,12 @@ impl Settings {
     }
 }
 
-fn store(text: &OsStr) -> Result<PathBuf, SettingsError> {
+fn store(text: &OsStr) -> Result<PathBuf, AgentSettingsError> {
     let url = text.to_string_lossy();
     if url.starts_with("file:") || url.starts_with("shm:") {
-        return match StoreUrl::parse(&url).map_err(SettingsError::Store)?.place {
+        return match StoreUrl::parse(&url).map_err(AgentSettingsError::Store)?.place {
             Place::File(path) => Ok(path),
-            Place::Memory => Err(SettingsError::Memory),
+            Place::Memory => Err(AgentSettingsError::Memory),
         };
     }
     Ok(absolute(text).unwrap_or_else(|_| Path::new(text).to_owned()))
@@ -134,10 +134,10 @@ mod tests {
     use crate::arguments::{Arguments, Command};
     use clap::Parser;
 
-    fn settings(words: &[&str]) -> Result<Settings, SettingsError> {
+    fn settings(words: &[&str]) -> Result<AgentSettings, AgentSettingsError> {
         let words = [&["sesscache", "agent", "--redis", "redis://a"], words].concat();
         match Arguments::try_parse_from(words).unwrap().command {
-            Command::Agent(options) => Settings::of(&options),
+            Command::Agent(options) => AgentSettings::of(&options),
             _ => unreachable!(),
         }
     }
@@ -168,13 +168,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told() {
         let error = |words: &[&str]| settings(words).unwrap_err();
-        assert!(matches!(error(&["--store", "shm:"]), SettingsError::Memory));
-        assert!(matches!(error(&["--store", "file:x"]), SettingsError::Store(UrlError::Path)));
+        assert!(matches!(error(&["--store", "shm:"]), AgentSettingsError::Memory));
+        assert!(matches!(error(&["--store", "file:x"]), AgentSettingsError::Store(UrlError::Path)));
         for name in ["", "a{b}", "a b", "a:b"] {
-            assert!(matches!(error(&["--store", "/x", "--name", name]), SettingsError::Name(_)));
+            assert!(matches!(
+                error(&["--store", "/x", "--name", name]),
+                AgentSettingsError::Name(_)
+            ));
         }
         let short = error(&["--store", "/x", "--retention", "5s"]);
-        assert!(matches!(short, SettingsError::Retention(_)));
+        assert!(matches!(short, AgentSettingsError::Retention(_)));
     }
 
     #[test]

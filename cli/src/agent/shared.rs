@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::redis_clock::{RedisClock, host_time};
-use super::settings::Settings;
+use super::settings::AgentSettings;
 use super::warmup::Warmup;
 use redis::cmd;
 use sesscache_core::store::Store;
@@ -33,7 +33,7 @@ pub(crate) struct Seen {
 /// What the parts of the agent share while they follow one store.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<AgentSettings>,
     pub(crate) store: Arc<Store>,
     /// Its id, by which our own entries are known.
     pub(crate) id: [u8; 16],
@@ -62,7 +62,7 @@ const NUMBERS: Duration = Duration::from_secs(60);
 const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
-    pub(crate) fn new(settings: &Arc<Settings>, store: &Arc<Store>, seen: &Seen) -> Shared {
+    pub(crate) fn new(settings: &Arc<AgentSettings>, store: &Arc<Store>, seen: &Seen) -> Shared {
         Shared {
             settings: Arc::clone(settings),
             store: Arc::clone(store),

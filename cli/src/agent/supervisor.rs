@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::notes;
 use super::receive::Receiver;
 use super::send::Sender;
-use super::settings::Settings;
+use super::settings::AgentSettings;
 use super::shared::{Seen, Shared};
 use super::store_metrics::CurrentStore;
 use sd_notify::NotifyState;
@@ -69,7 +69,7 @@ enum Outcome {
 }
 
 /// Lives until it is told to end.
-pub(crate) async fn run(settings: Arc<Settings>) -> Result<(), AgentError> {
+pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> {
     let mut signals = Signals::catch().map_err(AgentError::System)?;
     let target = settings.target.to_string();
     let seen = Seen {
@@ -117,7 +117,7 @@ pub(crate) async fn run(settings: Arc<Settings>) -> Result<(), AgentError> {
 }
 
 /// Opens the store, which its server may still have to make.
-async fn claim(settings: &Settings) -> Result<Claim, ClaimError> {
+async fn claim(settings: &AgentSettings) -> Result<Claim, ClaimError> {
     let mut is_said = false;
     loop {
         match Claim::make(&settings.store) {
@@ -146,7 +146,7 @@ struct Tasks {
 }
 
 async fn replicate(
-    settings: &Arc<Settings>,
+    settings: &Arc<AgentSettings>,
     claim: &Claim,
     seen: &Seen,
     signals: &mut Signals,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf, absolute};
 
 /// Why a server does not get a store.
 #[derive(Debug)]
-pub(crate) enum SettingsError {
+pub(crate) enum RunSettingsError {
     /// The store's URL is wrong.
     Url(UrlError),
     /// The URL has a key file, and --key-file another.
@@ -29,24 +29,24 @@ pub(crate) enum SettingsError {
     KeyFile(PathBuf, KeyFileError),
 }
 
-impl fmt::Display for SettingsError {
+impl fmt::Display for RunSettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingsError::Url(error) => write!(f, "{error}"),
-            SettingsError::TwoKeyFiles => {
+            RunSettingsError::Url(error) => write!(f, "{error}"),
+            RunSettingsError::TwoKeyFiles => {
                 write!(f, "two key files: one by key= in the store's URL, one by --key-file")
             }
-            SettingsError::Path(path, error) => write!(f, "{}: {error}", path.display()),
-            SettingsError::Folder(error) => write!(f, "{error}"),
-            SettingsError::Keygen(error) => write!(f, "{error}"),
-            SettingsError::KeyFile(path, error) => write!(f, "{} {error}", path.display()),
+            RunSettingsError::Path(path, error) => write!(f, "{}: {error}", path.display()),
+            RunSettingsError::Folder(error) => write!(f, "{error}"),
+            RunSettingsError::Keygen(error) => write!(f, "{error}"),
+            RunSettingsError::KeyFile(path, error) => write!(f, "{} {error}", path.display()),
         }
     }
 }
 
 /// What is chosen for a server, before anything is made for it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct RunSettings {
     /// SESSCACHE_STORE; `None` leaves it as it is: set, to nothing.
     store: Option<(OsString, StoreUrl)>,
     /// SESSCACHE_KEY_FILE, if an option or the environment names one.
@@ -55,31 +55,31 @@ pub(crate) struct Settings {
     folder: Option<Folder>,
 }
 
-impl Settings {
+impl RunSettings {
     /// Chooses for a program. Nothing is made yet.
     pub(crate) fn choose(
         options: &Run,
         program: &Path,
         user: u32,
-    ) -> Result<Settings, SettingsError> {
+    ) -> Result<RunSettings, RunSettingsError> {
         let set = |name| env::var_os(name);
         let key_file = match (&options.key_file, set("SESSCACHE_KEY_FILE")) {
             (Some(path), _) => Some(path.clone()),
             (None, variable) => variable.filter(|path| !path.is_empty()).map(PathBuf::from),
         };
         let key_file =
-            key_file.map(|path| absolute(&path).map_err(|e| SettingsError::Path(path, e)));
+            key_file.map(|path| absolute(&path).map_err(|e| RunSettingsError::Path(path, e)));
         let folder = match user {
             0 => Some(place::of_host()),
             _ => place::of_user(set("XDG_RUNTIME_DIR").as_deref()),
         };
         let given = options.store.clone().map(OsString::from).or_else(|| set("SESSCACHE_STORE"));
-        let settings = Settings::of(given, folder, &place::name_of(program))?;
+        let settings = RunSettings::of(given, folder, &place::name_of(program))?;
         let url_key = settings.store.as_ref().and_then(|(_, url)| url.key_file.as_ref());
         if url_key.is_some() && options.key_file.is_some() {
-            return Err(SettingsError::TwoKeyFiles);
+            return Err(RunSettingsError::TwoKeyFiles);
         }
-        Ok(Settings { key_file: key_file.transpose()?, ..settings })
+        Ok(RunSettings { key_file: key_file.transpose()?, ..settings })
     }
 
     /// The store that is given, else a file of that name in the folder, else memory.
@@ -87,10 +87,10 @@ impl Settings {
         given: Option<OsString>,
         folder: Option<Folder>,
         name: &str,
-    ) -> Result<Settings, SettingsError> {
+    ) -> Result<RunSettings, RunSettingsError> {
         let (text, folder) = match (given, folder) {
             (Some(text), _) if text.is_empty() => {
-                return Ok(Settings { store: None, key_file: None, folder: None });
+                return Ok(RunSettings { store: None, key_file: None, folder: None });
             }
             (Some(text), _) => (text, None),
             (None, Some(folder)) => {
@@ -100,8 +100,8 @@ impl Settings {
             }
             (None, None) => ("shm:".into(), None),
         };
-        let url = StoreUrl::parse(&text.to_string_lossy()).map_err(SettingsError::Url)?;
-        Ok(Settings { store: Some((text, url)), key_file: None, folder })
+        let url = StoreUrl::parse(&text.to_string_lossy()).map_err(RunSettingsError::Url)?;
+        Ok(RunSettings { store: Some((text, url)), key_file: None, folder })
     }
 
     /// Whether there is a store at all.
@@ -113,16 +113,16 @@ impl Settings {
     pub(crate) fn apply(
         mut self,
         user: u32,
-    ) -> Result<Vec<(&'static str, OsString)>, SettingsError> {
+    ) -> Result<Vec<(&'static str, OsString)>, RunSettingsError> {
         match self.folder.take().map(|folder| folder.make(user)) {
             Some(Err(error @ FolderError::Unmade(..))) => {
                 output::say(&format!("{error}; the store is shm:, which ends with the server"));
-                self = Settings {
+                self = RunSettings {
                     key_file: self.key_file,
-                    ..Settings::of(Some("shm:".into()), None, "")?
+                    ..RunSettings::of(Some("shm:".into()), None, "")?
                 };
             }
-            Some(Err(error)) => return Err(SettingsError::Folder(error)),
+            Some(Err(error)) => return Err(RunSettingsError::Folder(error)),
             Some(Ok(())) | None => {}
         }
         let Some((text, url)) = self.store else { return Ok(Vec::new()) };
@@ -134,7 +134,7 @@ impl Settings {
             (None, Place::Memory) => return Ok(variables),
         };
         if let Err(error) = key_file::read(&key_file) {
-            return Err(SettingsError::KeyFile(key_file, error));
+            return Err(RunSettingsError::KeyFile(key_file, error));
         }
         variables.push(("SESSCACHE_KEY_FILE", key_file.into()));
         Ok(variables)
@@ -142,7 +142,7 @@ impl Settings {
 }
 
 /// The key file beside a store, made if it is missing.
-fn default_key_file(store: &Path) -> Result<PathBuf, SettingsError> {
+fn default_key_file(store: &Path) -> Result<PathBuf, RunSettingsError> {
     let mut path = store.as_os_str().to_owned();
     path.push(OsStr::new(KEY_ENDING));
     let path = PathBuf::from(path);
@@ -151,7 +151,7 @@ fn default_key_file(store: &Path) -> Result<PathBuf, SettingsError> {
             Ok(()) => output::say(&format!("made the key file {}", path.display())),
             // Another server was started at the same time.
             Err(KeygenError::Exists(_)) => {}
-            Err(error) => return Err(SettingsError::Keygen(error)),
+            Err(error) => return Err(RunSettingsError::Keygen(error)),
         }
     }
     Ok(path)
@@ -162,7 +162,10 @@ mod tests {
     use super::*;
 
     fn store(given: Option<&str>, folder: Option<Folder>) -> Option<OsString> {
-        Settings::of(given.map(OsString::from), folder, "web").unwrap().store.map(|(text, _)| text)
+        RunSettings::of(given.map(OsString::from), folder, "web")
+            .unwrap()
+            .store
+            .map(|(text, _)| text)
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_told() {
-        let wrong = Settings::of(Some("redis://x".into()), None, "web");
-        assert!(matches!(wrong, Err(SettingsError::Url(UrlError::Scheme))));
+        let wrong = RunSettings::of(Some("redis://x".into()), None, "web");
+        assert!(matches!(wrong, Err(RunSettingsError::Url(UrlError::Scheme))));
     }
 }
