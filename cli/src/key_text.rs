@@ -68,16 +68,16 @@ pub(crate) fn with_second(old: &[u8], new: &[u8]) -> Text {
 
 /// The text with the next key first, which then is no longer called next; `None` if there is none.
 pub(crate) fn promoted(old: &[u8]) -> Option<Text> {
-    let place = lines(old).position(is_next)?;
+    let index = lines(old).position(is_next)?;
     let mut text = room_for(old);
     let mut is_put = false;
     for (number, line) in lines(old).enumerate() {
         if is_key(line) && !is_put {
             is_put = true;
-            put(&mut text, not_next(lines(old).nth(place)?));
+            put(&mut text, not_next(lines(old).nth(index)?));
             text.push(b'\n');
         }
-        if number != place {
+        if number != index {
             put(&mut text, line);
         }
     }

@@ -113,7 +113,7 @@ pub(crate) fn keygen(options: &Keygen) -> Result<(), KeygenError> {
 
 /// Makes a key file with one key.
 pub(crate) fn create(path: &Path) -> Result<(), KeygenError> {
-    let folder = Folder::lock(path)?;
+    let folder = LockedFolder::lock(path)?;
     let line = key_line(false).map_err(KeygenError::Random)?;
     let (text, _) = key_text::with_first(HEADER.as_bytes(), &line);
     let new = folder.write(&text, None)?;
@@ -176,7 +176,7 @@ fn drop_oldest(path: &Path, keep: usize) -> Result<(usize, usize), KeygenError> 
 /// A key file that can be used, while nobody else changes it.
 struct KeyFile<'a> {
     path: &'a Path,
-    folder: Folder,
+    folder: LockedFolder,
     text: Zeroizing<Vec<u8>>,
     /// How many it holds.
     keys: usize,
@@ -186,7 +186,7 @@ struct KeyFile<'a> {
 
 impl KeyFile<'_> {
     fn lock(path: &Path) -> Result<KeyFile<'_>, KeygenError> {
-        let folder = Folder::lock(path)?;
+        let folder = LockedFolder::lock(path)?;
         let (text, keys, metadata) = read(path)?;
         Ok(KeyFile { path, folder, text, keys, metadata })
     }
@@ -242,14 +242,14 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeygenErro
 }
 
 /// The folder of a key file, locked against other runs of this command.
-struct Folder {
+struct LockedFolder {
     handle: File,
     /// Where a key file is written before it gets its name.
     new: PathBuf,
 }
 
-impl Folder {
-    fn lock(path: &Path) -> Result<Folder, KeygenError> {
+impl LockedFolder {
+    fn lock(path: &Path) -> Result<LockedFolder, KeygenError> {
         let name = path.file_name().ok_or_else(|| KeygenError::Name(path.to_owned()))?;
         let folder = match path.parent() {
             Some(folder) if folder != OsStr::new("") => folder,
@@ -261,7 +261,7 @@ impl Folder {
         let mut new = OsStr::new(".").to_owned();
         new.push(name);
         new.push(".new");
-        Ok(Folder { handle, new: folder.join(new) })
+        Ok(LockedFolder { handle, new: folder.join(new) })
     }
 
     /// Writes a file beside the one to come, with the owner and mode of `like`; its path.

@@ -15,11 +15,11 @@ mod key_text;
 mod keygen;
 mod library;
 mod output;
-mod place;
 mod program;
 mod run;
 mod run_settings;
 mod stats;
+mod store_folder;
 mod table;
 
 use arguments::{Arguments, Command};

@@ -3,7 +3,7 @@
 use crate::arguments::Run;
 use crate::keygen::{self, KeygenError};
 use crate::output;
-use crate::place::{self, Folder, FolderError, KEY_ENDING};
+use crate::store_folder::{self, KEY_ENDING, StoreFolder, StoreFolderError};
 use sesscache_core::key_file::{self, KeyFileError};
 use sesscache_core::store::{Place, StoreUrl, UrlError};
 use std::env;
@@ -22,7 +22,7 @@ pub(crate) enum RunSettingsError {
     /// The current folder is unknown, so a relative path means nothing.
     Path(PathBuf, io::Error),
     /// The folder of default stores is not safe.
-    Folder(FolderError),
+    Folder(StoreFolderError),
     /// The default key file cannot be made.
     Keygen(KeygenError),
     /// The key file cannot be used.
@@ -52,7 +52,7 @@ pub(crate) struct RunSettings {
     /// SESSCACHE_KEY_FILE, if an option or the environment names one.
     key_file: Option<PathBuf>,
     /// A folder that the default store lies in.
-    folder: Option<Folder>,
+    folder: Option<StoreFolder>,
 }
 
 impl RunSettings {
@@ -70,11 +70,11 @@ impl RunSettings {
         let key_file =
             key_file.map(|path| absolute(&path).map_err(|e| RunSettingsError::Path(path, e)));
         let folder = match user {
-            0 => Some(place::of_host()),
-            _ => place::of_user(set("XDG_RUNTIME_DIR").as_deref()),
+            0 => Some(store_folder::of_host()),
+            _ => store_folder::of_user(set("XDG_RUNTIME_DIR").as_deref()),
         };
         let given = options.store.clone().map(OsString::from).or_else(|| set("SESSCACHE_STORE"));
-        let settings = RunSettings::of(given, folder, &place::name_of(program))?;
+        let settings = RunSettings::of(given, folder, &store_folder::name_of(program))?;
         let url_key = settings.store.as_ref().and_then(|(_, url)| url.key_file.as_ref());
         if url_key.is_some() && options.key_file.is_some() {
             return Err(RunSettingsError::TwoKeyFiles);
@@ -85,7 +85,7 @@ impl RunSettings {
     /// The store that is given, else a file of that name in the folder, else memory.
     fn of(
         given: Option<OsString>,
-        folder: Option<Folder>,
+        folder: Option<StoreFolder>,
         name: &str,
     ) -> Result<RunSettings, RunSettingsError> {
         let (text, folder) = match (given, folder) {
@@ -115,7 +115,7 @@ impl RunSettings {
         user: u32,
     ) -> Result<Vec<(&'static str, OsString)>, RunSettingsError> {
         match self.folder.take().map(|folder| folder.make(user)) {
-            Some(Err(error @ FolderError::Unmade(..))) => {
+            Some(Err(error @ StoreFolderError::Unmade(..))) => {
                 output::say(&format!("{error}; the store is shm:, which ends with the server"));
                 self = RunSettings {
                     key_file: self.key_file,
@@ -161,7 +161,7 @@ fn default_key_file(store: &Path) -> Result<PathBuf, RunSettingsError> {
 mod tests {
     use super::*;
 
-    fn store(given: Option<&str>, folder: Option<Folder>) -> Option<OsString> {
+    fn store(given: Option<&str>, folder: Option<StoreFolder>) -> Option<OsString> {
         RunSettings::of(given.map(OsString::from), folder, "web")
             .unwrap()
             .store
@@ -171,11 +171,14 @@ mod tests {
     #[test]
     fn what_is_given_beats_the_default() {
         assert_eq!(
-            store(Some("shm:?size=1MiB"), Some(place::of_host())),
+            store(Some("shm:?size=1MiB"), Some(store_folder::of_host())),
             Some("shm:?size=1MiB".into())
         );
-        assert_eq!(store(Some(""), Some(place::of_host())), None);
-        assert_eq!(store(None, Some(place::of_host())), Some("file:/run/sesscache/web".into()));
+        assert_eq!(store(Some(""), Some(store_folder::of_host())), None);
+        assert_eq!(
+            store(None, Some(store_folder::of_host())),
+            Some("file:/run/sesscache/web".into())
+        );
         assert_eq!(store(None, None), Some("shm:".into()));
     }
 

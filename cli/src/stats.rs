@@ -2,7 +2,7 @@
 
 use crate::arguments::Stats;
 use crate::output;
-use crate::place::{self, KEY_ENDING};
+use crate::store_folder::{self, KEY_ENDING};
 use crate::table::{json, table};
 use serde_json::{Map, Value};
 use sesscache_core::store::{Counters, OpenError, Place, Store, StoreUrl, UrlError};
@@ -63,7 +63,7 @@ pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
         return output::print(&text).map_err(StatsError::Output);
     }
     let runtime = env::var_os("XDG_RUNTIME_DIR");
-    let folders = [Some(place::of_host()), place::of_user(runtime.as_deref())];
+    let folders = [Some(store_folder::of_host()), store_folder::of_user(runtime.as_deref())];
     let paths: Vec<PathBuf> =
         folders.into_iter().flatten().flat_map(|folder| stores_in(&folder.path)).collect();
     all(&paths, options.json)

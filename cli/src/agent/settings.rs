@@ -3,7 +3,7 @@
 use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
 use crate::arguments::Agent;
-use crate::place;
+use crate::store_folder;
 use sesscache_core::store::{Place, StoreUrl, UrlError};
 use std::ffi::OsStr;
 use std::fmt;
@@ -67,7 +67,7 @@ impl AgentSettings {
         let name = match &options.name {
             Some(name) if is_name(name) => name.clone(),
             Some(name) => return Err(AgentSettingsError::Name(name.clone())),
-            None => place::name_of(&store),
+            None => store_folder::name_of(&store),
         };
         let retention = duration(&options.retention)
             .filter(|time| *time >= LEAST_RETENTION)

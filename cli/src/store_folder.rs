@@ -15,25 +15,25 @@ const MOST_NAME_BYTES: usize = 100;
 
 /// A folder of stores: where it is, and the mode it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Folder {
+pub(crate) struct StoreFolder {
     pub(crate) path: PathBuf,
     mode: u32,
 }
 
 /// Why the default folder is not used.
 #[derive(Debug)]
-pub(crate) enum FolderError {
+pub(crate) enum StoreFolderError {
     /// It cannot be made.
     Unmade(PathBuf, io::Error),
     /// Others could put files of theirs in the place of stores.
     Unsafe(PathBuf),
 }
 
-impl fmt::Display for FolderError {
+impl fmt::Display for StoreFolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FolderError::Unmade(path, error) => write!(f, "{}: {error}", path.display()),
-            FolderError::Unsafe(path) => write!(
+            StoreFolderError::Unmade(path, error) => write!(f, "{}: {error}", path.display()),
+            StoreFolderError::Unsafe(path) => write!(
                 f,
                 "{} is not a folder that only this user can write to; mend it or give --store",
                 path.display()
@@ -44,20 +44,20 @@ impl fmt::Display for FolderError {
 
 /// Root's folder of stores. Others may see the names in it, and an administrator may give a service
 /// that does not run as root a folder of its own there; the files themselves are mode 0600.
-pub(crate) fn of_host() -> Folder {
-    Folder { path: PathBuf::from("/run/sesscache"), mode: 0o755 }
+pub(crate) fn of_host() -> StoreFolder {
+    StoreFolder { path: PathBuf::from("/run/sesscache"), mode: 0o755 }
 }
 
 /// A user's folder of stores, if there is a runtime folder: `$XDG_RUNTIME_DIR`.
-pub(crate) fn of_user(runtime: Option<&OsStr>) -> Option<Folder> {
+pub(crate) fn of_user(runtime: Option<&OsStr>) -> Option<StoreFolder> {
     let runtime = Path::new(runtime?);
-    runtime.is_absolute().then(|| Folder { path: runtime.join("sesscache"), mode: 0o700 })
+    runtime.is_absolute().then(|| StoreFolder { path: runtime.join("sesscache"), mode: 0o700 })
 }
 
-impl Folder {
+impl StoreFolder {
     /// Makes the folder, if it is not there.
-    pub(crate) fn make(&self, user: u32) -> Result<(), FolderError> {
-        let unmade = |error| FolderError::Unmade(self.path.clone(), error);
+    pub(crate) fn make(&self, user: u32) -> Result<(), StoreFolderError> {
+        let unmade = |error| StoreFolderError::Unmade(self.path.clone(), error);
         match DirBuilder::new().mode(self.mode).create(&self.path) {
             // The umask may have taken bits away.
             Ok(()) => {
@@ -68,7 +68,7 @@ impl Folder {
                 if found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0 {
                     Ok(())
                 } else {
-                    Err(FolderError::Unsafe(self.path.clone()))
+                    Err(StoreFolderError::Unsafe(self.path.clone()))
                 }
             }
             Err(error) => Err(unmade(error)),
@@ -122,18 +122,19 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_can_write_to_is_refused() {
-        let path = std::env::temp_dir().join(format!("sesscache-place-{}", std::process::id()));
-        let folder = Folder { path: path.clone(), mode: 0o755 };
+        let path =
+            std::env::temp_dir().join(format!("sesscache-store-folder-{}", std::process::id()));
+        let folder = StoreFolder { path: path.clone(), mode: 0o755 };
         let user = rustix::process::geteuid().as_raw();
         assert!(folder.make(user).is_ok());
         assert!(folder.make(user).is_ok());
-        assert!(matches!(folder.make(user + 1), Err(FolderError::Unsafe(_))));
+        assert!(matches!(folder.make(user + 1), Err(StoreFolderError::Unsafe(_))));
         fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(folder.make(user), Err(FolderError::Unsafe(_))));
+        assert!(matches!(folder.make(user), Err(StoreFolderError::Unsafe(_))));
         fs::remove_dir(&path).unwrap();
         assert!(matches!(
-            Folder { path: path.join("x"), mode: 0o755 }.make(user),
-            Err(FolderError::Unmade(..))
+            StoreFolder { path: path.join("x"), mode: 0o755 }.make(user),
+            Err(StoreFolderError::Unmade(..))
         ));
     }
 }
