@@ -9,12 +9,12 @@
 
 mod agent;
 mod arguments;
-mod check;
 mod elf;
 mod key_text;
 mod keygen;
 mod library;
 mod output;
+mod overlay_check;
 mod program;
 mod run;
 mod run_settings;

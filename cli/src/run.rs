@@ -4,7 +4,7 @@
 //! descriptors, signals, the rest of the environment.
 
 use crate::arguments::Run;
-use crate::check::{self, Refusal};
+use crate::overlay_check::{self, Refusal};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
 use crate::{library, output};
@@ -108,7 +108,7 @@ fn library(named: Option<&Path>) -> Result<PathBuf, RunError> {
     Ok(path)
 }
 
-/// Whether the program can be overlaid, and may have a store; says so if that is in doubt.
+/// Whether the program can be overlaid, and may have a store; says so if that is in warning.
 fn check(
     program: &Path,
     library: &Path,
@@ -118,11 +118,13 @@ fn check(
     let runs = program::interpreter(program);
     let refused = |refusal| RunError::Refused(runs.clone(), refusal);
     if shares {
-        check::may_share(program).map_err(refused)?;
-        check::may_share(&program.canonicalize().unwrap_or_default()).map_err(refused)?;
+        overlay_check::may_share(program).map_err(refused)?;
+        overlay_check::may_share(&program.canonicalize().unwrap_or_default()).map_err(refused)?;
     }
-    if let Some(doubt) = check::examine(&runs, library, &environment.0).map_err(refused)? {
-        output::say(&format!("{} {doubt}", runs.display()));
+    if let Some(warning) =
+        overlay_check::examine(&runs, library, &environment.0).map_err(refused)?
+    {
+        output::say(&format!("{} {warning}", runs.display()));
     }
     Ok(())
 }

@@ -64,26 +64,30 @@ impl fmt::Display for Refusal {
 
 /// Why the library may be of no use in a program.
 #[derive(Debug)]
-pub(crate) enum Doubt {
+pub(crate) enum Warning {
     /// Neither the program nor a library of it names libssl.
     NoLibssl,
     /// The program cannot be read.
-    Unread(io::Error),
+    Unreadable(io::Error),
     /// Its loader cannot be started.
-    Unasked(io::Error),
+    LoaderFailed(io::Error),
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Doubt::NoLibssl => {
+            Warning::NoLibssl => {
                 write!(
                     f,
                     "does not use libssl itself; only if a module does will sessions be shared"
                 )
             }
-            Doubt::Unread(error) => write!(f, "was not checked, as it cannot be read: {error}"),
-            Doubt::Unasked(error) => write!(f, "was not checked, as its loader fails: {error}"),
+            Warning::Unreadable(error) => {
+                write!(f, "was not checked, as it cannot be read: {error}")
+            }
+            Warning::LoaderFailed(error) => {
+                write!(f, "was not checked, as its loader fails: {error}")
+            }
         }
     }
 }
@@ -102,15 +106,15 @@ pub(crate) fn examine(
     program: &Path,
     library: &Path,
     environment: &[(OsString, OsString)],
-) -> Result<Option<Doubt>, Refusal> {
+) -> Result<Option<Warning>, Refusal> {
     let metadata = match program.metadata() {
         Ok(metadata) => metadata,
-        Err(error) => return Ok(Some(Doubt::Unread(error))),
+        Err(error) => return Ok(Some(Warning::Unreadable(error))),
     };
     let owner = (metadata.uid(), metadata.gid());
     let caller = (getuid().as_raw(), getgid().as_raw());
     let capable = getxattr(program, "security.capability", &mut [0; 64]).is_ok();
-    if let Some(how) = raised_by(metadata.mode(), owner, capable, caller) {
+    if let Some(how) = raised_rights(metadata.mode(), owner, capable, caller) {
         return Err(Refusal::Privileged(how));
     }
     let loader = match elf::read(program) {
@@ -118,8 +122,8 @@ pub(crate) fn examine(
         Ok(Some(Elf { loader: None, .. })) => return Err(Refusal::Static),
         Ok(Some(Elf { loader: Some(loader), .. })) => loader,
         // Neither ELF nor text: the kernel may know what it is.
-        Ok(None) => return Ok(Some(Doubt::NoLibssl)),
-        Err(error) => return Ok(Some(Doubt::Unread(error))),
+        Ok(None) => return Ok(Some(Warning::NoLibssl)),
+        Err(error) => return Ok(Some(Warning::Unreadable(error))),
     };
     let list = Command::new(loader)
         .arg("--list")
@@ -128,14 +132,14 @@ pub(crate) fn examine(
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .output();
     match list {
-        Ok(list) => judge(&list, library),
-        Err(error) => Ok(Some(Doubt::Unasked(error))),
+        Ok(list) => judge_list(&list, library),
+        Err(error) => Ok(Some(Warning::LoaderFailed(error))),
     }
 }
 
 /// How a program gets rights that its caller lacks: then the kernel tells the loader, which
 /// ignores LD_PRELOAD. The same user's own set-user-ID program does not count.
-fn raised_by(
+fn raised_rights(
     mode: u32,
     (owner, owning_group): (u32, u32),
     capable: bool,
@@ -152,7 +156,7 @@ fn raised_by(
 }
 
 /// What the loader's list of libraries means.
-fn judge(list: &Output, library: &Path) -> Result<Option<Doubt>, Refusal> {
+fn judge_list(list: &Output, library: &Path) -> Result<Option<Warning>, Refusal> {
     let list_text = String::from_utf8_lossy(&list.stdout);
     let names: Vec<&str> = names(&list_text).collect();
     let library_name = library.to_string_lossy();
@@ -166,7 +170,7 @@ fn judge(list: &Output, library: &Path) -> Result<Option<Doubt>, Refusal> {
     }
     match versions().next() {
         Some(version) => Err(Refusal::OtherLibssl(format!("libssl.so.{version}"))),
-        None => Ok(Some(Doubt::NoLibssl)),
+        None => Ok(Some(Warning::NoLibssl)),
     }
 }
 
@@ -192,10 +196,10 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    fn judged(stdout: &str, stderr: &str) -> Result<Option<Doubt>, Refusal> {
+    fn judged(stdout: &str, stderr: &str) -> Result<Option<Warning>, Refusal> {
         let status = ExitStatus::from_raw(0);
         let list = Output { status, stdout: stdout.into(), stderr: stderr.into() };
-        judge(&list, Path::new("/lib/libsesscache.so.0"))
+        judge_list(&list, Path::new("/lib/libsesscache.so.0"))
     }
 
     const OURS: &str = "\tlinux-vdso.so.1 (0x00007ffd)\n\t/lib/libsesscache.so.0 (0x00007f01)\n";
@@ -205,7 +209,10 @@ mod tests {
         let with = |more: &str| judged(&(OURS.to_owned() + more), "");
         assert!(matches!(with("\tlibssl.so.3 => /lib/libssl.so.3 (0x1)\n"), Ok(None)));
         assert!(matches!(with("\tlibssl.so.4 => not found\n"), Ok(None)));
-        assert!(matches!(with("\tlibc.so.6 => /lib/libc.so.6 (0x1)\n"), Ok(Some(Doubt::NoLibssl))));
+        assert!(matches!(
+            with("\tlibc.so.6 => /lib/libc.so.6 (0x1)\n"),
+            Ok(Some(Warning::NoLibssl))
+        ));
         assert_eq!(
             with("\tlibssl.so.1.1 => /lib/libssl.so.1.1 (0x1)\n").unwrap_err(),
             Refusal::OtherLibssl("libssl.so.1.1".into())
@@ -227,13 +234,13 @@ mod tests {
 
     #[test]
     fn rights_that_the_caller_lacks() {
-        assert_eq!(raised_by(0o100_755, (0, 0), false, (7, 7)), None);
-        assert_eq!(raised_by(0o104_755, (0, 0), false, (7, 7)), Some("is set-user-ID"));
-        assert_eq!(raised_by(0o104_755, (7, 0), false, (7, 7)), None);
-        assert_eq!(raised_by(0o102_755, (0, 0), false, (7, 7)), Some("is set-group-ID"));
-        assert_eq!(raised_by(0o102_745, (0, 0), false, (7, 7)), None);
-        assert_eq!(raised_by(0o100_755, (0, 0), true, (7, 7)), Some("has file capabilities"));
-        assert_eq!(raised_by(0o100_755, (0, 0), true, (0, 0)), None);
+        assert_eq!(raised_rights(0o100_755, (0, 0), false, (7, 7)), None);
+        assert_eq!(raised_rights(0o104_755, (0, 0), false, (7, 7)), Some("is set-user-ID"));
+        assert_eq!(raised_rights(0o104_755, (7, 0), false, (7, 7)), None);
+        assert_eq!(raised_rights(0o102_755, (0, 0), false, (7, 7)), Some("is set-group-ID"));
+        assert_eq!(raised_rights(0o102_745, (0, 0), false, (7, 7)), None);
+        assert_eq!(raised_rights(0o100_755, (0, 0), true, (7, 7)), Some("has file capabilities"));
+        assert_eq!(raised_rights(0o100_755, (0, 0), true, (0, 0)), None);
     }
 
     #[test]
