@@ -24,8 +24,8 @@ impl CurrentStore {
     }
 }
 
-/// Records that nobody has sent yet: behind the cursors that are kept, of whatever kind.
-fn unread(store: &Store) -> u64 {
+/// Records of the log that were not sent yet: behind the cursors that are kept, of whatever kind.
+pub(crate) fn unread(store: &Store) -> u64 {
     (0..store.shard_count()).map(|shard| store.unread(shard, store.cursor(shard))).sum()
 }
 

@@ -13,8 +13,9 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::AgentSettings;
 use super::shared::{Seen, Shared};
-use super::store_metrics::CurrentStore;
+use super::store_metrics::{self, CurrentStore};
 use sd_notify::NotifyState;
+use sesscache_core::store::Store;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
@@ -105,6 +106,9 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
         current_store.set(Some(Arc::clone(&claim.store)));
         let outcome = replicate(&settings, &claim, &seen, &mut signals).await;
         current_store.set(None);
+        if !matches!(outcome, Ok(Outcome::Replaced)) {
+            log_unsent(&claim.store, &settings);
+        }
         match outcome? {
             Outcome::Requested => break,
             Outcome::Replaced => {
@@ -114,6 +118,19 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     Ok(())
+}
+
+/// Says how many records Redis lacks. The count includes records that are never sent: those of
+/// other hosts, and those for early data.
+fn log_unsent(store: &Store, settings: &AgentSettings) {
+    let unsent = store_metrics::unread(store);
+    if unsent > 0 {
+        tracing::info!(
+            "stopped with records unsent, at most {unsent}: the next agent of {} sends those that \
+             it still holds",
+            settings.store.display()
+        );
+    }
 }
 
 /// Opens the store, which its server may still have to make.
