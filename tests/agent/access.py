@@ -34,7 +34,7 @@ def through_tls(scene, a, b):
 
 
 def as_user(scene, a, b):
-    """One user is left, and one who may look on."""
+    """Two users are left: the agent's, and an auditor who reads the list of refusals."""
     password = scene.work / "password"
     scene.redis("ACL", "SETUSER", "porter", "on", f">{PASSWORD}", "~sesscache:*", "-@all",
                 *ALLOWED)
@@ -64,7 +64,7 @@ def tells_no_password(scene):
 
 
 def refused_commands(scene):
-    """What ACL LOG has of commands and keys; failed logins are there on purpose."""
+    """Commands and keys in ACL LOG; the failed logins there are on purpose."""
     log = scene.redis("ACL", "LOG", user=("auditor", "look"))
     entries = [dict(zip(entry[::2], entry[1::2])) for entry in log]
     return [entry[b"object"] for entry in entries if entry[b"reason"] != b"auth"]

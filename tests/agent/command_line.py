@@ -1,4 +1,4 @@
-"""What the agent refuses before it does anything, and with which words."""
+"""The agent refuses wrong options before it does anything, and says which."""
 
 import re
 

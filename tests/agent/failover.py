@@ -18,7 +18,7 @@ def make_unreplicated(a, b, master, replica, sessions, count):
     before = a.sent()
     check("b ends", b.agent.ends)
     replica.process.send(signal.SIGSTOP)
-    # Else the kernel would keep for it what it does not read now.
+    # The kernel would keep for it what it does not read now.
     master("CLIENT", "KILL", "TYPE", "replica")
     a.make(sessions, count)
     check("they are acknowledged", wait_until, 5, a.has_sent, before + count)

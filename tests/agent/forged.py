@@ -22,7 +22,7 @@ def junk(scene):
 
 
 def none_resumes(scene, a, b, change):
-    """What b has looked up is in its process, where nobody forges it: so these are new to it."""
+    """The sessions are new to b, because nobody can forge those that its process has looked up."""
     how = f"forged by {change.__name__}"
     before = b.received()
     a.make("target", 6)

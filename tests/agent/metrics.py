@@ -1,4 +1,4 @@
-"""What the agent serves at /metrics, against docs/METRICS.md and the dashboard."""
+"""The agent's /metrics against the format, docs/METRICS.md and the dashboard."""
 
 import json
 import re

@@ -18,7 +18,7 @@ STREAMS = range(4)  # as many as an agent uses by default
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all parts use, made once. files: certificates and the key of the stores."""
+    """Made once, for all parts. files: certificates and the key of the stores."""
 
     command: Path
     library: Path

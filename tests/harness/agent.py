@@ -32,7 +32,7 @@ class Agent:
         return self.process.log.read_text(errors="replace")
 
     def lines(self, pattern):
-        """Those in which the pattern is found."""
+        """The log's lines in which the pattern is found."""
         return [line for line in self.log().splitlines() if re.search(pattern, line)]
 
     def says(self, pattern):

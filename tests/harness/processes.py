@@ -126,7 +126,7 @@ def _signal_all(pids, number):
 # --- by pid, as /proc tells ---------------------------------------------------------------------
 
 def status_fields(pid):
-    """What follows the name in /proc/PID/stat: state, parent, group, session, ... None if gone."""
+    """The fields after the name in /proc/PID/stat: state, parent, group, session, ... or None."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

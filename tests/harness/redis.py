@@ -98,7 +98,7 @@ class Redis:
             return str(error).startswith(("NOAUTH", "NOPERM"))
 
     def info(self, name):
-        """One value of INFO."""
+        """A value of INFO."""
         for line in self("INFO").decode().splitlines():
             if line.startswith(f"{name}:"):
                 return line.split(":", 1)[1]

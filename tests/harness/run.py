@@ -17,7 +17,7 @@ def environment(**added):
 
 
 def run(*words, seconds=60, status=0, through=(), **more):
-    """What the command wrote to stdout and stderr. AssertionError if it ends with another status.
+    """The command's stdout and stderr. AssertionError if it ends with another status.
 
     status=None: any; then use .returncode of `result`. through: a command that runs this one."""
     done = result(*words, seconds=seconds, through=through, **more)

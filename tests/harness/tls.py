@@ -40,7 +40,7 @@ def make_authority(folder, address):
 
 
 def make_key_file(path):
-    """One new key, as SESSCACHE_KEY_FILE wants it."""
+    """A file with a new key, as SESSCACHE_KEY_FILE wants it."""
     write_secret(path, secrets.token_hex(32) + "\n")
 
 

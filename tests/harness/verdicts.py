@@ -52,12 +52,12 @@ _part = ""
 # --- verdicts -----------------------------------------------------------------------------------
 
 def passed():
-    """One verdict that needs no words."""
+    """Counts a good verdict that needs no words."""
     counts.passed += 1
 
 
 def fail(what, said=""):
-    """One bad verdict."""
+    """Counts a bad verdict, and says so."""
     counts.failed += 1
     print(f"FAIL {_part}: {what}", flush=True)
     for line in said.splitlines():
@@ -71,7 +71,7 @@ def note_skip(what):
 
 
 def check(what, holds, *arguments):
-    """One verdict: a value, or a function and its arguments. True if it is good."""
+    """A verdict on a value, or on a function and its arguments. True if it is good."""
     try:
         good = holds(*arguments) if callable(holds) else holds
         said = f"{holds.__qualname__} returned {good!r}" if callable(holds) else ""
@@ -97,7 +97,7 @@ def _place_of(error):
 
 
 def _text_of(error):
-    """What it says, and from where if it comes from a mistake in the test."""
+    """The exception's text, or all of it if it comes from a mistake in the test."""
     if isinstance(error, (AssertionError, OSError, _TimeIsUp)):
         return str(error) or type(error).__name__
     return "".join(traceback.format_exception(error))
