@@ -1,6 +1,6 @@
 //! What a program's file says about it: its loader, an OpenSSL of its own.
 //!
-//! The file may be anything: what cannot be made sense of is `None`, and the kernel will judge it.
+//! Nothing is assumed of the file: if it is not ELF, the kernel decides whether it runs.
 
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64, SHT_DYNSYM, SHT_SYMTAB};
@@ -20,29 +20,44 @@ pub(crate) struct Elf {
     pub(crate) brings_openssl: bool,
 }
 
-/// Reads a file; `None` if it is not ELF.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Elf>> {
-    Ok(parse(&fs::read(path)?))
+/// Why there are no facts about a file.
+#[derive(Debug)]
+pub(crate) enum ElfError {
+    /// It cannot be read.
+    File(io::Error),
+    /// It is not ELF, or damaged.
+    NotElf,
 }
 
-fn parse(bytes: &[u8]) -> Option<Elf> {
-    match FileKind::parse(bytes).ok()? {
-        FileKind::Elf32 => facts::<FileHeader32<Endianness>>(bytes),
-        FileKind::Elf64 => facts::<FileHeader64<Endianness>>(bytes),
-        _ => None,
+impl From<object::Error> for ElfError {
+    fn from(_: object::Error) -> ElfError {
+        ElfError::NotElf
     }
 }
 
-fn facts<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Option<Elf> {
-    let header = H::parse(bytes).ok()?;
-    let endian = header.endian().ok()?;
-    let segments = header.program_headers(endian, bytes).ok()?;
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<Elf, ElfError> {
+    parse(&fs::read(path).map_err(ElfError::File)?)
+}
+
+fn parse(bytes: &[u8]) -> Result<Elf, ElfError> {
+    match FileKind::parse(bytes)? {
+        FileKind::Elf32 => facts::<FileHeader32<Endianness>>(bytes),
+        FileKind::Elf64 => facts::<FileHeader64<Endianness>>(bytes),
+        _ => Err(ElfError::NotElf),
+    }
+}
+
+fn facts<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, ElfError> {
+    let header = H::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?;
     let loader = segments
         .iter()
         .find_map(|segment| segment.interpreter(endian, bytes).ok().flatten())
         .map(|path| PathBuf::from(OsStr::from_bytes(path)));
     let brings_openssl = defines(header, endian, bytes, b"SSL_CTX_new").unwrap_or(false);
-    Some(Elf { loader, brings_openssl })
+    Ok(Elf { loader, brings_openssl })
 }
 
 /// Whether the symbols of a file, as far as it still has any, define a name.
@@ -70,22 +85,22 @@ mod tests {
 
     #[test]
     fn this_program_is_dynamic_and_without_openssl() {
-        let elf = read(&std::env::current_exe().unwrap()).unwrap().unwrap();
+        let elf = read(&std::env::current_exe().unwrap()).unwrap();
         assert!(elf.loader.is_some_and(|loader| loader.exists()));
     }
 
     #[test]
     fn any_bytes_are_survived() {
-        assert_eq!(parse(b""), None);
-        assert_eq!(parse(b"#!/bin/sh\n"), None);
+        assert!(matches!(parse(b""), Err(ElfError::NotElf)));
+        assert!(matches!(parse(b"#!/bin/sh\n"), Err(ElfError::NotElf)));
         let good = fs::read("/bin/true").unwrap();
         for length in 0..1024.min(good.len()) {
-            parse(&good[..length]);
+            let _ = parse(&good[..length]);
         }
         for place in 0..64 {
             let mut bad = good.clone();
             bad[place] ^= 0xff;
-            parse(&bad);
+            let _ = parse(&bad);
         }
     }
 }

@@ -26,6 +26,14 @@ const CHANGE_BYTES: usize = LINE_BYTES + 2;
 
 type Text = Zeroizing<Vec<u8>>;
 
+/// No key is marked `next`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoNext;
+
+/// The key marked `next` would be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DropsNext;
+
 /// The text with a new key line before its first one, and at most MAX_KEYS of them; how many were
 /// dropped for that.
 pub(crate) fn with_first(old: &[u8], new: &[u8]) -> (Text, usize) {
@@ -66,26 +74,26 @@ pub(crate) fn with_second(old: &[u8], new: &[u8]) -> Text {
     text
 }
 
-/// The text with the next key first, which then is no longer called next; `None` if there is none.
-pub(crate) fn promoted(old: &[u8]) -> Option<Text> {
-    let index = lines(old).position(is_next)?;
+/// The text with the next key as the first, no longer marked.
+pub(crate) fn promoted(old: &[u8]) -> Result<Text, NoNext> {
+    let (index, next) = lines(old).enumerate().find(|(_, line)| is_next(line)).ok_or(NoNext)?;
     let mut text = room_for(old);
     let mut is_put = false;
     for (number, line) in lines(old).enumerate() {
         if is_key(line) && !is_put {
             is_put = true;
-            put(&mut text, not_next(lines(old).nth(index)?));
+            put(&mut text, not_next(next));
             text.push(b'\n');
         }
         if number != index {
             put(&mut text, line);
         }
     }
-    Some(text)
+    Ok(text)
 }
 
-/// The text with its first keys only, so many, and how many went; `None` if the next key would.
-pub(crate) fn with_only(old: &[u8], keep: usize) -> Option<(Text, usize)> {
+/// The text with its first `keep` keys only, and how many were dropped.
+pub(crate) fn with_only(old: &[u8], keep: usize) -> Result<(Text, usize), DropsNext> {
     let mut text = room_for(old);
     let mut keys = 0;
     for line in lines(old) {
@@ -93,14 +101,14 @@ pub(crate) fn with_only(old: &[u8], keep: usize) -> Option<(Text, usize)> {
             keys += 1;
             if keys > keep {
                 if is_next(line) {
-                    return None;
+                    return Err(DropsNext);
                 }
                 continue;
             }
         }
         put(&mut text, line);
     }
-    Some((text, keys.saturating_sub(keep)))
+    Ok((text, keys.saturating_sub(keep)))
 }
 
 /// Whether there is a key that is to be the first one later.
@@ -229,20 +237,20 @@ mod tests {
         let promoted = |old: &[u8]| promoted(old).map(shown);
         assert_eq!(
             promoted(b"# a\n\nold 1\n# b\nnew day next \r\n# c\nold 2\n").as_deref(),
-            Some("# a\n\nnew day\nold 1\n# b\n# c\nold 2\n")
+            Ok("# a\n\nnew day\nold 1\n# b\n# c\nold 2\n")
         );
-        assert_eq!(promoted(b"old 1\nnew next").as_deref(), Some("new\nold 1\n"));
+        assert_eq!(promoted(b"old 1\nnew next").as_deref(), Ok("new\nold 1\n"));
         // Already moved, by hand.
-        assert_eq!(promoted(b"new next\nold").as_deref(), Some("new\nold"));
+        assert_eq!(promoted(b"new next\nold").as_deref(), Ok("new\nold"));
         // Of two, one by one.
-        assert_eq!(promoted(b"a\nb next\nc next\n").as_deref(), Some("b\na\nc next\n"));
+        assert_eq!(promoted(b"a\nb next\nc next\n").as_deref(), Ok("b\na\nc next\n"));
     }
 
     #[test]
     fn what_is_not_called_next_is_not_promoted() {
         for old in ["", "# next\n", "a\nb\n", "a\nb nextday\n", "a\nb not-next\n", "a\nb next 1\n"]
         {
-            assert_eq!(promoted(old.as_bytes()), None, "{old:?}");
+            assert_eq!(promoted(old.as_bytes()), Err(NoNext), "{old:?}");
             assert!(!has_next(old.as_bytes()), "{old:?}");
         }
         assert!(has_next(b"a\nb\tnext\r\n"));
@@ -252,13 +260,13 @@ mod tests {
     fn the_first_keys_are_kept_and_comments() {
         let only = |old: &[u8], keep| with_only(old, keep).map(|(text, gone)| (shown(text), gone));
         let old = b"# a\n1\n# b\n2\n3\n\n# c";
-        assert_eq!(only(old, 1), Some(("# a\n1\n# b\n\n# c".into(), 2)));
-        assert_eq!(only(old, 2), Some(("# a\n1\n# b\n2\n\n# c".into(), 1)));
+        assert_eq!(only(old, 1), Ok(("# a\n1\n# b\n\n# c".into(), 2)));
+        assert_eq!(only(old, 2), Ok(("# a\n1\n# b\n2\n\n# c".into(), 1)));
         for keep in [3, 4, MAX_KEYS + 1] {
-            assert_eq!(only(old, keep), Some((String::from_utf8_lossy(old).into(), 0)));
+            assert_eq!(only(old, keep), Ok((String::from_utf8_lossy(old).into(), 0)));
         }
-        assert_eq!(only(b"1\n2 next\n3\n", 2), Some(("1\n2 next\n".into(), 1)));
-        assert_eq!(only(b"1\n2 next\n3\n", 1), None);
+        assert_eq!(only(b"1\n2 next\n3\n", 2), Ok(("1\n2 next\n".into(), 1)));
+        assert_eq!(only(b"1\n2 next\n3\n", 1), Err(DropsNext));
     }
 
     #[test]
@@ -270,8 +278,8 @@ mod tests {
             let texts = [
                 Some(with_first(old, &line).0),
                 Some(with_second(old, &line)),
-                promoted(old),
-                with_only(old, 16).map(|(text, _)| text),
+                promoted(old).ok(),
+                with_only(old, 16).map(|(text, _)| text).ok(),
             ];
             for text in texts.into_iter().flatten() {
                 assert_eq!(text.capacity(), room);

@@ -5,7 +5,7 @@
 //! wiped from memory.
 
 use crate::arguments::Keygen;
-use crate::key_text::{self, HEADER, key_line};
+use crate::key_text::{self, DropsNext, HEADER, NoNext, key_line};
 use crate::output;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use sesscache_core::key_file::{self, KeyFileError, MAX_KEYS};
@@ -159,17 +159,19 @@ fn add_next(path: &Path) -> Result<usize, KeygenError> {
 /// Makes the next key of a key file the first; how many it has.
 fn promote(path: &Path) -> Result<usize, KeygenError> {
     let file = KeyFile::lock(path)?;
-    let text = key_text::promoted(&file.text);
-    file.replace(&text.ok_or_else(|| KeygenError::NoNext(path.to_owned()))?)
+    match key_text::promoted(&file.text) {
+        Err(NoNext) => Err(KeygenError::NoNext(path.to_owned())),
+        Ok(text) => file.replace(&text),
+    }
 }
 
 /// Drops the last keys of a key file, those beyond `keep`; how many it has now, and how many went.
 fn drop_oldest(path: &Path, keep: usize) -> Result<(usize, usize), KeygenError> {
     let file = KeyFile::lock(path)?;
     match key_text::with_only(&file.text, keep) {
-        None => Err(KeygenError::DropsNext(path.to_owned())),
-        Some((_, 0)) => Ok((file.keys, 0)),
-        Some((text, dropped)) => Ok((file.replace(&text)?, dropped)),
+        Err(DropsNext) => Err(KeygenError::DropsNext(path.to_owned())),
+        Ok((_, 0)) => Ok((file.keys, 0)),
+        Ok((text, dropped)) => Ok((file.replace(&text)?, dropped)),
     }
 }
 

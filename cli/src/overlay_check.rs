@@ -3,7 +3,7 @@
 //! What a program will load is asked of its own loader (`ld.so --list`, as ldd does), which maps
 //! everything and runs nothing. So the answer is right for any search path and machine.
 
-use crate::elf::{self, Elf};
+use crate::elf::{self, Elf, ElfError};
 use rustix::fs::getxattr;
 use rustix::process::{getgid, getuid};
 use std::ffi::{OsStr, OsString};
@@ -118,12 +118,12 @@ pub(crate) fn examine(
         return Err(Refusal::Privileged(how));
     }
     let loader = match elf::read(program) {
-        Ok(Some(Elf { brings_openssl: true, .. })) => return Err(Refusal::BringsOpenssl),
-        Ok(Some(Elf { loader: None, .. })) => return Err(Refusal::Static),
-        Ok(Some(Elf { loader: Some(loader), .. })) => loader,
+        Ok(Elf { brings_openssl: true, .. }) => return Err(Refusal::BringsOpenssl),
+        Ok(Elf { loader: None, .. }) => return Err(Refusal::Static),
+        Ok(Elf { loader: Some(loader), .. }) => loader,
         // Neither ELF nor text: the kernel may know what it is.
-        Ok(None) => return Ok(Some(Warning::NoLibssl)),
-        Err(error) => return Ok(Some(Warning::Unreadable(error))),
+        Err(ElfError::NotElf) => return Ok(Some(Warning::NoLibssl)),
+        Err(ElfError::File(error)) => return Ok(Some(Warning::Unreadable(error))),
     };
     let list = Command::new(loader)
         .arg("--list")

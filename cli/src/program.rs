@@ -75,20 +75,20 @@ fn executable(path: PathBuf) -> Result<PathBuf, FindError> {
 pub(crate) fn interpreter(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MOST_INTERPRETERS {
-        match first_line(&path).as_deref().and_then(named_in) {
-            Some(next) => path = next,
-            None => break,
-        }
+        // A file that cannot be read is judged by what starts it.
+        let Ok(Some(line)) = first_line(&path) else { break };
+        let Some(next) = named_in(&line) else { break };
+        path = next;
     }
     path
 }
 
-/// The first line of a file, as much of it as the kernel looks at; `None` if it is not text.
-fn first_line(path: &Path) -> Option<Vec<u8>> {
+/// The first line of a text file, as much of it as the kernel looks at; `None` of another file.
+fn first_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut start = Vec::new();
-    File::open(path).ok()?.take(FIRST_LINE_BYTES).read_to_end(&mut start).ok()?;
-    let line = start.split(|byte| *byte == b'\n').next()?;
-    (!line.contains(&0)).then(|| line.to_vec())
+    File::open(path)?.take(FIRST_LINE_BYTES).read_to_end(&mut start)?;
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok((!line.contains(&0)).then(|| line.to_vec()))
 }
 
 /// The interpreter that a first line names. env(1) is looked through, as it runs another.

@@ -153,7 +153,10 @@ impl Receiver {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
         let (first, end) = match connection.ask(&command).await {
-            Ok(answer) => (first_id(&answer), last_id(&answer).unwrap_or(self.position)),
+            Ok(answer) => {
+                let first = first_id(&answer).unwrap_or(None);
+                (first, last_id(&answer).unwrap_or(self.position))
+            }
             Err(failure) if failure.is_missing_key() => (None, EntryId::default()),
             Err(failure) => return Err(failure),
         };
@@ -209,7 +212,7 @@ impl Receiver {
             metrics.own_entries.inc();
             return;
         }
-        let Some(mut rest) = entry.records else {
+        let Ok(mut rest) = entry.records else {
             metrics.poison_entries.inc();
             return;
         };

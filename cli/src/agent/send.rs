@@ -11,7 +11,7 @@ use super::metrics::Direction;
 use super::notes::{self, Note};
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
-use super::stream_entry::{EntryId, UnsentEntries, array, fields, key};
+use super::stream_entry::{EntryId, Malformed, UnsentEntries, array, fields, key};
 use futures_util::future::join_all;
 use redis::{Value, cmd};
 use std::sync::Arc;
@@ -219,6 +219,6 @@ async fn append(
 }
 
 fn acknowledged(answer: &Value) -> Result<EntryId, Failure> {
-    EntryId::of(answer)
-        .ok_or_else(|| Failure::new(RedisState::Refused, "XADD did not return an id"))
+    EntryId::parse(answer)
+        .map_err(|Malformed| Failure::new(RedisState::Refused, "XADD did not return an id"))
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Shorter than this, a host that reconnects would miss too much.
 const LEAST_RETENTION: Duration = Duration::from_secs(10);
+/// A year is more than any session lives.
+const MOST_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const MOST_NAME_BYTES: usize = 100;
 
 /// What is wrong with the command line.
@@ -69,9 +71,8 @@ impl AgentSettings {
             Some(name) => return Err(AgentSettingsError::Name(name.clone())),
             None => store_folder::name_of(&store),
         };
-        let retention = duration(&options.retention)
-            .filter(|time| *time >= LEAST_RETENTION)
-            .ok_or_else(|| AgentSettingsError::Retention(options.retention.clone()))?;
+        let retention = retention(&options.retention)
+            .map_err(|NotATime| AgentSettingsError::Retention(options.retention.clone()))?;
         Ok(AgentSettings {
             store,
             target: Target::parse(options).map_err(AgentSettingsError::Target)?,
@@ -110,8 +111,12 @@ fn is_name(text: &str) -> bool {
     fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// A number of seconds, or of what stands behind it.
-fn duration(text: &str) -> Option<Duration> {
+/// The text is no time, or one out of range.
+#[derive(Debug, PartialEq, Eq)]
+struct NotATime;
+
+/// The time after which entries leave the streams: a number of seconds, or of the unit behind it.
+fn retention(text: &str) -> Result<Duration, NotATime> {
     let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
         Some((at, _)) => text.split_at(at),
         None => (text, "s"),
@@ -121,11 +126,11 @@ fn duration(text: &str) -> Option<Duration> {
         "m" => 60,
         "h" => 60 * 60,
         "d" => 24 * 60 * 60,
-        _ => return None,
+        _ => return Err(NotATime),
     };
-    // A year is more than any session lives.
-    let time = number.parse::<u64>().ok()?.checked_mul(seconds)?;
-    (time <= 366 * 24 * 60 * 60).then_some(Duration::from_secs(time))
+    let number: u64 = number.parse().map_err(|_| NotATime)?;
+    let time = Duration::from_secs(number.checked_mul(seconds).ok_or(NotATime)?);
+    if (LEAST_RETENTION..=MOST_RETENTION).contains(&time) { Ok(time) } else { Err(NotATime) }
 }
 
 #[cfg(test)]
@@ -147,10 +152,10 @@ mod tests {
         for (text, seconds) in
             [("90", 90), ("10s", 10), ("30m", 1800), ("1h", 3600), ("2d", 172_800)]
         {
-            assert_eq!(duration(text), Some(Duration::from_secs(seconds)));
+            assert_eq!(retention(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "h", "1w", "1 h", "-1s", "1.5h", "99999999999999999999s", "9999d"] {
-            assert_eq!(duration(text), None, "{text}");
+        for text in ["", "h", "1w", "1 h", "-1s", "1.5h", "99999999999999999999s", "9999d", "9s"] {
+            assert_eq!(retention(text), Err(NotATime), "{text}");
         }
     }
 

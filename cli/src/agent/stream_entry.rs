@@ -25,11 +25,17 @@ impl fmt::Display for EntryId {
     }
 }
 
+/// Redis's answer, or an entry that anybody may have written, has another form than agents use.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
 impl EntryId {
-    /// An id in Redis's words.
-    pub(crate) fn of(value: &Value) -> Option<EntryId> {
-        let (time, number) = std::str::from_utf8(bytes(value)?).ok()?.split_once('-')?;
-        Some(EntryId { time: time.parse().ok()?, number: number.parse().ok()? })
+    /// An id as Redis writes it.
+    pub(crate) fn parse(value: &Value) -> Result<EntryId, Malformed> {
+        let text = std::str::from_utf8(bytes(value).ok_or(Malformed)?).map_err(|_| Malformed)?;
+        let (time, number) = text.split_once('-').ok_or(Malformed)?;
+        let number_of = |text: &str| text.parse().map_err(|_| Malformed);
+        Ok(EntryId { time: number_of(time)?, number: number_of(number)? })
     }
 }
 
@@ -114,21 +120,21 @@ pub(crate) struct StreamEntry<'a> {
     pub(crate) origin: Option<&'a [u8]>,
     /// How many streams its host uses.
     pub(crate) streams: Option<&'a [u8]>,
-    /// Its records; `None` if this is not an entry as we know them.
-    pub(crate) records: Option<&'a [u8]>,
+    /// Its records.
+    pub(crate) records: Result<&'a [u8], Malformed>,
 }
 
 /// The entries in an answer to XREAD of one stream.
 pub(crate) fn entries(answer: &Value) -> Vec<StreamEntry<'_>> {
     let stream = array(answer).first().map(array).unwrap_or_default();
     let list = stream.get(1).map(array).unwrap_or_default();
-    list.iter().filter_map(entry).collect()
+    list.iter().filter_map(|value| entry(value).ok()).collect()
 }
 
-fn entry(value: &Value) -> Option<StreamEntry<'_>> {
-    let [id, fields] = array(value) else { return None };
-    let mut entry =
-        StreamEntry { id: EntryId::of(id)?, origin: None, streams: None, records: None };
+fn entry(value: &Value) -> Result<StreamEntry<'_>, Malformed> {
+    let [id, fields] = array(value) else { return Err(Malformed) };
+    let id = EntryId::parse(id)?;
+    let mut entry = StreamEntry { id, origin: None, streams: None, records: Err(Malformed) };
     let (mut version, mut records) = (None, None);
     for pair in array(fields).chunks_exact(2) {
         let [name, value] = pair else { continue };
@@ -141,25 +147,29 @@ fn entry(value: &Value) -> Option<StreamEntry<'_>> {
         }
     }
     if version == Some(VERSION) && entry.origin.is_some() {
-        entry.records = records.filter(|records| records.len() <= MOST_BYTES);
+        entry.records = records.filter(|records| records.len() <= MOST_BYTES).ok_or(Malformed);
     }
-    Some(entry)
+    Ok(entry)
 }
 
 /// The id of the last entry that ever was in a stream, from an answer to XINFO STREAM.
-pub(crate) fn last_id(answer: &Value) -> Option<EntryId> {
-    EntryId::of(said(answer, b"last-generated-id")?)
+pub(crate) fn last_id(answer: &Value) -> Result<EntryId, Malformed> {
+    EntryId::parse(field(answer, b"last-generated-id").ok_or(Malformed)?)
 }
 
-/// The id of the oldest entry that is in a stream, from the same.
-pub(crate) fn first_id(answer: &Value) -> Option<EntryId> {
-    EntryId::of(array(said(answer, b"first-entry")?).first()?)
+/// The id of the oldest entry in a stream, from the same answer; `None` if the stream is empty.
+pub(crate) fn first_id(answer: &Value) -> Result<Option<EntryId>, Malformed> {
+    match field(answer, b"first-entry") {
+        None | Some(Value::Nil) => Ok(None),
+        Some(entry) => EntryId::parse(array(entry).first().ok_or(Malformed)?).map(Some),
+    }
 }
 
-fn said<'a>(answer: &'a Value, what: &[u8]) -> Option<&'a Value> {
+/// A field of an answer that lists names and values.
+fn field<'a>(answer: &'a Value, wanted: &[u8]) -> Option<&'a Value> {
     let mut pairs = array(answer).chunks_exact(2);
     pairs.find_map(|pair| match pair {
-        [name, value] if bytes(name) == Some(what) => Some(value),
+        [name, value] if bytes(name) == Some(wanted) => Some(value),
         _ => None,
     })
 }
@@ -201,11 +211,11 @@ mod tests {
     fn ids_are_ordered_and_read_as_they_are_written() {
         let id = |time, number| EntryId { time, number };
         assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1));
-        assert_eq!(EntryId::of(&text(&id(12, 3).to_string())), Some(id(12, 3)));
+        assert_eq!(EntryId::parse(&text(&id(12, 3).to_string())), Ok(id(12, 3)));
         for junk in ["", "-", "1", "1-", "-1", "1-x", "99999999999999999999-0"] {
-            assert_eq!(EntryId::of(&text(junk)), None, "{junk}");
+            assert_eq!(EntryId::parse(&text(junk)), Err(Malformed), "{junk}");
         }
-        assert_eq!(EntryId::of(&Value::Nil), None);
+        assert_eq!(EntryId::parse(&Value::Nil), Err(Malformed));
     }
 
     #[test]
@@ -219,16 +229,17 @@ mod tests {
             text("not an entry"),
         ]);
         let found = entries(&answer);
-        let records: Vec<_> = found.iter().map(|entry| (entry.id.time, entry.records)).collect();
+        let records: Vec<_> =
+            found.iter().map(|entry| (entry.id.time, entry.records.as_ref().ok())).collect();
         assert_eq!(
             records,
-            [(1, Some(&b"records"[..])), (2, None), (3, None), (4, None), (5, None)]
+            [(1, Some(&&b"records"[..])), (2, None), (3, None), (4, None), (5, None)]
         );
         assert_eq!(found[0].origin, Some(&b"host"[..]));
         for (size, is_read) in [(MOST_BYTES, true), (MOST_BYTES + 1, false)] {
             let records = "x".repeat(size);
             let list = vec![an_entry("1-0", &["v", "1", "h", "host", "r", &records])];
-            assert_eq!(entries(&self::answer(list))[0].records.is_some(), is_read, "{size}");
+            assert_eq!(entries(&self::answer(list))[0].records.is_ok(), is_read, "{size}");
         }
         for other in [Value::Nil, Value::Int(1), Value::Array(vec![text("x")])] {
             assert!(entries(&other).is_empty());
@@ -243,11 +254,13 @@ mod tests {
             text("last-generated-id"),
             text("7-1"),
         ]);
-        assert_eq!(last_id(&info), Some(EntryId { time: 7, number: 1 }));
-        assert_eq!((last_id(&Value::Nil), first_id(&info)), (None, None));
+        assert_eq!(last_id(&info), Ok(EntryId { time: 7, number: 1 }));
+        assert_eq!((last_id(&Value::Nil), first_id(&info)), (Err(Malformed), Ok(None)));
         let first = an_entry("6-2", &["v", "1"]);
         let info = Value::Array(vec![text("length"), Value::Int(1), text("first-entry"), first]);
-        assert_eq!(first_id(&info), Some(EntryId { time: 6, number: 2 }));
+        assert_eq!(first_id(&info), Ok(Some(EntryId { time: 6, number: 2 })));
+        let info = Value::Array(vec![text("first-entry"), text("junk")]);
+        assert_eq!(first_id(&info), Err(Malformed));
     }
 
     #[test]
