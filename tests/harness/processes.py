@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .run import environment
+from .run import command_line, environment
 
 _running = []
 
@@ -81,10 +81,8 @@ class Process:
 def start(*words, log, name=None, through=(), env=None, **more):
     """Starts a program in the background. env: what is added to the clean environment.
 
-    through: a command that becomes this one, so that the pid is the program's: ("nsenter", ...). It
-    does not get what is added, which may be meant for the program's user alone."""
-    added = [f"{name}={value}" for name, value in (env or {}).items()]
-    command = [str(word) for word in (*through, *(["env", *added] if added else []), *words)]
+    through: a command that becomes this one, so that the pid is the program's: ("nsenter", ...)."""
+    command = command_line(words, through, env)
     log = Path(log)
     with open(log, "ab") as output:
         popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,

@@ -16,10 +16,17 @@ def environment(**added):
     return kept | {"LC_ALL": "C", "PATH": path} | added
 
 
+def command_line(words, through=(), env=None):
+    """The words of a command that runs through another one. What is added to the environment is
+    for the command alone: the other may be another user's."""
+    added = [f"{name}={value}" for name, value in (env or {}).items()]
+    return [str(word) for word in (*through, *(["env", *added] if added else []), *words)]
+
+
 def run(*words, seconds=60, status=0, through=(), **more):
     """The command's stdout and stderr. AssertionError if it ends with another status.
 
-    status=None: any; then use .returncode of `result`. through: a command that runs this one."""
+    status=None: with any. through: a command that runs this one."""
     done = result(*words, seconds=seconds, through=through, **more)
     said = done.stdout + done.stderr
     assert status in (None, done.returncode), \
@@ -29,12 +36,12 @@ def run(*words, seconds=60, status=0, through=(), **more):
 
 def result(*words, seconds=60, through=(), env=None, **more):
     """As subprocess.run, with text and both outputs kept apart. input="..." is its stdin."""
-    command = [str(word) for word in (*through, *words)]
+    command = command_line(words, through, env)
     if "input" not in more:
         more["stdin"] = subprocess.DEVNULL
     try:
-        return subprocess.run(command, env=environment(**(env or {})), timeout=seconds, text=True,
+        return subprocess.run(command, env=environment(), timeout=seconds, text=True,
                               errors="replace", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               **more)
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"{command[0]} did not end within {seconds} s") from None
+        raise AssertionError(f"{words[0]} did not end within {seconds} s") from None
