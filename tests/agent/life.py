@@ -9,8 +9,6 @@ from harness.processes import alive, has_no_signal_pending
 from harness.run import environment
 from harness.verdicts import check, same, wait_until
 
-from .replication import run_once
-
 
 def store_replaced(scene):
     scene.start_redis()
