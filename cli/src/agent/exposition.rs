@@ -133,7 +133,7 @@ impl Collector for RedisMetrics {
             let gauge = ConstGauge::new(u64::from(state == now));
             gauge.encode(states.encode_family(&label)?)?;
         }
-        let Some((failure, when)) = self.0.error() else { return Ok(()) };
+        let Some((failure, when)) = self.0.last_error() else { return Ok(()) };
         let when = when.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let gauge = ConstGauge::new(when.as_secs_f64());
         let mut last = encoder.encode_descriptor(

@@ -60,12 +60,12 @@ pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<Jo
 impl Follower {
     fn follow(&mut self, rounds: &Sender<Round>) {
         loop {
-            self.shared.health.round(false);
+            self.shared.health.follower_round(false);
             let start = Instant::now();
             let rewound = self.shared.rewind.swap(false, Acquire).then(|| self.rewind());
             let round = rewound.unwrap_or_else(|| self.read());
             if !round.cursors.is_empty() {
-                self.shared.health.round(true);
+                self.shared.health.follower_round(true);
                 if rounds.blocking_send(round).is_err() {
                     return;
                 }
@@ -161,7 +161,7 @@ mod tests {
     use super::super::health::Health;
     use super::super::metrics::Metrics;
     use super::super::settings::AgentSettings;
-    use super::super::shared::Seen;
+    use super::super::shared::Monitoring;
     use super::*;
     use crate::arguments::{Arguments, Command};
     use clap::Parser;
@@ -176,9 +176,9 @@ mod tests {
         };
         let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
         let health = Arc::new(Health::new("x".into(), 1));
-        let seen = Seen { metrics: Arc::new(Metrics::default()), health };
+        let monitoring = Monitoring { metrics: Arc::new(Metrics::default()), health };
         let settings = Arc::new(AgentSettings::of(&options).unwrap());
-        Arc::new(Shared::new(&settings, &Arc::new(store), &seen))
+        Arc::new(Shared::new(&settings, &Arc::new(store), &monitoring))
     }
 
     fn put(shared: &Shared, numbers: std::ops::Range<u64>) {

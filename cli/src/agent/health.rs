@@ -11,15 +11,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection as seen from here.
 #[derive(Clone, Copy, Debug)]
-struct Line {
+struct ConnectionHealth {
     state: RedisState,
     /// When Redis last did what it was asked.
-    good: Option<Instant>,
+    succeeded: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Now {
-    lines: Vec<Line>,
+struct Status {
+    connections: Vec<ConnectionHealth>,
     shown: RedisState,
     since: Instant,
     error: Option<(Failure, SystemTime)>,
@@ -33,57 +33,65 @@ struct Now {
 #[derive(Debug)]
 pub(crate) struct Health {
     target: String,
-    now: Mutex<Now>,
+    status: Mutex<Status>,
 }
 
 impl Health {
     /// Of this many connections, of which none is known yet.
     pub(crate) fn new(target: String, connections: usize) -> Health {
-        let now = Now {
-            lines: vec![Line { state: RedisState::Connecting, good: None }; connections],
+        let status = Status {
+            connections: vec![
+                ConnectionHealth { state: RedisState::Connecting, succeeded: None };
+                connections
+            ],
             shown: RedisState::Connecting,
             since: Instant::now(),
             error: None,
             round: Instant::now(),
             is_waiting: false,
         };
-        Health { target, now: Mutex::new(now) }
+        Health { target, status: Mutex::new(status) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Redis did what it was asked on a connection.
-    pub(crate) fn good(&self, number: usize) {
-        let mut now = self.lock();
-        let Some(line) = now.lines.get_mut(number) else { return };
-        let before = std::mem::replace(&mut line.state, RedisState::Ok);
-        line.good = Some(Instant::now());
+    pub(crate) fn succeeded(&self, number: usize) {
+        let mut status = self.lock();
+        let Some(connection) = status.connections.get_mut(number) else { return };
+        let before = std::mem::replace(&mut connection.state, RedisState::Ok);
+        connection.succeeded = Some(Instant::now());
         if before != RedisState::Ok {
-            self.tell(&mut now, None);
+            self.log_change(&mut status, None);
         }
     }
 
     /// It did not.
-    pub(crate) fn bad(&self, number: usize, failure: &Failure) {
-        let mut now = self.lock();
-        if let Some(line) = now.lines.get_mut(number) {
-            line.state = failure.state;
+    pub(crate) fn failed(&self, number: usize, failure: &Failure) {
+        let mut status = self.lock();
+        if let Some(connection) = status.connections.get_mut(number) {
+            connection.state = failure.state;
         }
-        now.error = Some((failure.clone(), SystemTime::now()));
-        self.tell(&mut now, Some(failure));
+        status.error = Some((failure.clone(), SystemTime::now()));
+        self.log_change(&mut status, Some(failure));
     }
 
     /// Says so if the state is another than before.
-    fn tell(&self, now: &mut Now, failure: Option<&Failure>) {
-        let state = now.lines.iter().map(|line| line.state).max().unwrap_or(RedisState::Connecting);
-        if state == now.shown {
+    fn log_change(&self, status: &mut Status, failure: Option<&Failure>) {
+        let state = status
+            .connections
+            .iter()
+            .map(|connection| connection.state)
+            .max()
+            .unwrap_or(RedisState::Connecting);
+        if state == status.shown {
             return;
         }
-        let lasted = now.since.elapsed().as_secs_f64();
-        let before = std::mem::replace(&mut now.shown, state);
-        now.since = Instant::now();
+        let lasted = status.since.elapsed().as_secs_f64();
+        let before = std::mem::replace(&mut status.shown, state);
+        status.since = Instant::now();
         let target = &self.target;
         match (state, failure) {
             (RedisState::Ok, _) if before == RedisState::Connecting => {
@@ -105,10 +113,10 @@ impl Health {
     }
 
     /// The reader of the store goes round.
-    pub(crate) fn round(&self, is_waiting: bool) {
-        let mut now = self.lock();
-        now.round = Instant::now();
-        now.is_waiting = is_waiting;
+    pub(crate) fn follower_round(&self, is_waiting: bool) {
+        let mut status = self.lock();
+        status.round = Instant::now();
+        status.is_waiting = is_waiting;
     }
 
     /// How Redis is.
@@ -117,25 +125,27 @@ impl Health {
     }
 
     /// What went wrong last, and when.
-    pub(crate) fn error(&self) -> Option<(Failure, SystemTime)> {
+    pub(crate) fn last_error(&self) -> Option<(Failure, SystemTime)> {
         self.lock().error.clone()
     }
 
     /// What is not as it should be, in one line.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        let now = self.lock();
-        let silent = |line: &Line| line.good.is_none_or(|good| good.elapsed() > PATIENCE);
-        if let Some(line) = now.lines.iter().find(|line| silent(line)) {
+    pub(crate) fn problem(&self) -> Option<String> {
+        let status = self.lock();
+        let silent = |connection: &ConnectionHealth| {
+            connection.succeeded.is_none_or(|good| good.elapsed() > PATIENCE)
+        };
+        if let Some(connection) = status.connections.iter().find(|connection| silent(connection)) {
             let mut text = "Redis does not do what it is asked".to_owned();
-            if let Some(good) = line.good {
+            if let Some(good) = connection.succeeded {
                 let _ = write!(text, " for {} s", good.elapsed().as_secs());
             }
-            if let Some((failure, _)) = &now.error {
+            if let Some((failure, _)) = &status.error {
                 let _ = write!(text, ", last error: {failure}");
             }
             return Some(text);
         }
-        let is_stuck = !now.is_waiting && now.round.elapsed() > PATIENCE;
+        let is_stuck = !status.is_waiting && status.round.elapsed() > PATIENCE;
         is_stuck.then(|| "the store is not read: a lock is held too long".to_owned())
     }
 }
@@ -152,24 +162,24 @@ mod tests {
     fn the_worst_connection_is_shown() {
         let health = Health::new("x".into(), 3);
         assert_eq!(health.state(), RedisState::Connecting);
-        assert!(health.complaint().is_some());
-        (0..3).for_each(|number| health.good(number));
-        assert_eq!((health.state(), health.complaint()), (RedisState::Ok, None));
-        health.bad(1, &failure(RedisState::ReadOnly));
-        health.bad(2, &failure(RedisState::Loading));
+        assert!(health.problem().is_some());
+        (0..3).for_each(|number| health.succeeded(number));
+        assert_eq!((health.state(), health.problem()), (RedisState::Ok, None));
+        health.failed(1, &failure(RedisState::ReadOnly));
+        health.failed(2, &failure(RedisState::Loading));
         assert_eq!(health.state(), RedisState::ReadOnly);
-        assert_eq!(health.complaint(), None, "it was well a moment ago");
-        health.good(1);
+        assert_eq!(health.problem(), None, "it was well a moment ago");
+        health.succeeded(1);
         assert_eq!(health.state(), RedisState::Loading);
-        health.good(2);
+        health.succeeded(2);
         assert_eq!(health.state(), RedisState::Ok);
-        assert_eq!(health.error().unwrap().0.state, RedisState::Loading);
+        assert_eq!(health.last_error().unwrap().0.state, RedisState::Loading);
     }
 
     #[test]
     fn a_connection_that_does_not_exist_changes_nothing() {
         let health = Health::new("x".into(), 1);
-        health.good(7);
+        health.succeeded(7);
         assert_eq!(health.state(), RedisState::Connecting);
     }
 }

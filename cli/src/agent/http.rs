@@ -77,7 +77,7 @@ impl HttpServer {
                 Ok(metrics) => text(StatusCode::OK, OPEN_METRICS, metrics),
                 Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".into()),
             },
-            "/healthz" => match self.complaint() {
+            "/healthz" => match self.problem() {
                 None => text(StatusCode::OK, PLAIN, "ok\n".into()),
                 Some(line) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, line + "\n"),
             },
@@ -85,11 +85,11 @@ impl HttpServer {
         }
     }
 
-    fn complaint(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         if self.current_store.get().is_none() {
             return Some("the store is not there".into());
         }
-        self.health.complaint()
+        self.health.problem()
     }
 }
 

@@ -91,14 +91,14 @@ impl Receiver {
     async fn read_all(&mut self) -> Result<(), Failure> {
         let mut connection = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.now() == 0 {
-            self.shared.read_clock(&mut connection).await?;
+            self.shared.measure_clock(&mut connection).await?;
         }
         self.look_for_the_end(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.metrics.reconnects.inc();
         }
         loop {
-            self.shared.health.good(self.connection_number());
+            self.shared.health.succeeded(self.connection_number());
             let asked = self.shared.clock.now();
             let answer = self.read(&mut connection).await?;
             let found = entries(&answer);

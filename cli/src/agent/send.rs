@@ -93,7 +93,7 @@ impl Sender {
     /// Notes a success; after a failure drops the connection, so that the next try makes another.
     async fn settle(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
         let Err(failure) = tried else {
-            self.shared.health.good(SENDER);
+            self.shared.health.succeeded(SENDER);
             self.reconnect.succeeded();
             return Ok(());
         };
@@ -127,7 +127,7 @@ impl Sender {
             return Ok(connection.clone());
         }
         let mut connection = self.shared.settings.target.connect(Duration::ZERO).await?;
-        self.shared.read_clock(&mut connection).await?;
+        self.shared.measure_clock(&mut connection).await?;
         self.look_for_witnesses(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.metrics.reconnects.inc();
@@ -138,7 +138,7 @@ impl Sender {
 
     async fn check(&mut self) -> Result<(), Failure> {
         let mut connection = self.connected().await?;
-        self.shared.read_clock(&mut connection).await?;
+        self.shared.measure_clock(&mut connection).await?;
         self.look_for_witnesses(&mut connection).await
     }
 

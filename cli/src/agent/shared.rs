@@ -25,7 +25,7 @@ pub(crate) const SENDER: usize = 0;
 
 /// What outlives a store that is replaced, and what the metrics show.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Monitoring {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
 }
@@ -62,13 +62,17 @@ const NUMBERS: Duration = Duration::from_secs(60);
 const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
-    pub(crate) fn new(settings: &Arc<AgentSettings>, store: &Arc<Store>, seen: &Seen) -> Shared {
+    pub(crate) fn new(
+        settings: &Arc<AgentSettings>,
+        store: &Arc<Store>,
+        monitoring: &Monitoring,
+    ) -> Shared {
         Shared {
             settings: Arc::clone(settings),
             store: Arc::clone(store),
             id: store.id(),
-            metrics: Arc::clone(&seen.metrics),
-            health: Arc::clone(&seen.health),
+            metrics: Arc::clone(&monitoring.metrics),
+            health: Arc::clone(&monitoring.health),
             clock: RedisClock::default(),
             warmup: Warmup::new(settings.streams),
             rewind: AtomicBool::new(false),
@@ -84,7 +88,7 @@ impl Shared {
         self.ending.load(Acquire)
     }
 
-    pub(crate) async fn read_clock(&self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(crate) async fn measure_clock(&self, connection: &mut Connection) -> Result<(), Failure> {
         let (asked, start) = (host_time(), Instant::now());
         let answer = connection.ask(&cmd("TIME")).await?;
         let roundtrip = start.elapsed();
@@ -105,7 +109,7 @@ impl Shared {
 
     pub(crate) fn failed(&self, number: usize, failure: &Failure) {
         self.metrics.failed(failure.state);
-        self.health.bad(number, failure);
+        self.health.failed(number, failure);
     }
 
     pub(crate) fn tell_shorter(&self) {

@@ -12,7 +12,7 @@ use super::notes;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::AgentSettings;
-use super::shared::{Seen, Shared};
+use super::shared::{Monitoring, Shared};
 use super::store_metrics::{self, CurrentStore};
 use sd_notify::NotifyState;
 use sesscache_core::store::Store;
@@ -73,7 +73,7 @@ enum Outcome {
 pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> {
     let mut signals = Signals::catch().map_err(AgentError::System)?;
     let target = settings.target.to_string();
-    let seen = Seen {
+    let monitoring = Monitoring {
         metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
@@ -82,9 +82,9 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
     if let Some(address) = settings.metrics {
         let failed = |error| AgentError::Metrics(address, error);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let (health, current_store) = (Arc::clone(&seen.health), Arc::clone(&current_store));
+        let (health, current_store) = (Arc::clone(&monitoring.health), Arc::clone(&current_store));
         let exposition =
-            Exposition::new(&seen.metrics, Arc::clone(&health), Arc::clone(&current_store));
+            Exposition::new(&monitoring.metrics, Arc::clone(&health), Arc::clone(&current_store));
         http.spawn(HttpServer { exposition, health, current_store }.serve(listener));
     }
     let mut is_ready = false;
@@ -104,7 +104,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
         current_store.set(Some(Arc::clone(&claim.store)));
-        let outcome = replicate(&settings, &claim, &seen, &mut signals).await;
+        let outcome = replicate(&settings, &claim, &monitoring, &mut signals).await;
         current_store.set(None);
         if !matches!(outcome, Ok(Outcome::Replaced)) {
             log_unsent(&claim.store, &settings);
@@ -165,11 +165,11 @@ struct Tasks {
 async fn replicate(
     settings: &Arc<AgentSettings>,
     claim: &Claim,
-    seen: &Seen,
+    monitoring: &Monitoring,
     signals: &mut Signals,
 ) -> Result<Outcome, AgentError> {
     notes::adopt(&claim.store, settings.hash());
-    let shared = Arc::new(Shared::new(settings, &claim.store, seen));
+    let shared = Arc::new(Shared::new(settings, &claim.store, monitoring));
     let mut tasks = Tasks::start(shared).map_err(AgentError::System)?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
