@@ -48,9 +48,9 @@ enum Phase {
     /// Redis was not reached yet.
     Unknown,
     /// Up to this entry, the last when we first connected, everything is old.
-    Behind(EntryId),
+    Backlog(EntryId),
     /// What is read now was written while we ran.
-    Abreast,
+    Live,
 }
 
 impl Receiver {
@@ -74,7 +74,7 @@ impl Receiver {
         let mut reconnect = Reconnect::new(self.connection_number());
         loop {
             let before = self.position;
-            let Err(failure) = self.read_all().await else { return Ok(()) };
+            let Err(failure) = self.read_stream().await else { return Ok(()) };
             if self.position > before {
                 reconnect.succeeded();
             }
@@ -88,12 +88,12 @@ impl Receiver {
     }
 
     /// Reads until the connection fails, or to the end with --once.
-    async fn read_all(&mut self) -> Result<(), Failure> {
+    async fn read_stream(&mut self) -> Result<(), Failure> {
         let mut connection = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.now() == 0 {
             self.shared.measure_clock(&mut connection).await?;
         }
-        self.look_for_the_end(&mut connection).await?;
+        self.check_stream(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.metrics.reconnects.inc();
         }
@@ -101,28 +101,28 @@ impl Receiver {
             self.shared.health.succeeded(self.connection_number());
             let asked = self.shared.clock.now();
             let answer = self.read(&mut connection).await?;
-            let found = entries(&answer);
-            let is_all = found.len() < self.count;
+            let read = entries(&answer);
+            let is_all = read.len() < self.count;
             self.count = (self.count * 2).min(COUNT);
-            if found.is_empty() {
+            if read.is_empty() {
                 self.end_warmup();
-                self.note_the_end(asked);
+                self.set_caught_up(asked);
                 if self.shared.settings.once {
                     return Ok(());
                 }
-                self.look_for_the_end(&mut connection).await?;
+                self.check_stream(&mut connection).await?;
             }
-            for entry in found {
-                self.take_over(&entry).await;
+            for entry in read {
+                self.apply_entry(&entry).await;
                 self.position = entry.id;
                 // Others may want to do something between two entries.
                 tokio::task::yield_now().await;
             }
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
             if is_all {
-                self.note_the_end(asked);
+                self.set_caught_up(asked);
             }
-            if matches!(self.phase, Phase::Behind(end) if self.position >= end) {
+            if matches!(self.phase, Phase::Backlog(end) if self.position >= end) {
                 self.end_warmup();
             }
         }
@@ -143,13 +143,13 @@ impl Receiver {
     }
 
     /// Everything was read that was in the stream at this time of Redis's.
-    fn note_the_end(&self, time: u64) {
+    fn set_caught_up(&self, time: u64) {
         self.shared.caught_up.set(&self.shared.store, self.stream, time);
     }
 
     /// A stream that ends before what we have read is another than we knew: Redis was emptied or
     /// restored. Then it is read from its beginning.
-    async fn look_for_the_end(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    async fn check_stream(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
         let (first, end) = match connection.ask(&command).await {
@@ -160,30 +160,30 @@ impl Receiver {
             Err(failure) if failure.is_missing_key() => (None, EntryId::default()),
             Err(failure) => return Err(failure),
         };
-        self.look_for_a_gap(first);
+        self.check_gap(first);
         if end < self.position {
             self.position = EntryId::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
             self.shared.metrics.rewound(Direction::Receive);
-            self.shared.tell_shorter();
+            self.shared.warn_truncated();
         }
         if self.phase == Phase::Unknown {
             self.begin_warmup(connection).await?;
-            self.phase = Phase::Behind(end);
+            self.phase = Phase::Backlog(end);
         }
         Ok(())
     }
 
     /// The last entry that was read has left the stream, and since we read to the end of it so much
     /// time has gone by that others may have come and left as well.
-    fn look_for_a_gap(&mut self, first: Option<EntryId>) {
+    fn check_gap(&mut self, first: Option<EntryId>) {
         let Shared { caught_up, .. } = &*self.shared;
         let until = caught_up.at(self.stream).max(self.position.time);
         let has_left = first.is_some_and(|first| self.position < first);
         let is_known = [EntryId::default(), self.gap].contains(&self.position);
-        if !is_known && has_left && until < self.shared.oldest() {
+        if !is_known && has_left && until < self.shared.oldest_retained() {
             self.gap = self.position;
-            self.shared.tell_missed(until);
+            self.shared.warn_missed(until);
         }
     }
 
@@ -200,12 +200,12 @@ impl Receiver {
     }
 
     fn end_warmup(&mut self) {
-        if std::mem::replace(&mut self.phase, Phase::Abreast) != Phase::Abreast {
+        if std::mem::replace(&mut self.phase, Phase::Live) != Phase::Live {
             self.shared.warmup.end();
         }
     }
 
-    async fn take_over(&self, entry: &StreamEntry<'_>) {
+    async fn apply_entry(&self, entry: &StreamEntry<'_>) {
         let Shared { metrics, warmup, id, .. } = &*self.shared;
         warmup.read();
         if entry.origin == Some(id) {
@@ -218,19 +218,19 @@ impl Receiver {
         };
         metrics.received_entries.inc();
         metrics.received_bytes.inc_by(rest.len() as u64);
-        self.shared.compare_streams(entry.streams);
+        self.shared.check_stream_count(entry.streams);
         while !rest.is_empty() {
             let Some((record, after)) = Record::split(rest) else {
                 metrics.poison_entries.inc();
                 return;
             };
             metrics.received_records.inc();
-            self.apply(&record).await;
+            self.apply_record(&record).await;
             rest = after;
         }
     }
 
-    async fn apply(&self, record: &Record<'_>) {
+    async fn apply_record(&self, record: &Record<'_>) {
         let Shared { store, metrics, .. } = &*self.shared;
         let now = host_time();
         if record.deadline() < now / 1000 {
@@ -255,7 +255,7 @@ impl Receiver {
             Err(PutError::Busy) => return metrics.unapplied(Unapplied::Busy),
             Err(PutError::Oversize) => return metrics.unapplied(Unapplied::Oversize),
         };
-        if self.phase == Phase::Abreast {
+        if self.phase == Phase::Live {
             self.observe_lag(record);
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct RedisClock {
     /// Redis's time at `start`, in milliseconds since 1970; 0 before it was measured.
     at_start: AtomicU64,
     /// It was said that they differ.
-    is_told: AtomicBool,
+    is_logged: AtomicBool,
 }
 
 impl Default for RedisClock {
@@ -36,7 +36,7 @@ impl Default for RedisClock {
             start: Instant::now(),
             skew: AtomicI64::new(0),
             at_start: AtomicU64::new(0),
-            is_told: AtomicBool::new(false),
+            is_logged: AtomicBool::new(false),
         }
     }
 }
@@ -50,24 +50,24 @@ impl RedisClock {
         self.skew.store(skew, Relaxed);
         // The answer was on its way for half of it, and is here now.
         self.at_start.store(answer.saturating_add(half).saturating_sub(self.runs()), Relaxed);
-        self.tell(skew, half);
+        self.log_skew(skew, half);
     }
 
     /// One line when it is certain, however long the answer took, that the clocks differ, and one
     /// when they agree again.
-    fn tell(&self, skew: i64, uncertain: u64) {
+    fn log_skew(&self, skew: i64, uncertain: u64) {
         let differ = skew.unsigned_abs();
-        let is_told = self.is_told.load(Relaxed);
-        if !is_told && differ.saturating_sub(uncertain) > TOLERABLE {
-            self.is_told.store(true, Relaxed);
+        let is_logged = self.is_logged.load(Relaxed);
+        if !is_logged && differ.saturating_sub(uncertain) > TOLERABLE {
+            self.is_logged.store(true, Relaxed);
             tracing::warn!(
                 "the clock of this host is {:.1} s {} that of Redis: sessions of this host and of \
                  others do not end when they should; set the clocks right",
                 self.skew_seconds().abs(),
                 if skew < 0 { "ahead of" } else { "behind" }
             );
-        } else if is_told && differ.saturating_add(uncertain) < GOOD {
-            self.is_told.store(false, Relaxed);
+        } else if is_logged && differ.saturating_add(uncertain) < GOOD {
+            self.is_logged.store(false, Relaxed);
             tracing::info!("the clocks of this host and of Redis agree again");
         }
     }
@@ -107,15 +107,15 @@ mod tests {
     #[test]
     fn that_they_differ_is_told_when_it_is_certain_and_until_they_agree() {
         let clock = RedisClock::default();
-        let told = |skew: u64, roundtrip: u64| {
+        let logged = |skew: u64, roundtrip: u64| {
             let half = roundtrip / 2;
             clock.set(1_000_000, Duration::from_millis(roundtrip), 1_000_000 + skew + half);
-            clock.is_told.load(Relaxed)
+            clock.is_logged.load(Relaxed)
         };
-        assert!(!told(1900, 10) && !told(2900, 2000));
-        assert!(told(2900, 10) && told(2900, 2000));
-        assert!(told(1500, 10) && told(900, 2000), "it may still be so");
-        assert!(!told(900, 10));
+        assert!(!logged(1900, 10) && !logged(2900, 2000));
+        assert!(logged(2900, 10) && logged(2900, 2000));
+        assert!(logged(1500, 10) && logged(900, 2000), "it may still be so");
+        assert!(!logged(900, 10));
     }
 
     #[test]

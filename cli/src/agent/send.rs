@@ -69,8 +69,8 @@ impl Sender {
                     None => return Ok(()),
                 },
                 _ = checks.tick() => {
-                    let checked = self.check().await;
-                    self.settle(checked).await?;
+                    let checked = self.check_redis().await;
+                    self.handle_result(checked).await?;
                 }
             }
         }
@@ -78,8 +78,8 @@ impl Sender {
 
     async fn deliver(&mut self, mut round: Round) -> Result<(), Failure> {
         while !round.unsent.nonempty_streams().is_empty() {
-            let tried = self.try_to_deliver(&mut round.unsent).await;
-            self.settle(tried).await?;
+            let tried = self.try_deliver(&mut round.unsent).await;
+            self.handle_result(tried).await?;
         }
         let Shared { store, metrics, .. } = &*self.shared;
         for (shard, cursor) in round.cursors {
@@ -91,7 +91,7 @@ impl Sender {
     }
 
     /// Notes a success; after a failure drops the connection, so that the next try makes another.
-    async fn settle(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
+    async fn handle_result(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
         let Err(failure) = tried else {
             self.shared.health.succeeded(SENDER);
             self.reconnect.succeeded();
@@ -102,7 +102,7 @@ impl Sender {
     }
 
     /// What Redis acknowledges leaves `unsent`.
-    async fn try_to_deliver(&mut self, unsent: &mut UnsentEntries) -> Result<(), Failure> {
+    async fn try_deliver(&mut self, unsent: &mut UnsentEntries) -> Result<(), Failure> {
         let connection = self.connected().await?;
         let shared = Arc::clone(&self.shared);
         let sending = unsent.nonempty_streams().into_iter().map(|stream| {
@@ -128,7 +128,7 @@ impl Sender {
         }
         let mut connection = self.shared.settings.target.connect(Duration::ZERO).await?;
         self.shared.measure_clock(&mut connection).await?;
-        self.look_for_witnesses(&mut connection).await?;
+        self.check_witnesses(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.metrics.reconnects.inc();
         }
@@ -136,18 +136,18 @@ impl Sender {
         Ok(connection)
     }
 
-    async fn check(&mut self) -> Result<(), Failure> {
+    async fn check_redis(&mut self) -> Result<(), Failure> {
         let mut connection = self.connected().await?;
         self.shared.measure_clock(&mut connection).await?;
-        self.look_for_witnesses(&mut connection).await
+        self.check_witnesses(&mut connection).await
     }
 
     /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
     /// there. If it is not, Redis was emptied, restored, or failed over to a replica that lagged:
     /// hosts that had not read it would never get it, so everything is sent again.
-    async fn look_for_witnesses(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    async fn check_witnesses(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
-        let oldest = shared.oldest();
+        let oldest = shared.oldest_retained();
         let mut is_lost = false;
         for (stream, last) in self.acknowledged.iter_mut().enumerate() {
             let witness = notes::read(&shared.store, stream, Note::Witness);
@@ -198,7 +198,7 @@ async fn append(
     entries: Vec<Vec<u8>>,
 ) -> (Vec<Vec<u8>>, Option<EntryId>, Result<(), Failure>) {
     let streams = shared.settings.streams.to_string();
-    let oldest = shared.oldest().to_string();
+    let oldest = shared.oldest_retained().to_string();
     let mut entries = entries.into_iter();
     let mut last = None;
     while let Some(entry) = entries.as_slice().first() {

@@ -48,11 +48,11 @@ pub(crate) struct Shared {
     /// How far all streams were read, by time.
     pub(crate) caught_up: CaughtUp,
     /// Lines about other hosts' number of streams, by that number.
-    other_streams: RateLimit,
+    stream_count_lines: RateLimit,
     /// Lines about streams that are shorter than they were.
-    shorter: RateLimit,
+    truncated_lines: RateLimit,
     /// Lines about what was missed.
-    missed: RateLimit,
+    missed_lines: RateLimit,
 }
 
 /// All streams are shorter, or have dropped something, at about the same time: one event.
@@ -78,9 +78,9 @@ impl Shared {
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
             caught_up: CaughtUp::of(store, settings.streams),
-            other_streams: RateLimit::new(SAME_NUMBER, NUMBERS),
-            shorter: RateLimit::new(SAME_EVENT, SAME_EVENT),
-            missed: RateLimit::new(SAME_EVENT, SAME_EVENT),
+            stream_count_lines: RateLimit::new(SAME_NUMBER, NUMBERS),
+            truncated_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
+            missed_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
         }
     }
 
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// What is older, in milliseconds since 1970 by Redis's clock, may leave the streams.
-    pub(crate) fn oldest(&self) -> u64 {
+    pub(crate) fn oldest_retained(&self) -> u64 {
         let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
         self.clock.now().saturating_sub(retention)
     }
@@ -112,8 +112,8 @@ impl Shared {
         self.health.failed(number, failure);
     }
 
-    pub(crate) fn tell_shorter(&self) {
-        if self.shorter.allows(0, Instant::now()) {
+    pub(crate) fn warn_truncated(&self) {
+        if self.truncated_lines.allows(0, Instant::now()) {
             tracing::warn!(
                 "the streams end before what was read of them (Redis was emptied or restored); \
                  reading them from their beginning"
@@ -122,28 +122,28 @@ impl Shared {
     }
 
     /// Since `caught_up`, by Redis's clock, a stream was not read, and it has dropped what was old.
-    pub(crate) fn tell_missed(&self, caught_up: u64) {
+    pub(crate) fn warn_missed(&self, caught_up: u64) {
         self.metrics.gaps.inc();
-        if self.missed.allows(0, Instant::now()) {
+        if self.missed_lines.allows(0, Instant::now()) {
             let seconds = |from: u64, to: u64| to.saturating_sub(from) / 1000;
             tracing::warn!(
                 "the streams were not read for {} s, longer than --retention: what other hosts \
                  made in the first {} s of that is missed",
                 seconds(caught_up, self.clock.now()),
-                seconds(caught_up, self.oldest())
+                seconds(caught_up, self.oldest_retained())
             );
         }
     }
 
     /// Hosts with another number of streams do not see all of ours, nor we all of theirs. Anybody
     /// may have written the number: one that no host can use is nobody's.
-    pub(crate) fn compare_streams(&self, theirs: Option<&[u8]>) {
+    pub(crate) fn check_stream_count(&self, theirs: Option<&[u8]>) {
         let theirs = theirs.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let theirs = theirs.filter(|theirs| (1..=MOST_STREAMS as u64).contains(theirs));
         let Some(theirs) = theirs.filter(|theirs| *theirs != self.settings.streams as u64) else {
             return;
         };
-        if self.other_streams.allows(theirs, Instant::now()) {
+        if self.stream_count_lines.allows(theirs, Instant::now()) {
             tracing::warn!(
                 "another host uses --streams {theirs}, this one {}: give all hosts the same, or \
                  they miss each other's sessions",
