@@ -42,7 +42,7 @@ pub enum UncleanClose {
 
 /// Whose keys seal stateless tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tickets {
+pub enum TicketMode {
     /// Keys that follow from the key file, unless the application sets its own.
     Shared,
     /// Nobody's: SSL_OP_NO_TICKET is set on every new context, so that sessions are found by id.
@@ -67,7 +67,7 @@ pub struct Config {
     /// SESSCACHE_MAX_LIFETIME: seconds after the first authentication.
     pub max_lifetime: u32,
     /// SESSCACHE_TICKETS: `shared`, `off` or `application`; if unset, `shared` with a key file.
-    pub tickets: Option<Tickets>,
+    pub tickets: Option<TicketMode>,
     /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
     pub unclean_close: UncleanClose,
     /// Processors this process may use.
@@ -131,19 +131,19 @@ impl Config {
             }
         };
         let tickets = match variable(c"SESSCACHE_TICKETS").as_deref() {
-            None | Some("") => key_file.is_some().then_some(Tickets::Shared),
-            Some("shared") => Some(Tickets::Shared),
-            Some("off") => Some(Tickets::Off),
-            Some("application") => Some(Tickets::Application),
+            None | Some("") => key_file.is_some().then_some(TicketMode::Shared),
+            Some("shared") => Some(TicketMode::Shared),
+            Some("off") => Some(TicketMode::Off),
+            Some("application") => Some(TicketMode::Application),
             Some(other) => {
                 complaints.push(format!(
                     "SESSCACHE_TICKETS={other} is none of shared, off and application; taken as \
                      application"
                 ));
-                Some(Tickets::Application)
+                Some(TicketMode::Application)
             }
         };
-        if tickets == Some(Tickets::Shared) && key_file.is_none() {
+        if tickets == Some(TicketMode::Shared) && key_file.is_none() {
             complaints.push("SESSCACHE_TICKETS=shared needs SESSCACHE_KEY_FILE".into());
         }
         let max_lifetime = match variable(c"SESSCACHE_MAX_LIFETIME") {
@@ -198,10 +198,10 @@ mod tests {
         assert_eq!(with(c"SESSCACHE_LOG", "here").complaints.len(), 1);
         assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "forget").unclean_close, UncleanClose::Forget);
         assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "?").complaints.len(), 1);
-        assert_eq!(with(c"SESSCACHE_TICKETS", "off").tickets, Some(Tickets::Off));
+        assert_eq!(with(c"SESSCACHE_TICKETS", "off").tickets, Some(TicketMode::Off));
         assert_eq!(with(c"SESSCACHE_TICKETS", "shared").complaints.len(), 1, "no key file");
         assert_eq!(with(c"SESSCACHE_TICKETS", "none").complaints.len(), 1);
-        assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").tickets, Some(Tickets::Shared));
+        assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").tickets, Some(TicketMode::Shared));
         assert_eq!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime, 60);
         let wrong = with(c"SESSCACHE_MAX_LIFETIME", "-1");
         assert_eq!((wrong.max_lifetime, wrong.complaints.len()), (MAX_LIFETIME, 1));

@@ -3,7 +3,7 @@
 use crate::clock::{BATCH, Clock};
 use crate::system::load_libssl;
 use crate::{PREFIX_BYTES, report};
-use sesscache::openssl::next::next;
+use sesscache::openssl::libssl::libssl;
 use sesscache::seal::Keys;
 use std::hint::black_box;
 
@@ -12,18 +12,18 @@ const ASSOCIATED: [u8; 106] = [0xAD; 106];
 
 pub fn run(seconds: f64, lengths: Vec<usize>) {
     load_libssl();
-    let next = next().unwrap();
-    let keys = Keys::random(next).unwrap();
+    let libssl = libssl().unwrap();
+    let keys = Keys::random(libssl).unwrap();
     let clock = Clock { seconds, has_core: true };
     for length in lengths {
         let plain = vec![0x5E; length + PREFIX_BYTES];
         let seal = || {
             let mut sealed = Vec::new();
-            keys.seal(next, &ASSOCIATED, &plain, &mut sealed).unwrap();
+            keys.seal(libssl, &ASSOCIATED, &plain, &mut sealed).unwrap();
             sealed
         };
         let sealed = seal();
-        let open = || keys.open(next, &ASSOCIATED, &sealed).unwrap();
+        let open = || keys.open(libssl, &ASSOCIATED, &sealed).unwrap();
         let batch = || [(); BATCH];
         let sums = [
             ("store_seal", clock.run(batch, |()| (!black_box(seal()).is_empty()).into())),

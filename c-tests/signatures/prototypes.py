@@ -47,6 +47,8 @@ def function(text, aliases):
 def c_type(rust, aliases, name=""):
     if name == "libctx":  # opaque to us, and not among openssl-sys's types
         return "OSSL_LIB_CTX *"
+    if match := re.fullmatch(r"Argument<\s*(.*?),?\s*>", rust, re.S):
+        return c_type(match[1].strip(), aliases)
     if rust in aliases:
         rust = aliases[rust]
     if match := re.fullmatch(r"Option<\s*(.*?),?\s*>", rust, re.S):
@@ -63,7 +65,7 @@ def c_type(rust, aliases, name=""):
 def main(root):
     files = sorted(pathlib.Path(root, "src/overlay").glob("*.rs"))
     sources = "\n".join(file.read_text() for file in files)
-    stock = pathlib.Path(root, "src/openssl/next.rs").read_text()
+    stock = pathlib.Path(root, "src/openssl/types.rs").read_text()
     aliases = dict(re.findall(r"pub type (\w+)\s*=\s*(.*?);", stock, re.S))
     exported = r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C" fn (\w+)(\(.*?)\s*\{\n'
     for name, rest in re.findall(exported, sources, re.S):

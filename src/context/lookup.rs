@@ -1,19 +1,18 @@
 //! A client offers a session: our cache, the application's get_cb, the host store, in this order.
 //!
-//! The application's get_cb runs here, with no lock held and errno as the application left it.
+//! `verdict` decides whether a session that was found may resume. The application's get_cb runs
+//! here, with no lock held and errno as the application left it.
 
 use super::State;
-use super::names::Current;
-use super::session::{in_stock, is_single_use, note_expiry};
-use super::sharing::{Place, Share, Standing};
+use super::event::Event;
+use super::thread::{enter_stock, note_expired};
+use super::verdict::{Offer, Source, Verdict, verdict};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
-use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
-use crate::openssl::next::Next;
+use crate::openssl::handle::{Ctx, Session, SessionRef};
 use libc::c_int;
 use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
-    TLS1_3_VERSION,
 };
 use sesscache_core::cache::{Cache, Key};
 use sesscache_core::system::clock::now;
@@ -21,183 +20,187 @@ use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// What the internal cache has of an offered session.
+/// The get hook's reply to the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply {
+    /// NULL is a miss. Else a session, or the token of an asynchronous lookup.
+    pub session: *mut SSL_SESSION,
+    /// get_cb's `*copy`: with 0 the engine gets a reference of ours or of the application's.
+    pub copy: c_int,
+}
+
+impl Reply {
+    /// No session.
+    pub const MISS: Reply = Reply { session: ptr::null_mut(), copy: 0 };
+
+    fn with(session: Session) -> Reply {
+        Reply { session: session.into_raw(), copy: 0 }
+    }
+}
+
+/// The internal cache's part of a lookup.
 enum Cached {
+    /// May be resumed.
     Session(Session),
-    /// It was removed by another process, and is now out of this one's cache too.
+    /// Was removed by another process, and is now out of this one's cache too.
     Removed(Session),
+    /// Nothing that may be resumed.
     Nothing,
 }
 
+/// get_cb's part of a lookup.
+enum Asked {
+    /// The lookup is over.
+    Over(Reply),
+    /// get_cb had nothing that may be resumed.
+    Missed {
+        /// Whether the store is still asked.
+        ask_store: bool,
+    },
+}
+
 impl State {
-    /// A client offers a session: the one for the engine and get_cb's `*copy`, where 0 means that
-    /// the engine gets our reference. NULL is a miss.
-    pub fn look_up(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        id: &[u8],
-        current: &Current<'_>,
-    ) -> (*mut SSL_SESSION, c_int) {
-        let share = self.share(next, ctx);
-        let place = share.as_ref().and_then(|share| self.offered(next, share, ssl, id, current));
+    /// A client offers the session `id`.
+    pub fn look_up(&self, event: &Event<'_>, id: &[u8]) -> Reply {
+        let key = event.key(id);
+        let address = self.offered(event, key);
+        let offer = Offer { event, id, key, has_store: self.host().is_some(), address };
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
-            match self.look_up_cached(next, ctx, ssl, id, share.as_ref(), place.as_ref()) {
+            match self.look_up_cached(&offer) {
                 Cached::Session(session) => {
-                    note_expiry(next, ssl, session.as_ref());
-                    return (session.into_raw(), 0);
+                    note_expiry(event, session.as_ref(event.libssl()));
+                    return Reply::with(session);
                 }
                 Cached::Nothing => {}
                 Cached::Removed(session) => {
-                    self.discard(next, ctx, session.as_ref());
+                    self.discard(event.ctx, session.as_ref(event.libssl()));
                     is_removed = true;
                 }
             }
             self.misses.fetch_add(1, Relaxed);
         }
-        if let Some(get_cb) = self.get_cb.get() {
-            let found = call_get(next, get_cb, ssl, id);
-            let single_use = is_single_use(next, ctx, ssl);
-            if let Some(session) = found.session {
-                let is_taken = || place.as_ref().is_some_and(|place| place.take(next, ssl));
-                let standing = share.as_ref().map_or(Standing::Good, |share| {
-                    let _errno = KeepErrno::new();
-                    match share.standing(next, ssl, id, session) {
-                        Standing::Good if single_use && !is_taken() => Standing::NotHere,
-                        standing => standing,
-                    }
-                });
-                if standing == Standing::Good {
-                    self.accept(next, ctx, ssl, session);
-                    note_expiry(next, ssl, session);
-                    return (found.pointer, found.copy);
-                }
-                if standing == Standing::Removed && !is_removed {
-                    // The application forgets it, too.
-                    self.discard(next, ctx, session);
-                }
-                found.give_back();
-                // What is for single use was there to be taken, or is not.
-                is_removed |= single_use || standing == Standing::Removed;
-            } else if !found.pointer.is_null() {
-                // A token, to be asked again.
-                return (found.pointer, found.copy);
-            }
+        match self.ask_application(&offer, is_removed) {
+            Asked::Over(reply) => reply,
+            Asked::Missed { ask_store: true } => self.fetch(&offer),
+            Asked::Missed { ask_store: false } => Reply::MISS,
         }
-        (self.shared(next, ctx, ssl, place, is_removed), 0)
     }
 
-    /// What the host store has, for the engine to take; NULL if it has nothing or is not asked.
-    fn shared(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        place: Option<Place<'_>>,
-        is_removed: bool,
-    ) -> *mut SSL_SESSION {
-        let place = place.filter(|_| !is_removed && self.shares());
-        let fetched = place.and_then(|place| {
-            let _errno = KeepErrno::new();
-            place.fetch(next, ssl, is_single_use(next, ctx, ssl))
-        });
-        if let Some(session) = &fetched {
-            self.accept(next, ctx, ssl, session.as_ref());
-        }
-        fetched.map_or(ptr::null_mut(), Session::into_raw)
-    }
-
-    fn look_up_cached(
-        &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        id: &[u8],
-        share: Option<&Share<'_>>,
-        place: Option<&Place<'_>>,
-    ) -> Cached {
+    fn look_up_cached(&self, offer: &Offer<'_, '_>) -> Cached {
         let _errno = KeepErrno::new();
-        let Some((key, cache)) = ssl.key(next, id).zip(self.cache()) else {
-            return Cached::Nothing;
-        };
-        // The engine ignores a marked session (it may be in another context's cache too, and was
-        // removed there), and one whose id the application changed is not what was asked for: they
-        // must not hide what get_cb has.
-        let is_good = |session: &Session| {
-            let session = session.as_ref();
-            session.key(next) == Some(key) && (key.id_is_empty() || session.is_resumable(next))
-        };
-        // Where it cannot be told for whom a shared session is, it is not resumed.
-        let is_shared = |session: Session| session.as_ref().mark(next).is_some();
-        if place.is_none() && self.host().is_some() && cache.get(&key).is_some_and(is_shared) {
+        let libssl = offer.event.libssl();
+        let Some((key, cache)) = offer.key.zip(self.cache()) else { return Cached::Nothing };
+        let can_tell = |session: Session| offer.can_tell(session.as_ref(libssl));
+        if offer.has_store && !offer.is_bound() && !cache.get(&key).is_none_or(can_tell) {
+            // Not taken out below: it may be resumed by another connection.
             return Cached::Nothing;
         }
-        if is_single_use(next, ctx, ssl) {
-            // Of several connections that offer the ticket, one gets it: of this process here, of
-            // all processes in the store.
-            return match cache.remove(&key).filter(is_good) {
-                Some(session) if place.is_some_and(|p| !p.take(next, ssl)) => {
-                    Cached::Removed(session)
-                }
-                Some(session) => {
-                    plant(next, ctx, session.as_ref());
-                    Cached::Session(session)
-                }
-                None => Cached::Nothing,
-            };
-        }
-        let Some(session) = cache.get(&key) else { return Cached::Nothing };
-        if !is_good(&session) {
-            drop(cache.remove_if(&key, |cached| *cached == session));
-            return Cached::Nothing;
-        }
-        let standing = match (place, share) {
-            (Some(place), _) => place.standing(next, session.as_ref()),
-            (None, Some(share)) => share.standing(next, ssl, id, session.as_ref()),
-            (None, None) => Standing::Good,
-        };
-        match standing {
-            Standing::Good => {}
-            Standing::NotHere => return Cached::Nothing,
-            Standing::Removed => {
+        // Of several connections that offer a ticket for single use, one gets it.
+        let single_use = offer.event.is_single_use();
+        let found = if single_use { cache.remove(&key) } else { cache.get(&key) };
+        let Some(session) = found else { return Cached::Nothing };
+        let handle = session.as_ref(libssl);
+        match verdict(offer, handle, Source::Cache, single_use) {
+            Verdict::Resume if single_use => {
+                plant(offer.event.ctx, handle);
+                Cached::Session(session)
+            }
+            Verdict::Resume => {
+                self.use_again(offer.event, cache, &key, &session);
+                Cached::Session(session)
+            }
+            Verdict::Removed if single_use => Cached::Removed(session),
+            Verdict::Removed => {
                 let removed = cache.remove_if(&key, |cached| *cached == session);
-                return removed.map_or(Cached::Nothing, Cached::Removed);
+                removed.map_or(Cached::Nothing, Cached::Removed)
+            }
+            Verdict::Miss => {
+                if !offer.is_for(handle) {
+                    drop(cache.remove_if(&key, |cached| *cached == session));
+                }
+                Cached::Nothing
             }
         }
-        self.use_again(next, ssl, cache, &key, &session);
-        Cached::Session(session)
+    }
+
+    /// Asks get_cb, if there is one. `is_removed`: the internal cache had the session, and another
+    /// process has removed it.
+    fn ask_application(&self, offer: &Offer<'_, '_>, is_removed: bool) -> Asked {
+        let Some(get_cb) = self.get_cb.get() else {
+            return Asked::Missed { ask_store: !is_removed };
+        };
+        let event = offer.event;
+        let answer = call_get(get_cb, event.ssl, offer.id);
+        let reply = Reply { session: answer.pointer, copy: answer.copy };
+        let Some(session) = answer.session else {
+            // A token means that the engine asks again.
+            return match reply.session.is_null() {
+                true => Asked::Missed { ask_store: !is_removed },
+                false => Asked::Over(reply),
+            };
+        };
+        let single_use = event.is_single_use();
+        let found = {
+            let _errno = KeepErrno::new();
+            verdict(offer, session, Source::Application, single_use)
+        };
+        if found == Verdict::Resume {
+            self.accept(event, session, single_use);
+            note_expiry(event, session);
+            return Asked::Over(reply);
+        }
+        if found == Verdict::Removed && !is_removed {
+            // The application forgets it, too.
+            self.discard(event.ctx, session);
+        }
+        answer.give_back();
+        // The store was already asked for a single-use session; do not ask again.
+        let ask_store = !is_removed && !single_use && found != Verdict::Removed;
+        Asked::Missed { ask_store }
+    }
+
+    /// Fetches the session from the host store, if that is to be asked.
+    fn fetch(&self, offer: &Offer<'_, '_>) -> Reply {
+        let Some(address) = offer.address.as_ref().filter(|_| self.shares()) else {
+            return Reply::MISS;
+        };
+        let (event, libssl) = (offer.event, offer.event.libssl());
+        let single_use = event.is_single_use();
+        let fetched = {
+            let _errno = KeepErrno::new();
+            address.fetch(libssl, single_use).filter(|session| {
+                let session = session.as_ref(libssl);
+                verdict(offer, session, Source::Store, single_use) == Verdict::Resume
+            })
+        };
+        if let Some(session) = &fetched {
+            self.accept(event, session.as_ref(libssl), single_use);
+        }
+        fetched.map_or(Reply::MISS, Reply::with)
     }
 
     /// A cached session is used: with SSL_SESS_CACHE_UPDATE_TIME its life begins anew. Not in
     /// TLS 1.3, where the time tells the age of the ticket and each resumption makes a new session
     /// anyway.
-    fn use_again(
-        &self,
-        next: &Next,
-        ssl: Ssl<'_>,
-        cache: &Cache<Session>,
-        key: &Key,
-        session: &Session,
-    ) {
-        if !self.has(SSL_SESS_CACHE_UPDATE_TIME) || ssl.version(next) == TLS1_3_VERSION {
+    fn use_again(&self, event: &Event<'_>, cache: &Cache<Session>, key: &Key, session: &Session) {
+        if !self.has(SSL_SESS_CACHE_UPDATE_TIME) || event.is_tls13() {
             return;
         }
         // divergence: the manual extends the life of a session by use; stock does not.
         let now = now();
-        if session.as_ref().deadline(next) >= now {
-            session.as_ref().set_time(next, now);
-            let deadline = session.as_ref().deadline(next);
-            cache.set_deadline(key, deadline, |cached| cached == session);
+        let handle = session.as_ref(event.libssl());
+        if handle.deadline() >= now {
+            handle.set_time(now);
+            cache.set_deadline(key, handle.deadline(), |cached| cached == session);
         }
     }
 
-    /// Takes note of what get_cb or the host store had, as lookup_sess_in_cache does of get_cb's:
-    /// counts it, and caches it unless the application forbids that.
-    fn accept(&self, next: &Next, ctx: Ctx<'_>, ssl: Ssl<'_>, session: SessionRef<'_>) {
-        let Some(key) = session.key(next) else { return };
-        if !session.is_resumable(next) && !key.id_is_empty() {
+    /// Takes note of a session from get_cb or from the host store, as lookup_sess_in_cache does of
+    /// get_cb's: counts it, and caches it unless the application forbids that.
+    fn accept(&self, event: &Event<'_>, session: SessionRef<'_>, single_use: bool) {
+        let Some(key) = session.key() else { return };
+        if !session.is_resumable() && !key.id_is_empty() {
             // The engine ignores it.
             return;
         }
@@ -205,19 +208,27 @@ impl State {
         if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
             return;
         }
-        if is_single_use(next, ctx, ssl) {
-            plant(next, ctx, session);
+        if single_use {
+            plant(event.ctx, session);
         } else {
-            self.add(next, ctx, key, session);
+            self.add(event.ctx, key, session);
         }
     }
 }
 
+/// Takes note of a session that the engine is about to look at: in TLS 1.2 and DTLS it removes an
+/// expired one (ssl_get_prev_session).
+fn note_expiry(event: &Event<'_>, session: SessionRef<'_>) {
+    let expires = !event.is_tls13() && session.deadline() < now();
+    note_expired(expires.then_some(session));
+}
+
 /// Puts a session into the stock cache, where the engine will look for it in a moment: it resumes
-/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. One that the
+/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. A session that the
 /// engine would ignore before that must not be left there.
-fn plant(next: &Next, ctx: Ctx<'_>, session: SessionRef<'_>) {
-    if session.is_resumable(next) {
-        in_stock(|| ctx.stock_add(next, session));
+fn plant(ctx: Ctx<'_>, session: SessionRef<'_>) {
+    if session.is_resumable() {
+        let _stock = enter_stock();
+        ctx.stock_add(session);
     }
 }

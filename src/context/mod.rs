@@ -4,41 +4,41 @@
 //! they depend on. Safe code: C is behind the `openssl` layer. Settings are atomics, read when the
 //! event happens; the one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
 
-mod census;
+mod event;
 pub mod host;
-mod keys;
+mod life;
+mod lock;
 mod lookup;
-mod names;
-mod session;
+mod policy;
 mod sharing;
+mod thread;
 mod tickets;
+mod verdict;
 
 use crate::config::{NewCbZero, config};
-use crate::openssl::callback::Slot;
+use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::handle::{Ctx, Session};
-use crate::openssl::identity::Identity;
 use crate::openssl::lhash::SessionTable;
-use crate::openssl::next::{GenerateCb, GetCb, Lhash, NewCb, Next, RemoveCb};
-use census::Counted;
-use host::HostStore;
+use crate::openssl::ticket::{NAME_BYTES, TicketKey};
+use crate::openssl::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb};
+use host::{ContextStore, HostStore};
 use libc::c_long;
-use names::Names;
-use once_cell::sync::OnceCell;
 use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::Mutex;
 use sesscache_core::cache::Cache;
-use std::hint::spin_loop;
-use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use tickets::Tickets;
+use tickets::TicketKeys;
 
-pub use names::Current;
-pub use session::{is_in_stock, lifetime_shortened, while_closing};
+pub use event::Event;
+pub use life::{lifetime_shortened, while_closing};
+pub use lookup::Reply;
+pub use policy::{Current, VirtualHost};
+pub use thread::is_in_stock;
 
 /// What we keep for one SSL_CTX.
 #[derive(Debug)]
@@ -47,13 +47,13 @@ pub struct State {
     /// The application's SSL_SESS_CACHE_… bits; stock has some of them, see [`State::set_mode`].
     mode: AtomicU32,
     /// The application's new_session_cb.
-    pub new_cb: Slot<NewCb>,
+    new_cb: Callback<NewCb>,
     /// The application's remove_session_cb.
-    pub remove_cb: Slot<RemoveCb>,
+    remove_cb: Callback<RemoveCb>,
     /// The application's get_session_cb.
-    pub get_cb: Slot<GetCb>,
+    get_cb: Callback<GetCb>,
     /// The application's session id generator, the last that was not NULL.
-    pub generate_cb: Slot<GenerateCb>,
+    generate_cb: Callback<GenerateCb>,
     new_cb_zero: NewCbZero,
     /// Lookups that found nothing in the internal cache; wraps as stock's int does.
     misses: AtomicU32,
@@ -63,71 +63,115 @@ pub struct State {
     cache_full: AtomicU32,
     /// Set when our own code panicked: from then on nothing is cached here.
     broken: AtomicBool,
-    /// [`session::lifetime_shortened`] calls that the last walk over the cache has seen.
+    /// [`lifetime_shortened`] calls that the last walk over the cache has seen.
     shortened_seen: AtomicU64,
     table: Mutex<Option<SessionTable>>,
-    /// The host store of the configuration.
-    configured: Option<&'static HostStore>,
-    /// The host store that the application attached, which goes before that.
-    attached: OnceCell<&'static HostStore>,
+    store: ContextStore,
     /// The keys of stateless tickets, if they follow from the key file.
-    tickets: Option<Tickets>,
-    /// The application has set its own.
-    tickets_given_up: AtomicBool,
-    /// Who the server is: asked for without waiting, see `sharing`.
-    identity: RwLock<Option<Identity>>,
-    names: Names,
-    counted: Counted,
+    tickets: Option<TicketKeys>,
+    virtual_host: VirtualHost,
 }
 
 impl State {
     /// The state of a context that has just been made: stock's defaults, nothing cached.
-    pub fn new(next: &Next, ctx: Ctx<'_>) -> State {
-        let mode = ctx.stock_ctrl(next, SSL_CTRL_GET_SESS_CACHE_MODE, 0);
-        let size = ctx.stock_ctrl(next, SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+    pub fn new(ctx: Ctx<'_>) -> State {
+        let mode = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0);
+        let size = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
         State {
             cache: Cache::new(usize::try_from(size).unwrap_or(0), config().cpus),
             mode: AtomicU32::new(bits(mode)),
-            new_cb: Slot::new(),
-            remove_cb: Slot::new(),
-            get_cb: Slot::new(),
-            generate_cb: Slot::new(),
+            new_cb: Callback::new(),
+            remove_cb: Callback::new(),
+            get_cb: Callback::new(),
+            generate_cb: Callback::new(),
             new_cb_zero: config().new_cb_zero,
             misses: AtomicU32::new(0),
             cb_hits: AtomicU32::new(0),
             cache_full: AtomicU32::new(0),
             broken: AtomicBool::new(false),
-            shortened_seen: AtomicU64::new(session::shortened()),
+            shortened_seen: AtomicU64::new(life::shortened()),
             table: Mutex::new(None),
-            configured: host::configured().inspect(|store| store.keys.refresh(next)),
-            tickets: host::ticket_keys(next).and_then(Tickets::new),
-            tickets_given_up: AtomicBool::new(false),
-            attached: OnceCell::new(),
-            identity: RwLock::new(None),
-            names: Names::default(),
-            counted: Counted::new(!ctx.is_client(next)),
+            store: ContextStore::configured(ctx.libssl()),
+            tickets: host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new),
+            virtual_host: VirtualHost::new(ctx),
         }
+    }
+
+    /// Where the application's new_session_cb is kept.
+    pub fn new_cb(&self) -> &Callback<NewCb> {
+        &self.new_cb
+    }
+
+    /// Where the application's remove_session_cb is kept.
+    pub fn remove_cb(&self) -> &Callback<RemoveCb> {
+        &self.remove_cb
+    }
+
+    /// Where the application's get_session_cb is kept.
+    pub fn get_cb(&self) -> &Callback<GetCb> {
+        &self.get_cb
+    }
+
+    /// Where the application's session id generator is kept, the last that was not NULL.
+    pub fn generate_cb(&self) -> &Callback<GenerateCb> {
+        &self.generate_cb
+    }
+
+    /// The context as a virtual host.
+    #[inline]
+    pub fn virtual_host(&self) -> &VirtualHost {
+        &self.virtual_host
     }
 
     /// The host store, if there is one.
     #[inline]
     pub fn host(&self) -> Option<&'static HostStore> {
-        self.attached.get().copied().or(self.configured)
+        self.store.get()
     }
 
     /// Uses this host store; false if another one was attached before.
-    pub fn attach(&self, next: &Next, store: &'static HostStore) -> bool {
-        store.keys.refresh(next);
-        ptr::eq(*self.attached.get_or_init(|| store), store)
+    pub fn attach(&self, ctx: Ctx<'_>, store: &'static HostStore) -> bool {
+        self.store.attach(ctx.libssl(), store)
+    }
+
+    /// A servername callback has led a connection, which started with this context, to another one.
+    pub fn note_switch(&self, event: &Event<'_>) {
+        if self.host().is_some() || self.shares_tickets() {
+            self.virtual_host.note_switch(event.ctx, event.ssl, &event.current);
+        }
+    }
+
+    /// Whether tickets are sealed with our keys.
+    pub fn shares_tickets(&self) -> bool {
+        self.tickets.as_ref().is_some_and(TicketKeys::are_in_use)
+    }
+
+    /// The application has ticket keys of its own; true if they were ours before.
+    pub fn give_up_tickets(&self) -> bool {
+        self.tickets.as_ref().is_some_and(TicketKeys::give_up)
+    }
+
+    /// The key that seals the ticket of a connection's session.
+    pub fn sealing_key(&self, event: &Event<'_>) -> Option<TicketKey> {
+        self.tickets.as_ref()?.sealing(event, &self.virtual_host, !self.is_broken())
+    }
+
+    /// The key of this name, and whether the ticket it opens is to be renewed.
+    pub fn opening_key(
+        &self,
+        event: &Event<'_>,
+        name: &[u8; NAME_BYTES],
+    ) -> Option<(TicketKey, bool)> {
+        self.tickets.as_ref()?.opening(event, &self.virtual_host, name)
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions
     /// that are planted there for a moment. Takes over what stock has set already.
-    pub fn adopt(&self, next: &Next, ctx: Ctx<'_>) {
-        self.apply_mode(next, ctx);
-        ctx.stock_ctrl(next, SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
+    pub fn adopt(&self, ctx: Ctx<'_>) {
+        self.apply_mode(ctx);
+        ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
         // A configuration file of OpenSSL may have set it.
-        self.note_verify_mode(next, ctx);
+        self.virtual_host.note_verify_mode(ctx);
     }
 
     /// The cache, unless our code has failed in this context.
@@ -155,21 +199,21 @@ impl State {
     }
 
     /// SSL_CTX_set_session_cache_mode(3): returns the mode before.
-    pub fn set_mode(&self, next: &Next, ctx: Ctx<'_>, mode: c_long) -> c_long {
+    pub fn set_mode(&self, ctx: Ctx<'_>, mode: c_long) -> c_long {
         let before = self.mode.swap(bits(mode), AcqRel);
-        self.apply_mode(next, ctx);
+        self.apply_mode(ctx);
         c_long::from(before)
     }
 
     /// Gives stock the application's sides (they decide whether ids are issued and our new hook is
     /// called) and nothing to cache. Goes on until stock has the mode that is set last, if several
     /// threads set one.
-    fn apply_mode(&self, next: &Next, ctx: Ctx<'_>) {
+    fn apply_mode(&self, ctx: Ctx<'_>) {
         loop {
             let mode = c_long::from(self.mode.load(Acquire));
             let ours = SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
             let stock = mode & SSL_SESS_CACHE_BOTH | ours;
-            ctx.stock_ctrl(next, SSL_CTRL_SET_SESS_CACHE_MODE, stock);
+            ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, stock);
             if c_long::from(self.mode.load(Acquire)) == mode {
                 return;
             }
@@ -221,16 +265,6 @@ impl State {
         drop(before);
         Some(lhash)
     }
-}
-
-/// Reads what is locked for the length of a copy only. Not for ever: a fork may have left the lock
-/// held.
-fn read_soon<T>(lock: &RwLock<T>) -> Option<RwLockReadGuard<'_, T>> {
-    const TRIES: u32 = 10_000;
-    (0..TRIES).find_map(|_| {
-        spin_loop();
-        lock.try_read()
-    })
 }
 
 /// Mode bits as stock keeps them (uint32_t).

@@ -9,23 +9,20 @@
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
-use super::census::changes;
-use super::keys::KeyRing;
-use super::names::Current;
-use super::sharing::Name;
-use super::{State, read_soon};
+use super::event::Event;
+use super::host::keys::KeyRing;
+use super::lock::read_soon;
+use super::policy::{ServerName, VirtualHost};
 use crate::config::config;
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Policy, Server};
 use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
-use crate::openssl::next::Next;
+use crate::openssl::table::Libssl;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
-use openssl_sys::TLS1_3_VERSION;
 use parking_lot::RwLock;
 use sesscache_core::system::clock::now;
 use sesscache_core::system::process::random_bytes;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use zeroize::Zeroizing;
 
 /// How long a key seals.
@@ -37,12 +34,14 @@ const MOST_TABLES: usize = 32;
 
 /// The ticket keys of a context.
 #[derive(Debug)]
-pub(super) struct Tickets {
+pub(super) struct TicketKeys {
     ring: &'static KeyRing,
     /// For tickets that no other process is to open.
     own: TicketKey,
     /// The last made last.
     tables: RwLock<Vec<Table>>,
+    /// The application has set keys of its own.
+    given_up: AtomicBool,
 }
 
 /// What ticket keys follow from, beside the file's keys.
@@ -63,19 +62,24 @@ struct Table {
     keys: Vec<TicketKey>,
 }
 
-impl Tickets {
+impl TicketKeys {
     /// `None` without randomness.
-    pub(super) fn new(ring: &'static KeyRing) -> Option<Tickets> {
+    pub(super) fn new(ring: &'static KeyRing) -> Option<TicketKeys> {
         let mut own = TicketKey::default();
         let random = [&mut own.name[..], &mut own.cipher[..], &mut own.mac[..]];
         let filled = random.into_iter().all(random_bytes);
-        filled.then(|| Tickets { ring, own, tables: RwLock::new(Vec::new()) })
+        filled.then(|| TicketKeys {
+            ring,
+            own,
+            tables: RwLock::new(Vec::new()),
+            given_up: AtomicBool::new(false),
+        })
     }
 
     /// What `choose` finds among the keys of now, which are made if they are not there yet.
     fn choose<T>(
         &self,
-        next: &Next,
+        event: &Event<'_>,
         server: &Server,
         policy: Policy,
         choose: impl Fn(&[TicketKey]) -> Option<T>,
@@ -89,7 +93,7 @@ impl Tickets {
         if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
             return choose(&table.keys);
         }
-        let keys = self.derive(next, &basis)?;
+        let keys = self.derive(event.libssl(), &basis)?;
         let chosen = choose(&keys);
         if let Some(mut tables) = self.tables.try_write() {
             tables.retain(|table| {
@@ -105,8 +109,8 @@ impl Tickets {
         chosen
     }
 
-    fn derive(&self, next: &Next, basis: &Basis) -> Option<Vec<TicketKey>> {
-        let _errors = KeepErrors::new(next);
+    fn derive(&self, libssl: &'static Libssl, basis: &Basis) -> Option<Vec<TicketKey>> {
+        let _errors = KeepErrors::new(libssl);
         // This one first: it seals.
         let kept = config().max_lifetime.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
         let epochs = [0, 1].into_iter().chain((1..=i64::from(kept)).map(|back| -back));
@@ -117,7 +121,7 @@ impl Tickets {
             for secret in secrets {
                 for offset in epochs.clone() {
                     let basis = Basis { epoch: basis.epoch + offset, ..*basis };
-                    keys.push(derive(next, secret.as_slice(), &basis)?);
+                    keys.push(derive(libssl, secret.as_slice(), &basis)?);
                 }
             }
             Some(keys)
@@ -125,7 +129,7 @@ impl Tickets {
     }
 }
 
-fn derive(next: &Next, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
+fn derive(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
     let mut key = TicketKey::default();
     let mut name = [0; 32];
     for (purpose, out) in [(b"n", &mut name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
@@ -135,85 +139,79 @@ fn derive(next: &Next, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
         for (place, byte) in info.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }
-        hkdf_sha256(next, secret, &info, out)?;
+        hkdf_sha256(libssl, secret, &info, out)?;
     }
     key.name = *name.first_chunk::<NAME_BYTES>()?;
     Some(key)
 }
 
-impl State {
-    /// The key that seals the ticket of a connection's session.
-    pub fn sealing_key(
+impl TicketKeys {
+    /// The key that seals the ticket of a connection's session. `may_share`: other processes may
+    /// open it, as far as the context is concerned.
+    pub(super) fn sealing(
         &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        current: &Current<'_>,
+        event: &Event<'_>,
+        virtual_host: &VirtualHost,
+        may_share: bool,
     ) -> Option<TicketKey> {
-        let tickets = self.tickets.as_ref()?;
-        let server = self.server(next, ctx)?;
-        let name = ssl.negotiated_name(next);
-        let changes = changes();
-        let policy = self.policy_here(next, &server, current);
-        let has_id_context = ssl.session(next).is_some_and(|session| session.has_id_context(next));
-        // As for the host store: who is to open it must be known to be the same server.
-        let may_share = |policy: &Policy| {
+        let server = virtual_host.server(event.ctx)?;
+        let name = event.ssl.negotiated_name();
+        let policy = virtual_host.policy_reached(&server, name, &event.current);
+        let has_id_context = event.ssl.session().is_some_and(|session| session.has_id_context());
+        // As for the host store: whoever opens it must be known to be the same server.
+        let is_known = |policy: &Policy| {
             let asks = server.policy.asks() || policy.asks();
-            !self.is_broken() && (has_id_context || server.has_certificate && !asks)
+            may_share && (has_id_context || server.has_certificate && !asks)
         };
-        let Some(policy) = policy.filter(may_share) else { return Some(tickets.own.clone()) };
-        self.learn(name, changes, policy);
-        let key = tickets.choose(next, &server, policy, |keys| keys.first().cloned())?;
-        self.for_name(next, ssl, name, key)
+        let Some(policy) = policy.filter(is_known) else { return Some(self.own.clone()) };
+        let key = self.choose(event, &server, policy, |keys| keys.first().cloned())?;
+        for_name(event, virtual_host, name, key)
     }
 
     /// The key of this name, and whether the ticket it opens is to be renewed.
-    pub fn opening_key(
+    pub(super) fn opening(
         &self,
-        next: &Next,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
+        event: &Event<'_>,
+        virtual_host: &VirtualHost,
         name: &[u8; NAME_BYTES],
-        current: &Current<'_>,
     ) -> Option<(TicketKey, bool)> {
-        let tickets = self.tickets.as_ref()?;
-        if tickets.own.name == *name {
-            return Some((tickets.own.clone(), false));
+        if self.own.name == *name {
+            return Some((self.own.clone(), false));
         }
-        let server = self.server(next, ctx)?;
-        let host = ssl.offered_name(next);
-        let policy = self.policy_for(next, &server, current, host)?;
-        let (key, renew) = tickets.choose(next, &server, policy, |keys| {
+        let server = virtual_host.server(event.ctx)?;
+        let server_name = event.ssl.offered_name();
+        let policy = virtual_host.policy_expected(&server, server_name, &event.current)?;
+        let (key, renew) = self.choose(event, &server, policy, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))
         })?;
-        Some((self.for_name(next, ssl, host, key)?, renew))
+        Some((for_name(event, virtual_host, server_name, key)?, renew))
     }
 
-    /// Binds a key to the server name where another name's ticket could lead to another policy: on a
-    /// resumption in TLS 1.2 a servername callback is told the name that is in the ticket.
-    fn for_name(
-        &self,
-        next: &Next,
-        ssl: Ssl<'_>,
-        name: &[u8],
-        mut key: TicketKey,
-    ) -> Option<TicketKey> {
-        if self.name_matters() && ssl.version(next) != TLS1_3_VERSION {
-            let _errors = KeepErrors::new(next);
-            let mac = Zeroizing::new(key.mac);
-            hkdf_sha256(next, mac.as_slice(), Name::new(name)?.bytes(), &mut key.mac)?;
-        }
-        Some(key)
+    /// Whether the application has set none of its own.
+    pub(super) fn are_in_use(&self) -> bool {
+        !self.given_up.load(Relaxed)
     }
 
-    /// Whether tickets are sealed with our keys.
-    pub fn shares_tickets(&self) -> bool {
-        self.tickets.is_some() && !self.tickets_given_up.load(Relaxed)
+    /// The application has keys of its own; true if ours were in use before.
+    pub(super) fn give_up(&self) -> bool {
+        !self.given_up.swap(true, Relaxed)
     }
+}
 
-    /// The application has keys of its own; true if they were ours before.
-    pub fn give_up_tickets(&self) -> bool {
-        self.tickets.is_some() && !self.tickets_given_up.swap(true, Relaxed)
+/// Binds a key to the server name where another name's ticket could lead to another policy: on a
+/// resumption in TLS 1.2 a servername callback is told the name that is in the ticket.
+fn for_name(
+    event: &Event<'_>,
+    virtual_host: &VirtualHost,
+    name: &[u8],
+    mut key: TicketKey,
+) -> Option<TicketKey> {
+    if virtual_host.name_matters() && !event.is_tls13() {
+        let libssl = event.libssl();
+        let _errors = KeepErrors::new(libssl);
+        let mac = Zeroizing::new(key.mac);
+        hkdf_sha256(libssl, mac.as_slice(), ServerName::new(name)?.bytes(), &mut key.mac)?;
     }
+    Some(key)
 }

@@ -5,7 +5,8 @@
 //! not: no memory, no such algorithm, an OpenSSL before 3.0. What is left in the error queue is
 //! the caller's to take away. No locks of ours.
 
-use super::next::{Next, next};
+use super::libssl::libssl;
+use super::table::Libssl;
 use libc::{c_int, c_void};
 use once_cell::sync::OnceCell;
 use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX, EVP_CTRL_GCM_GET_TAG, EVP_CTRL_GCM_SET_TAG};
@@ -31,8 +32,8 @@ unsafe impl Send for Cipher {}
 unsafe impl Sync for Cipher {}
 
 impl Cipher {
-    fn fetch(next: &Next, name: &CStr) -> Option<Cipher> {
-        let fetch = next.EVP_CIPHER_fetch?;
+    fn fetch(libssl: &'static Libssl, name: &CStr) -> Option<Cipher> {
+        let fetch = libssl.EVP_CIPHER_fetch?;
         // SAFETY: the default library context, a C string, no properties.
         NonNull::new(unsafe { fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) }).map(Cipher)
     }
@@ -40,7 +41,7 @@ impl Cipher {
 
 impl Drop for Cipher {
     fn drop(&mut self) {
-        if let Some(free) = next().and_then(|next| next.EVP_CIPHER_free) {
+        if let Some(free) = libssl().and_then(|libssl| libssl.EVP_CIPHER_free) {
             // SAFETY: the reference this value owns.
             unsafe { free(self.0.as_ptr()) };
         }
@@ -57,15 +58,15 @@ static CIPHERS: OnceCell<Ciphers> = OnceCell::new();
 
 impl Ciphers {
     #[inline]
-    fn get(next: &Next) -> Option<&'static Ciphers> {
-        CIPHERS.get().or_else(|| Ciphers::fetch(next))
+    fn get(libssl: &'static Libssl) -> Option<&'static Ciphers> {
+        CIPHERS.get().or_else(|| Ciphers::fetch(libssl))
     }
 
     #[cold]
-    fn fetch(next: &Next) -> Option<&'static Ciphers> {
-        // Not inside the cell: a provider may be loaded in here, see `next::fill`.
-        let blocks = Cipher::fetch(next, c"AES-256-ECB")?;
-        let gcm = Cipher::fetch(next, c"AES-256-GCM")?;
+    fn fetch(libssl: &'static Libssl) -> Option<&'static Ciphers> {
+        // Not inside the cell: a provider may be loaded in here, see `libssl::fill`.
+        let blocks = Cipher::fetch(libssl, c"AES-256-ECB")?;
+        let gcm = Cipher::fetch(libssl, c"AES-256-GCM")?;
         Some(CIPHERS.get_or_init(|| Ciphers { blocks, gcm }))
     }
 }
@@ -73,21 +74,21 @@ impl Ciphers {
 /// One EVP_CIPHER_CTX, which is used for all steps of an operation: making one and keying it is
 /// most of what a short record costs. OpenSSL wipes the key in it when it is keyed anew or freed.
 #[derive(Debug)]
-pub struct Aes<'a> {
-    next: &'a Next,
+pub struct Aes {
+    libssl: &'static Libssl,
     ciphers: &'static Ciphers,
     ctx: NonNull<EVP_CIPHER_CTX>,
 }
 
-impl<'a> Aes<'a> {
+impl Aes {
     /// Without a key.
-    pub fn new(next: &'a Next) -> Option<Aes<'a>> {
-        let ciphers = Ciphers::get(next)?;
+    pub fn new(libssl: &'static Libssl) -> Option<Aes> {
+        let ciphers = Ciphers::get(libssl)?;
         // Whoever made one must be able to free it.
-        next.EVP_CIPHER_CTX_free?;
+        libssl.EVP_CIPHER_CTX_free?;
         // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { next.EVP_CIPHER_CTX_new?() })?;
-        Some(Aes { next, ciphers, ctx })
+        let ctx = NonNull::new(unsafe { libssl.EVP_CIPHER_CTX_new?() })?;
+        Some(Aes { libssl, ciphers, ctx })
     }
 
     /// AES itself: each 16 bytes of `from` by themselves. The two are as long as each other.
@@ -114,7 +115,7 @@ impl<'a> Aes<'a> {
         let length = c_int::try_from(associated.len()).ok()?;
         let mut written: c_int = 0;
         if length > 0 {
-            let (update, ctx) = (self.next.EVP_EncryptUpdate?, self.ctx.as_ptr());
+            let (update, ctx) = (self.libssl.EVP_EncryptUpdate?, self.ctx.as_ptr());
             let data = associated.as_ptr();
             // SAFETY: a keyed context; no place to write to says that these are associated data.
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
@@ -122,7 +123,7 @@ impl<'a> Aes<'a> {
         }
         self.encrypt(from, to)?;
         let mut tag = [0; TAG_BYTES];
-        let finish = self.next.EVP_EncryptFinal_ex?;
+        let finish = self.libssl.EVP_EncryptFinal_ex?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
         let ok = unsafe { finish(self.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
         succeeded(ok)?;
@@ -141,11 +142,11 @@ impl<'a> Aes<'a> {
         to: &mut [u8],
     ) -> Option<bool> {
         let (ctx, gcm) = (self.ctx.as_ptr(), self.ciphers.gcm.0.as_ptr());
-        let initialise = self.next.EVP_DecryptInit_ex?;
+        let initialise = self.libssl.EVP_DecryptInit_ex?;
         // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
         succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key.as_ptr(), nonce.as_ptr()) })?;
         self.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
-        let update = self.next.EVP_DecryptUpdate?;
+        let update = self.libssl.EVP_DecryptUpdate?;
         let length = c_int::try_from(associated.len()).ok()?;
         let mut written: c_int = 0;
         if length > 0 {
@@ -163,7 +164,7 @@ impl<'a> Aes<'a> {
             (written == length).then_some(())?;
         }
         let mut block = [0; TAG_BYTES];
-        let finish = self.next.EVP_DecryptFinal_ex?;
+        let finish = self.libssl.EVP_DecryptFinal_ex?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
         Some(unsafe { finish(ctx, block.as_mut_ptr(), &raw mut written) } == 1)
     }
@@ -176,7 +177,7 @@ impl<'a> Aes<'a> {
         nonce: *const u8,
     ) -> Option<()> {
         let (ctx, cipher) = (self.ctx.as_ptr(), cipher.0.as_ptr());
-        let initialise = self.next.EVP_EncryptInit_ex?;
+        let initialise = self.libssl.EVP_EncryptInit_ex?;
         // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
         succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })
     }
@@ -189,7 +190,7 @@ impl<'a> Aes<'a> {
             return Some(());
         }
         let mut written: c_int = 0;
-        let (update, ctx) = (self.next.EVP_EncryptUpdate?, self.ctx.as_ptr());
+        let (update, ctx) = (self.libssl.EVP_EncryptUpdate?, self.ctx.as_ptr());
         let (data, place) = (from.as_ptr(), to.as_mut_ptr());
         // SAFETY: a keyed context, `length` bytes to read and as many to write.
         succeeded(unsafe { update(ctx, place, &raw mut written, data, length) })?;
@@ -198,16 +199,16 @@ impl<'a> Aes<'a> {
 
     /// Gets or sets the tag.
     fn tag(&self, command: c_int, tag: &mut [u8; TAG_BYTES]) -> Option<()> {
-        let control = self.next.EVP_CIPHER_CTX_ctrl?;
+        let control = self.libssl.EVP_CIPHER_CTX_ctrl?;
         let place = tag.as_mut_ptr().cast::<c_void>();
         // SAFETY: a keyed context and a tag of that length.
         succeeded(unsafe { control(self.ctx.as_ptr(), command, TAG_LENGTH, place) })
     }
 }
 
-impl Drop for Aes<'_> {
+impl Drop for Aes {
     fn drop(&mut self) {
-        if let Some(free) = self.next.EVP_CIPHER_CTX_free {
+        if let Some(free) = self.libssl.EVP_CIPHER_CTX_free {
             // SAFETY: made in `new`, which nobody else frees.
             unsafe { free(self.ctx.as_ptr()) };
         }
@@ -215,10 +216,10 @@ impl Drop for Aes<'_> {
 }
 
 /// Fills `out` from OpenSSL's generator, which a forked child does not share.
-pub fn random(next: &Next, out: &mut [u8]) -> Option<()> {
+pub fn random(libssl: &'static Libssl, out: &mut [u8]) -> Option<()> {
     let length = c_int::try_from(out.len()).ok()?;
     // SAFETY: `length` bytes to write.
-    succeeded(unsafe { next.RAND_bytes?(out.as_mut_ptr(), length) })
+    succeeded(unsafe { libssl.RAND_bytes?(out.as_mut_ptr(), length) })
 }
 
 /// How long both are, as OpenSSL takes it.

@@ -4,7 +4,7 @@
 //! when the event happens. No lock of ours is held around a call.
 
 use super::handle::{Ctx, Session, SessionRef, Ssl};
-use super::next::{GenerateCb, GetCb, NewCb, Next, RemoveCb};
+use super::types::{GenerateCb, GetCb, NewCb, RemoveCb};
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
 use sesscache_core::system::thread::HoldCancel;
@@ -32,12 +32,12 @@ unsafe impl FnPtr for GetCb {}
 unsafe impl FnPtr for GenerateCb {}
 
 /// A callback that may be set, replaced and read at any time by any thread.
-pub struct Slot<F>(AtomicPtr<c_void>, PhantomData<F>);
+pub struct Callback<F>(AtomicPtr<c_void>, PhantomData<F>);
 
-impl<F: FnPtr> Slot<F> {
+impl<F: FnPtr> Callback<F> {
     /// No callback.
     pub const fn new() -> Self {
-        Slot(AtomicPtr::new(ptr::null_mut()), PhantomData)
+        Callback(AtomicPtr::new(ptr::null_mut()), PhantomData)
     }
 
     /// Sets the callback, or none.
@@ -54,13 +54,13 @@ impl<F: FnPtr> Slot<F> {
     }
 }
 
-impl<F: FnPtr> Default for Slot<F> {
+impl<F: FnPtr> Default for Callback<F> {
     fn default() -> Self {
-        Slot::new()
+        Callback::new()
     }
 }
 
-impl<F: FnPtr> fmt::Debug for Slot<F> {
+impl<F: FnPtr> fmt::Debug for Callback<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.get().is_some() { "set" } else { "none" })
     }
@@ -80,9 +80,9 @@ pub fn call_remove(callback: RemoveCb, ctx: Ctx<'_>, session: SessionRef<'_>) {
     unsafe { callback(ctx.as_ptr(), session.as_ptr()) };
 }
 
-/// What get_cb returned.
+/// get_cb's answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct Answer<'a> {
     /// The pointer, to be passed on untouched.
     pub pointer: *mut SSL_SESSION,
     /// `*copy` as get_cb left it.
@@ -92,7 +92,7 @@ pub struct Found<'a> {
     pub session: Option<SessionRef<'a>>,
 }
 
-impl Found<'_> {
+impl Answer<'_> {
     /// Does with the session what the engine does with one that it refuses.
     pub fn give_back(self) {
         if self.session.is_some() && self.copy == 0 {
@@ -103,19 +103,20 @@ impl Found<'_> {
 }
 
 /// Calls get_cb, with `*copy` 1 on entry.
-pub fn call_get<'a>(next: &Next, callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Found<'a> {
+pub fn call_get<'a>(callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Answer<'a> {
+    let libssl = ssl.libssl();
     let mut copy: c_int = 1;
     let length = c_int::try_from(id.len()).unwrap_or(0);
     let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it; valid handle, id and place for copy.
     let pointer = unsafe { callback(ssl.as_ptr(), id.as_ptr(), length, &raw mut copy) };
-    let is_token = next.SSL_magic_pending_session_ptr.is_some_and(|token| {
+    let is_token = libssl.SSL_magic_pending_session_ptr.is_some_and(|token| {
         // SAFETY: it takes nothing and returns a constant.
         ptr::eq(pointer, unsafe { token() })
     });
     // SAFETY: NULL or a session that is valid until the engine has taken it.
-    let session = if is_token { None } else { unsafe { SessionRef::borrow(pointer) } };
-    Found { pointer, copy, session }
+    let session = if is_token { None } else { unsafe { SessionRef::borrow(libssl, pointer) } };
+    Answer { pointer, copy, session }
 }
 
 /// Calls the application's session id generator with the engine's own arguments.

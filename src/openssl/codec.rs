@@ -5,7 +5,8 @@
 
 use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
 use super::handle::{Session, SessionRef};
-use super::next::{ExFree, Next};
+use super::table::Libssl;
+use super::types::ExFree;
 use libc::{c_int, c_long, c_uint, c_void};
 use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA};
 use std::mem::MaybeUninit;
@@ -22,13 +23,13 @@ pub struct Mark {
     /// When its chain of resumptions began, in seconds since 1970.
     pub first_authenticated: u32,
     /// A hash of the server name, and of whom that host asks for a certificate.
-    pub host: u32,
+    pub binding: u32,
 }
 
 /// Takes the index on SSL_SESSION, if it was not: before the application's first, see
 /// `overlay::lifecycle`.
-pub fn take_mark_index(next: &Next) -> Option<c_int> {
-    MARK.take(next, CLASS_SSL_SESSION, None, free_mark as ExFree)
+pub fn take_mark_index(libssl: &'static Libssl) -> Option<c_int> {
+    MARK.take(libssl, CLASS_SSL_SESSION, None, free_mark as ExFree)
 }
 
 /// A mark is the slot's pointer: nothing is to be freed.
@@ -44,8 +45,8 @@ unsafe extern "C" fn free_mark(
 
 impl SessionRef<'_> {
     /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
-    pub fn append_der(self, next: &Next, out: &mut Zeroizing<Vec<u8>>) -> Option<()> {
-        let encode = next.i2d_SSL_SESSION?;
+    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Option<()> {
+        let encode = self.libssl().i2d_SSL_SESSION?;
         // SAFETY: a valid session; asks for the length.
         let length = unsafe { encode(self.as_ptr(), ptr::null_mut()) };
         let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
@@ -69,69 +70,72 @@ impl SessionRef<'_> {
     }
 
     /// Whether it has a session id context.
-    pub fn has_id_context(self, next: &Next) -> bool {
+    pub fn has_id_context(self) -> bool {
         let mut length: c_uint = 0;
-        let Some(id_context) = next.SSL_SESSION_get0_id_context else { return false };
+        let Some(id_context) = self.libssl().SSL_SESSION_get0_id_context else { return false };
         // SAFETY: a valid session and a place for the length.
         unsafe { id_context(self.as_ptr(), &raw mut length) };
         length != 0
     }
 
     /// The last second in which the client's certificate is valid; `None` if it showed none.
-    pub fn peer_not_after(self, next: &Next) -> Option<i64> {
+    pub fn peer_not_after(self) -> Option<i64> {
         // SAFETY: a valid session.
-        let peer = unsafe { next.SSL_SESSION_get0_peer?(self.as_ptr()) };
+        let peer = unsafe { self.libssl().SSL_SESSION_get0_peer?(self.as_ptr()) };
         if peer.is_null() {
             return None;
         }
         // SAFETY: the session's certificate.
-        let not_after = unsafe { next.X509_get0_notAfter?(peer) };
+        let not_after = unsafe { self.libssl().X509_get0_notAfter?(peer) };
         // What cannot be read is over.
-        Some(seconds(next, not_after).unwrap_or(0))
+        Some(seconds(self.libssl(), not_after).unwrap_or(0))
     }
 
     /// Shortens or sets its life so that `deadline` is its last second, as
     /// SSL_SESSION_set_timeout(3).
-    pub fn set_deadline(self, next: &Next, deadline: i64) {
+    pub fn set_deadline(self, deadline: i64) {
         // SAFETY: a valid session.
-        let time = unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) };
+        let time = unsafe { (self.libssl().SSL_SESSION_get_time)(self.as_ptr()) };
         // SAFETY: a valid session.
-        unsafe { (next.SSL_SESSION_set_timeout)(self.as_ptr(), deadline.saturating_sub(time)) };
+        unsafe {
+            (self.libssl().SSL_SESSION_set_timeout)(self.as_ptr(), deadline.saturating_sub(time))
+        };
     }
 
     /// When it began.
-    pub fn time(self, next: &Next) -> i64 {
+    pub fn time(self) -> i64 {
         // SAFETY: a valid session.
-        unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) }
+        unsafe { (self.libssl().SSL_SESSION_get_time)(self.as_ptr()) }
     }
 
     /// What we remember of it, if it is shared.
-    pub fn mark(self, next: &Next) -> Option<Mark> {
+    pub fn mark(self) -> Option<Mark> {
         // SAFETY: a valid session; any index may be asked for.
-        let value = unsafe { next.SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
+        let value = unsafe { self.libssl().SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
         let value = value as usize as u64;
         let first_authenticated = u32::try_from(value >> 32).ok()?;
-        let host = u32::try_from(value & u64::from(u32::MAX)).ok()?;
-        (value != 0).then_some(Mark { first_authenticated, host })
+        let binding = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+        (value != 0).then_some(Mark { first_authenticated, binding })
     }
 
     /// Remembers that of it; false without memory.
-    pub fn set_mark(self, next: &Next, mark: Mark) -> bool {
-        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.host);
-        let Some((index, value)) = take_mark_index(next).zip(usize::try_from(value).ok()) else {
+    pub fn set_mark(self, mark: Mark) -> bool {
+        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.binding);
+        let Some((index, value)) = take_mark_index(self.libssl()).zip(usize::try_from(value).ok())
+        else {
             return false;
         };
-        set_of_session(next, self, index, ptr::without_provenance_mut::<c_void>(value))
+        set_of_session(self, index, ptr::without_provenance_mut::<c_void>(value))
     }
 }
 
 impl Session {
     /// The session of these bytes, and nothing behind it.
-    pub fn from_der(next: &Next, der: &[u8]) -> Option<Session> {
+    pub fn from_der(libssl: &'static Libssl, der: &[u8]) -> Option<Session> {
         let length = c_long::try_from(der.len()).ok()?;
         let mut place = der.as_ptr();
         // SAFETY: bytes of that length.
-        let session = unsafe { next.d2i_SSL_SESSION?(ptr::null_mut(), &raw mut place, length) };
+        let session = unsafe { libssl.d2i_SSL_SESSION?(ptr::null_mut(), &raw mut place, length) };
         // SAFETY: NULL or a new session, whose reference is ours.
         let session = unsafe { Session::from_raw(session) }?;
         let read = (place as usize).checked_sub(der.as_ptr() as usize);
@@ -140,13 +144,13 @@ impl Session {
 }
 
 /// A time of a certificate in seconds since 1970.
-fn seconds(next: &Next, time: *const ASN1_TIME) -> Option<i64> {
+fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Option<i64> {
     if time.is_null() {
         return None;
     }
     let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: a certificate's time, and a place for the result.
-    if unsafe { next.ASN1_TIME_to_tm?(time, broken_down.as_mut_ptr()) } != 1 {
+    if unsafe { libssl.ASN1_TIME_to_tm?(time, broken_down.as_mut_ptr()) } != 1 {
         return None;
     }
     // SAFETY: zeroed and then filled.

@@ -1,6 +1,6 @@
 //! OpenSSL's error queue as the program left it: what fails in here must not show there.
 
-use super::next::Next;
+use super::table::Libssl;
 use libc::{c_char, c_int};
 use std::ffi::CString;
 use std::mem::transmute;
@@ -13,10 +13,10 @@ const PASSED_INVALID_ARGUMENT: c_int = 262 | 1 << 19;
 static LIBRARY: AtomicI32 = AtomicI32::new(0);
 
 /// Puts an error with this text into the calling thread's queue: of our own functions only.
-pub fn put(next: &Next, text: &str) {
+pub fn put(libssl: &'static Libssl, text: &str) {
     type SetError = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
-    let (Some(new), Some(set)) = (next.ERR_new, next.ERR_set_error) else { return };
-    let (Some(next_library), Ok(text)) = (next.ERR_get_next_error_library, CString::new(text))
+    let (Some(new), Some(set)) = (libssl.ERR_new, libssl.ERR_set_error) else { return };
+    let (Some(next_library), Ok(text)) = (libssl.ERR_get_next_error_library, CString::new(text))
     else {
         return;
     };
@@ -34,20 +34,20 @@ pub fn put(next: &Next, text: &str) {
 
 /// Takes away what was put into the calling thread's error queue since, when dropped.
 #[derive(Debug)]
-pub struct KeepErrors<'a>(&'a Next);
+pub struct KeepErrors(&'static Libssl);
 
-impl<'a> KeepErrors<'a> {
+impl KeepErrors {
     /// Marks where the queue ends.
     #[inline]
-    pub fn new(next: &'a Next) -> Self {
+    pub fn new(libssl: &'static Libssl) -> Self {
         // SAFETY: takes nothing. In an empty queue no mark can be set; then all is taken away
         // later, which is as good.
-        unsafe { (next.ERR_set_mark)() };
-        KeepErrors(next)
+        unsafe { (libssl.ERR_set_mark)() };
+        KeepErrors(libssl)
     }
 }
 
-impl Drop for KeepErrors<'_> {
+impl Drop for KeepErrors {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: takes nothing; the mark is the one set above.
@@ -58,14 +58,15 @@ impl Drop for KeepErrors<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openssl::next::{next_in_test, object_of};
+    use crate::openssl::library::object_of;
+    use crate::openssl::libssl::libssl_in_test;
     use libc::c_ulong;
     use std::mem::transmute;
     use std::ptr;
 
     /// The error that this thread got last, 0 for none.
-    fn last(next: &Next) -> c_ulong {
-        let (_, libcrypto) = object_of(next.ERR_set_mark as usize).unwrap();
+    fn last(libssl: &'static Libssl) -> c_ulong {
+        let (_, libcrypto) = object_of(libssl.ERR_set_mark as usize).unwrap();
         // SAFETY: the path of a library that is in the process.
         let handle = unsafe { libc::dlopen(libcrypto.as_ptr(), libc::RTLD_NOW) };
         // SAFETY: a handle, and a C string.
@@ -78,38 +79,38 @@ mod tests {
     }
 
     /// Asks for a cipher that there is not.
-    fn fail(next: &Next) {
-        let (fetch, name) = (next.EVP_CIPHER_fetch.unwrap(), c"NO-SUCH-CIPHER".as_ptr());
+    fn fail(libssl: &'static Libssl) {
+        let (fetch, name) = (libssl.EVP_CIPHER_fetch.unwrap(), c"NO-SUCH-CIPHER".as_ptr());
         // SAFETY: the default library context, a C string, no properties.
         assert!(unsafe { fetch(ptr::null_mut(), name, ptr::null()) }.is_null());
     }
 
     /// Finishes an encryption that was not begun.
-    fn fail_otherwise(next: &Next) {
+    fn fail_otherwise(libssl: &'static Libssl) {
         // SAFETY: takes nothing.
-        let ctx = unsafe { next.EVP_CIPHER_CTX_new.unwrap()() };
+        let ctx = unsafe { libssl.EVP_CIPHER_CTX_new.unwrap()() };
         let (mut out, mut length) = ([0; 32], 0);
-        let finish = next.EVP_EncryptFinal_ex.unwrap();
+        let finish = libssl.EVP_EncryptFinal_ex.unwrap();
         // SAFETY: a context without a cipher, which is refused, and room for a block.
         assert_eq!(unsafe { finish(ctx, out.as_mut_ptr(), &raw mut length) }, 0);
         // SAFETY: made above.
-        unsafe { next.EVP_CIPHER_CTX_free.unwrap()(ctx) };
+        unsafe { libssl.EVP_CIPHER_CTX_free.unwrap()(ctx) };
     }
 
     #[test]
     fn what_was_in_the_queue_stays_and_ours_goes() {
-        let next = next_in_test();
-        let errors = KeepErrors::new(next);
-        fail(next);
-        assert_ne!(last(next), 0);
+        let libssl = libssl_in_test();
+        let errors = KeepErrors::new(libssl);
+        fail(libssl);
+        assert_ne!(last(libssl), 0);
         drop(errors);
-        assert_eq!(last(next), 0);
-        fail_otherwise(next);
-        let before = last(next);
-        let errors = KeepErrors::new(next);
-        fail(next);
-        assert_ne!(last(next), before);
+        assert_eq!(last(libssl), 0);
+        fail_otherwise(libssl);
+        let before = last(libssl);
+        let errors = KeepErrors::new(libssl);
+        fail(libssl);
+        assert_ne!(last(libssl), before);
         drop(errors);
-        assert_eq!(last(next), before);
+        assert_eq!(last(libssl), before);
     }
 }

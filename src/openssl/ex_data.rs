@@ -4,7 +4,8 @@
 //! come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
 use super::handle::{Ctx, SessionRef, Ssl};
-use super::next::{ExFree, Next};
+use super::table::Libssl;
+use super::types::ExFree;
 use libc::c_int;
 use once_cell::sync::OnceCell;
 use openssl_sys::CRYPTO_EX_dup;
@@ -31,7 +32,7 @@ impl Index {
     /// The index, taken now if it was not; `None` without memory.
     pub fn take(
         &self,
-        next: &Next,
+        libssl: &'static Libssl,
         class: c_int,
         dup: Option<CRYPTO_EX_dup>,
         free: ExFree,
@@ -39,7 +40,7 @@ impl Index {
         let take = || {
             // SAFETY: known class; the functions have the types that libcrypto calls them by.
             let index = unsafe {
-                (next.CRYPTO_get_ex_new_index)(class, 0, ptr::null_mut(), None, dup, Some(free))
+                (libssl.CRYPTO_get_ex_new_index)(class, 0, ptr::null_mut(), None, dup, Some(free))
             };
             // 0 belongs to SSL_set_app_data(3) and SSL_CTX_set_app_data(3).
             if index > 0 { Ok(index) } else { Err(()) }
@@ -74,38 +75,33 @@ pub unsafe fn free_box<T>(value: NonNull<T>) {
 
 /// What a context holds under `index`.
 #[inline]
-pub fn of_ctx<T>(next: &Next, ctx: Ctx<'_>, index: c_int) -> Option<NonNull<T>> {
+pub fn of_ctx<T>(ctx: Ctx<'_>, index: c_int) -> Option<NonNull<T>> {
     // SAFETY: a valid context; any index may be asked for.
-    NonNull::new(unsafe { (next.SSL_CTX_get_ex_data)(ctx.as_ptr(), index) }.cast())
+    NonNull::new(unsafe { (ctx.libssl().SSL_CTX_get_ex_data)(ctx.as_ptr(), index) }.cast())
 }
 
 /// Sets what a context holds under `index`; false without memory.
-pub fn set_of_ctx<T>(next: &Next, ctx: Ctx<'_>, index: c_int, value: *mut T) -> bool {
+pub fn set_of_ctx<T>(ctx: Ctx<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid context and an index of ours.
-    unsafe { (next.SSL_CTX_set_ex_data)(ctx.as_ptr(), index, value.cast()) == 1 }
+    unsafe { (ctx.libssl().SSL_CTX_set_ex_data)(ctx.as_ptr(), index, value.cast()) == 1 }
 }
 
 /// What a connection holds under `index`.
 #[inline]
-pub fn of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
+pub fn of_ssl<T>(ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
     // SAFETY: a valid connection; any index may be asked for.
-    NonNull::new(unsafe { (next.SSL_get_ex_data)(ssl.as_ptr(), index) }.cast())
+    NonNull::new(unsafe { (ssl.libssl().SSL_get_ex_data)(ssl.as_ptr(), index) }.cast())
 }
 
 /// Sets what a connection holds under `index`; false without memory.
-pub fn set_of_ssl<T>(next: &Next, ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
+pub fn set_of_ssl<T>(ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid connection and an index of ours.
-    unsafe { (next.SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
+    unsafe { (ssl.libssl().SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
 }
 
 /// Sets what a session holds under `index`; false without memory.
-pub fn set_of_session<T>(
-    next: &Next,
-    session: SessionRef<'_>,
-    index: c_int,
-    value: *mut T,
-) -> bool {
-    let Some(set) = next.SSL_SESSION_set_ex_data else { return false };
+pub fn set_of_session<T>(session: SessionRef<'_>, index: c_int, value: *mut T) -> bool {
+    let Some(set) = session.libssl().SSL_SESSION_set_ex_data else { return false };
     // SAFETY: a valid session and an index of ours.
     unsafe { set(session.as_ptr(), index, value.cast()) == 1 }
 }

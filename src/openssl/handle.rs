@@ -3,21 +3,23 @@
 //! [`Session`] owns one reference; [`SessionRef`], [`Ssl`] and [`Ctx`] borrow what the caller of
 //! the C function or OpenSSL's engine keeps alive for the length of a call.
 
-use super::next::{Next, next};
-use libc::{c_int, c_long, c_uint};
+use super::libssl::libssl;
+use super::table::Libssl;
+use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION, TLS1_3_VERSION};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH, Value};
 use std::marker::PhantomData;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// `OSSL_QUIC1_VERSION`: what SSL_version() says of a QUIC connection, whose sessions are those of
 /// TLS 1.3.
 const QUIC1_VERSION: c_int = 1;
 
 /// A borrowed SSL_SESSION.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct SessionRef<'a> {
     session: NonNull<SSL_SESSION>,
+    libssl: &'static Libssl,
     owner: PhantomData<&'a SSL_SESSION>,
 }
 
@@ -26,8 +28,17 @@ impl<'a> SessionRef<'a> {
     ///
     /// # Safety
     /// `session` is NULL or stays valid for `'a`.
-    pub unsafe fn borrow(session: *mut SSL_SESSION) -> Option<SessionRef<'a>> {
-        Some(SessionRef { session: NonNull::new(session)?, owner: PhantomData })
+    #[inline]
+    pub unsafe fn borrow(
+        libssl: &'static Libssl,
+        session: *mut SSL_SESSION,
+    ) -> Option<SessionRef<'a>> {
+        Some(SessionRef { session: NonNull::new(session)?, libssl, owner: PhantomData })
+    }
+
+    /// The functions of the libssl that made it.
+    pub fn libssl(self) -> &'static Libssl {
+        self.libssl
     }
 
     /// The pointer, to be passed on.
@@ -36,43 +47,43 @@ impl<'a> SessionRef<'a> {
     }
 
     /// Takes a reference; `None` if the count is exhausted.
-    pub fn to_owned(self, next: &Next) -> Option<Session> {
+    pub fn to_owned(self) -> Option<Session> {
         // SAFETY: a valid session.
-        let taken = unsafe { (next.SSL_SESSION_up_ref)(self.as_ptr()) };
+        let taken = unsafe { (self.libssl.SSL_SESSION_up_ref)(self.as_ptr()) };
         (taken == 1).then_some(Session(self.session))
     }
 
     /// Version and id, which is what a cache finds the session by.
-    pub fn key(self, next: &Next) -> Option<Key> {
+    pub fn key(self) -> Option<Key> {
         let mut length: c_uint = 0;
         // SAFETY: a valid session and a place for the length.
-        let id = unsafe { (next.SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
+        let id = unsafe { (self.libssl.SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
         // SAFETY: a valid session.
-        let version = unsafe { (next.SSL_SESSION_get_protocol_version)(self.as_ptr()) };
+        let version = unsafe { (self.libssl.SSL_SESSION_get_protocol_version)(self.as_ptr()) };
         // SAFETY: OpenSSL's id is `length` bytes inside the session.
         let id = unsafe { bytes(id, length as usize) }?;
         Key::new(u16::try_from(version).ok()?, id)
     }
 
     /// When it expires: the last second in which it is good.
-    pub fn deadline(self, next: &Next) -> i64 {
+    pub fn deadline(self) -> i64 {
         // SAFETY: a valid session.
-        let time = unsafe { (next.SSL_SESSION_get_time)(self.as_ptr()) };
+        let time = unsafe { (self.libssl.SSL_SESSION_get_time)(self.as_ptr()) };
         // SAFETY: a valid session.
-        let timeout = unsafe { (next.SSL_SESSION_get_timeout)(self.as_ptr()) };
+        let timeout = unsafe { (self.libssl.SSL_SESSION_get_timeout)(self.as_ptr()) };
         time.saturating_add(timeout)
     }
 
     /// Whether OpenSSL would let it be resumed.
-    pub fn is_resumable(self, next: &Next) -> bool {
+    pub fn is_resumable(self) -> bool {
         // SAFETY: a valid session.
-        unsafe { (next.SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
+        unsafe { (self.libssl.SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
     }
 
     /// Sets the time it was established (or last used), as SSL_SESSION_set_time(3).
-    pub fn set_time(self, next: &Next, time: i64) {
+    pub fn set_time(self, time: i64) {
         // SAFETY: a valid session.
-        unsafe { (next.SSL_SESSION_set_time)(self.as_ptr(), time) };
+        unsafe { (self.libssl.SSL_SESSION_set_time)(self.as_ptr(), time) };
     }
 }
 
@@ -95,9 +106,16 @@ impl Session {
         NonNull::new(session).map(Session)
     }
 
-    /// The session without the reference.
-    pub fn as_ref(&self) -> SessionRef<'_> {
-        SessionRef { session: self.0, owner: PhantomData }
+    /// The session without the reference. (A session keeps no table of its own, because in a
+    /// cache it is one word.)
+    #[inline]
+    pub fn as_ref(&self, libssl: &'static Libssl) -> SessionRef<'_> {
+        SessionRef { session: self.0, libssl, owner: PhantomData }
+    }
+
+    /// The pointer, to be passed on.
+    pub fn as_ptr(&self) -> *mut SSL_SESSION {
+        self.0.as_ptr()
     }
 
     /// Hands the reference to whoever takes the pointer.
@@ -129,9 +147,9 @@ impl Value for Session {
 impl Clone for Session {
     #[inline]
     fn clone(&self) -> Self {
-        if let Some(next) = next() {
+        if let Some(libssl) = libssl() {
             // SAFETY: a valid session. It fails only when 2^31 references are held.
-            unsafe { (next.SSL_SESSION_up_ref)(self.0.as_ptr()) };
+            unsafe { (libssl.SSL_SESSION_up_ref)(self.0.as_ptr()) };
         }
         Session(self.0)
     }
@@ -139,9 +157,9 @@ impl Clone for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(next) = next() {
+        if let Some(libssl) = libssl() {
             // SAFETY: the reference this value owns.
-            unsafe { (next.SSL_SESSION_free)(self.0.as_ptr()) };
+            unsafe { (libssl.SSL_SESSION_free)(self.0.as_ptr()) };
         }
     }
 }
@@ -150,6 +168,7 @@ impl Drop for Session {
 #[derive(Clone, Copy, Debug)]
 pub struct Ssl<'a> {
     ssl: NonNull<SSL>,
+    libssl: &'static Libssl,
     owner: PhantomData<&'a SSL>,
 }
 
@@ -159,8 +178,14 @@ impl<'a> Ssl<'a> {
     /// # Safety
     /// `ssl` is NULL or stays valid for `'a`.
     #[inline]
-    pub unsafe fn borrow(ssl: *const SSL) -> Option<Ssl<'a>> {
-        Some(Ssl { ssl: NonNull::new(ssl.cast_mut())?, owner: PhantomData })
+    pub unsafe fn borrow(libssl: &'static Libssl, ssl: *const SSL) -> Option<Ssl<'a>> {
+        Some(Ssl { ssl: NonNull::new(ssl.cast_mut())?, libssl, owner: PhantomData })
+    }
+
+    /// The functions of the libssl that made it.
+    #[inline]
+    pub fn libssl(self) -> &'static Libssl {
+        self.libssl
     }
 
     /// The pointer, to be passed on.
@@ -170,14 +195,14 @@ impl<'a> Ssl<'a> {
     }
 
     /// Whether this is the server's side.
-    pub fn is_server(self, next: &Next) -> bool {
+    pub fn is_server(self) -> bool {
         // SAFETY: a valid connection.
-        unsafe { (next.SSL_is_server)(self.as_ptr()) == 1 }
+        unsafe { (self.libssl.SSL_is_server)(self.as_ptr()) == 1 }
     }
 
     /// Whether its handshake has begun and is not over.
-    pub fn is_in_handshake(self, next: &Next) -> bool {
-        [(next.SSL_in_init, true), (next.SSL_in_before, false)].into_iter().all(
+    pub fn is_in_handshake(self) -> bool {
+        [(self.libssl.SSL_in_init, true), (self.libssl.SSL_in_before, false)].into_iter().all(
             |(ask, expected)| {
                 // SAFETY: a valid connection.
                 ask.is_some_and(|ask| (unsafe { ask(self.as_ptr()) } == 1) == expected)
@@ -187,9 +212,9 @@ impl<'a> Ssl<'a> {
 
     /// The negotiated version, as sessions are keyed by it.
     #[inline]
-    pub fn version(self, next: &Next) -> c_int {
+    pub fn version(self) -> c_int {
         // SAFETY: a valid connection.
-        match unsafe { (next.SSL_version)(self.as_ptr()) } {
+        match unsafe { (self.libssl.SSL_version)(self.as_ptr()) } {
             QUIC1_VERSION => TLS1_3_VERSION,
             version => version,
         }
@@ -197,43 +222,43 @@ impl<'a> Ssl<'a> {
 
     /// The key of the session with this id in this connection's version.
     #[inline]
-    pub fn key(self, next: &Next, id: &[u8]) -> Option<Key> {
-        Key::new(u16::try_from(self.version(next)).ok()?, id)
+    pub fn key(self, id: &[u8]) -> Option<Key> {
+        Key::new(u16::try_from(self.version()).ok()?, id)
     }
 
     /// `SSL_OP_…` bits; those of `ctx`, the connection's context, for a QUIC connection, whose
     /// SSL_get_options() takes a lock that the engine holds when it calls us (quic_impl.c, 3.5).
-    pub fn options(self, next: &Next, ctx: Ctx<'_>) -> u64 {
+    pub fn options(self, ctx: Ctx<'_>) -> u64 {
         // SAFETY: a valid connection.
-        if unsafe { (next.SSL_version)(self.as_ptr()) } == QUIC1_VERSION {
+        if unsafe { (self.libssl.SSL_version)(self.as_ptr()) } == QUIC1_VERSION {
             // SAFETY: a valid context.
-            return unsafe { (next.SSL_CTX_get_options)(ctx.as_ptr()) };
+            return unsafe { (self.libssl.SSL_CTX_get_options)(ctx.as_ptr()) };
         }
         // SAFETY: a valid connection.
-        unsafe { (next.SSL_get_options)(self.as_ptr()) }
+        unsafe { (self.libssl.SSL_get_options)(self.as_ptr()) }
     }
 
     /// How much early data the server would accept.
-    pub fn max_early_data(self, next: &Next) -> u32 {
+    pub fn max_early_data(self) -> u32 {
         // SAFETY: a valid connection.
-        unsafe { (next.SSL_get_max_early_data)(self.as_ptr()) }
+        unsafe { (self.libssl.SSL_get_max_early_data)(self.as_ptr()) }
     }
 
     /// Its session.
-    pub fn session(self, next: &Next) -> Option<SessionRef<'a>> {
+    pub fn session(self) -> Option<SessionRef<'a>> {
         // SAFETY: a valid connection.
-        let session = unsafe { next.SSL_get_session?(self.as_ptr()) };
+        let session = unsafe { self.libssl.SSL_get_session?(self.as_ptr()) };
         // SAFETY: a connection's session lives as long as it is that, which callers do not change.
-        unsafe { SessionRef::borrow(session) }
+        unsafe { SessionRef::borrow(self.libssl, session) }
     }
 
     /// The context it has now, which a servername callback may have switched.
     #[inline]
-    pub fn ctx(self, next: &Next) -> Option<Ctx<'a>> {
+    pub fn ctx(self) -> Option<Ctx<'a>> {
         // SAFETY: a valid connection.
-        let ctx = unsafe { (next.SSL_get_SSL_CTX)(self.as_ptr()) };
+        let ctx = unsafe { (self.libssl.SSL_get_SSL_CTX)(self.as_ptr()) };
         // SAFETY: a connection's context lives as long as the connection.
-        unsafe { Ctx::borrow(ctx) }
+        unsafe { Ctx::borrow(self.libssl, ctx) }
     }
 }
 
@@ -241,6 +266,7 @@ impl<'a> Ssl<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Ctx<'a> {
     ctx: NonNull<SSL_CTX>,
+    libssl: &'static Libssl,
     owner: PhantomData<&'a SSL_CTX>,
 }
 
@@ -250,8 +276,14 @@ impl<'a> Ctx<'a> {
     /// # Safety
     /// `ctx` is NULL or stays valid for `'a`.
     #[inline]
-    pub unsafe fn borrow(ctx: *const SSL_CTX) -> Option<Ctx<'a>> {
-        Some(Ctx { ctx: NonNull::new(ctx.cast_mut())?, owner: PhantomData })
+    pub unsafe fn borrow(libssl: &'static Libssl, ctx: *const SSL_CTX) -> Option<Ctx<'a>> {
+        Some(Ctx { ctx: NonNull::new(ctx.cast_mut())?, libssl, owner: PhantomData })
+    }
+
+    /// The functions of the libssl that made it.
+    #[inline]
+    pub fn libssl(self) -> &'static Libssl {
+        self.libssl
     }
 
     /// The pointer, to be passed on.
@@ -261,32 +293,13 @@ impl<'a> Ctx<'a> {
     }
 
     /// Whether it was made by TLS_client_method(3) or DTLS_client_method(3).
-    pub fn is_client(self, next: &Next) -> bool {
+    pub fn is_client(self) -> bool {
         // SAFETY: a valid context.
-        let method = next.SSL_CTX_get_ssl_method.map(|get| unsafe { get(self.as_ptr()) });
+        let method = self.libssl.SSL_CTX_get_ssl_method.map(|get| unsafe { get(self.as_ptr()) });
         // SAFETY: these take nothing and return a constant.
-        let clients =
-            [next.TLS_client_method, next.DTLS_client_method].map(|f| f.map(|f| unsafe { f() }));
+        let clients = [self.libssl.TLS_client_method, self.libssl.DTLS_client_method]
+            .map(|f| f.map(|f| unsafe { f() }));
         method.is_some() && clients.contains(&method)
-    }
-
-    /// The stock SSL_CTX_ctrl(3) for commands that take no pointer.
-    pub fn stock_ctrl(self, next: &Next, cmd: c_int, larg: c_long) -> c_long {
-        // SAFETY: a valid context; the session commands take no pointer.
-        unsafe { (next.SSL_CTX_ctrl)(self.as_ptr(), cmd, larg, ptr::null_mut()) }
-    }
-
-    /// Puts a session into the stock cache; false if it was there.
-    pub fn stock_add(self, next: &Next, session: SessionRef<'_>) -> bool {
-        // SAFETY: a valid context and session; stock takes its own reference.
-        unsafe { (next.SSL_CTX_add_session)(self.as_ptr(), session.as_ptr()) == 1 }
-    }
-
-    /// Takes a session out of the stock cache, marks it not resumable and, unless its id is empty,
-    /// runs the stock context's remove hook. True if it was in the stock cache.
-    pub fn stock_remove(self, next: &Next, session: SessionRef<'_>) -> bool {
-        // SAFETY: a valid context and session.
-        unsafe { (next.SSL_CTX_remove_session)(self.as_ptr(), session.as_ptr()) == 1 }
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
-use super::next::{Next, next};
+use super::libssl::libssl;
+use super::table::Libssl;
 use libc::{c_int, c_uint};
 use openssl_sys::{OPENSSL_STACK, X509, X509_STORE};
 use std::ffi::CStr;
@@ -23,9 +24,9 @@ const VERIFY_PEER: c_int = 1;
 
 /// One reference to a certificate or a trust store: as long as it is held, no other can be at its
 /// address.
-struct Held<T: Counted>(NonNull<T>);
+struct Reference<T: Counted>(NonNull<T>);
 
-impl<T: Counted> fmt::Debug for Held<T> {
+impl<T: Counted> fmt::Debug for Reference<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -34,47 +35,47 @@ impl<T: Counted> fmt::Debug for Held<T> {
 /// What OpenSSL counts references to.
 trait Counted {
     /// Takes a reference: returns 1.
-    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
+    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
     /// Gives one back.
-    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut Self)>;
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self)>;
 }
 
 impl Counted for X509 {
-    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut X509) -> c_int> {
-        next.X509_up_ref
+    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509) -> c_int> {
+        libssl.X509_up_ref
     }
 
-    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut X509)> {
-        next.X509_free
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509)> {
+        libssl.X509_free
     }
 }
 
 impl Counted for X509_STORE {
-    fn up_ref(next: &Next) -> Option<unsafe extern "C" fn(*mut X509_STORE) -> c_int> {
-        next.X509_STORE_up_ref
+    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE) -> c_int> {
+        libssl.X509_STORE_up_ref
     }
 
-    fn free(next: &Next) -> Option<unsafe extern "C" fn(*mut X509_STORE)> {
-        next.X509_STORE_free
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE)> {
+        libssl.X509_STORE_free
     }
 }
 
 // SAFETY: the reference counts are atomic, and we change nothing else.
-unsafe impl<T: Counted> Send for Held<T> {}
+unsafe impl<T: Counted> Send for Reference<T> {}
 // SAFETY: as above.
-unsafe impl<T: Counted> Sync for Held<T> {}
+unsafe impl<T: Counted> Sync for Reference<T> {}
 
-impl<T: Counted> Held<T> {
-    fn new(next: &Next, object: NonNull<T>) -> Option<Held<T>> {
+impl<T: Counted> Reference<T> {
+    fn new(libssl: &'static Libssl, object: NonNull<T>) -> Option<Reference<T>> {
         // SAFETY: a valid object of the context we were called with.
-        let counted = unsafe { T::up_ref(next)?(object.as_ptr()) };
-        (counted == 1).then_some(Held(object))
+        let counted = unsafe { T::up_ref(libssl)?(object.as_ptr()) };
+        (counted == 1).then_some(Reference(object))
     }
 }
 
-impl<T: Counted> Drop for Held<T> {
+impl<T: Counted> Drop for Reference<T> {
     fn drop(&mut self) {
-        if let Some(free) = next().and_then(T::free) {
+        if let Some(free) = libssl().and_then(T::free) {
             // SAFETY: the reference this value owns.
             unsafe { free(self.0.as_ptr()) };
         }
@@ -87,9 +88,9 @@ impl<T: Counted> Drop for Held<T> {
 /// certificates, in each process another part. Another trust store does.
 #[derive(Debug)]
 pub struct Identity {
-    certificate: Option<Held<X509>>,
+    certificate: Option<Reference<X509>>,
     verify_mode: c_int,
-    trust: [Option<Held<X509_STORE>>; 2],
+    trust: [Option<Reference<X509_STORE>>; 2],
     /// What follows from that.
     pub server: Server,
 }
@@ -121,33 +122,38 @@ impl Policy {
         &self.0
     }
 
-    fn new(next: &Next, verify_mode: c_int, trusted: &[u8; HASH_BYTES]) -> Option<Policy> {
+    fn new(
+        libssl: &'static Libssl,
+        verify_mode: c_int,
+        trusted: &[u8; HASH_BYTES],
+    ) -> Option<Policy> {
         let parts: [&[u8]; 3] = [b"sesscache policy 1", &verify_mode.to_le_bytes(), trusted];
-        sha256(next, &parts).map(Policy)
+        sha256(libssl, &parts).map(Policy)
     }
 }
 
 impl Identity {
     /// Who the server of this context is; `None` without memory.
-    pub fn of(next: &Next, ctx: Ctx<'_>, namespace: &str) -> Option<Identity> {
-        let hold = |certificate| Held::new(next, certificate);
-        let certificate = ctx.certificate(next).and_then(hold);
-        let verify_mode = ctx.verify_mode(next);
+    pub fn of(ctx: Ctx<'_>, namespace: &str) -> Option<Identity> {
+        let libssl = ctx.libssl();
+        let hold = |certificate| Reference::new(libssl, certificate);
+        let certificate = ctx.certificate().and_then(hold);
+        let verify_mode = ctx.verify_mode();
         let own = match &certificate {
-            Some(certificate) => hash_of(next, certificate.0.as_ptr())?,
+            Some(certificate) => hash_of(libssl, certificate.0.as_ptr())?,
             None => [0; HASH_BYTES],
         };
         let (mut trust, mut policy) = ([None, None], Policy::default());
         if verify_mode & VERIFY_PEER != 0 {
-            let hold = |store: Option<_>| store.and_then(|store| Held::new(next, store));
-            trust = ctx.trust_stores(next).map(hold);
-            policy = Policy::new(next, verify_mode, &ctx.trusted(next)?)?;
+            let hold = |store: Option<_>| store.and_then(|store| Reference::new(libssl, store));
+            trust = ctx.trust_stores().map(hold);
+            policy = Policy::new(libssl, verify_mode, &ctx.trusted()?)?;
         }
         let length = (namespace.len() as u64).to_le_bytes();
         let parts: [&[u8]; 5] =
             [b"sesscache namespace 1", &length, namespace.as_bytes(), &own, policy.bytes()];
         let server = Server {
-            namespace: sha256(next, &parts)?,
+            namespace: sha256(libssl, &parts)?,
             has_certificate: certificate.is_some(),
             policy,
         };
@@ -156,107 +162,108 @@ impl Identity {
 
     /// Whether it is still that.
     #[inline]
-    pub fn is_of(&self, next: &Next, ctx: Ctx<'_>) -> bool {
-        fn address<T: Counted>(held: &Option<Held<T>>) -> Option<NonNull<T>> {
+    pub fn is_of(&self, ctx: Ctx<'_>) -> bool {
+        fn address<T: Counted>(held: &Option<Reference<T>>) -> Option<NonNull<T>> {
             held.as_ref().map(|held| held.0)
         }
-        address(&self.certificate) == ctx.certificate(next)
-            && self.verify_mode == ctx.verify_mode(next)
+        address(&self.certificate) == ctx.certificate()
+            && self.verify_mode == ctx.verify_mode()
             && (!self.server.policy.asks()
-                || self.trust.each_ref().map(address) == ctx.trust_stores(next))
+                || self.trust.each_ref().map(address) == ctx.trust_stores())
     }
 }
 
-fn hash_of(next: &Next, certificate: *const X509) -> Option<[u8; HASH_BYTES]> {
+fn hash_of(libssl: &'static Libssl, certificate: *const X509) -> Option<[u8; HASH_BYTES]> {
     let mut hash = [0; HASH_BYTES];
     let mut length: c_uint = 0;
     // SAFETY: takes nothing and returns a constant.
-    let kind = unsafe { next.EVP_sha256?() };
+    let kind = unsafe { libssl.EVP_sha256?() };
     // SAFETY: a valid certificate, and room for the hash's length.
-    let ok = unsafe { next.X509_digest?(certificate, kind, hash.as_mut_ptr(), &raw mut length) };
+    let ok = unsafe { libssl.X509_digest?(certificate, kind, hash.as_mut_ptr(), &raw mut length) };
     (ok == 1 && length as usize == HASH_BYTES).then_some(hash)
 }
 
 impl Ctx<'_> {
     /// The certificate it shows now.
-    fn certificate(self, next: &Next) -> Option<NonNull<X509>> {
+    fn certificate(self) -> Option<NonNull<X509>> {
         // SAFETY: a valid context.
-        NonNull::new(unsafe { next.SSL_CTX_get0_certificate?(self.as_ptr()) })
+        NonNull::new(unsafe { self.libssl().SSL_CTX_get0_certificate?(self.as_ptr()) })
     }
 
     /// Whether it asks for the other side's certificate.
-    pub fn asks_for_certificate(self, next: &Next) -> bool {
-        self.verify_mode(next) & VERIFY_PEER != 0
+    pub fn asks_for_certificate(self) -> bool {
+        self.verify_mode() & VERIFY_PEER != 0
     }
 
     /// `SSL_VERIFY_…` bits.
-    fn verify_mode(self, next: &Next) -> c_int {
+    fn verify_mode(self) -> c_int {
         // SAFETY: a valid context.
-        next.SSL_CTX_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) })
+        self.libssl().SSL_CTX_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) })
     }
 
     /// The trust store, and the one that goes before it when clients' certificates are verified.
-    fn trust_stores(self, next: &Next) -> [Option<NonNull<X509_STORE>>; 2] {
+    fn trust_stores(self) -> [Option<NonNull<X509_STORE>>; 2] {
         let mut verify: *mut X509_STORE = ptr::null_mut();
         // SAFETY: a valid context, and a place for the store, to which no reference is added.
         unsafe {
             let command = SSL_CTRL_GET_VERIFY_CERT_STORE;
-            (next.SSL_CTX_ctrl)(self.as_ptr(), command, 0, (&raw mut verify).cast())
+            (self.libssl().SSL_CTX_ctrl)(self.as_ptr(), command, 0, (&raw mut verify).cast())
         };
         // SAFETY: a valid context.
-        let trust = next.SSL_CTX_get_cert_store.map(|get| unsafe { get(self.as_ptr()) });
+        let trust = self.libssl().SSL_CTX_get_cert_store.map(|get| unsafe { get(self.as_ptr()) });
         [trust.and_then(NonNull::new), NonNull::new(verify)]
     }
 
     /// A hash of whom it trusts. Order does not count.
-    fn trusted(self, next: &Next) -> Option<[u8; HASH_BYTES]> {
+    fn trusted(self) -> Option<[u8; HASH_BYTES]> {
         let mut hashes = Vec::new();
-        for (number, store) in self.trust_stores(next).into_iter().enumerate() {
+        for (number, store) in self.trust_stores().into_iter().enumerate() {
             let Some(store) = store else { continue };
             // SAFETY: a valid trust store.
-            let all = unsafe { next.X509_STORE_get1_all_certs?(store.as_ptr()) };
-            let anchors = Anchors { stack: NonNull::new(all)?, next };
+            let all = unsafe { self.libssl().X509_STORE_get1_all_certs?(store.as_ptr()) };
+            let anchors = Anchors { stack: NonNull::new(all)?, libssl: self.libssl() };
             for anchor in anchors.iter() {
                 hashes.try_reserve(1).ok()?;
                 let kind = [if number == 0 { b't' } else { b'v' }];
-                hashes.push(sha256(next, &[&kind, &hash_of(next, anchor)?])?);
+                hashes.push(sha256(self.libssl(), &[&kind, &hash_of(self.libssl(), anchor)?])?);
             }
         }
         // SAFETY: a valid context; its own list, or NULL.
-        let names = unsafe { next.SSL_CTX_get_client_CA_list?(self.as_ptr()) };
-        for name in elements(next, names) {
+        let names = unsafe { self.libssl().SSL_CTX_get_client_CA_list?(self.as_ptr()) };
+        for name in elements(self.libssl(), names) {
             let (mut der, mut length) = (ptr::null(), 0);
             // SAFETY: a name of the list, and places for its encoding.
-            let ok =
-                unsafe { next.X509_NAME_get0_der?(name.cast(), &raw mut der, &raw mut length) };
+            let ok = unsafe {
+                self.libssl().X509_NAME_get0_der?(name.cast(), &raw mut der, &raw mut length)
+            };
             if ok != 1 || der.is_null() {
                 return None;
             }
             // SAFETY: the encoding belongs to the name and has that length.
             let der = unsafe { std::slice::from_raw_parts(der, length) };
             hashes.try_reserve(1).ok()?;
-            hashes.push(sha256(next, &[b"n", der])?);
+            hashes.push(sha256(self.libssl(), &[b"n", der])?);
         }
         hashes.sort_unstable();
-        sha256(next, &[hashes.as_flattened()])
+        sha256(self.libssl(), &[hashes.as_flattened()])
     }
 }
 
 /// The certificates of a trust store, one reference to each.
-struct Anchors<'a> {
+struct Anchors {
     stack: NonNull<OPENSSL_STACK>,
-    next: &'a Next,
+    libssl: &'static Libssl,
 }
 
-impl Anchors<'_> {
+impl Anchors {
     fn iter(&self) -> impl Iterator<Item = *mut X509> {
-        elements(self.next, self.stack.as_ptr()).map(<*mut _>::cast)
+        elements(self.libssl, self.stack.as_ptr()).map(<*mut _>::cast)
     }
 }
 
-impl Drop for Anchors<'_> {
+impl Drop for Anchors {
     fn drop(&mut self) {
-        let (Some(free), Some(free_stack)) = (self.next.X509_free, self.next.OPENSSL_sk_free)
+        let (Some(free), Some(free_stack)) = (self.libssl.X509_free, self.libssl.OPENSSL_sk_free)
         else {
             return;
         };
@@ -270,21 +277,24 @@ impl Drop for Anchors<'_> {
 }
 
 /// What is in a stack; nothing if it is NULL.
-fn elements(next: &Next, stack: *mut OPENSSL_STACK) -> impl Iterator<Item = *mut std::ffi::c_void> {
+fn elements(
+    libssl: &'static Libssl,
+    stack: *mut OPENSSL_STACK,
+) -> impl Iterator<Item = *mut std::ffi::c_void> {
     // SAFETY: a valid stack or NULL, which has -1 elements.
-    let count = next.OPENSSL_sk_num.map_or(0, |count| unsafe { count(stack) });
+    let count = libssl.OPENSSL_sk_num.map_or(0, |count| unsafe { count(stack) });
     (0..count).filter_map(move |number| {
         // SAFETY: one of its elements.
-        next.OPENSSL_sk_value.map(|value| unsafe { value(stack, number) })
+        libssl.OPENSSL_sk_value.map(|value| unsafe { value(stack, number) })
     })
 }
 
 impl<'a> Ssl<'a> {
     /// The server name that the client asks for, while its ClientHello is looked at: in the get
     /// hook, before OpenSSL has read it. Empty if it asks for none.
-    pub fn offered_name(self, next: &Next) -> &'a [u8] {
+    pub fn offered_name(self) -> &'a [u8] {
         let (mut data, mut length) = (ptr::null(), 0);
-        let Some(extension) = next.SSL_client_hello_get0_ext else { return &[] };
+        let Some(extension) = self.libssl().SSL_client_hello_get0_ext else { return &[] };
         // SAFETY: a valid connection, and places for the result.
         let found =
             unsafe { extension(self.as_ptr(), SERVER_NAME, &raw mut data, &raw mut length) };
@@ -298,8 +308,8 @@ impl<'a> Ssl<'a> {
 
     /// The server name that the client asked for, when a session has been negotiated. Empty if it
     /// asked for none.
-    pub fn negotiated_name(self, next: &Next) -> &'a [u8] {
-        let Some(get) = next.SSL_get_servername else { return &[] };
+    pub fn negotiated_name(self) -> &'a [u8] {
+        let Some(get) = self.libssl().SSL_get_servername else { return &[] };
         // SAFETY: a valid connection.
         let name = unsafe { get(self.as_ptr(), HOST_NAME) };
         if name.is_null() {
@@ -310,9 +320,10 @@ impl<'a> Ssl<'a> {
     }
 
     /// Whether this connection asks for a client certificate.
-    pub fn asks_for_certificate(self, next: &Next) -> bool {
+    pub fn asks_for_certificate(self) -> bool {
         // SAFETY: a valid connection.
-        let mode = next.SSL_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) });
+        let mode =
+            self.libssl().SSL_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) });
         mode & VERIFY_PEER != 0
     }
 }

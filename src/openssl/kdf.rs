@@ -4,7 +4,7 @@
 //! could not; what is left in the error queue is the caller's to take away. No locks of ours.
 
 use super::aead::succeeded;
-use super::next::Next;
+use super::table::Libssl;
 use libc::{c_int, c_uint};
 use openssl_sys::EVP_MD_CTX;
 use std::ptr::{self, NonNull};
@@ -18,27 +18,32 @@ const NO_SALT: [u8; HASH_BYTES] = [0; HASH_BYTES];
 
 /// HKDF-SHA256 without a salt: fills `out` with the first block of what `secret` gives for `info`.
 pub fn hkdf_sha256(
-    next: &Next,
+    libssl: &'static Libssl,
     secret: &[u8],
     info: &[u8],
     out: &mut [u8; HASH_BYTES],
 ) -> Option<()> {
     let mut extracted = Zeroizing::new([0; HASH_BYTES]);
-    hmac_sha256(next, &NO_SALT, secret, &mut extracted)?;
+    hmac_sha256(libssl, &NO_SALT, secret, &mut extracted)?;
     let mut message = Vec::new();
     message.try_reserve_exact(info.len() + 1).ok()?;
     message.extend_from_slice(info);
     message.push(1);
-    hmac_sha256(next, extracted.as_slice(), &message, out)
+    hmac_sha256(libssl, extracted.as_slice(), &message, out)
 }
 
-fn hmac_sha256(next: &Next, key: &[u8], message: &[u8], out: &mut [u8; HASH_BYTES]) -> Option<()> {
+fn hmac_sha256(
+    libssl: &'static Libssl,
+    key: &[u8],
+    message: &[u8],
+    out: &mut [u8; HASH_BYTES],
+) -> Option<()> {
     let key_length = c_int::try_from(key.len()).ok()?;
     let (key, data, place) = (key.as_ptr(), message.as_ptr(), out.as_mut_ptr());
     let mut written: c_uint = 0;
-    let hmac = next.HMAC?;
+    let hmac = libssl.HMAC?;
     // SAFETY: takes nothing and returns a constant.
-    let sha256 = unsafe { next.EVP_sha256?() };
+    let sha256 = unsafe { libssl.EVP_sha256?() };
     // SAFETY: a hash, key and message of these lengths, and room for the hash's length.
     let returned = unsafe {
         hmac(sha256, key.cast(), key_length, data, message.len(), place, &raw mut written)
@@ -47,47 +52,48 @@ fn hmac_sha256(next: &Next, key: &[u8], message: &[u8], out: &mut [u8; HASH_BYTE
 }
 
 /// SHA-256 over `parts`, one after the other: where one ends does not count.
-pub fn sha256(next: &Next, parts: &[&[u8]]) -> Option<[u8; HASH_BYTES]> {
-    let hash = Hash::new(next)?;
+pub fn sha256(libssl: &'static Libssl, parts: &[&[u8]]) -> Option<[u8; HASH_BYTES]> {
+    let hash = Hash::new(libssl)?;
     for part in parts {
         // SAFETY: an initialised context and a slice's bytes.
-        let ok =
-            unsafe { next.EVP_DigestUpdate?(hash.ctx.as_ptr(), part.as_ptr().cast(), part.len()) };
+        let ok = unsafe {
+            libssl.EVP_DigestUpdate?(hash.ctx.as_ptr(), part.as_ptr().cast(), part.len())
+        };
         succeeded(ok)?;
     }
     let mut out = [0; HASH_BYTES];
     let mut written: c_uint = 0;
-    let finish = next.EVP_DigestFinal_ex?;
+    let finish = libssl.EVP_DigestFinal_ex?;
     // SAFETY: an initialised context and room for the hash's length.
     succeeded(unsafe { finish(hash.ctx.as_ptr(), out.as_mut_ptr(), &raw mut written) })?;
     (written as usize == HASH_BYTES).then_some(out)
 }
 
 /// One EVP_MD_CTX.
-struct Hash<'a> {
-    next: &'a Next,
+struct Hash {
+    libssl: &'static Libssl,
     ctx: NonNull<EVP_MD_CTX>,
 }
 
-impl<'a> Hash<'a> {
-    fn new(next: &'a Next) -> Option<Hash<'a>> {
+impl Hash {
+    fn new(libssl: &'static Libssl) -> Option<Hash> {
         // Whoever made one must be able to free it.
-        next.EVP_MD_CTX_free?;
+        libssl.EVP_MD_CTX_free?;
         // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { next.EVP_MD_CTX_new?() })?;
-        let hash = Hash { next, ctx };
+        let ctx = NonNull::new(unsafe { libssl.EVP_MD_CTX_new?() })?;
+        let hash = Hash { libssl, ctx };
         // SAFETY: takes nothing and returns a constant.
-        let sha256 = unsafe { next.EVP_sha256?() };
-        let initialise = next.EVP_DigestInit_ex?;
+        let sha256 = unsafe { libssl.EVP_sha256?() };
+        let initialise = libssl.EVP_DigestInit_ex?;
         // SAFETY: a context just made and a hash.
         succeeded(unsafe { initialise(ctx.as_ptr(), sha256, ptr::null_mut()) })?;
         Some(hash)
     }
 }
 
-impl Drop for Hash<'_> {
+impl Drop for Hash {
     fn drop(&mut self) {
-        if let Some(free) = self.next.EVP_MD_CTX_free {
+        if let Some(free) = self.libssl.EVP_MD_CTX_free {
             // SAFETY: made in `new`, which nobody else frees.
             unsafe { free(self.ctx.as_ptr()) };
         }
@@ -97,25 +103,25 @@ impl Drop for Hash<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openssl::next::next_in_test;
+    use crate::openssl::libssl::libssl_in_test;
 
     #[test]
     fn sha256_is_that_of_fips_180() {
-        let next = next_in_test();
+        let libssl = libssl_in_test();
         let abc = [
             0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae,
             0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61,
             0xf2, 0x00, 0x15, 0xad,
         ];
-        assert_eq!(sha256(next, &[b"abc"]), Some(abc));
-        assert_eq!(sha256(next, &[b"a", b"", b"bc"]), Some(abc));
-        assert_ne!(sha256(next, &[]), Some(abc));
+        assert_eq!(sha256(libssl, &[b"abc"]), Some(abc));
+        assert_eq!(sha256(libssl, &[b"a", b"", b"bc"]), Some(abc));
+        assert_ne!(sha256(libssl, &[]), Some(abc));
     }
 
     #[test]
     fn hkdf_is_that_of_rfc_5869_test_case_3() {
         let mut out = [0; HASH_BYTES];
-        hkdf_sha256(next_in_test(), &[0x0b; 22], b"", &mut out).unwrap();
+        hkdf_sha256(libssl_in_test(), &[0x0b; 22], b"", &mut out).unwrap();
         let first_block = [
             0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c,
             0x5a, 0x31, 0xb8, 0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f,

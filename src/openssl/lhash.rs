@@ -1,8 +1,10 @@
 //! An LHASH_OF(SSL_SESSION) of our own, for programs that walk what SSL_CTX_sessions() returns.
 
 use super::handle::{Session, SessionRef};
-use super::next::{Lhash, LhashVisit, LhashVisitWith, next};
+use super::libssl::libssl;
+use super::types::{Lhash, LhashVisit, LhashVisitWith};
 use libc::{c_int, c_ulong, c_void};
+use sesscache_core::cache::Key;
 use std::ptr::NonNull;
 
 /// A hash table that lists sessions, and the references that keep them alive.
@@ -18,11 +20,11 @@ unsafe impl Send for SessionTable {}
 impl SessionTable {
     /// An empty table; `None` without memory.
     pub fn new() -> Option<SessionTable> {
-        let next = next()?;
+        let libssl = libssl()?;
         // SAFETY: two functions of the right type.
-        let lhash = unsafe { (next.OPENSSL_LH_new)(Some(hash), Some(compare)) };
+        let lhash = unsafe { (libssl.OPENSSL_LH_new)(Some(hash), Some(compare)) };
         let lhash = NonNull::new(lhash)?;
-        if let Some(set_thunks) = next.OPENSSL_LH_set_thunks {
+        if let Some(set_thunks) = libssl.OPENSSL_LH_set_thunks {
             // OPENSSL_LH_doall calls through these, NULL or not (lhash.c, 3.3 and later); hashing
             // and comparing do without.
             // SAFETY: our table and functions of the right types.
@@ -33,14 +35,14 @@ impl SessionTable {
 
     /// Lists exactly these sessions from now on, and returns those of before.
     pub fn fill(&mut self, sessions: Vec<Session>) -> Vec<Session> {
-        let Some(next) = next() else { return sessions };
+        let Some(libssl) = libssl() else { return sessions };
         // SAFETY: our table; flush forgets all nodes and touches no session.
-        unsafe { (next.OPENSSL_LH_flush)(self.lhash.as_ptr()) };
+        unsafe { (libssl.OPENSSL_LH_flush)(self.lhash.as_ptr()) };
         let before = std::mem::replace(&mut self.sessions, sessions);
         for session in &self.sessions {
-            let session = session.as_ref().as_ptr().cast();
+            let session = session.as_ptr().cast();
             // SAFETY: our table, and a session that `self.sessions` keeps alive.
-            unsafe { (next.OPENSSL_LH_insert)(self.lhash.as_ptr(), session) };
+            unsafe { (libssl.OPENSSL_LH_insert)(self.lhash.as_ptr(), session) };
         }
         before
     }
@@ -53,28 +55,33 @@ impl SessionTable {
 
 impl Drop for SessionTable {
     fn drop(&mut self) {
-        if let Some(next) = next() {
+        if let Some(libssl) = libssl() {
             // SAFETY: our table; it owns its nodes only.
-            unsafe { (next.OPENSSL_LH_free)(self.lhash.as_ptr()) };
+            unsafe { (libssl.OPENSSL_LH_free)(self.lhash.as_ptr()) };
         }
     }
 }
 
-unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
+/// The key of a node; `None` if it has none, or while no libssl is known.
+///
+/// # Safety
+/// `node` is a session, or NULL.
+unsafe fn key(node: *const c_void) -> Option<Key> {
     // SAFETY: libcrypto passes what was inserted or is looked up: a session.
-    let session = unsafe { SessionRef::borrow(session.cast_mut().cast()) };
-    let key = next().and_then(|next| session?.key(next));
-    key.map_or(0, |key| key.digest())
+    unsafe { SessionRef::borrow(libssl()?, node.cast_mut().cast()) }?.key()
+}
+
+unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
+    // SAFETY: a node of the table.
+    unsafe { key(session) }.map_or(0, |key| key.digest())
 }
 
 unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
-    // SAFETY: as in `hash`.
-    let a = unsafe { SessionRef::borrow(a.cast_mut().cast()) };
-    // SAFETY: as in `hash`.
-    let b = unsafe { SessionRef::borrow(b.cast_mut().cast()) };
-    let Some(next) = next() else { return 1 };
-    let key = |session: Option<SessionRef<'_>>| session?.key(next);
-    c_int::from(key(a).is_none() || key(a) != key(b))
+    // SAFETY: a node of the table.
+    let a = unsafe { key(a) };
+    // SAFETY: a node of the table.
+    let b = unsafe { key(b) };
+    c_int::from(a.is_none() || a != b)
 }
 
 unsafe extern "C" fn visit(node: *mut c_void, function: LhashVisit) {

@@ -9,7 +9,8 @@
 //! nothing is taken for one of ours. A program with one libssl pays a look at a flag. No locks of
 //! ours.
 
-use super::next::{Library, Next, next, object_of};
+use super::library::{Library, object_of};
+use super::table::Libssl;
 use crate::log;
 use libc::{c_int, c_void, dl_phdr_info, size_t};
 use once_cell::sync::OnceCell;
@@ -28,7 +29,7 @@ const WORDS: usize = 4;
 struct Other {
     /// Where it is mapped.
     extent: Range<usize>,
-    next: Next,
+    libssl: Libssl,
 }
 
 static OTHERS: [OnceCell<Other>; MOST] = [const { OnceCell::new() }; MOST];
@@ -40,7 +41,7 @@ static ARE_THERE: AtomicBool = AtomicBool::new(false);
 /// # Safety
 /// `object` is a valid SSL_CTX or SSL, or NULL.
 #[inline]
-pub(super) unsafe fn of_object<T>(object: *const T) -> Option<&'static Next> {
+pub(super) unsafe fn of_object<T>(object: *const T) -> Option<&'static Libssl> {
     if ARE_THERE.load(Relaxed) {
         // SAFETY: the caller's promise.
         unsafe { look_into(object.cast()) }
@@ -52,7 +53,7 @@ pub(super) unsafe fn of_object<T>(object: *const T) -> Option<&'static Next> {
 /// # Safety
 /// As [`of_object`].
 #[cold]
-unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Next> {
+unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Libssl> {
     let object = NonNull::new(object.cast_mut())?;
     (0..WORDS).find_map(|place| {
         // SAFETY: inside of the object, see `WORDS`.
@@ -64,33 +65,22 @@ unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Next> {
 }
 
 /// The table of the library that `address` lies in.
-fn with(address: usize) -> Option<&'static Next> {
+pub(super) fn with(address: usize) -> Option<&'static Libssl> {
     let mut others = OTHERS.iter().map_while(OnceCell::get);
-    others.find(|other| other.extent.contains(&address)).map(|other| &other.next)
+    others.find(|other| other.extent.contains(&address)).map(|other| &other.libssl)
 }
 
 /// The first of them, for what is asked when there is no other libssl.
-pub(super) fn first() -> Option<&'static Next> {
-    OTHERS.first()?.get().map(|other| &other.next)
-}
-
-/// The functions of the libssl that `method` comes from: TLS_method(3) and its like.
-pub fn next_of_method(method: *const SSL_METHOD) -> Option<&'static Next> {
-    let address = method as usize;
-    with(address).or_else(|| {
-        let ours = next();
-        let Some((object, _)) = object_of(address) else { return ours };
-        let is_ours = |next: &&Next| next.object.is_none_or(|ours| ours == object as usize);
-        ours.filter(is_ours).or_else(|| note(method))
-    })
+pub(super) fn first() -> Option<&'static Libssl> {
+    OTHERS.first()?.get().map(|other| &other.libssl)
 }
 
 /// Makes a table for the library of `method`.
-fn note(method: *const SSL_METHOD) -> Option<&'static Next> {
+pub(super) fn note(method: *const SSL_METHOD) -> Option<&'static Libssl> {
     let library = Library::of_method(method)?;
     library.find("SSL_CTX_new\0")?;
     let extent = extent_of(method as usize)?;
-    let mut made = Some(Other { extent, next: Next::passing_on(&library) });
+    let mut made = Some(Other { extent, libssl: Libssl::passing_on(&library) });
     for place in &OTHERS {
         // Before the first object of it is known to anyone.
         ARE_THERE.store(true, Relaxed);
@@ -98,8 +88,8 @@ fn note(method: *const SSL_METHOD) -> Option<&'static Next> {
             Ok(()) => say(method),
             Err(other) => made = Some(other),
         }
-        if let Some(next) = with(method as usize) {
-            return Some(next);
+        if let Some(libssl) = with(method as usize) {
+            return Some(libssl);
         }
     }
     None

@@ -4,7 +4,8 @@
 //! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.
 
 use super::aead::{random, succeeded};
-use super::next::{EvpMacCtx, Next};
+use super::table::Libssl;
+use super::types::{EvpMacCtx, Param};
 use libc::{c_char, c_uint, c_void};
 use openssl_sys::EVP_CIPHER_CTX;
 use std::fmt;
@@ -40,71 +41,60 @@ impl Drop for TicketKey {
     }
 }
 
-/// `OSSL_PARAM` (openssl/core.h).
-#[repr(C)]
-#[derive(Debug)]
-pub struct Param {
-    key: *const c_char,
-    data_type: c_uint,
-    data: *mut c_void,
-    data_size: usize,
-    return_size: usize,
-}
-
 /// `OSSL_PARAM_UTF8_STRING`.
 const UTF8_STRING: c_uint = 4;
 /// `OSSL_PARAM_OCTET_STRING`.
 const OCTET_STRING: c_uint = 5;
 
-impl TicketKey {
-    /// Sets both contexts up to seal a ticket, with a fresh `iv`.
+/// The contexts that the engine passes to the callback for ticket keys.
+#[derive(Debug)]
+pub struct Contexts {
+    libssl: &'static Libssl,
+    cipher: *mut EVP_CIPHER_CTX,
+    mac: *mut EvpMacCtx,
+}
+
+impl Contexts {
+    /// The engine's two contexts.
     ///
     /// # Safety
-    /// Both are valid contexts.
-    pub unsafe fn seal(
-        &self,
-        next: &Next,
-        iv: &mut [u8; IV_BYTES],
+    /// Both are valid for as long as the result lives.
+    pub unsafe fn of_engine(
+        libssl: &'static Libssl,
         cipher: *mut EVP_CIPHER_CTX,
         mac: *mut EvpMacCtx,
-    ) -> Option<()> {
-        random(next, iv)?;
-        let (init, kind) = (next.EVP_EncryptInit_ex?, next.EVP_aes_256_cbc?);
+    ) -> Contexts {
+        Contexts { libssl, cipher, mac }
+    }
+}
+
+impl TicketKey {
+    /// Sets both contexts up to seal a ticket, with a fresh `iv`.
+    pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Option<()> {
+        random(contexts.libssl, iv)?;
+        let (init, kind) = (contexts.libssl.EVP_EncryptInit_ex?, contexts.libssl.EVP_aes_256_cbc?);
         // SAFETY: takes nothing and returns a constant.
         let kind = unsafe { kind() };
-        // SAFETY: the caller's promise; key and vector of that cipher's lengths.
+        // SAFETY: a valid context; key and vector of that cipher's lengths.
         succeeded(unsafe {
-            init(cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
+            init(contexts.cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
         })?;
-        // SAFETY: the caller's promise.
-        unsafe { self.authenticate(next, mac) }
+        self.authenticate(contexts)
     }
 
     /// Sets both contexts up to open a ticket.
-    ///
-    /// # Safety
-    /// Both are valid contexts.
-    pub unsafe fn open(
-        &self,
-        next: &Next,
-        iv: &[u8; IV_BYTES],
-        cipher: *mut EVP_CIPHER_CTX,
-        mac: *mut EvpMacCtx,
-    ) -> Option<()> {
-        let (init, kind) = (next.EVP_DecryptInit_ex?, next.EVP_aes_256_cbc?);
+    pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Option<()> {
+        let (init, kind) = (contexts.libssl.EVP_DecryptInit_ex?, contexts.libssl.EVP_aes_256_cbc?);
         // SAFETY: takes nothing and returns a constant.
         let kind = unsafe { kind() };
-        // SAFETY: the caller's promise; key and vector of that cipher's lengths.
+        // SAFETY: a valid context; key and vector of that cipher's lengths.
         succeeded(unsafe {
-            init(cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
+            init(contexts.cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
         })?;
-        // SAFETY: the caller's promise.
-        unsafe { self.authenticate(next, mac) }
+        self.authenticate(contexts)
     }
 
-    /// # Safety
-    /// `mac` is a valid context.
-    unsafe fn authenticate(&self, next: &Next, mac: *mut EvpMacCtx) -> Option<()> {
+    fn authenticate(&self, contexts: &Contexts) -> Option<()> {
         let param = |key: *const c_char, data_type, data: *const c_void, data_size| Param {
             key,
             data_type,
@@ -118,9 +108,9 @@ impl TicketKey {
             param(c"digest".as_ptr(), UTF8_STRING, digest.as_ptr().cast(), 6),
             param(ptr::null(), 0, ptr::null(), 0),
         ];
-        let set = next.EVP_MAC_CTX_set_params?;
-        // SAFETY: the caller's promise; parameters as openssl/core.h has them, ended by a NULL key,
+        let set = contexts.libssl.EVP_MAC_CTX_set_params?;
+        // SAFETY: a valid context; parameters as openssl/core.h has them, ended by a NULL key,
         // which are only read.
-        succeeded(unsafe { set(mac, parameters.as_ptr()) })
+        succeeded(unsafe { set(contexts.mac, parameters.as_ptr()) })
     }
 }

@@ -1,11 +1,11 @@
 //! Our own functions.
 
+use super::arguments::Argument;
 use super::guard::guard;
 use super::{hooks, state};
 use crate::context::host::{self, HostStore};
 use crate::openssl::error_queue;
 use crate::openssl::handle::Ctx;
-use crate::openssl::next::{Next, next_of};
 use libc::{c_char, c_int};
 use openssl_sys::SSL_CTX;
 use sesscache_core::store::Counters;
@@ -36,12 +36,11 @@ pub extern "C" fn sesscache_version() -> *const c_char {
 /// `ctx` must be NULL or a valid context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx.cast_mut()) };
     guard(0, || {
-        // SAFETY: the caller's promise.
-        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
-        // SAFETY: the caller's promise.
-        let Some(ctx) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
-        (state(next, ctx).is_some() && hooks::are_registered(next, ctx)).into()
+        let Some(ctx) = ctx.ctx() else { return 0 };
+        (state(ctx).is_some() && hooks::are_registered(ctx)).into()
     })
 }
 
@@ -62,29 +61,28 @@ pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
 /// `ctx` must be NULL or a valid context, `url` NULL or a C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sesscache_store_attach(ctx: *mut SSL_CTX, url: *const c_char) -> c_int {
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
     guard(0, || {
-        // SAFETY: the caller's promise.
-        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { Ctx::borrow(ctx) };
-        // SAFETY: the caller's promise.
+        let Some(libssl) = ctx.libssl() else { return 0 };
+        // SAFETY: a C string, as above.
         let url = (!url.is_null()).then(|| unsafe { CStr::from_ptr(url) });
-        match attach(next, ctx, url) {
+        match attach(ctx.ctx(), url) {
             Ok(()) => 1,
             Err(cause) => {
-                error_queue::put(next, &format!("sesscache_store_attach: {cause}"));
+                error_queue::put(libssl, &format!("sesscache_store_attach: {cause}"));
                 0
             }
         }
     })
 }
 
-fn attach(next: &Next, ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
+fn attach(ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
     let ctx = ctx.ok_or("ctx is NULL")?;
     let url = url.ok_or("url is NULL")?.to_str().map_err(|_| "url is not UTF-8")?;
-    let state = state(next, ctx).ok_or("the session cache of ctx is not sesscache's")?;
+    let state = state(ctx).ok_or("the session cache of ctx is not sesscache's")?;
     let store = host::attach(url).map_err(|error| error.to_string())?;
-    if state.attach(next, store) { Ok(()) } else { Err("ctx has another store already".into()) }
+    if state.attach(ctx, store) { Ok(()) } else { Err("ctx has another store already".into()) }
 }
 
 /// What a host store has counted, in all its processes since it was made, and how full it is.
@@ -171,15 +169,14 @@ pub unsafe extern "C" fn sesscache_store_stats(
     stats: *mut sesscache_stats,
     size: usize,
 ) -> c_int {
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx.cast_mut()) };
     guard(0, || {
-        // SAFETY: the caller's promise.
-        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
-        // SAFETY: the caller's promise.
-        let store = unsafe { Ctx::borrow(ctx) }.and_then(|ctx| state(next, ctx)?.host());
+        let store = ctx.ctx().and_then(|ctx| state(ctx)?.host());
         let (Some(HostStore { store, .. }), false) = (store, stats.is_null()) else { return 0 };
         let ours = sesscache_stats::from(store.counters());
         let known = size.min(size_of::<sesscache_stats>());
-        // SAFETY: the caller's promise of `size` bytes, and ours is a struct of numbers.
+        // SAFETY: a place of `size` bytes, as above, and ours is a struct of numbers.
         unsafe { ptr::copy_nonoverlapping((&raw const ours).cast::<u8>(), stats.cast(), known) };
         // SAFETY: within those bytes or at their end.
         let unknown = unsafe { stats.cast::<u8>().add(known) };

@@ -1,24 +1,9 @@
 //! The six functions of the manual page SSL_CTX_sess_set_get_cb(3).
 
-use super::guard::guard;
-use super::state;
-use crate::context::State;
-use crate::openssl::handle::Ctx;
-use crate::openssl::next::{GetCb, NewCb, Next, RemoveCb, next_of};
+use super::answer;
+use super::arguments::Argument;
 use libc::{c_int, c_uchar};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
-
-/// The stock functions, and the context's state if its cache is ours.
-///
-/// # Safety
-/// `ctx` is a valid context or NULL.
-unsafe fn find<'a>(ctx: *mut SSL_CTX) -> Option<(&'static Next, Option<&'a State>)> {
-    // SAFETY: the caller's promise.
-    let next = unsafe { next_of(ctx) }?;
-    // SAFETY: the caller's promise.
-    let ctx = unsafe { Ctx::borrow(ctx) }?;
-    Some((next, state(next, ctx)))
-}
 
 /// Sets the function that is called when a session was negotiated: once for every session in
 /// TLS 1.2 and DTLS, once for every ticket in TLS 1.3, never on a resumption in TLS 1.2, and not
@@ -41,15 +26,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(
     ctx: *mut SSL_CTX,
     cb: Option<unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int>,
 ) {
-    guard((), || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) } {
-            Some((_, Some(state))) => state.new_cb.set(cb),
-            // SAFETY: the caller's promise.
-            Some((next, None)) => unsafe { (next.SSL_CTX_sess_set_new_cb)(ctx, cb) },
-            None => {}
-        }
-    });
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, (), |_, state| state.new_cb().set(cb), |ctx| ctx.stock_set_new_cb(cb));
 }
 
 /// Returns the function that SSL_CTX_sess_set_new_cb() set, or NULL.
@@ -62,14 +41,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(
 pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(
     ctx: *mut SSL_CTX,
 ) -> Option<unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int> {
-    guard(None::<NewCb>, || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) }? {
-            (_, Some(state)) => state.new_cb.get(),
-            // SAFETY: the caller's promise.
-            (next, None) => unsafe { (next.SSL_CTX_sess_get_new_cb)(ctx) },
-        }
-    })
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, None, |_, state| state.new_cb().get(), |ctx| ctx.stock_new_cb())
 }
 
 /// Sets the function that is called when a session leaves the internal cache: because it was
@@ -92,15 +66,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
     ctx: *mut SSL_CTX,
     cb: Option<unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)>,
 ) {
-    guard((), || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) } {
-            Some((_, Some(state))) => state.remove_cb.set(cb),
-            // SAFETY: the caller's promise.
-            Some((next, None)) => unsafe { (next.SSL_CTX_sess_set_remove_cb)(ctx, cb) },
-            None => {}
-        }
-    });
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, (), |_, state| state.remove_cb().set(cb), |ctx| ctx.stock_set_remove_cb(cb));
 }
 
 /// Returns the function that SSL_CTX_sess_set_remove_cb() set, or NULL.
@@ -113,14 +81,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
 pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(
     ctx: *mut SSL_CTX,
 ) -> Option<unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)> {
-    guard(None::<RemoveCb>, || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) }? {
-            (_, Some(state)) => state.remove_cb.get(),
-            // SAFETY: the caller's promise.
-            (next, None) => unsafe { (next.SSL_CTX_sess_get_remove_cb)(ctx) },
-        }
-    })
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, None, |_, state| state.remove_cb().get(), |ctx| ctx.stock_remove_cb())
 }
 
 /// Sets the function that provides sessions from an external cache: it is called on servers, when
@@ -151,15 +114,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
         ) -> *mut SSL_SESSION,
     >,
 ) {
-    guard((), || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) } {
-            Some((_, Some(state))) => state.get_cb.set(cb),
-            // SAFETY: the caller's promise.
-            Some((next, None)) => unsafe { (next.SSL_CTX_sess_set_get_cb)(ctx, cb) },
-            None => {}
-        }
-    });
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, (), |_, state| state.get_cb().set(cb), |ctx| ctx.stock_set_get_cb(cb));
 }
 
 /// Returns the function that SSL_CTX_sess_set_get_cb() set, or NULL.
@@ -179,12 +136,7 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(
         copy: *mut c_int,
     ) -> *mut SSL_SESSION,
 > {
-    guard(None::<GetCb>, || {
-        // SAFETY: the caller's promise.
-        match unsafe { find(ctx) }? {
-            (_, Some(state)) => state.get_cb.get(),
-            // SAFETY: the caller's promise.
-            (next, None) => unsafe { (next.SSL_CTX_sess_get_get_cb)(ctx) },
-        }
-    })
+    // SAFETY: NULL or valid, as above.
+    let ctx = unsafe { Argument::from_c(ctx) };
+    answer(&ctx, None, |_, state| state.get_cb().get(), |ctx| ctx.stock_get_cb())
 }

@@ -3,84 +3,77 @@
 //!
 //! A conflict ends the handshake as with stock, with "callback failed" for "conflict".
 
+use super::arguments::Argument;
 use super::guard::guard;
-use super::lifecycle::{self, connection_or_new};
-use super::{session_state, state};
+use super::{answer, connection, session_state};
 use crate::openssl::callback::call_generate;
-use crate::openssl::handle::{Ctx, Ssl, session_id};
-use crate::openssl::next::{GenerateCb, next, next_of};
+use crate::openssl::handle::{Ssl, session_id};
+use crate::openssl::libssl::libssl;
+use crate::openssl::types::GenerateCb;
 use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX};
 
-/// Sets how session ids are made; see SSL_CTX_set_generate_session_id(3).
+/// Sets how session ids are made; see SSL_CTX_set_generate_session_id(3). Returns 0 if `ctx` is
+/// NULL.
 ///
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
-    ctx: *mut SSL_CTX,
+    ctx: Argument<*mut SSL_CTX>,
     cb: Option<GenerateCb>,
 ) -> c_int {
-    guard(0, || {
-        // SAFETY: the caller's promise.
-        let Some(next) = (unsafe { next_of(ctx) }) else { return 0 };
-        // SAFETY: the caller's promise.
-        let Some(context) = (unsafe { Ctx::borrow(ctx) }) else { return 0 };
-        let Some(state) = state(next, context) else {
-            // SAFETY: the caller's promise.
-            return unsafe { (next.SSL_CTX_set_generate_session_id)(ctx, cb) };
-        };
-        // Connections that were made before have a copy of the wrapper: they go on with the last.
-        if cb.is_some() {
-            state.generate_cb.set(cb);
-        }
-        // SAFETY: the caller's promise, and a function of ours.
-        unsafe { (next.SSL_CTX_set_generate_session_id)(ctx, cb.map(|_| generate as GenerateCb)) }
-    })
+    answer(
+        &ctx,
+        0,
+        |ctx, state| {
+            // Connections that were made before have a copy of the wrapper: they go on with the
+            // last.
+            if cb.is_some() {
+                state.generate_cb().set(cb);
+            }
+            ctx.stock_set_generate_cb(cb.map(|_| generate as GenerateCb))
+        },
+        |ctx| ctx.stock_set_generate_cb(cb),
+    )
 }
 
-/// Sets how the session id of one connection is made; see SSL_set_generate_session_id(3).
+/// Sets how the session id of one connection is made; see SSL_set_generate_session_id(3). Returns 0
+/// if `ssl` is NULL.
 ///
 /// # Safety
 /// `ssl` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_set_generate_session_id(
-    ssl: *mut SSL,
+    ssl: Argument<*mut SSL>,
     cb: Option<GenerateCb>,
 ) -> c_int {
     guard(0, || {
-        // SAFETY: the caller's promise.
-        let Some(next) = (unsafe { next_of(ssl) }) else { return 0 };
-        // SAFETY: the caller's promise.
-        let Some(connection) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
+        let Some(ssl) = ssl.ssl() else { return 0 };
         let attached = match cb {
-            Some(_) => {
-                session_state(next, connection).and_then(|_| connection_or_new(next, connection))
-            }
-            None => lifecycle::connection(next, connection),
+            Some(_) => session_state(ssl).and_then(|_| connection::attach(ssl)),
+            None => connection::of(ssl),
         };
         if let Some(attached) = attached {
-            attached.generate_cb.set(cb);
+            attached.generate_cb().set(cb);
         }
         // Not attached: stock, or no memory. The application's own generator then runs unwrapped.
         let wrapped = attached.and(cb).map(|_| generate as GenerateCb);
-        // SAFETY: the caller's promise, and a function of ours.
-        unsafe { (next.SSL_set_generate_session_id)(ssl, wrapped.or(cb)) }
+        ssl.stock_set_generate_cb(wrapped.or(cb))
     })
 }
 
 /// Runs the application's generator and refuses an id that is in use.
 unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
     guard(0, || {
-        let Some(next) = next() else { return 0 };
+        let Some(libssl) = libssl() else { return 0 };
         // SAFETY: the engine's connection, valid during the call.
-        let Some(connection_handle) = (unsafe { Ssl::borrow(ssl) }) else { return 0 };
-        let Some((_, state)) = session_state(next, connection_handle) else { return 0 };
-        let own =
-            lifecycle::connection(next, connection_handle).and_then(|own| own.generate_cb.get());
-        let Some(callback) = own.or_else(|| state.generate_cb.get()) else { return 0 };
+        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
+        let Some((_, state)) = session_state(ssl) else { return 0 };
+        let own = connection::of(ssl).and_then(|own| own.generate_cb().get());
+        let Some(callback) = own.or_else(|| state.generate_cb().get()) else { return 0 };
         // SAFETY: the engine's arguments, passed on.
-        let made = unsafe { call_generate(callback, connection_handle, id, id_len) };
+        let made = unsafe { call_generate(callback, ssl, id, id_len) };
         if made == 0 {
             return made;
         }
@@ -89,7 +82,7 @@ unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -
         // SAFETY: `id` has room for the longest id, and a longer one is refused unread.
         let id = unsafe { session_id(id, length) };
         match id {
-            Some(id) if state.has_id(next, connection_handle, id) => 0,
+            Some(id) if state.has_id(ssl, id) => 0,
             // A length that the engine refuses is the engine's to refuse.
             _ => made,
         }

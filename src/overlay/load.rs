@@ -4,7 +4,7 @@
 use crate::config::config;
 use crate::context::host;
 use crate::log::say;
-use crate::openssl::next::{first_in_search, object_of};
+use crate::openssl::library::{first_in_search, object_of};
 
 /// Run by the dynamic linker.
 #[used]

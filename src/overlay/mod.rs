@@ -1,12 +1,15 @@
-//! What C calls: OpenSSL's exported names, and our three hooks in the stock contexts.
+//! C calls this: OpenSSL's exported names, and our hooks in the stock contexts.
 //!
-//! Every function is one call inside [`guard`]; with no state for the context (no memory when it
-//! was made, or an OpenSSL that is not supported) it is stock's. Knows C's rules only; what is to
-//! be done is in `context`. No locks here.
+//! Every function is one call inside [`guard`]. With no state for the context (no memory when it was
+//! made, or an OpenSSL that is not supported) it is stock's; with NULL it does nothing and returns
+//! failure, where stock would crash. Knows C's rules only; `context` decides what is to be done. No
+//! locks here.
 
 pub mod api;
+pub mod arguments;
 pub mod callbacks;
 pub mod closing;
+pub mod connection;
 pub mod ctrl;
 pub mod generate;
 pub mod guard;
@@ -19,36 +22,61 @@ pub mod sessions;
 pub mod switch;
 pub mod tickets;
 
-use crate::context::{Current, State};
+use crate::context::{Current, Event, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::next::Next;
-use std::sync::atomic::Ordering::Relaxed;
+use arguments::Argument;
+use guard::{guard, with};
+use openssl_sys::SSL_CTX;
 
 /// The state of a context, if its cache is ours.
 #[inline]
-fn state<'a>(next: &Next, ctx: Ctx<'a>) -> Option<&'a State> {
-    let state = ex_data::of_ctx::<State>(next, ctx, lifecycle::CTX_INDEX.get()?)?;
+fn state(ctx: Ctx<'_>) -> Option<&State> {
+    let state = ex_data::of_ctx::<State>(ctx, lifecycle::CTX_INDEX.get()?)?;
     // SAFETY: the slot holds what `lifecycle::attach` put there until the context goes.
     Some(unsafe { state.as_ref() })
 }
 
-/// The context that a connection started with, whose cache counts, and its state.
+/// Answers a call about a context: by `ours` if its cache is ours, else by `stock`. NULL, and a
+/// panic of ours, are answered with `failure`.
 #[inline]
-fn session_state<'a>(next: &Next, ssl: Ssl<'a>) -> Option<(Ctx<'a>, &'a State)> {
-    let ctx = match lifecycle::connection(next, ssl) {
-        Some(connection) => connection.session_ctx(next, ssl)?,
-        None => ssl.ctx(next)?,
-    };
-    Some((ctx, state(next, ctx)?))
+fn answer<'a, T: Copy>(
+    ctx: &'a Argument<*mut SSL_CTX>,
+    failure: T,
+    ours: impl FnOnce(Ctx<'a>, &State) -> T,
+    stock: impl FnOnce(Ctx<'a>) -> T,
+) -> T {
+    guard(failure, || {
+        let Some(ctx) = ctx.ctx() else { return failure };
+        match state(ctx) {
+            Some(state) => with(state, failure, || ours(ctx, state)),
+            None => stock(ctx),
+        }
+    })
 }
 
-/// The context that a connection is in now, and what it is known to become.
+/// The context that a connection started with, whose cache counts, and its state.
 #[inline]
-fn current<'a>(next: &Next, ssl: Ssl<'a>) -> Option<Current<'a>> {
-    let ctx = ssl.ctx(next)?;
-    let is_final = lifecycle::connection(next, ssl)
-        .is_some_and(|connection| connection.was_switched.load(Relaxed))
-        && ssl.session(next).is_none();
-    Some(Current { ctx, state: state(next, ctx), is_final })
+fn session_state(ssl: Ssl<'_>) -> Option<(Ctx<'_>, &State)> {
+    let ctx = match connection::of(ssl) {
+        Some(connection) => connection.session_ctx(ssl)?,
+        None => ssl.ctx()?,
+    };
+    Some((ctx, state(ctx)?))
+}
+
+/// The engine's call about a connection, and the state of the context that it started with.
+#[inline]
+fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
+    let (ctx, state) = session_state(ssl)?;
+    Some((Event::new(ssl, ctx, current(ssl)?), state))
+}
+
+/// The context that a connection is in now, and whether that may change.
+#[inline]
+fn current(ssl: Ssl<'_>) -> Option<Current<'_>> {
+    let ctx = ssl.ctx()?;
+    let is_final = connection::of(ssl).is_some_and(connection::Connection::was_switched)
+        && ssl.session().is_none();
+    Some(Current { ctx, virtual_host: state(ctx).map(State::virtual_host), is_final })
 }

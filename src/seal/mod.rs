@@ -13,7 +13,7 @@ mod xaes;
 use crate::openssl::aead::{Aes, random};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::kdf::hkdf_sha256;
-use crate::openssl::next::Next;
+use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -82,12 +82,12 @@ struct Key {
 
 impl Key {
     /// Makes this the key of `secret`.
-    fn set(&mut self, next: &Next, aes: &mut Aes<'_>, secret: &Secret) -> Option<()> {
+    fn set(&mut self, libssl: &'static Libssl, aes: &mut Aes, secret: &Secret) -> Option<()> {
         let secret = secret.bytes();
         let mut id = [0; KEY_BYTES];
-        hkdf_sha256(next, secret, KEY_ID_INFO, &mut id)?;
+        hkdf_sha256(libssl, secret, KEY_ID_INFO, &mut id)?;
         self.id = *id.first_chunk()?;
-        self.key.set(aes, |key| hkdf_sha256(next, secret, SEAL_INFO, key))
+        self.key.set(aes, |key| hkdf_sha256(libssl, secret, SEAL_INFO, key))
     }
 }
 
@@ -103,39 +103,39 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// The keys of `secrets`. `None` if there is none, or if this libcrypto cannot seal: without
     /// memory, AES-256-GCM or SHA-256.
-    pub fn derive(next: &Next, secrets: &[Secret]) -> Option<Keys> {
-        let _errors = KeepErrors::new(next);
-        let mut aes = Aes::new(next)?;
+    pub fn derive(libssl: &'static Libssl, secrets: &[Secret]) -> Option<Keys> {
+        let _errors = KeepErrors::new(libssl);
+        let mut aes = Aes::new(libssl)?;
         let mut keys = Vec::new();
         keys.try_reserve_exact(secrets.len()).ok()?;
         for secret in secrets {
             keys.push(Key { id: [0; KEY_ID_BYTES], key: xaes::Key::empty() });
-            keys.last_mut()?.set(next, &mut aes, secret)?;
+            keys.last_mut()?.set(libssl, &mut aes, secret)?;
         }
         (!keys.is_empty()).then_some(Keys(keys))
     }
 
     /// One key that nobody else has: only this process and those it forks from now on.
-    pub fn random(next: &Next) -> Option<Keys> {
-        let _errors = KeepErrors::new(next);
+    pub fn random(libssl: &'static Libssl) -> Option<Keys> {
+        let _errors = KeepErrors::new(libssl);
         let mut secret = Secret::new([0; KEY_BYTES]);
-        random(next, secret.bytes_mut())?;
-        Keys::derive(next, std::slice::from_ref(&secret))
+        random(libssl, secret.bytes_mut())?;
+        Keys::derive(libssl, std::slice::from_ref(&secret))
     }
 
     /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data.
     pub fn seal(
         &self,
-        next: &Next,
+        libssl: &'static Libssl,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let _errors = KeepErrors::new(next);
+        let _errors = KeepErrors::new(libssl);
         let start = out.len();
         let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
         out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
-        let sealed = self.append(next, associated, plain, out);
+        let sealed = self.append(libssl, associated, plain, out);
         if sealed.is_none() {
             out.truncate(start);
         }
@@ -145,20 +145,20 @@ impl Keys {
     /// Appends to `out`, which has the room.
     fn append(
         &self,
-        next: &Next,
+        libssl: &'static Libssl,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let newest = self.0.first()?;
         let mut nonce = [0; NONCE_BYTES];
-        random(next, &mut nonce)?;
+        random(libssl, &mut nonce)?;
         out.extend_from_slice(&newest.id);
         out.extend_from_slice(&nonce);
         let start = out.len();
         out.resize(start + plain.len(), 0);
         let place = out.get_mut(start..)?;
-        let tag = newest.key.seal(&mut Aes::new(next)?, &nonce, associated, plain, place)?;
+        let tag = newest.key.seal(&mut Aes::new(libssl)?, &nonce, associated, plain, place)?;
         out.extend_from_slice(&tag);
         Some(())
     }
@@ -166,7 +166,7 @@ impl Keys {
     /// What is in a sealed record.
     pub fn open(
         &self,
-        next: &Next,
+        libssl: &'static Libssl,
         associated: &[u8],
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
@@ -175,8 +175,8 @@ impl Keys {
         let sealed = rest.split_last_chunk().ok_or(OpenError::Truncated)?;
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
-        let _errors = KeepErrors::new(next);
-        let mut aes = Aes::new(next).ok_or(OpenError::Failed)?;
+        let _errors = KeepErrors::new(libssl);
+        let mut aes = Aes::new(libssl).ok_or(OpenError::Failed)?;
         let length = sealed.0.len();
         let mut plain = Zeroizing::new(Vec::new());
         plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;

@@ -1,23 +1,23 @@
 //! Sealing and opening, on the OpenSSL of this machine.
 
 use super::*;
-use crate::openssl::next::next_in_test;
+use crate::openssl::libssl::libssl_in_test;
 
 const NAME: &[u8] = b"session id and namespace";
 
 fn keys(secrets: &[u8]) -> Keys {
     let secrets: Vec<_> = secrets.iter().map(|byte| Secret::new([*byte; KEY_BYTES])).collect();
-    Keys::derive(next_in_test(), &secrets).unwrap()
+    Keys::derive(libssl_in_test(), &secrets).unwrap()
 }
 
 fn seal(keys: &Keys, plain: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::new();
-    keys.seal(next_in_test(), NAME, plain, &mut sealed).unwrap();
+    keys.seal(libssl_in_test(), NAME, plain, &mut sealed).unwrap();
     sealed
 }
 
 fn open(keys: &Keys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-    keys.open(next_in_test(), NAME, sealed).map(|plain| plain.to_vec())
+    keys.open(libssl_in_test(), NAME, sealed).map(|plain| plain.to_vec())
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn what_is_sealed_opens() {
 fn sealed_bytes_are_appended() {
     let keys = keys(&[1]);
     let mut out = b"header".to_vec();
-    keys.seal(next_in_test(), NAME, b"plain", &mut out).unwrap();
+    keys.seal(libssl_in_test(), NAME, b"plain", &mut out).unwrap();
     let sealed = out.strip_prefix(b"header").unwrap();
     assert_eq!(open(&keys, sealed).as_deref(), Ok(b"plain".as_slice()));
 }
@@ -46,13 +46,13 @@ fn sealed_bytes_are_appended() {
 fn the_format_is_what_it_was() {
     let mut secret = [0; KEY_BYTES];
     secret.iter_mut().zip(0..).for_each(|(byte, value)| *byte = value);
-    let keys = Keys::derive(next_in_test(), &[Secret::new(secret)]).unwrap();
+    let keys = Keys::derive(libssl_in_test(), &[Secret::new(secret)]).unwrap();
     let mut sealed = b"\x28\xf8\x4d\x55ABCDEFGHIJKLMNOPQRSTUVWX".to_vec();
     sealed.extend([
         0xea, 0x86, 0x3f, 0xb1, 0x3f, 0x46, 0x4e, 0xc9, 0x7d, 0x2f, 0x30, 0xb5, 0x6a, 0x30, 0x0a,
         0xad, 0x20, 0x2f, 0x7f, 0x96, 0x28, 0x63, 0x10, 0x96, 0xbe,
     ]);
-    let opened = keys.open(next_in_test(), b"sid", &sealed).unwrap();
+    let opened = keys.open(libssl_in_test(), b"sid", &sealed).unwrap();
     assert_eq!(opened.as_slice(), b"a session");
 }
 
@@ -88,16 +88,16 @@ fn a_record_cut_anywhere_is_noticed() {
 
 #[test]
 fn other_associated_data_do_not_open() {
-    let (next, keys) = (next_in_test(), keys(&[1]));
+    let (libssl, keys) = (libssl_in_test(), keys(&[1]));
     let mut sealed = Vec::new();
-    keys.seal(next, b"", b"plain", &mut sealed).unwrap();
-    assert!(keys.open(next, b"", &sealed).is_ok());
+    keys.seal(libssl, b"", b"plain", &mut sealed).unwrap();
+    assert!(keys.open(libssl, b"", &sealed).is_ok());
     for other in [b"\0".as_slice(), NAME] {
-        assert_eq!(keys.open(next, other, &sealed), Err(OpenError::NotAuthentic));
+        assert_eq!(keys.open(libssl, other, &sealed), Err(OpenError::NotAuthentic));
     }
     let sealed = seal(&keys, b"plain");
     for other in [b"".as_slice(), &NAME[1..], &NAME[..NAME.len() - 1]] {
-        assert_eq!(keys.open(next, other, &sealed), Err(OpenError::NotAuthentic));
+        assert_eq!(keys.open(libssl, other, &sealed), Err(OpenError::NotAuthentic));
     }
 }
 
@@ -124,8 +124,8 @@ fn keys_of_one_id_are_all_tried() {
 
 #[test]
 fn random_keys_and_nonces_differ() {
-    let next = next_in_test();
-    let (a, b) = (Keys::random(next).unwrap(), Keys::random(next).unwrap());
+    let libssl = libssl_in_test();
+    let (a, b) = (Keys::random(libssl).unwrap(), Keys::random(libssl).unwrap());
     let sealed = seal(&a, b"plain");
     assert!(open(&a, &sealed).is_ok());
     assert!(open(&b, &sealed).is_err());
@@ -135,6 +135,6 @@ fn random_keys_and_nonces_differ() {
 
 #[test]
 fn no_secret_is_no_keys_and_none_is_shown() {
-    assert!(Keys::derive(next_in_test(), &[]).is_none());
+    assert!(Keys::derive(libssl_in_test(), &[]).is_none());
     assert_eq!(format!("{:?}", keys(&[0xab])), "Keys");
 }

@@ -25,7 +25,7 @@ impl Key {
     /// Lets `fill` write the key.
     pub(super) fn set(
         &mut self,
-        aes: &mut Aes<'_>,
+        aes: &mut Aes,
         fill: impl FnOnce(&mut [u8; KEY_BYTES]) -> Option<()>,
     ) -> Option<()> {
         fill(&mut self.key)?;
@@ -40,7 +40,7 @@ impl Key {
     /// The record's own key.
     fn derive(
         &self,
-        aes: &mut Aes<'_>,
+        aes: &mut Aes,
         half: &[u8; NONCE_BYTES - GCM_NONCE_BYTES],
     ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         let mut blocks = Zeroizing::new([0; 2 * BLOCK_BYTES]);
@@ -58,7 +58,7 @@ impl Key {
     /// Encrypts `from` to `to`, which is as long, and returns the tag.
     pub(super) fn seal(
         &self,
-        aes: &mut Aes<'_>,
+        aes: &mut Aes,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
         from: &[u8],
@@ -72,7 +72,7 @@ impl Key {
     /// Decrypts `from` to `to`, which is as long; true if the tag is right.
     pub(super) fn open(
         &self,
-        aes: &mut Aes<'_>,
+        aes: &mut Aes,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
         sealed: (&[u8], &[u8; TAG_BYTES]),
@@ -94,14 +94,14 @@ fn halves(nonce: &[u8; NONCE_BYTES]) -> Option<(&Half, &Half)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openssl::next::next_in_test;
+    use crate::openssl::libssl::libssl_in_test;
 
     const NONCE: &[u8; NONCE_BYTES] = b"ABCDEFGHIJKLMNOPQRSTUVWX";
     const PLAIN: &[u8; 12] = b"XAES-256-GCM";
 
     /// Seals `PLAIN` with a key of one byte, repeated, and opens it again.
     fn sealed(byte: u8, associated: &[u8]) -> Vec<u8> {
-        let mut aes = Aes::new(next_in_test()).unwrap();
+        let mut aes = Aes::new(libssl_in_test()).unwrap();
         let mut key = Key::empty();
         let fill = |key: &mut [u8; KEY_BYTES]| {
             key.fill(byte);

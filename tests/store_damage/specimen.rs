@@ -3,7 +3,8 @@
 //! The fuzz target `opened_file` uses it as well. Payloads are opaque to a store: it is their seal,
 //! bound to locator and deadline, that a damaged one does not open. So what counts is what opens.
 
-use sesscache::openssl::next::{Next, next};
+use sesscache::openssl::libssl::libssl;
+use sesscache::openssl::table::Libssl;
 use sesscache::seal::Keys;
 use sesscache_core::key_file::Secret;
 use sesscache_core::store::{
@@ -40,7 +41,7 @@ pub(crate) struct Specimen {
     file: File,
     image: Vec<u8>,
     keys: Keys,
-    next: &'static Next,
+    libssl: &'static Libssl,
 }
 
 /// What a damaged store still does.
@@ -55,12 +56,12 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
-pub(crate) fn libcrypto() -> &'static Next {
+pub(crate) fn libcrypto() -> &'static Libssl {
     for name in [c"libssl.so.3", c"libssl.so.4"] {
         // SAFETY: a valid C string; libssl's constructors may run at any time.
         unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
     }
-    next().expect("OpenSSL's shared libraries are on this machine")
+    libssl().expect("OpenSSL's shared libraries are on this machine")
 }
 
 pub(crate) fn locator(number: u64) -> Locator {
@@ -89,14 +90,14 @@ fn kept(number: u64) -> Option<Vec<u8>> {
 
 impl Specimen {
     pub(crate) fn new(path: &Path) -> Specimen {
-        let next = libcrypto();
-        let keys = Keys::derive(next, &[Secret::new([7; 32])]).expect("libcrypto can seal");
+        let libssl = libcrypto();
+        let keys = Keys::derive(libssl, &[Secret::new([7; 32])]).expect("libcrypto can seal");
         drop(fs::remove_file(path));
         let url = format!("file:{}?size={SIZE}", path.display());
         let store = Store::open(&StoreUrl::parse(&url).unwrap()).unwrap();
         let file = OpenOptions::new().read(true).write(true).mode(0o600).open(path).unwrap();
         let mut specimen =
-            Specimen { path: path.to_owned(), file, image: vec![0; SIZE], keys, next };
+            Specimen { path: path.to_owned(), file, image: vec![0; SIZE], keys, libssl };
         for number in 0..RECORDS {
             specimen.put(&store, number, 1).unwrap();
             match number % 10 {
@@ -121,7 +122,7 @@ impl Specimen {
     fn put(&self, store: &Store, number: u64, version: u8) -> Result<(), PutError> {
         let associated = Self::associated(number, deadline(number));
         let mut sealed = Vec::new();
-        self.keys.seal(self.next, &associated, &plain(number, version), &mut sealed).unwrap();
+        self.keys.seal(self.libssl, &associated, &plain(number, version), &mut sealed).unwrap();
         store.put(&locator(number), deadline(number), NOW, 0, &sealed)
     }
 
@@ -129,7 +130,7 @@ impl Specimen {
     fn open(&self, number: u64, lookup: Lookup, sealed: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let Lookup::Found { deadline: until } = lookup else { return Ok(None) };
         let opens_as = |number, until| {
-            let opened = self.keys.open(self.next, &Self::associated(number, until), sealed);
+            let opened = self.keys.open(self.libssl, &Self::associated(number, until), sealed);
             opened.ok().map(|plain| plain.to_vec())
         };
         if let Some(plain) = opens_as(number, until) {

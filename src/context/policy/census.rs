@@ -8,26 +8,30 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
+/// Contexts that may serve.
 static SERVING: AtomicUsize = AtomicUsize::new(0);
+/// Those of them that ask clients for a certificate.
 static ASKING: AtomicUsize = AtomicUsize::new(0);
 /// How often a context's policy has changed while it was in use.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// One context's part in the counters, for as long as it lives.
+/// A context that is counted for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct Member {
     may_serve: bool,
+    /// Whether it is counted among those that ask.
     asks: AtomicBool,
 }
 
-impl Counted {
+impl Member {
     /// A context that asks nobody yet.
-    pub(super) fn new(may_serve: bool) -> Counted {
+    pub(super) fn new(may_serve: bool) -> Member {
         SERVING.fetch_add(may_serve.into(), Relaxed);
-        Counted { may_serve, asks: AtomicBool::new(false) }
+        Member { may_serve, asks: AtomicBool::new(false) }
     }
 
-    /// It asks clients for a certificate from now on, or does not. Returns whether that is new.
+    /// The context asks clients for a certificate from now on, or does not. Returns whether that is
+    /// new.
     pub(super) fn set_asks(&self, asks: bool) -> bool {
         if !self.may_serve || self.asks.load(Relaxed) == asks {
             return false;
@@ -43,7 +47,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for Member {
     fn drop(&mut self) {
         self.set_asks(false);
         SERVING.fetch_sub(self.may_serve.into(), Relaxed);

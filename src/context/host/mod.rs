@@ -7,14 +7,18 @@
 //!
 //! Locks: the list of stores, for the length of a look, or of an opening.
 
-use super::keys::{KeyRing, KeyRingError};
-use crate::config::{Tickets, config};
+pub(super) mod keys;
+pub(super) mod record;
+
+use crate::config::{TicketMode, config};
 use crate::log::Once;
-use crate::openssl::next::Next;
+use crate::openssl::table::Libssl;
+use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use sesscache_core::store::{OpenError, Place, Store, StoreUrl, UrlError};
 use std::fmt;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A store and the keys to what is in it.
@@ -24,7 +28,7 @@ pub struct HostStore {
     pub store: Store,
     url: StoreUrl,
     /// What seals them.
-    pub(super) keys: &'static KeyRing,
+    keys: &'static KeyRing,
 }
 
 /// Why a store cannot be used.
@@ -78,6 +82,35 @@ impl HostStore {
     }
 }
 
+/// The host store of a context.
+#[derive(Debug)]
+pub(super) struct ContextStore {
+    /// The store of SESSCACHE_STORE.
+    configured: Option<&'static HostStore>,
+    /// The store that the application attached, which goes before that.
+    attached: OnceCell<&'static HostStore>,
+}
+
+impl ContextStore {
+    /// The store of the configuration, for a context that has just been made.
+    pub(super) fn configured(libssl: &'static Libssl) -> ContextStore {
+        let configured = configured().inspect(|store| store.keys.refresh(libssl));
+        ContextStore { configured, attached: OnceCell::new() }
+    }
+
+    /// The store, if there is one.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&'static HostStore> {
+        self.attached.get().copied().or(self.configured)
+    }
+
+    /// Uses this store from now on; false if another one was attached before.
+    pub(super) fn attach(&self, libssl: &'static Libssl, store: &'static HostStore) -> bool {
+        store.keys.refresh(libssl);
+        ptr::eq(*self.attached.get_or_init(|| store), store)
+    }
+}
+
 /// Keeps a value until the process ends: contexts refer to it.
 fn kept<T>(value: T) -> Result<&'static T, HostError> {
     let mut place = Vec::new();
@@ -96,14 +129,14 @@ fn configured_keys() -> Result<&'static KeyRing, KeyRingError> {
 
 /// The keys that tickets are sealed with, if they are to be ours; says what is wrong, if something
 /// is.
-pub(super) fn ticket_keys(next: &Next) -> Option<&'static KeyRing> {
+pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
     static SAID: Once = Once::new();
-    if config().tickets != Some(Tickets::Shared) || config().key_file.is_none() {
+    if config().tickets != Some(TicketMode::Shared) || config().key_file.is_none() {
         return None;
     }
     match configured_keys() {
         Ok(keys) => {
-            keys.refresh(next);
+            keys.refresh(libssl);
             Some(keys)
         }
         Err(error) => {
@@ -139,7 +172,7 @@ pub fn is_used() -> bool {
 }
 
 /// The store that new contexts use; says what is wrong, if something is.
-pub fn configured() -> Option<&'static HostStore> {
+fn configured() -> Option<&'static HostStore> {
     static SAID: Once = Once::new();
     match CONFIGURED.get()? {
         Ok(store) => Some(store),

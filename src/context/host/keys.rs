@@ -11,7 +11,7 @@
 use crate::log::Once;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::kdf::hkdf_sha256;
-use crate::openssl::next::Next;
+use crate::openssl::table::Libssl;
 use crate::seal::Keys;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use sesscache_core::key_file::{self, FileVersion, KEY_BYTES, KeyFileError, Secret};
@@ -33,7 +33,7 @@ const ALL: usize = 8;
 
 /// The keys of a file, or of this process and those that it forks.
 #[derive(Debug)]
-pub(super) struct KeyRing {
+pub(in crate::context) struct KeyRing {
     /// `None`: a random key.
     path: Option<PathBuf>,
     places: [RwLock<Material>; ALL],
@@ -94,7 +94,7 @@ impl fmt::Display for KeyRingError {
 
 impl KeyRing {
     /// The keys of a file.
-    pub(super) fn of_file(path: PathBuf) -> Result<KeyRing, KeyRingError> {
+    pub(in crate::context) fn of_file(path: PathBuf) -> Result<KeyRing, KeyRingError> {
         if !path.is_absolute() {
             return Err(KeyRingError::Path(path));
         }
@@ -103,7 +103,7 @@ impl KeyRing {
     }
 
     /// One key that nobody else has.
-    pub(super) fn random() -> Result<KeyRing, KeyRingError> {
+    pub(in crate::context) fn random() -> Result<KeyRing, KeyRingError> {
         let mut secrets = vec![Secret::new([0; KEY_BYTES])];
         // In its place: a copy would not be wiped.
         if secrets.iter_mut().all(|secret| random_bytes(secret.bytes_mut())) {
@@ -121,14 +121,14 @@ impl KeyRing {
 
     /// Reads the file again if it has changed, as when a server reloads. One that cannot be read
     /// any more (a chroot, another user) leaves the keys as they are.
-    pub(super) fn refresh(&self, next: &Next) {
+    pub(in crate::context) fn refresh(&self, next: &'static Libssl) {
         // As often as another thread puts keys in meanwhile: they may be older than what the file
         // holds now.
         const ROUNDS: u32 = 8;
         let _ = (0..ROUNDS).any(|_| self.renew(next) != Put::Late);
     }
 
-    fn renew(&self, next: &Next) -> Put {
+    fn renew(&self, next: &'static Libssl) -> Put {
         static UNREADABLE: Once = Once::new();
         static UNUSABLE: Once = Once::new();
         let generation = self.generation();
@@ -159,12 +159,15 @@ impl KeyRing {
     }
 
     /// What `use_them` makes of the keys; `None` if there are none.
-    pub(super) fn with_keys<T>(&self, use_them: impl FnOnce(&Keys) -> Option<T>) -> Option<T> {
+    pub(in crate::context) fn with_keys<T>(
+        &self,
+        use_them: impl FnOnce(&Keys) -> Option<T>,
+    ) -> Option<T> {
         self.using(|now| use_them(now.keys.as_ref()?))?
     }
 
     /// What ticket keys are made of, newest first, as [`KeyRing::with_keys`].
-    pub(super) fn with_ticket_secrets<T>(
+    pub(in crate::context) fn with_ticket_secrets<T>(
         &self,
         use_them: impl FnOnce(&[Zeroizing<[u8; KEY_BYTES]>]) -> Option<T>,
     ) -> Option<T> {
@@ -172,7 +175,7 @@ impl KeyRing {
     }
 
     /// A number that is another one when the keys have changed.
-    pub(super) fn generation(&self) -> u64 {
+    pub(in crate::context) fn generation(&self) -> u64 {
         self.current.load(Acquire)
     }
 
@@ -251,7 +254,11 @@ impl KeyRing {
 
 impl Material {
     /// Makes of secrets what is used. `None` without memory or algorithms.
-    fn derive(next: &Next, secrets: &[Secret], version: Option<FileVersion>) -> Option<Material> {
+    fn derive(
+        next: &'static Libssl,
+        secrets: &[Secret],
+        version: Option<FileVersion>,
+    ) -> Option<Material> {
         let _errors = KeepErrors::new(next);
         let keys = Some(Keys::derive(next, secrets)?);
         let mut ticket_secrets = Vec::new();
@@ -264,7 +271,7 @@ impl Material {
     }
 
     /// The same of those that were read before there was a libcrypto; `None` if there are none.
-    fn derive_late(&self, next: &Next) -> Option<Option<Material>> {
+    fn derive_late(&self, next: &'static Libssl) -> Option<Option<Material>> {
         let derive = || Material::derive(next, &self.secrets, self.version.clone());
         (!self.secrets.is_empty()).then(derive)
     }
@@ -288,7 +295,7 @@ fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyRingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openssl::next::next_in_test;
+    use crate::openssl::libssl::libssl_in_test;
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
     use std::{fs, process, thread};
@@ -303,16 +310,16 @@ mod tests {
     }
 
     fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
-        keys.open(next_in_test(), b"name", sealed).ok().map(drop)
+        keys.open(libssl_in_test(), b"name", sealed).ok().map(drop)
     }
 
     fn seal(keys: &Keys) -> Option<Vec<u8>> {
         let mut sealed = Vec::new();
-        keys.seal(next_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
+        keys.seal(libssl_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
     }
 
     fn put(ring: &KeyRing) -> Put {
-        let material = KeyRing::random().unwrap().using(|now| now.derive_late(next_in_test()));
+        let material = KeyRing::random().unwrap().using(|now| now.derive_late(libssl_in_test()));
         ring.put(ring.generation(), material.flatten().flatten().unwrap())
     }
 
@@ -320,9 +327,9 @@ mod tests {
     fn who_comes_late_has_changed_nothing() {
         let ring = KeyRing::random().unwrap();
         let generation = ring.generation();
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         let sealed = ring.with_keys(seal).unwrap();
-        let material = KeyRing::random().unwrap().using(|now| now.derive_late(next_in_test()));
+        let material = KeyRing::random().unwrap().using(|now| now.derive_late(libssl_in_test()));
         assert_eq!(ring.put(generation, material.flatten().flatten().unwrap()), Put::Late);
         assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
         assert_eq!(filled(&ring), 1);
@@ -332,10 +339,10 @@ mod tests {
     fn what_was_read_is_derived_from_and_forgotten() {
         let ring = KeyRing::random().unwrap();
         assert_eq!((ring.with_keys(seal), filled(&ring)), (None, 1));
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         let (sealed, generation) = (ring.with_keys(seal).unwrap(), ring.generation());
         assert_eq!((ring.using(|now| now.secrets.len()), filled(&ring)), (Some(0), 1));
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
         assert_eq!(ring.generation(), generation);
     }
@@ -343,7 +350,7 @@ mod tests {
     #[test]
     fn keys_in_use_are_good_until_they_have_been_used() {
         let ring = KeyRing::random().unwrap();
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         let sealed = ring.with_keys(seal).unwrap();
         ring.with_keys(|keys| {
             assert_eq!(put(&ring), Put::Done);
@@ -359,7 +366,7 @@ mod tests {
     #[test]
     fn places_locked_for_ever_do_not_stop_a_reload() {
         let ring = KeyRing::random().unwrap();
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         for stuck in 1..PLACES {
             mem::forget(ring.hold().unwrap());
             let sealed = ring.with_keys(seal).unwrap();
@@ -373,7 +380,7 @@ mod tests {
     #[test]
     fn nobody_misses_keys_while_they_change() {
         let ring = KeyRing::random().unwrap();
-        ring.refresh(next_in_test());
+        ring.refresh(libssl_in_test());
         let is_over = AtomicBool::new(false);
         let work = || {
             let mut used = 0;
@@ -417,15 +424,15 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !is_over.load(Relaxed) {
-                        ring.refresh(next_in_test());
+                        ring.refresh(libssl_in_test());
                     }
                 });
             }
-            ring.refresh(next_in_test());
+            ring.refresh(libssl_in_test());
             for number in 2..300 {
                 let sealed = ring.with_keys(seal).unwrap();
                 write(number);
-                ring.refresh(next_in_test());
+                ring.refresh(libssl_in_test());
                 missed += usize::from(ring.with_keys(|keys| open(keys, &sealed)).is_some());
             }
             is_over.store(true, Relaxed);

@@ -1,0 +1,62 @@
+//! One call of the engine about a connection: its libssl, the connection, and both its contexts.
+
+use super::policy::Current;
+use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
+use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::table::Libssl;
+use libc::c_int;
+use openssl_sys::{SSL_OP_NO_TICKET, TLS1_3_VERSION};
+use sesscache_core::cache::Key;
+
+/// A hook makes one when the engine calls it. Answers that the application's callbacks can change
+/// are asked of libssl each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The connection.
+    pub ssl: Ssl<'a>,
+    /// The context it started with, whose cache counts.
+    pub ctx: Ctx<'a>,
+    /// The context it is in now.
+    pub current: Current<'a>,
+    version: c_int,
+}
+
+impl<'a> Event<'a> {
+    /// The event of a connection, the context it started with and the one it is in.
+    #[inline]
+    pub fn new(ssl: Ssl<'a>, ctx: Ctx<'a>, current: Current<'a>) -> Event<'a> {
+        Event { ssl, ctx, current, version: ssl.version() }
+    }
+
+    /// The functions of its libssl.
+    #[inline]
+    pub fn libssl(&self) -> &'static Libssl {
+        self.ssl.libssl()
+    }
+
+    /// Whether TLS 1.3 was negotiated, QUIC's included.
+    #[inline]
+    pub(super) fn is_tls13(&self) -> bool {
+        self.version == TLS1_3_VERSION
+    }
+
+    /// The key of the session with this id in the connection's version.
+    #[inline]
+    pub(super) fn key(&self, id: &[u8]) -> Option<Key> {
+        Key::new(u16::try_from(self.version).ok()?, id)
+    }
+
+    /// Whether the engine will insist on removing the session from its own cache before it resumes
+    /// it (tls_parse_ctos_psk): early data, each ticket good for one use.
+    pub(super) fn is_single_use(&self) -> bool {
+        self.is_tls13()
+            && self.ssl.max_early_data() > 0
+            && self.ssl.options(self.ctx) & SSL_OP_NO_ANTI_REPLAY == 0
+    }
+
+    /// Whether a session of this connection is a TLS 1.3 ticket that carries all of it. Early data
+    /// apart, such a session is not looked up by id.
+    pub(super) fn is_stateless(&self) -> bool {
+        self.is_tls13() && self.ssl.options(self.ctx) & SSL_OP_NO_TICKET == 0
+    }
+}

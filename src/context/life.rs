@@ -1,0 +1,271 @@
+//! The life of a session: what happens when the engine or the application says new or remove.
+//! Lookups are in `lookup`.
+//!
+//! The rules are those of docs/CONTRACT.md. The application's callbacks run here, with
+//! no lock held and errno as the application left it.
+
+use super::State;
+use super::event::Event;
+use super::thread::{
+    enter_closing, enter_eviction, enter_stock, is_closing, is_evicting, take_expired,
+};
+use crate::config::{NewCbZero, UncleanClose, config};
+use crate::openssl::callback::{call_new, call_remove};
+use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
+use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
+use crate::openssl::table::Libssl;
+use libc::c_int;
+use openssl_sys::{SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE};
+use sesscache_core::cache::Key;
+use sesscache_core::system::clock::now;
+use sesscache_core::system::errno::KeepErrno;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// How often a session's lifetime was shortened while it may have been cached.
+static SHORTENED: AtomicU64 = AtomicU64::new(0);
+
+/// Says that a session's deadline came nearer: the order of expiry may not know.
+///
+/// The wheel notices a deadline that moved away when it comes to the old one. One that came nearer
+/// is looked for by the next SSL_CTX_flush_sessions(), which then asks every session. Nothing
+/// depends on it before: a lookup sees the session's own times.
+pub fn lifetime_shortened() {
+    SHORTENED.fetch_add(1, Release);
+}
+
+/// [`lifetime_shortened`] calls so far.
+pub(super) fn shortened() -> u64 {
+    SHORTENED.load(Acquire)
+}
+
+/// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection that
+/// was not shut down.
+pub fn while_closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
+    let _closing = enter_closing(ssl.session());
+    close()
+}
+
+impl State {
+    /// The engine negotiated a session. Returns new_cb's answer: 0 if the engine shall drop the
+    /// reference it took for the application.
+    pub fn new_session(&self, event: &Event<'_>, session: SessionRef<'_>) -> c_int {
+        // Before the callback: HAProxy empties the id while its new_cb runs.
+        let key = session.key();
+        let address = key.and_then(|key| {
+            // Before another thread can find the session: ex_data is not to change under it.
+            let _errno = KeepErrno::new();
+            self.negotiated(event, session, key)
+        });
+        let cached = key.filter(|_| self.caches(event));
+        if let Some(key) = cached {
+            self.add(event.ctx, key, session);
+        }
+        let answer = self.offer_to_application(event, session, cached);
+        if let Some(key) = key {
+            // new_cb's answer is about the internal cache; the store is the operator's.
+            let _errno = KeepErrno::new();
+            self.publish(event, session, key, address);
+        }
+        if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
+            self.expire_some(event.ctx);
+        }
+        answer
+    }
+
+    /// ssl_update_cache's rule: a stateless TLS 1.3 ticket is not looked up by id, so it is cached
+    /// only if someone wants to hear of its end or early data must be accepted once.
+    fn caches(&self, event: &Event<'_>) -> bool {
+        !self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE)
+            && (!event.is_stateless()
+                || !event.ssl.is_server()
+                || event.is_single_use()
+                || self.remove_cb.get().is_some())
+    }
+
+    /// Calls new_cb and returns its answer. `cached` is the session's key if it was cached.
+    fn offer_to_application(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        cached: Option<Key>,
+    ) -> c_int {
+        let Some(new_cb) = self.new_cb.get() else { return 0 };
+        // Postfix frees the session and returns 1: it must outlive the call for us.
+        let Some(reference) = session.to_owned() else { return 0 };
+        let answer = call_new(new_cb, event.ssl, session);
+        if let Some(key) = cached {
+            let _errno = KeepErrno::new();
+            self.obey_new_cb(answer, &key, &reference, event.libssl());
+        }
+        answer
+    }
+
+    /// new_cb's 0 removes the session from the cache (SSL_CTX_sess_set_new_cb(3)), if it is still
+    /// that very object. No remove_cb is called for it, because nginx and others return 0 after they
+    /// have copied the session away: remove_cb would delete the copy.
+    fn obey_new_cb(&self, answer: c_int, key: &Key, session: &Session, libssl: &'static Libssl) {
+        let Some(cache) = self.cache() else { return };
+        let is_it = |cached: &Session| cached == session;
+        if answer == 0 && self.new_cb_zero == NewCbZero::Remove {
+            drop(cache.remove_if(key, is_it));
+        } else {
+            // Apache, Squid and ProFTPD set the timeout in new_cb.
+            cache.set_deadline(key, session.as_ref(libssl).deadline(), is_it);
+        }
+    }
+
+    /// Caches a session; an evicted one gets its remove_cb. True if it was not there.
+    pub(super) fn add(&self, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
+        let Some(cache) = self.cache() else { return false };
+        let capacity = cache.capacity();
+        if is_evicting() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
+            return false;
+        }
+        let Some(owned) = session.to_owned() else { return false };
+        // After the size was lowered; before the add, so that the new one is not the victim.
+        while let Some(victim) = cache.evict_excess() {
+            self.evicted(ctx, &victim);
+        }
+        let added = {
+            let _errno = KeepErrno::new();
+            let now = now();
+            if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
+                session.set_time(now);
+            }
+            cache.add(key, owned, session.deadline(), now)
+        };
+        if let Some(victim) = added.evicted {
+            self.evicted(ctx, &victim);
+        }
+        added.new
+    }
+
+    /// A session had to make room. It is not marked: a connection may hold it (openssl#18690).
+    fn evicted(&self, ctx: Ctx<'_>, victim: &Session) {
+        self.cache_full.fetch_add(1, Relaxed);
+        let _eviction = enter_eviction();
+        self.tell_removed(ctx, victim.as_ref(ctx.libssl()));
+    }
+
+    fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        if let Some(remove_cb) = self.remove_cb.get() {
+            call_remove(remove_cb, ctx, session);
+        }
+    }
+
+    /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
+    pub fn add_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        session.key().is_some_and(|key| self.add(ctx, key, session))
+    }
+
+    /// SSL_CTX_remove_session(3), the application's or Debian's engine's.
+    pub fn remove_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        let Some(key) = session.key().filter(|key| !key.id_is_empty()) else { return false };
+        let taken = {
+            let _errno = KeepErrno::new();
+            self.cache().and_then(|cache| cache.remove(&key))
+        };
+        self.forget_everywhere(ctx, session);
+        // A planted session counts as found, see `lookup::plant`.
+        let was_planted = self.discard(ctx, session);
+        taken.is_some() || was_planted
+    }
+
+    /// The engine has removed a session, or would have if it were in the stock cache.
+    pub fn removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        let taken = {
+            let _errno = KeepErrno::new();
+            let key = session.key();
+            self.cache().zip(key).and_then(|(cache, key)| cache.remove(&key))
+        };
+        self.forget_everywhere(ctx, session);
+        self.tell_removed(ctx, session);
+        // Not before remove_cb has seen it.
+        drop(taken);
+    }
+
+    /// Withdraws a session from the host store. Not if it expired in this process, or if a connection
+    /// was closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can cause it.
+    fn forget_everywhere(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
+        // The note may be an older session's, because libssl does not always reach the removal.
+        let expires = take_expired(session) && session.deadline() < now();
+        if expires || self.host().is_none() {
+            return;
+        }
+        if is_closing(session) && config().unclean_close == UncleanClose::Keep {
+            return;
+        }
+        let _errno = KeepErrno::new();
+        self.withdraw(ctx, session);
+    }
+
+    /// SSL_has_matching_session_id(3).
+    #[inline]
+    pub fn has_id(&self, ssl: Ssl<'_>, id: &[u8]) -> bool {
+        let key = ssl.key(id);
+        key.zip(self.cache()).is_some_and(|(key, cache)| cache.contains(&key))
+    }
+
+    /// SSL_CTX_flush_sessions(3): removes what has expired at `time`, or everything if that is 0.
+    pub fn flush(&self, ctx: Ctx<'_>, time: i64) {
+        let Some(cache) = self.cache() else { return };
+        let libssl = ctx.libssl();
+        let discard = |session: Session| {
+            self.discard(ctx, session.as_ref(libssl));
+        };
+        if time == 0 {
+            return cache.drain(now(), discard);
+        }
+        let shortened = shortened();
+        let walk = self.shortened_seen.swap(shortened, Relaxed) != shortened;
+        let deadline_of = |session: &Session| session.as_ref(libssl).deadline();
+        cache.flush(time, now(), walk, deadline_of, discard);
+    }
+
+    fn expire_some(&self, ctx: Ctx<'_>) {
+        let Some(cache) = self.cache() else { return };
+        let libssl = ctx.libssl();
+        let expired = {
+            let _errno = KeepErrno::new();
+            cache.expire(now(), |session| session.as_ref(libssl).deadline())
+        };
+        for session in expired {
+            self.discard(ctx, session.as_ref(libssl));
+        }
+    }
+
+    /// A session has left the cache for good: stock marks it not resumable, for which its
+    /// SSL_CTX_remove_session is the only door, and remove_cb is told. True if it was planted.
+    pub(super) fn discard(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
+        let was_planted = {
+            let _stock = enter_stock();
+            ctx.stock_remove(session)
+        };
+        self.tell_removed(ctx, session);
+        was_planted
+    }
+
+    /// The SSL_CTX goes: every session that is still cached leaves.
+    pub fn close(&self, ctx: Ctx<'_>) {
+        self.flush(ctx, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sesscache_core::cache::Cache;
+
+    #[test]
+    fn the_clock_is_the_systems() {
+        assert!(now() > 1_700_000_000);
+    }
+
+    #[test]
+    fn caches_are_usable_from_any_thread() {
+        fn check<T: Send + Sync>() {}
+        check::<Cache<Session>>();
+        check::<State>();
+    }
+}

@@ -1,0 +1,91 @@
+//! C types of OpenSSL that openssl-sys lacks: the callbacks that an application sets, and opaque
+//! structs.
+
+use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use openssl_sys::{
+    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, EVP_CIPHER_CTX, SSL, SSL_CTX,
+    SSL_SESSION, X509_STORE_CTX,
+};
+
+/// `new_session_cb`: SSL_CTX_sess_set_new_cb(3).
+pub type NewCb = unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int;
+/// `remove_session_cb`: SSL_CTX_sess_set_remove_cb(3).
+pub type RemoveCb = unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION);
+/// `get_session_cb`: SSL_CTX_sess_set_get_cb(3).
+pub type GetCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    data: *const u8,
+    len: c_int,
+    copy: *mut c_int,
+) -> *mut SSL_SESSION;
+/// `GEN_SESSION_CB`: SSL_CTX_set_generate_session_id(3).
+pub type GenerateCb =
+    unsafe extern "C" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
+
+/// `SSL_verify_cb`: SSL_CTX_set_verify(3).
+pub type VerifyCb =
+    unsafe extern "C" fn(preverify_ok: c_int, x509_ctx: *mut X509_STORE_CTX) -> c_int;
+
+/// An `EVP_MAC_CTX`, opaque as in OpenSSL.
+#[repr(C)]
+#[derive(Debug)]
+pub struct EvpMacCtx {
+    _opaque: [u8; 0],
+}
+
+/// The callback of SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+pub type TicketKeyEvpCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    key_name: *mut u8,
+    iv: *mut u8,
+    ctx: *mut EVP_CIPHER_CTX,
+    hctx: *mut EvpMacCtx,
+    enc: c_int,
+) -> c_int;
+
+/// An `OPENSSL_LHASH`, opaque as in OpenSSL.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Lhash {
+    _opaque: [u8; 0],
+}
+
+pub(super) type LhashHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
+pub(super) type LhashCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+
+/// `OPENSSL_LH_DOALL_FUNC`.
+pub type LhashVisit = unsafe extern "C" fn(node: *mut c_void);
+/// `OPENSSL_LH_DOALL_FUNCARG`.
+pub type LhashVisitWith = unsafe extern "C" fn(node: *mut c_void, arg: *mut c_void);
+// The thunks of OpenSSL 3.3 and later, which call such functions by their own types.
+pub(super) type LhashHashThunk = unsafe extern "C" fn(*const c_void, LhashHash) -> c_ulong;
+pub(super) type LhashCompareThunk =
+    unsafe extern "C" fn(*const c_void, *const c_void, LhashCompare) -> c_int;
+pub(super) type LhashVisitThunk = unsafe extern "C" fn(*mut c_void, LhashVisit);
+pub(super) type LhashVisitWithThunk =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, LhashVisitWith);
+
+/// `CRYPTO_get_ex_new_index`, the one libcrypto function that is overlaid.
+pub type GetExNewIndex = unsafe extern "C" fn(
+    class_index: c_int,
+    argl: c_long,
+    argp: *mut c_void,
+    new_func: Option<CRYPTO_EX_new>,
+    dup_func: Option<CRYPTO_EX_dup>,
+    free_func: Option<CRYPTO_EX_free>,
+) -> c_int;
+
+/// The `ex_data` free function, with the pointers as OpenSSL passes them.
+pub type ExFree =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut CRYPTO_EX_DATA, c_int, c_long, *mut c_void);
+
+/// `OSSL_PARAM` (openssl/core.h).
+#[repr(C)]
+#[derive(Debug)]
+pub struct Param {
+    pub(super) key: *const c_char,
+    pub(super) data_type: c_uint,
+    pub(super) data: *mut c_void,
+    pub(super) data_size: usize,
+    pub(super) return_size: usize,
+}

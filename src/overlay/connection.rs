@@ -1,0 +1,142 @@
+//! What is attached to a connection: the facts that OpenSSL does not tell.
+//!
+//! A connection that is never switched to another context and has no session id generator has
+//! nothing attached. No locks.
+
+use super::guard::guard;
+use crate::openssl::callback::Callback;
+use crate::openssl::ex_data::{self, CLASS_SSL, Index};
+use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::table::Libssl;
+use crate::openssl::types::GenerateCb;
+use libc::{c_int, c_long, c_void};
+use openssl_sys::{CRYPTO_EX_DATA, SSL_CTX};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicPtr};
+
+/// Where a connection's [`Connection`] is, if it needs one.
+static SSL_INDEX: Index = Index::new();
+
+/// The facts.
+#[derive(Debug)]
+pub struct Connection {
+    /// The context it started with, set when it is switched to another (no public getter returns
+    /// it). The connection holds a reference to it as long as it lives. NULL: not switched.
+    session_ctx: AtomicPtr<SSL_CTX>,
+    /// Whether a ClientHello callback has switched it.
+    was_switched: AtomicBool,
+    /// The application's SSL_set_generate_session_id(3).
+    generate_cb: Callback<GenerateCb>,
+}
+
+impl Connection {
+    fn new() -> Connection {
+        Connection {
+            session_ctx: AtomicPtr::new(ptr::null_mut()),
+            was_switched: AtomicBool::new(false),
+            generate_cb: Callback::new(),
+        }
+    }
+
+    /// The context whose cache counts.
+    pub(super) fn session_ctx<'a>(&self, ssl: Ssl<'a>) -> Option<Ctx<'a>> {
+        // SAFETY: NULL or a context that lives as long as the connection.
+        unsafe { Ctx::borrow(ssl.libssl(), self.session_ctx.load(Relaxed)) }.or_else(|| ssl.ctx())
+    }
+
+    /// Notes the context that the connection started with, unless it was noted before.
+    pub(super) fn note_start(&self, ctx: Ctx<'_>) {
+        if self.session_ctx.load(Relaxed).is_null() {
+            self.session_ctx.store(ctx.as_ptr(), Relaxed);
+        }
+    }
+
+    /// Whether a ClientHello callback has switched it.
+    pub(super) fn was_switched(&self) -> bool {
+        self.was_switched.load(Relaxed)
+    }
+
+    /// A ClientHello callback has switched it; or not yet, for the handshake to come.
+    pub(super) fn set_was_switched(&self, was_switched: bool) {
+        self.was_switched.store(was_switched, Relaxed);
+    }
+
+    /// Where the application's generator of session ids is kept.
+    pub(super) fn generate_cb(&self) -> &Callback<GenerateCb> {
+        &self.generate_cb
+    }
+}
+
+/// What is attached to a connection.
+#[inline]
+pub(super) fn of(ssl: Ssl<'_>) -> Option<&Connection> {
+    let connection = ex_data::of_ssl::<Connection>(ssl, SSL_INDEX.get()?)?;
+    // SAFETY: the slot holds what `attach` put there until the connection goes.
+    Some(unsafe { connection.as_ref() })
+}
+
+/// What is attached to a connection, attached now if nothing was. `None` without memory, and where
+/// connections are not ours to attach to.
+pub(super) fn attach(ssl: Ssl<'_>) -> Option<&Connection> {
+    if let Some(connection) = of(ssl) {
+        return Some(connection);
+    }
+    if !ssl.libssl().is_supported {
+        return None;
+    }
+    let index = take_index(ssl.libssl())?;
+    let made = ex_data::try_box(Connection::new())?;
+    if ex_data::set_of_ssl(ssl, index, made.as_ptr()) {
+        return of(ssl);
+    }
+    // SAFETY: made above and given to nobody.
+    unsafe { ex_data::free_box(made) };
+    None
+}
+
+/// Takes our index on SSL, if it was not taken; see `lifecycle::CRYPTO_get_ex_new_index`.
+pub(super) fn take_index(libssl: &'static Libssl) -> Option<c_int> {
+    SSL_INDEX.take(libssl, CLASS_SSL, Some(duplicate), free)
+}
+
+unsafe extern "C" fn free(
+    _ssl: *mut c_void,
+    connection: *mut c_void,
+    _ad: *mut CRYPTO_EX_DATA,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    if let Some(connection) = NonNull::new(connection.cast::<Connection>()) {
+        // SAFETY: made by `attach`; OpenSSL calls this once for a connection.
+        guard((), || unsafe { ex_data::free_box(connection) });
+    }
+}
+
+/// SSL_dup(3) makes a connection that starts with the context its original has now, and copies the
+/// stock generator, which is our wrapper: only the application's generator is carried over.
+unsafe extern "C" fn duplicate(
+    _to: *mut CRYPTO_EX_DATA,
+    _from: *const CRYPTO_EX_DATA,
+    from_d: *mut *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) -> c_int {
+    guard(0, || {
+        // SAFETY: CRYPTO_dup_ex_data passes the address of its copy of the slot's value.
+        let Some(slot) = (unsafe { from_d.as_mut() }) else { return 0 };
+        let Some(original) = NonNull::new(slot.cast::<Connection>()) else { return 1 };
+        // SAFETY: the original's value, made by `attach`.
+        let generate_cb = unsafe { original.as_ref() }.generate_cb.get();
+        *slot = ptr::null_mut();
+        if generate_cb.is_some() {
+            let Some(copy) = ex_data::try_box(Connection::new()) else { return 0 };
+            // SAFETY: made above.
+            unsafe { copy.as_ref() }.generate_cb.set(generate_cb);
+            *slot = copy.as_ptr().cast();
+        }
+        1
+    })
+}
