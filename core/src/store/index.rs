@@ -6,7 +6,9 @@
 
 use super::cell::Cell;
 use super::counters::Counter;
+use super::damaged::Damaged;
 use super::layout::{BUCKET_BYTES, BUCKET_CELLS, shard};
+use super::mapping::Outside;
 use super::record::{Head, Kind, Locator};
 use super::shard::{Held, Shard};
 use std::sync::atomic::AtomicU64;
@@ -30,11 +32,12 @@ pub(super) struct Glance {
 }
 
 impl<'a> Shard<'a> {
-    /// The cells of the bucket in which this locator's is, if there is one.
+    /// The cells of the bucket in which a locator's is.
     #[inline]
-    pub(super) fn bucket(&self, locator: &Locator) -> Option<&'a [AtomicU64]> {
+    pub(super) fn bucket(&self, locator: &Locator) -> Result<&'a [AtomicU64], Outside> {
         let buckets = self.geometry.buckets as u128;
-        let number = usize::try_from((u128::from(locator.high()) * buckets) >> 64).ok()?;
+        let number = (u128::from(locator.high()) * buckets) >> 64;
+        let number = usize::try_from(number).map_err(|_| Outside)?;
         self.mapping.words(self.base + shard::INDEX + number * BUCKET_BYTES, BUCKET_CELLS)
     }
 
@@ -42,7 +45,8 @@ impl<'a> Shard<'a> {
     #[inline]
     pub(super) fn glance(&self, locator: &Locator) -> Glance {
         let mut seen = Glance::default();
-        for cell in self.bucket(locator).unwrap_or_default() {
+        let Ok(bucket) = self.bucket(locator) else { return seen };
+        for cell in bucket {
             let cell = Cell(cell.load(Acquire));
             if cell.has_tag_of(locator) {
                 seen.put |= !cell.is_removal();
@@ -55,40 +59,46 @@ impl<'a> Shard<'a> {
 
 impl<'a> Held<'a> {
     /// What the shard knows of a locator: a session or a removal.
-    pub(super) fn find(&self, locator: &Locator) -> Option<Option<Found<'a>>> {
+    pub(super) fn find(&self, locator: &Locator) -> Result<Option<Found<'a>>, Damaged> {
         for cell in self.shard.bucket(locator)? {
             let value = Cell(cell.load(Relaxed));
             if !value.has_tag_of(locator) {
                 continue;
             }
-            let position = self.position(value.offset()?)?;
+            let position = self.position(value)?;
             let head = self.head(position)?;
             let expected = if value.is_removal() { Kind::Removal } else { Kind::Put };
             if head.kind != expected {
-                return None;
+                return Err(Damaged::Kind);
             }
             if head.locator == *locator {
-                return Some(Some(Found { cell, position, head }));
+                return Ok(Some(Found { cell, position, head }));
             }
         }
-        Some(None)
+        Ok(None)
     }
 
     /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
-    pub(super) fn kill(&self, found: &Found<'_>) -> Option<()> {
+    pub(super) fn kill(&self, found: &Found<'_>) -> Result<(), Damaged> {
         found.cell.store(0, Release);
         self.bury(found.position, &found.head)
     }
 
     /// Enters a record in the index. A full bucket forgets its oldest session.
-    pub(super) fn enter(&self, locator: &Locator, is_removal: bool, position: u64) -> Option<()> {
+    pub(super) fn enter(
+        &self,
+        locator: &Locator,
+        is_removal: bool,
+        position: u64,
+    ) -> Result<(), Damaged> {
         let bucket = self.shard.bucket(locator)?;
         let empty = bucket.iter().find(|cell| Cell(cell.load(Relaxed)).is_empty());
         let place = match empty {
             Some(cell) => cell,
             None => self.clear_one(bucket)?,
         };
-        self.point(place, locator, is_removal, position)
+        self.point(place, locator, is_removal, position);
+        Ok(())
     }
 
     /// Has a cell name the record at a position.
@@ -98,24 +108,22 @@ impl<'a> Held<'a> {
         locator: &Locator,
         is_removal: bool,
         position: u64,
-    ) -> Option<()> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        cell.store(Cell::new(locator, is_removal, offset).0, Release);
-        Some(())
+    ) {
+        cell.store(Cell::new(locator, is_removal, self.offset(position)).0, Release);
     }
 
     /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no other.
-    fn clear_one(&self, bucket: &'a [AtomicU64]) -> Option<&'a AtomicU64> {
+    fn clear_one(&self, bucket: &'a [AtomicU64]) -> Result<&'a AtomicU64, Damaged> {
         let mut oldest: Option<(bool, u64, &AtomicU64)> = None;
         for cell in bucket {
             let value = Cell(cell.load(Relaxed));
-            let position = self.position(value.offset()?)?;
+            let position = self.position(value)?;
             let rank = (value.is_removal(), position);
             if oldest.is_none_or(|(is_removal, position, _)| rank < (is_removal, position)) {
                 oldest = Some((rank.0, rank.1, cell));
             }
         }
-        let (is_removal, position, cell) = oldest?;
+        let (is_removal, position, cell) = oldest.ok_or(Damaged::Cell)?;
         let head = self.head(position)?;
         if is_removal {
             self.forget_removal(&head);
@@ -124,6 +132,6 @@ impl<'a> Held<'a> {
             self.kill(&Found { cell, position, head })?;
             self.shard.count(Counter::Evicted);
         }
-        Some(cell)
+        Ok(cell)
     }
 }

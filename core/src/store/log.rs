@@ -5,7 +5,9 @@
 //! what the ring has overwritten before it was read is counted as lost. Writers wake it, if it
 //! waits, by one word that is rarely written.
 
+use super::damaged::Damaged;
 use super::layout::{header, shard as at};
+use super::mapping::Outside;
 use super::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, MOVED, START_BYTES, start};
 use super::shard::{Busy, Held};
 use super::{Locator, MOST_PAYLOAD, Now, PutError, Source, Store};
@@ -54,7 +56,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// The first record of `bytes`, and the rest; `None` if it cannot be one.
     pub fn split(bytes: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
-        let head = Head::from_bytes(bytes.first_chunk()?)?;
+        let head = Head::from_bytes(bytes.first_chunk()?).ok()?;
         let (bytes, rest) = bytes.split_at_checked(head.size())?;
         let payload = bytes.get(HEAD_BYTES..HEAD_BYTES + head.payload)?;
         let travels = matches!(head.kind, Kind::Put | Kind::Removal);
@@ -96,7 +98,7 @@ impl Store {
     /// Random bytes that tell this store from every other.
     pub fn id(&self) -> [u8; 16] {
         let mut id = [0; 16];
-        self.mapping.read(header::ID, &mut id);
+        let _ = self.mapping.read(header::ID, &mut id);
         id
     }
 
@@ -122,7 +124,7 @@ impl Store {
             (at::READ_NUMBER, cursor.number),
         ];
         for (offset, value) in words {
-            if let Some(word) = shard.word(offset) {
+            if let Ok(word) = shard.word(offset) {
                 word.store(value, Release);
             }
         }
@@ -144,14 +146,14 @@ impl Store {
         batch.bytes.clear();
         (batch.records, batch.lost, batch.next) = (0, 0, cursor);
         let read = self.numbered(shard).locked(now.0, |held| {
-            if held.read_from(cursor, batch).is_none() {
+            if held.read_from(cursor, batch).is_err() {
                 // A cursor that is not at a record's begin: what it missed cannot be told.
                 batch.bytes.clear();
                 batch.records = 0;
                 batch.next = held.oldest();
                 batch.lost = batch.next.number.saturating_sub(cursor.number);
             }
-            Some(())
+            Ok(())
         });
         read != Err(Busy)
     }
@@ -188,7 +190,7 @@ impl Store {
         let glance = shard.glance(&locator);
         if record.is_removal() {
             let known = |held: &Held<'_>| {
-                Some(held.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+                Ok(held.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
             };
             return glance.removal && shard.locked(now.0, known) == Ok(true);
         }
@@ -197,16 +199,16 @@ impl Store {
         }
         let mut kept = Vec::new();
         let is_kept = shard.locked(now.0, |held| {
-            let Some(found) = held.find(&locator)? else { return Some(false) };
+            let Some(found) = held.find(&locator)? else { return Ok(false) };
             let Head { kind, .. } = found.head;
             if (kind, found.head.deadline, found.head.payload) != (Kind::Put, deadline, payload)
                 || kept.try_reserve(payload).is_err()
             {
-                return Some(false);
+                return Ok(false);
             }
-            let place = held.place(found.position)? + HEAD_BYTES;
+            let place = held.place(found.position) + HEAD_BYTES;
             held.shard.mapping.append_to(place, payload, &mut kept)?;
-            Some(kept == record.payload)
+            Ok(kept == record.payload)
         });
         is_kept == Ok(true)
     }
@@ -214,7 +216,7 @@ impl Store {
     /// Waits until something is written, or until `patience` is over. `cursors` are those of all
     /// shards: if one has more to read, there is no waiting.
     pub fn wait(&self, cursors: &[Cursor], patience: Duration) {
-        let Some(waiting) = self.mapping.half_word(header::WAITING) else { return };
+        let Ok(waiting) = self.mapping.half_word(header::WAITING) else { return };
         waiting.store(1, Release);
         // After the store: a writer in between sees it, or is seen.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
@@ -228,7 +230,7 @@ impl Store {
     /// Wakes the reader, if it waits.
     pub(super) fn wake(&self) {
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        if let Some(waiting) = self.mapping.half_word(header::WAITING)
+        if let Ok(waiting) = self.mapping.half_word(header::WAITING)
             && waiting.load(Acquire) != 0
             && waiting.swap(0, AcqRel) != 0
         {
@@ -243,13 +245,14 @@ impl Store {
 
     /// Keeps a note.
     pub fn keep_note(&self, number: usize, value: u64) {
-        if let Some(word) = self.note_word(number) {
+        if let Ok(word) = self.note_word(number) {
             word.store(value, Release);
         }
     }
 
-    fn note_word(&self, number: usize) -> Option<&std::sync::atomic::AtomicU64> {
-        self.mapping.word(header::NOTES + (number < NOTES).then_some(number)? * size_of::<u64>())
+    fn note_word(&self, number: usize) -> Result<&std::sync::atomic::AtomicU64, Outside> {
+        let number = if number < NOTES { number } else { return Err(Outside) };
+        self.mapping.word(header::NOTES + number * size_of::<u64>())
     }
 }
 
@@ -260,7 +263,7 @@ pub const NOTES: usize = 256;
 const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
 
 impl Held<'_> {
-    fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Option<()> {
+    fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Result<(), Damaged> {
         let head = self.get(at::HEAD);
         let oldest = self.oldest();
         let mut next = cursor;
@@ -272,7 +275,7 @@ impl Held<'_> {
         let enough = next.position + MOST_WALKED;
         while next.position < head.min(enough) {
             let mut bytes = [0; START_BYTES];
-            self.shard.mapping.read(self.place(next.position)?, &mut bytes)?;
+            self.shard.mapping.read(self.place(next.position), &mut bytes)?;
             let (kind, size) = start(bytes)?;
             if kind != Kind::Filler {
                 let head = self.head(next.position)?;
@@ -284,7 +287,7 @@ impl Held<'_> {
             next.position += size as u64;
         }
         batch.next = next;
-        Some(())
+        Ok(())
     }
 
     /// A cursor at the oldest record, of somebody who may have missed others.
@@ -298,21 +301,21 @@ impl Held<'_> {
     }
 
     /// Copies a record that other hosts should know; false if the batch is full.
-    fn copy(&self, here: Cursor, head: &Head, batch: &mut Batch) -> Option<bool> {
+    fn copy(&self, here: Cursor, head: &Head, batch: &mut Batch) -> Result<bool, Damaged> {
         let concerns =
             matches!(head.kind, Kind::Put | Kind::Removal) && head.flags & (LOCAL | APPLIED) == 0;
         let is_told = head.flags & MOVED != 0 && here.position >= here.moved;
         if !concerns || is_told {
-            return Some(true);
+            return Ok(true);
         }
         if !batch.bytes.is_empty() && batch.bytes.len() + head.size() > MOST_AT_ONCE
             || batch.bytes.try_reserve(head.size()).is_err()
         {
-            return Some(false);
+            return Ok(false);
         }
-        self.shard.mapping.append_to(self.place(here.position)?, head.size(), &mut batch.bytes)?;
+        self.shard.mapping.append_to(self.place(here.position), head.size(), &mut batch.bytes)?;
         batch.records += 1;
-        Some(true)
+        Ok(true)
     }
 }
 

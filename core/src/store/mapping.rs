@@ -51,6 +51,10 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
+/// Bytes that are not all inside the mapping, or a word that is not aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outside;
+
 /// How an attempt to take a lock ended.
 #[derive(Debug)]
 pub(super) enum Lock<'a> {
@@ -104,101 +108,111 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Where `length` bytes at `offset` are, if they are inside.
+    /// Where `length` bytes at `offset` are.
     #[inline]
-    fn place(&self, offset: usize, length: usize) -> Option<*mut u8> {
+    fn place(&self, offset: usize, length: usize) -> Result<*mut u8, Outside> {
         let inside = offset.checked_add(length).is_some_and(|end| end <= self.length);
         // SAFETY: inside the mapping, by the line above.
-        inside.then(|| unsafe { self.base.as_ptr().add(offset) })
+        inside.then(|| unsafe { self.base.as_ptr().add(offset) }).ok_or(Outside)
     }
 
-    /// The word at `offset`; `None` if it is not inside or not aligned.
+    /// As [`Mapping::place`], for values of type `T`.
     #[inline]
-    pub(super) fn word(&self, offset: usize) -> Option<&AtomicU64> {
-        let place = self.place(offset, size_of::<AtomicU64>())?;
-        let aligned = offset.is_multiple_of(align_of::<AtomicU64>());
-        // SAFETY: inside, aligned (a mapping starts on a page), and only ever used as an atomic or
-        // copied under the lock of its shard.
-        aligned.then(|| unsafe { AtomicU64::from_ptr(place.cast()) })
+    fn aligned<T>(&self, offset: usize, length: usize) -> Result<*mut T, Outside> {
+        let place = self.place(offset, length)?;
+        // A mapping starts on a page.
+        offset.is_multiple_of(align_of::<T>()).then(|| place.cast()).ok_or(Outside)
+    }
+
+    /// The word at `offset`.
+    #[inline]
+    pub(super) fn word(&self, offset: usize) -> Result<&AtomicU64, Outside> {
+        let place = self.aligned(offset, size_of::<AtomicU64>())?;
+        // SAFETY: inside and aligned, and only ever used as an atomic or copied under the lock of
+        // its shard.
+        Ok(unsafe { AtomicU64::from_ptr(place) })
     }
 
     /// `count` words in a row, as [`Mapping::word`].
     #[inline]
-    pub(super) fn words(&self, offset: usize, count: usize) -> Option<&[AtomicU64]> {
-        let place = self.place(offset, count.checked_mul(size_of::<AtomicU64>())?)?;
-        let aligned = offset.is_multiple_of(align_of::<AtomicU64>());
+    pub(super) fn words(&self, offset: usize, count: usize) -> Result<&[AtomicU64], Outside> {
+        let length = count.checked_mul(size_of::<AtomicU64>()).ok_or(Outside)?;
+        let place = self.aligned::<AtomicU64>(offset, length)?;
         // SAFETY: as for `word`, for all of them.
-        aligned.then(|| unsafe { std::slice::from_raw_parts(place.cast(), count) })
+        Ok(unsafe { std::slice::from_raw_parts(place, count) })
     }
 
     /// The half word at `offset`, as [`Mapping::word`].
     #[inline]
-    pub(super) fn half_word(&self, offset: usize) -> Option<&AtomicU32> {
-        let place = self.place(offset, size_of::<AtomicU32>())?;
-        let aligned = offset.is_multiple_of(align_of::<AtomicU32>());
+    pub(super) fn half_word(&self, offset: usize) -> Result<&AtomicU32, Outside> {
+        let place = self.aligned(offset, size_of::<AtomicU32>())?;
         // SAFETY: as for `word`.
-        aligned.then(|| unsafe { AtomicU32::from_ptr(place.cast()) })
+        Ok(unsafe { AtomicU32::from_ptr(place) })
     }
 
     /// Copies bytes out.
     #[inline]
-    pub(super) fn read(&self, offset: usize, into: &mut [u8]) -> Option<()> {
+    pub(super) fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), Outside> {
         let place = self.place(offset, into.len())?;
         // SAFETY: inside the mapping, which no Rust value overlaps.
         unsafe { ptr::copy_nonoverlapping(place, into.as_mut_ptr(), into.len()) };
-        Some(())
+        Ok(())
     }
 
     /// Appends bytes to `into`, which must have room for them.
     #[inline]
-    pub(super) fn append_to(&self, offset: usize, length: usize, into: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn append_to(
+        &self,
+        offset: usize,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Outside> {
         let place = self.place(offset, length)?;
-        let room = into.spare_capacity_mut().get_mut(..length)?;
+        let room = into.spare_capacity_mut().get_mut(..length).ok_or(Outside)?;
         // SAFETY: both sides have `length` bytes; no Rust value overlaps the mapping.
         unsafe { ptr::copy_nonoverlapping(place, room.as_mut_ptr().cast(), length) };
         // SAFETY: the bytes up to there were written above.
         unsafe { into.set_len(into.len() + length) };
-        Some(())
+        Ok(())
     }
 
     /// Copies bytes in.
     #[inline]
-    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Option<()> {
+    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Outside> {
         let place = self.place(offset, bytes.len())?;
         // SAFETY: inside the mapping, which no Rust value overlaps.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
-        Some(())
+        Ok(())
     }
 
     /// Overwrites bytes with zeroes.
-    pub(super) fn wipe(&self, offset: usize, length: usize) -> Option<()> {
+    pub(super) fn wipe(&self, offset: usize, length: usize) -> Result<(), Outside> {
         let place = self.place(offset, length)?;
         // SAFETY: inside the mapping, which no Rust value overlaps.
         unsafe { ptr::write_bytes(place, 0, length) };
-        Some(())
+        Ok(())
     }
 
     /// Makes a lock at `offset`. Nobody may use one there.
-    pub(super) fn init_lock(&self, offset: usize) -> Option<()> {
-        let place = self.mutex(offset)?;
-        let fresh = new_mutex().ok()?;
+    pub(super) fn init_lock(&self, offset: usize) -> io::Result<()> {
+        let place = self.mutex(offset).map_err(|Outside| io::ErrorKind::InvalidInput)?;
+        let fresh = new_mutex()?;
         // SAFETY: inside and aligned; a fresh mutex that nobody has used may be moved.
         unsafe { ptr::write(place, fresh) };
-        Some(())
+        Ok(())
     }
 
-    fn mutex(&self, offset: usize) -> Option<*mut pthread_mutex_t> {
-        let place = self.place(offset, LOCK_BYTES)?;
-        offset.is_multiple_of(align_of::<pthread_mutex_t>()).then(|| place.cast())
+    fn mutex(&self, offset: usize) -> Result<*mut pthread_mutex_t, Outside> {
+        self.aligned(offset, LOCK_BYTES)
     }
 
     /// Takes the lock at `offset`; waits `patience` at most, if any is given.
     #[inline]
     pub(super) fn lock(&self, offset: usize, patience: Option<Duration>) -> Lock<'_> {
-        let Some(mutex) = self.mutex(offset) else { return Lock::Broken };
+        let Ok(mutex) = self.mutex(offset) else { return Lock::Broken };
         // glibc stops the process over a mutex whose kind makes no sense: a damaged file must not.
-        let kind = self.half_word(offset + KIND_OFFSET).map(|kind| kind.load(Relaxed));
-        if cfg!(target_pointer_width = "64") && kind != Some(self.lock_kind) {
+        let Ok(kind) = self.half_word(offset + KIND_OFFSET) else { return Lock::Broken };
+        if cfg!(target_pointer_width = "64") && kind.load(Relaxed) != self.lock_kind {
             return Lock::Broken;
         }
         // SAFETY: a mutex of ours, see above, in memory that stays mapped while `self` lives.
@@ -240,7 +254,7 @@ impl Mapping {
     /// Waits while the half word at `offset` is `value`, until somebody wakes or `patience` is
     /// over.
     pub(super) fn wait(&self, offset: usize, value: u32, patience: Duration) {
-        let Some(word) = self.half_word(offset) else { return };
+        let Ok(word) = self.half_word(offset) else { return };
         let seconds = libc::time_t::try_from(patience.as_secs()).unwrap_or(1);
         let patience =
             libc::timespec { tv_sec: seconds, tv_nsec: i64::from(patience.subsec_nanos()) };
@@ -258,7 +272,7 @@ impl Mapping {
 
     /// Wakes whoever waits at `offset`.
     pub(super) fn wake(&self, offset: usize) {
-        let Some(word) = self.half_word(offset) else { return };
+        let Ok(word) = self.half_word(offset) else { return };
         // SAFETY: a word of the mapping.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
     }

@@ -8,6 +8,7 @@
 
 mod cell;
 mod counters;
+mod damaged;
 mod index;
 mod layout;
 mod log;
@@ -32,6 +33,7 @@ pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
 
 use counters::{Counter, TALLIES};
+use damaged::Damaged;
 use index::Found;
 use layout::{Geometry, header, shard as at};
 use mapping::Mapping;
@@ -172,8 +174,8 @@ impl Store {
         }
         let shard = self.shard(locator);
         let stored = shard.locked(now.0, |held| match held.find(locator)? {
-            Some(found) if found.head.kind == Kind::Removal => Some(false),
-            _ if source.is_doubtful(held.get(at::FLOOR)) => Some(false),
+            Some(found) if found.head.kind == Kind::Removal => Ok(false),
+            _ if source.is_doubtful(held.get(at::FLOOR)) => Ok(false),
             before => {
                 if let Some(before) = before {
                     held.kill(&before)?;
@@ -190,7 +192,7 @@ impl Store {
                 held.enter(locator, false, position)?;
                 held.change(at::LIVE, 1, 0);
                 held.change(at::LIVE_BYTES, head.size() as u64, 0);
-                Some(true)
+                Ok(true)
             }
         });
         match stored {
@@ -224,12 +226,12 @@ impl Store {
             return Lookup::Missing;
         }
         let found = shard.locked(now.0, |held| match held.find(locator)? {
-            None => Some(Lookup::Missing),
-            Some(found) if found.head.kind == Kind::Removal => Some(Lookup::Removed),
+            None => Ok(Lookup::Missing),
+            Some(found) if found.head.kind == Kind::Removal => Ok(Lookup::Removed),
             Some(found) if found.head.deadline < now.seconds() => {
                 held.kill(&found)?;
                 shard.count(Counter::Expired);
-                Some(Lookup::Missing)
+                Ok(Lookup::Missing)
             }
             Some(found) => copy_out(held, &found, into, take),
         });
@@ -253,7 +255,7 @@ impl Store {
         let shard = self.shard(locator);
         if shard.glance(locator).removal {
             let removed = shard.locked(now.0, |held| {
-                Some(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+                Ok(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
             });
             match removed {
                 Ok(true) => {
@@ -296,10 +298,10 @@ impl Store {
         let removed = shard.locked(now.0, |held| {
             let before = held.find(locator)?;
             if before.is_some_and(|before| before.head.kind == Kind::Removal) {
-                return Some(false);
+                return Ok(false);
             }
             write_removal(held, locator, before.as_ref(), deadline, flags)?;
-            Some(true)
+            Ok(true)
         });
         if removed == Ok(true) {
             shard.count(Counter::Removes);
@@ -315,7 +317,7 @@ impl Store {
     /// Counts what only the caller can know.
     pub fn tally(&self, tally: Tally) {
         let place = header::TALLIES + tally as usize * size_of::<u64>();
-        if let Some(word) = self.mapping.word(place) {
+        if let Ok(word) = self.mapping.word(place) {
             word.fetch_add(1, Relaxed);
         }
     }
@@ -356,17 +358,22 @@ impl Store {
     }
 }
 
-fn copy_out(held: &Held<'_>, found: &Found<'_>, into: &mut Vec<u8>, take: bool) -> Option<Lookup> {
+fn copy_out(
+    held: &Held<'_>,
+    found: &Found<'_>,
+    into: &mut Vec<u8>,
+    take: bool,
+) -> Result<Lookup, Damaged> {
     let Head { payload, deadline, .. } = found.head;
     if into.try_reserve(payload).is_err() {
-        return Some(Lookup::Busy);
+        return Ok(Lookup::Busy);
     }
-    let place = held.place(found.position)? + HEAD_BYTES;
+    let place = held.place(found.position) + HEAD_BYTES;
     held.shard.mapping.append_to(place, payload, into)?;
     if take {
         write_removal(held, &found.head.locator, Some(found), deadline, 0)?;
     }
-    Some(Lookup::Found { deadline })
+    Ok(Lookup::Found { deadline })
 }
 
 /// Writes a removal in place of what was there.
@@ -376,7 +383,7 @@ fn write_removal(
     before: Option<&Found<'_>>,
     deadline: u64,
     flags: u8,
-) -> Option<()> {
+) -> Result<(), Damaged> {
     let mut head = Head {
         kind: Kind::Removal,
         flags,
@@ -389,14 +396,14 @@ fn write_removal(
         let position = held.append(&head, &[])?;
         held.enter(locator, true, position)?;
         held.change(at::REMOVALS, 1, 0);
-        return Some(());
+        return Ok(());
     };
     head.deadline = deadline.max(before.head.deadline);
     head.flags |= before.head.flags & LOCAL;
     held.bury(before.position, &before.head)?;
     let position = held.append(&head, &[])?;
     // In one step: nobody is to find neither of the two.
-    held.point(before.cell, locator, true, position)?;
+    held.point(before.cell, locator, true, position);
     held.change(at::REMOVALS, 1, 0);
-    Some(())
+    Ok(())
 }

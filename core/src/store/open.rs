@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
-use super::mapping::Mapping;
+use super::mapping::{Mapping, Outside};
 use super::url::{DEFAULT_SIZE, Place, StoreUrl};
 use crate::system::files::{is_network_filesystem, reserve, try_exclusive_lock};
 use crate::system::process::{effective_user, random_bytes};
@@ -132,23 +132,24 @@ impl Store {
     fn made(mapping: Mapping, size: usize) -> Result<Store, OpenError> {
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
         let store = Store { mapping, geometry };
-        store.write_header().ok_or(OpenError::Layout)?;
+        store.init_locks()?;
+        store.write_header().map_err(|Outside| OpenError::Layout)?;
         Ok(store)
     }
 
-    fn write_header(&self) -> Option<()> {
-        self.init_locks()?;
+    fn write_header(&self) -> Result<(), Outside> {
         self.mapping.write(header::BOOT, &boot_id())?;
         self.mapping.write(header::ID, &random_id())?;
         self.mapping.write(header::DESCRIPTION, &self.geometry.header())?;
         self.mapping.write(header::MAGIC, &MAGIC)
     }
 
-    fn init_locks(&self) -> Option<()> {
+    fn init_locks(&self) -> Result<(), OpenError> {
         for number in 0..self.geometry.shards {
-            self.mapping.init_lock(self.geometry.shard(number) + shard::LOCK)?;
+            let lock = self.geometry.shard(number) + shard::LOCK;
+            self.mapping.init_lock(lock).map_err(system("cannot make its locks"))?;
         }
-        Some(())
+        Ok(())
     }
 
     fn of_file(file: &File, asked: Option<usize>, any_owner: bool) -> Result<Store, OpenError> {
@@ -184,25 +185,25 @@ impl Store {
         let ours = boot_id();
         // Zeroes: it was made, or is opened, where /proc is hidden, and nobody can tell.
         let unknown = [0; BOOT_BYTES];
-        if ours == unknown || self.boot() == Some(ours) || self.boot() == Some(unknown) {
+        if ours == unknown || self.boot() == Ok(ours) || self.boot() == Ok(unknown) {
             return Ok(());
         }
         if !try_exclusive_lock(file) {
             // An agent holds the lock for as long as it runs, and was faster.
-            return if self.boot() == Some(ours) { Ok(()) } else { Err(OpenError::Busy) };
+            return if self.boot() == Ok(ours) { Ok(()) } else { Err(OpenError::Busy) };
         }
         // The lock goes with the descriptor.
-        if self.boot() != Some(ours) {
-            self.init_locks().ok_or(OpenError::Layout)?;
-            self.mapping.write(header::BOOT, &ours).ok_or(OpenError::Layout)?;
+        if self.boot() != Ok(ours) {
+            self.init_locks()?;
+            self.mapping.write(header::BOOT, &ours).map_err(|Outside| OpenError::Layout)?;
         }
         Ok(())
     }
 
-    fn boot(&self) -> Option<[u8; BOOT_BYTES]> {
+    fn boot(&self) -> Result<[u8; BOOT_BYTES], Outside> {
         let mut boot = [0; BOOT_BYTES];
         self.mapping.read(header::BOOT, &mut boot)?;
-        Some(boot)
+        Ok(boot)
     }
 }
 

@@ -3,6 +3,8 @@
 //! What follows the head is opaque here (sealed bytes). Everything read from the mapping is checked
 //! before it is believed. docs/STORE.md has the layout, byte by byte.
 
+use super::damaged::Damaged;
+
 /// What a session is found by: a hash of namespace, version and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locator(pub [u8; 16]);
@@ -78,11 +80,14 @@ impl Head {
         (HEAD_BYTES + self.payload).next_multiple_of(UNIT)
     }
 
-    /// The head as bytes; `None` if the record would be too large.
-    pub(super) fn to_bytes(self) -> Option<[u8; HEAD_BYTES]> {
+    /// The head as bytes; an error if the record would be too large.
+    pub(super) fn to_bytes(self) -> Result<[u8; HEAD_BYTES], Damaged> {
         let size = self.size();
-        let units = u16::try_from(size / UNIT).ok().filter(|_| size <= MOST_BYTES)?;
-        let padding = u8::try_from(size - HEAD_BYTES - self.payload).ok()?;
+        if size > MOST_BYTES {
+            return Err(Damaged::Head);
+        }
+        let units = u16::try_from(size / UNIT).map_err(|_| Damaged::Head)?;
+        let padding = u8::try_from(size - HEAD_BYTES - self.payload).map_err(|_| Damaged::Head)?;
         let mut bytes = [0; HEAD_BYTES];
         let mut rest = bytes.as_mut_slice();
         let mut push = |part: &[u8]| {
@@ -97,11 +102,15 @@ impl Head {
         push(&self.deadline.to_le_bytes());
         push(&self.written.to_le_bytes());
         push(&self.locator.0);
-        Some(bytes)
+        Ok(bytes)
     }
 
-    /// Reads a head; `None` if it cannot be one.
-    pub(super) fn from_bytes(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
+    /// Reads a head.
+    pub(super) fn from_bytes(bytes: &[u8; HEAD_BYTES]) -> Result<Head, Damaged> {
+        Head::parse(bytes).ok_or(Damaged::Head)
+    }
+
+    fn parse(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
         let rest = bytes.as_slice();
         let (units, rest) = rest.split_first_chunk()?;
         let (&[kind, flags], rest) = rest.split_first_chunk()?;
@@ -146,18 +155,19 @@ impl Kind {
 pub(super) const START_BYTES: usize = 4;
 
 /// The start of a filler of `size` bytes, fewer than a whole record.
-pub(super) fn filler(size: usize) -> Option<[u8; START_BYTES]> {
-    let [low, high] = u16::try_from(size / UNIT).ok()?.to_le_bytes();
-    Some([low, high, Kind::Filler.code(), 0])
+pub(super) fn filler(size: u64) -> Result<[u8; START_BYTES], Damaged> {
+    let units = u16::try_from(size / UNIT as u64).map_err(|_| Damaged::Length)?;
+    let [low, high] = units.to_le_bytes();
+    Ok([low, high, Kind::Filler.code(), 0])
 }
 
-/// Kind and size of the record that starts so; `None` if it cannot be one.
-pub(super) fn start(bytes: [u8; START_BYTES]) -> Option<(Kind, usize)> {
+/// Kind and size of the record that starts so.
+pub(super) fn start(bytes: [u8; START_BYTES]) -> Result<(Kind, usize), Damaged> {
     let [low, high, kind, _] = bytes;
     let size = usize::from(u16::from_le_bytes([low, high])) * UNIT;
-    let kind = Kind::of(kind)?;
+    let kind = Kind::of(kind).ok_or(Damaged::Head)?;
     let least = if kind == Kind::Filler { UNIT } else { HEAD_BYTES };
-    (least..=MOST_BYTES).contains(&size).then_some((kind, size))
+    if (least..=MOST_BYTES).contains(&size) { Ok((kind, size)) } else { Err(Damaged::Head) }
 }
 
 #[cfg(test)]
@@ -179,22 +189,22 @@ mod tests {
     fn a_head_is_read_as_it_was_written() {
         for payload in [0, 1, 3, 4, 5, 135, MOST_BYTES - HEAD_BYTES] {
             let bytes = head(payload).to_bytes().unwrap();
-            assert_eq!(Head::from_bytes(&bytes), Some(head(payload)));
+            assert_eq!(Head::from_bytes(&bytes), Ok(head(payload)));
             let started = start(*bytes.first_chunk().unwrap());
-            assert_eq!(started, Some((Kind::Put, head(payload).size())));
+            assert_eq!(started, Ok((Kind::Put, head(payload).size())));
         }
-        assert_eq!(head(MOST_BYTES - HEAD_BYTES + 1).to_bytes(), None);
+        assert_eq!(head(MOST_BYTES - HEAD_BYTES + 1).to_bytes(), Err(Damaged::Head));
     }
 
     #[test]
-    fn what_cannot_be_a_head_is_none() {
-        assert_eq!(Head::from_bytes(&[0; HEAD_BYTES]), None);
-        assert_eq!(Head::from_bytes(&[0xFF; HEAD_BYTES]), None);
-        assert_eq!(start([4, 0, 1, 0]), None, "shorter than its head");
-        assert_eq!(start([1, 0, 3, 0]), Some((Kind::Filler, 8)));
-        assert_eq!(start([0, 0, 3, 0]), None);
+    fn what_cannot_be_a_head_is_damage() {
+        assert_eq!(Head::from_bytes(&[0; HEAD_BYTES]), Err(Damaged::Head));
+        assert_eq!(Head::from_bytes(&[0xFF; HEAD_BYTES]), Err(Damaged::Head));
+        assert_eq!(start([4, 0, 1, 0]), Err(Damaged::Head), "shorter than its head");
+        assert_eq!(start([1, 0, 3, 0]), Ok((Kind::Filler, 8)));
+        assert_eq!(start([0, 0, 3, 0]), Err(Damaged::Head));
         let mut bytes = head(100).to_bytes().unwrap();
         bytes[2] = 9;
-        assert_eq!(Head::from_bytes(&bytes), None);
+        assert_eq!(Head::from_bytes(&bytes), Err(Damaged::Head));
     }
 }

@@ -1,5 +1,6 @@
 //! What happens to a shard that loses its contents, and to what it knew.
 
+use super::cell::Cell;
 use super::layout::shard as at;
 use super::tests::{LATER, NOW, get, holds, locator, payload, put, store};
 use super::*;
@@ -22,6 +23,39 @@ fn a_shard_that_makes_no_sense_is_dropped_and_goes_on() {
             assert!(!store.may_resume(&locator(1), 5, NOW), "a removal may have been lost");
         }
     }
+}
+
+#[test]
+fn damage_says_which_value_was_wrong() {
+    let store = store();
+    let of = locator(1);
+    put(&store, 1, 100);
+    let shard = store.numbered(0);
+    let cell = shard.bucket(&of).unwrap().iter().find(|cell| cell.load(Relaxed) != 0).unwrap();
+    let record = shard.base + store.geometry.ring_offset();
+    let damage = || shard.locked(NOW.0, |held| Ok(held.find(&of).err())).unwrap();
+    let mut start = [0; 4];
+    store.mapping.read(record, &mut start).unwrap();
+    let [low, high, _, flags] = start;
+    let kind_of = |kind| [low, high, kind, flags];
+    assert_eq!(damage(), None);
+    for (written, expected) in [
+        (kind_of(9), Some(Damaged::Head)),
+        ([1, 0, Kind::Put.code(), flags], Some(Damaged::Head)),
+        (kind_of(Kind::Removal.code()), Some(Damaged::Kind)),
+        ([low + 1, high, Kind::Put.code(), flags], Some(Damaged::Length)),
+        (start, None),
+    ] {
+        store.mapping.write(record, &written).unwrap();
+        assert_eq!(damage(), expected, "{written:?}");
+    }
+    for offset in [8 * at::HEAD, store.geometry.ring] {
+        cell.store(Cell::new(&of, false, offset).0, Relaxed);
+        assert_eq!(damage(), Some(Damaged::Cell), "{offset}");
+    }
+    assert_eq!(store.counters().resets, 0, "the one who looks decides");
+    assert_eq!(get(&store, 1), None);
+    assert_eq!(store.counters().resets, 1);
 }
 
 #[test]

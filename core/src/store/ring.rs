@@ -6,6 +6,7 @@
 
 use super::cell::Cell;
 use super::counters::Counter;
+use super::damaged::Damaged;
 use super::layout::shard;
 use super::record::{HEAD_BYTES, Head, Kind, Locator, MOVED, START_BYTES, UNIT, filler, start};
 use super::shard::Held;
@@ -27,7 +28,7 @@ struct Carried {
 
 impl Held<'_> {
     /// Writes a record at the head of the ring; returns its position.
-    pub(super) fn append(&self, head: &Head, payload: &[u8]) -> Option<u64> {
+    pub(super) fn append(&self, head: &Head, payload: &[u8]) -> Result<u64, Damaged> {
         for carried in self.make_room(head.size())? {
             let position = self.write(&carried.head, &[])?;
             self.repoint(&carried.head.locator, carried.cell, position)?;
@@ -45,30 +46,30 @@ impl Held<'_> {
     }
 
     /// Frees what a record of `size` bytes needs, and what the removals need that were met.
-    fn make_room(&self, size: usize) -> Option<Vec<Carried>> {
+    fn make_room(&self, size: usize) -> Result<Vec<Carried>, Damaged> {
         let mut carried = Vec::new();
         loop {
             let total = (size + carried.len() * REMOVAL_BYTES) as u64;
             // One record at most does not fit before the end, which is then filled.
             let fill = if self.to_end() < total { size.max(REMOVAL_BYTES) as u64 } else { 0 };
             if self.used() + total + fill <= self.ring() {
-                return Some(carried);
+                return Ok(carried);
             }
             if self.used() == 0 {
-                return None;
+                return Err(Damaged::Room);
             }
             self.evict(&mut carried)?;
         }
     }
 
     /// The oldest record leaves the ring.
-    fn evict(&self, carried: &mut Vec<Carried>) -> Option<()> {
+    fn evict(&self, carried: &mut Vec<Carried>) -> Result<(), Damaged> {
         let tail = self.get(shard::TAIL);
         let mut bytes = [0; START_BYTES];
-        self.shard.mapping.read(self.place(tail)?, &mut bytes)?;
+        self.shard.mapping.read(self.place(tail), &mut bytes)?;
         let (kind, size) = start(bytes)?;
         if size as u64 > self.used().min(self.ring() - tail % self.ring()) {
-            return None;
+            return Err(Damaged::Length);
         }
         if kind != Kind::Filler && self.head(tail)?.flags & MOVED == 0 {
             self.change(shard::PASSED, 1, 0);
@@ -79,18 +80,23 @@ impl Held<'_> {
                 let head = self.head(tail)?;
                 let is_over = head.deadline < self.now / 1000;
                 self.shard.count(if is_over { Counter::Expired } else { Counter::Evicted });
-                self.clear(&head.locator, self.cell_of(&head, tail)?)?;
+                self.clear(&head.locator, self.cell_of(&head, tail))?;
                 self.change(shard::LIVE, 0, 1);
                 self.change(shard::LIVE_BYTES, 0, size as u64);
             }
             Kind::Removal => self.evict_removal(self.head(tail)?, tail, carried)?,
         }
         self.set(shard::TAIL, tail + size as u64);
-        Some(())
+        Ok(())
     }
 
-    fn evict_removal(&self, head: Head, tail: u64, carried: &mut Vec<Carried>) -> Option<()> {
-        let cell = self.cell_of(&head, tail)?;
+    fn evict_removal(
+        &self,
+        head: Head,
+        tail: u64,
+        carried: &mut Vec<Carried>,
+    ) -> Result<(), Damaged> {
+        let cell = self.cell_of(&head, tail);
         if self.bucket_has(&head.locator, cell)? {
             if head.deadline < self.now / 1000 {
                 self.change(shard::REMOVALS, 0, 1);
@@ -100,61 +106,59 @@ impl Held<'_> {
                 if fits && carried.try_reserve(1).is_ok() {
                     let head = Head { flags: head.flags | MOVED, ..head };
                     carried.push(Carried { head, cell });
-                    return Some(());
+                    return Ok(());
                 }
                 self.forget_removal(&head);
             }
             self.clear(&head.locator, cell)?;
         }
-        Some(())
+        Ok(())
     }
 
-    fn cell_of(&self, head: &Head, position: u64) -> Option<Cell> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        Some(Cell::new(&head.locator, head.kind == Kind::Removal, offset))
+    fn cell_of(&self, head: &Head, position: u64) -> Cell {
+        Cell::new(&head.locator, head.kind == Kind::Removal, self.offset(position))
     }
 
-    fn bucket_has(&self, locator: &Locator, value: Cell) -> Option<bool> {
-        Some(self.shard.bucket(locator)?.iter().any(|cell| cell.load(Relaxed) == value.0))
+    fn bucket_has(&self, locator: &Locator, value: Cell) -> Result<bool, Damaged> {
+        Ok(self.shard.bucket(locator)?.iter().any(|cell| cell.load(Relaxed) == value.0))
     }
 
-    fn clear(&self, locator: &Locator, value: Cell) -> Option<()> {
+    fn clear(&self, locator: &Locator, value: Cell) -> Result<(), Damaged> {
         self.replace(locator, value, 0)
     }
 
-    fn repoint(&self, locator: &Locator, value: Cell, position: u64) -> Option<()> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        self.replace(locator, value, Cell::new(locator, true, offset).0)
+    fn repoint(&self, locator: &Locator, value: Cell, position: u64) -> Result<(), Damaged> {
+        self.replace(locator, value, Cell::new(locator, true, self.offset(position)).0)
     }
 
-    fn replace(&self, locator: &Locator, value: Cell, by: u64) -> Option<()> {
+    fn replace(&self, locator: &Locator, value: Cell, by: u64) -> Result<(), Damaged> {
         let bucket = self.shard.bucket(locator)?;
         if let Some(cell) = bucket.iter().find(|cell| cell.load(Relaxed) == value.0) {
             cell.store(by, Release);
         }
-        Some(())
+        Ok(())
     }
 
     /// Writes a record where there is room for it.
-    fn write(&self, head: &Head, payload: &[u8]) -> Option<u64> {
+    fn write(&self, head: &Head, payload: &[u8]) -> Result<u64, Damaged> {
         let mapping = self.shard.mapping;
         let (size, to_end) = (head.size() as u64, self.to_end());
         if to_end < size {
             let position = self.get(shard::HEAD);
-            mapping.write(self.place(position)?, &filler(usize::try_from(to_end).ok()?)?)?;
+            mapping.write(self.place(position), &filler(to_end)?)?;
             self.set(shard::HEAD, position + to_end);
         }
         let position = self.get(shard::HEAD);
         if self.used() + size > self.ring() {
-            return None;
+            return Err(Damaged::Room);
         }
-        let place = self.place(position)?;
+        let place = self.place(position);
         mapping.write(place, &head.to_bytes()?)?;
         mapping.write(place + HEAD_BYTES, payload)?;
         self.set(shard::HEAD, position + size);
         if head.flags & MOVED == 0 {
             self.change(shard::APPENDED, 1, 0);
         }
-        Some(position)
+        Ok(position)
     }
 }

@@ -3,11 +3,13 @@
 //! Everything but a glance at the index happens under the shard's lock, for the length of a copy. A
 //! shard whose last holder died, or that does not make sense, loses its contents: it may forget and
 //! must not lie, so sessions that began before are then refused where nothing else proves them good.
-//! In here `None` means that what was read makes no sense.
+//! [`Damaged`] names the value that makes no sense.
 
+use super::cell::Cell;
 use super::counters::Counter;
+use super::damaged::Damaged;
 use super::layout::{BUCKET_BYTES, Geometry, shard};
-use super::mapping::{Guard, Lock, Mapping};
+use super::mapping::{Guard, Lock, Mapping, Outside};
 use super::record::{HEAD_BYTES, Head, Kind, UNIT};
 use crate::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -42,7 +44,7 @@ pub(super) struct Held<'a> {
 
 impl<'a> Shard<'a> {
     #[inline]
-    pub(super) fn word(&self, offset: usize) -> Option<&'a AtomicU64> {
+    pub(super) fn word(&self, offset: usize) -> Result<&'a AtomicU64, Outside> {
         self.mapping.word(self.base + offset)
     }
 
@@ -52,7 +54,7 @@ impl<'a> Shard<'a> {
 
     #[inline]
     pub(super) fn count(&self, counter: Counter) {
-        if let Some(word) = self.word(shard::COUNTERS + counter as usize * size_of::<u64>()) {
+        if let Ok(word) = self.word(shard::COUNTERS + counter as usize * size_of::<u64>()) {
             word.fetch_add(1, Relaxed);
         }
     }
@@ -61,7 +63,7 @@ impl<'a> Shard<'a> {
         self.value(shard::COUNTERS + counter as usize * size_of::<u64>())
     }
 
-    fn lost(&self) -> Option<&'a AtomicU32> {
+    fn lost(&self) -> Result<&'a AtomicU32, Outside> {
         self.mapping.half_word(self.base + shard::LOST)
     }
 
@@ -69,12 +71,12 @@ impl<'a> Shard<'a> {
     /// next holder of the lock has dropped it all.
     #[inline]
     pub(super) fn has_lost_a_removal(&self) -> bool {
-        self.lost().is_some_and(|lost| lost.load(Acquire) != 0)
+        self.lost().is_ok_and(|lost| lost.load(Acquire) != 0)
     }
 
     /// Says so.
     pub(super) fn lose_a_removal(&self) {
-        if let Some(lost) = self.lost() {
+        if let Ok(lost) = self.lost() {
             // Never back to 0, however often.
             let more = |lost: u32| Some(lost.wrapping_add(1).max(1));
             let _ = lost.fetch_update(AcqRel, Relaxed, more);
@@ -84,7 +86,7 @@ impl<'a> Shard<'a> {
     /// Has it dropped now; false if the lock is still not to be had.
     #[cold]
     pub(super) fn mend(&self, now: u64) -> bool {
-        self.locked(now, |_| Some(())).is_ok()
+        self.locked(now, |_| Ok(())).is_ok()
     }
 
     /// Runs `body` with the lock held. One that is not to be had in [`PATIENCE`] is asked for
@@ -92,9 +94,9 @@ impl<'a> Shard<'a> {
     pub(super) fn locked<T>(
         &self,
         now: u64,
-        body: impl FnOnce(&Held<'a>) -> Option<T>,
+        body: impl FnOnce(&Held<'a>) -> Result<T, Damaged>,
     ) -> Result<T, Busy> {
-        let stuck = self.mapping.half_word(self.base + shard::STUCK).ok_or(Busy)?;
+        let stuck = self.mapping.half_word(self.base + shard::STUCK).map_err(|Outside| Busy)?;
         let patience = (stuck.load(Relaxed) == 0).then_some(PATIENCE);
         let (guard, inherited) = match self.mapping.lock(self.base + shard::LOCK, patience) {
             Lock::Held(guard) => (guard, false),
@@ -112,7 +114,7 @@ impl<'a> Shard<'a> {
         if inherited || self.has_lost_a_removal() || !held.makes_sense() {
             held.reset();
         }
-        body(&held).ok_or_else(|| {
+        body(&held).map_err(|_| {
             held.reset();
             Busy
         })
@@ -125,7 +127,7 @@ impl Held<'_> {
     }
 
     pub(super) fn set(&self, offset: usize, value: u64) {
-        if let Some(word) = self.shard.word(offset) {
+        if let Ok(word) = self.shard.word(offset) {
             word.store(value, Release);
         }
     }
@@ -157,7 +159,8 @@ impl Held<'_> {
         // Who sees an empty cell is to see the floor. What follows are no atomic stores.
         fence(Release);
         let Shard { mapping, geometry, base } = self.shard;
-        mapping.wipe(base + shard::INDEX, geometry.buckets * BUCKET_BYTES);
+        // The index lies inside the mapping: `Geometry`.
+        let _ = mapping.wipe(base + shard::INDEX, geometry.buckets * BUCKET_BYTES);
         let head = self.get(shard::HEAD).checked_next_multiple_of(UNIT as u64);
         let head = head.filter(|head| *head < MOST_POSITION).unwrap_or(0);
         self.set(shard::HEAD, head);
@@ -169,7 +172,7 @@ impl Held<'_> {
         self.change(shard::EPOCH, 1, 0);
         self.shard.count(Counter::Resets);
         // One that was lost meanwhile may be of a session that began after the floor.
-        if let Some((lost, before)) = lost {
+        if let Ok((lost, before)) = lost {
             let _ = lost.compare_exchange(before, 0, AcqRel, Relaxed);
         }
     }
@@ -177,48 +180,56 @@ impl Held<'_> {
     /// A removal is forgotten: sessions that began until `second` are trusted no more unless they
     /// are in the store. Before the cell goes: see `Store::trust`.
     pub(super) fn raise_floor(&self, second: u64) {
-        if let Some(floor) = self.shard.word(shard::FLOOR) {
+        if let Ok(floor) = self.shard.word(shard::FLOOR) {
             floor.fetch_max(second, Release);
         }
     }
 
     /// Where the record at a position lies in the mapping.
-    pub(super) fn place(&self, position: u64) -> Option<usize> {
-        let offset = usize::try_from(position % self.ring()).ok()?;
-        Some(self.shard.base + self.shard.geometry.ring_offset() + offset)
+    pub(super) fn place(&self, position: u64) -> usize {
+        self.shard.base + self.shard.geometry.ring_offset() + self.offset(position)
     }
 
-    /// The position of what lies `offset` bytes into the ring, if that is in use.
-    pub(super) fn position(&self, offset: usize) -> Option<u64> {
+    /// How many bytes into the ring the record at a position lies.
+    pub(super) fn offset(&self, position: u64) -> usize {
+        // Less than the ring's length, which is a `usize`.
+        usize::try_from(position % self.ring()).unwrap_or(0)
+    }
+
+    /// The position of the record that a cell names.
+    pub(super) fn position(&self, cell: Cell) -> Result<u64, Damaged> {
         let (head, ring) = (self.get(shard::HEAD), self.ring());
-        let offset = u64::try_from(offset).ok().filter(|offset| *offset < ring)?;
+        let offset = cell.offset().and_then(|offset| u64::try_from(offset).ok());
+        let offset = offset.filter(|offset| *offset < ring).ok_or(Damaged::Cell)?;
         let back = (head % ring + ring - offset) % ring;
-        let position = head.checked_sub(if back == 0 { ring } else { back })?;
-        (position >= self.get(shard::TAIL)).then_some(position)
+        let position = head.checked_sub(if back == 0 { ring } else { back });
+        position.filter(|position| *position >= self.get(shard::TAIL)).ok_or(Damaged::Cell)
     }
 
-    /// The head of the record at a position, if it lies within what is in use.
-    pub(super) fn head(&self, position: u64) -> Option<Head> {
+    /// The head of the record at a position, which must lie within what is in use.
+    #[inline]
+    pub(super) fn head(&self, position: u64) -> Result<Head, Damaged> {
         let mut bytes = [0; HEAD_BYTES];
-        let room =
-            self.get(shard::HEAD).checked_sub(position)?.min(self.ring() - position % self.ring());
+        let in_use = self.get(shard::HEAD).checked_sub(position).ok_or(Damaged::Length)?;
+        let room = in_use.min(self.ring() - position % self.ring());
         if room < HEAD_BYTES as u64 {
-            return None;
+            return Err(Damaged::Length);
         }
-        self.shard.mapping.read(self.place(position)?, &mut bytes)?;
-        Head::from_bytes(&bytes).filter(|head| head.size() as u64 <= room)
+        self.shard.mapping.read(self.place(position), &mut bytes)?;
+        let head = Head::from_bytes(&bytes)?;
+        if head.size() as u64 > room { Err(Damaged::Length) } else { Ok(head) }
     }
 
     /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round. The
     /// caller clears its cell.
-    pub(super) fn bury(&self, position: u64, head: &Head) -> Option<()> {
-        let place = self.place(position)?;
+    pub(super) fn bury(&self, position: u64, head: &Head) -> Result<(), Damaged> {
+        let place = self.place(position);
         self.shard.mapping.wipe(place + HEAD_BYTES, head.size() - HEAD_BYTES)?;
         let dead = Head { kind: Kind::Dead, ..*head }.to_bytes()?;
         self.shard.mapping.write(place, &dead)?;
         self.change(shard::LIVE, 0, 1);
         self.change(shard::LIVE_BYTES, 0, head.size() as u64);
-        Some(())
+        Ok(())
     }
 
     /// A removal goes before its time.

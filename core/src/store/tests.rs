@@ -229,14 +229,14 @@ fn a_carried_removal_says_so() {
         put(&store, number, 100);
     }
     let shard = store.shard(&locator(1));
-    let flags = shard.locked(NOW.0, |held| Some(held.find(&locator(1))?.map(|f| f.head.flags)));
+    let flags = shard.locked(NOW.0, |held| Ok(held.find(&locator(1))?.map(|f| f.head.flags)));
     assert_eq!(flags, Ok(Some(MOVED)));
 }
 
 #[test]
 fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
     for bytes in 0..1_u32 << 24 {
-        if let Some((_, size)) = start(bytes.to_le_bytes()) {
+        if let Ok((_, size)) = start(bytes.to_le_bytes()) {
             assert!((UNIT..=MOST_BYTES).contains(&size) && size.is_multiple_of(UNIT));
         }
     }
@@ -250,9 +250,9 @@ fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
         }
         // Most kinds there can be are none.
         bytes[2] %= 8;
-        if let Some(head) = Head::from_bytes(&bytes) {
+        if let Ok(head) = Head::from_bytes(&bytes) {
             assert!(head.payload <= MOST_PAYLOAD && head.size() <= MOST_BYTES, "{head:?}");
-            assert_eq!(head.to_bytes(), Some(bytes));
+            assert_eq!(head.to_bytes(), Ok(bytes));
             let (kind, size) = start(*bytes.first_chunk().unwrap()).unwrap();
             assert_eq!((kind, size), (head.kind, head.size()));
             accepted += 1;
