@@ -92,7 +92,7 @@ impl State {
     ) -> c_int {
         let Some(new_cb) = self.new_cb.get() else { return 0 };
         // Postfix frees the session and returns 1: it must outlive the call for us.
-        let Some(reference) = session.to_owned() else { return 0 };
+        let Ok(reference) = session.to_owned() else { return 0 };
         let answer = call_new(new_cb, event.ssl, session);
         if let Some(key) = cached {
             let _errno = KeepErrno::new();
@@ -122,7 +122,7 @@ impl State {
         if is_evicting() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
             return false;
         }
-        let Some(owned) = session.to_owned() else { return false };
+        let Ok(owned) = session.to_owned() else { return false };
         // After the size was lowered; before the add, so that the new one is not the victim.
         while let Some(victim) = cache.evict_excess() {
             self.evicted(ctx, &victim);

@@ -18,6 +18,7 @@ mod verdict;
 use crate::config::{NewCbZero, config};
 use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
+use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
@@ -250,20 +251,20 @@ impl State {
         int(&self.cache_full)
     }
 
-    /// SSL_CTX_sessions(3): a table of what is cached now; `None` without memory. It is good until
-    /// the next call or until the context goes.
-    pub fn sessions(&self) -> Option<*mut Lhash> {
+    /// SSL_CTX_sessions(3): a table of the sessions that are cached now. It is good until the next
+    /// call or until the context goes.
+    pub fn sessions(&self) -> Result<*mut Lhash, Failed> {
         let cached = self.cache().map(Cache::snapshot).unwrap_or_default();
         let mut table = self.table.lock();
         if table.is_none() {
-            *table = SessionTable::new();
+            *table = Some(SessionTable::new()?);
         }
-        let listed = table.as_mut()?;
+        let listed = table.as_mut().ok_or(Failed::NoMemory)?;
         let before = listed.fill(cached);
         let lhash = listed.as_ptr();
         drop(table);
         drop(before);
-        Some(lhash)
+        Ok(lhash)
     }
 }
 

@@ -139,7 +139,7 @@ fn derive(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<Ticke
         for (place, byte) in info.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }
-        hkdf_sha256(libssl, secret, &info, out)?;
+        hkdf_sha256(libssl, secret, &info, out).ok()?;
     }
     key.name = *name.first_chunk::<NAME_BYTES>()?;
     Some(key)
@@ -211,7 +211,8 @@ fn for_name(
         let libssl = event.libssl();
         let _errors = KeepErrors::new(libssl);
         let mac = Zeroizing::new(key.mac);
-        hkdf_sha256(libssl, mac.as_slice(), ServerName::new(name)?.bytes(), &mut key.mac)?;
+        let name = ServerName::new(name)?;
+        hkdf_sha256(libssl, mac.as_slice(), name.bytes(), &mut key.mac).ok()?;
     }
     Some(key)
 }

@@ -1,10 +1,9 @@
 //! AES-256 through libcrypto, a block at a time and as AES-256-GCM, and random bytes.
 //!
 //! The parts that `seal` makes its algorithm of. The two ciphers are fetched once and kept for the
-//! life of the process; a failed fetch is not remembered. `None` always means that libcrypto could
-//! not: no memory, no such algorithm, an OpenSSL before 3.0. What is left in the error queue is
-//! the caller's to take away. No locks of ours.
+//! life of the process; a failed fetch is not remembered. No locks of ours.
 
+use super::failed::{Failed, present, succeeded};
 use super::libssl::libssl;
 use super::table::Libssl;
 use libc::{c_int, c_void};
@@ -32,10 +31,11 @@ unsafe impl Send for Cipher {}
 unsafe impl Sync for Cipher {}
 
 impl Cipher {
-    fn fetch(libssl: &'static Libssl, name: &CStr) -> Option<Cipher> {
-        let fetch = libssl.EVP_CIPHER_fetch?;
+    fn fetch(libssl: &'static Libssl, name: &CStr) -> Result<Cipher, Failed> {
+        let fetch = present(libssl.EVP_CIPHER_fetch)?;
         // SAFETY: the default library context, a C string, no properties.
-        NonNull::new(unsafe { fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) }).map(Cipher)
+        let cipher = unsafe { fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) };
+        NonNull::new(cipher).map(Cipher).ok_or(Failed::Refused)
     }
 }
 
@@ -58,16 +58,16 @@ static CIPHERS: OnceCell<Ciphers> = OnceCell::new();
 
 impl Ciphers {
     #[inline]
-    fn get(libssl: &'static Libssl) -> Option<&'static Ciphers> {
-        CIPHERS.get().or_else(|| Ciphers::fetch(libssl))
+    fn get(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
+        CIPHERS.get().map_or_else(|| Ciphers::fetch(libssl), Ok)
     }
 
     #[cold]
-    fn fetch(libssl: &'static Libssl) -> Option<&'static Ciphers> {
+    fn fetch(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
         // Not inside the cell: a provider may be loaded in here, see `libssl::fill`.
         let blocks = Cipher::fetch(libssl, c"AES-256-ECB")?;
         let gcm = Cipher::fetch(libssl, c"AES-256-GCM")?;
-        Some(CIPHERS.get_or_init(|| Ciphers { blocks, gcm }))
+        Ok(CIPHERS.get_or_init(|| Ciphers { blocks, gcm }))
     }
 }
 
@@ -82,13 +82,14 @@ pub struct Aes {
 
 impl Aes {
     /// Without a key.
-    pub fn new(libssl: &'static Libssl) -> Option<Aes> {
+    pub fn new(libssl: &'static Libssl) -> Result<Aes, Failed> {
         let ciphers = Ciphers::get(libssl)?;
         // Whoever made one must be able to free it.
-        libssl.EVP_CIPHER_CTX_free?;
+        present(libssl.EVP_CIPHER_CTX_free)?;
         // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { libssl.EVP_CIPHER_CTX_new?() })?;
-        Some(Aes { libssl, ciphers, ctx })
+        let ctx = NonNull::new(unsafe { present(libssl.EVP_CIPHER_CTX_new)?() });
+        let ctx = ctx.ok_or(Failed::NoMemory)?;
+        Ok(Aes { libssl, ciphers, ctx })
     }
 
     /// AES itself: each 16 bytes of `from` by themselves. The two are as long as each other.
@@ -97,12 +98,13 @@ impl Aes {
         key: &[u8; KEY_BYTES],
         from: &[u8],
         to: &mut [u8],
-    ) -> Option<()> {
+    ) -> Result<(), Failed> {
         self.key_to_encrypt(&self.ciphers.blocks, key, ptr::null())?;
         self.encrypt(from, to)
     }
 
     /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`.
+    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub fn gcm_seal(
         &mut self,
         key: &[u8; KEY_BYTES],
@@ -110,12 +112,12 @@ impl Aes {
         associated: &[u8],
         from: &[u8],
         to: &mut [u8],
-    ) -> Option<[u8; TAG_BYTES]> {
+    ) -> Result<[u8; TAG_BYTES], Failed> {
         self.key_to_encrypt(&self.ciphers.gcm, key, nonce.as_ptr())?;
-        let length = c_int::try_from(associated.len()).ok()?;
+        let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
-            let (update, ctx) = (self.libssl.EVP_EncryptUpdate?, self.ctx.as_ptr());
+            let (update, ctx) = (present(self.libssl.EVP_EncryptUpdate)?, self.ctx.as_ptr());
             let data = associated.as_ptr();
             // SAFETY: a keyed context; no place to write to says that these are associated data.
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
@@ -123,16 +125,17 @@ impl Aes {
         }
         self.encrypt(from, to)?;
         let mut tag = [0; TAG_BYTES];
-        let finish = self.libssl.EVP_EncryptFinal_ex?;
+        let finish = present(self.libssl.EVP_EncryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
         let ok = unsafe { finish(self.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
         succeeded(ok)?;
         self.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
-        Some(tag)
+        Ok(tag)
     }
 
     /// Decrypts `from` to `to`, which is as long. True if the tag is right; what is in `to` is
     /// otherwise not to be looked at.
+    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub fn gcm_open(
         &mut self,
         key: &[u8; KEY_BYTES],
@@ -140,14 +143,14 @@ impl Aes {
         associated: &[u8],
         (from, tag): (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
-    ) -> Option<bool> {
+    ) -> Result<bool, Failed> {
         let (ctx, gcm) = (self.ctx.as_ptr(), self.ciphers.gcm.0.as_ptr());
-        let initialise = self.libssl.EVP_DecryptInit_ex?;
+        let initialise = present(self.libssl.EVP_DecryptInit_ex)?;
         // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
         succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key.as_ptr(), nonce.as_ptr()) })?;
         self.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
-        let update = self.libssl.EVP_DecryptUpdate?;
-        let length = c_int::try_from(associated.len()).ok()?;
+        let update = present(self.libssl.EVP_DecryptUpdate)?;
+        let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
             let data = associated.as_ptr();
@@ -161,12 +164,12 @@ impl Aes {
             // SAFETY: a keyed context, `length` bytes to read and as many to write: GCM is a
             // stream.
             succeeded(unsafe { update(ctx, place, &raw mut written, data, length) })?;
-            (written == length).then_some(())?;
+            whole(written, length)?;
         }
         let mut block = [0; TAG_BYTES];
-        let finish = self.libssl.EVP_DecryptFinal_ex?;
+        let finish = present(self.libssl.EVP_DecryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
-        Some(unsafe { finish(ctx, block.as_mut_ptr(), &raw mut written) } == 1)
+        Ok(unsafe { finish(ctx, block.as_mut_ptr(), &raw mut written) } == 1)
     }
 
     /// `nonce` is NULL or points to as many bytes as `cipher` takes.
@@ -175,31 +178,31 @@ impl Aes {
         cipher: &Cipher,
         key: &[u8; KEY_BYTES],
         nonce: *const u8,
-    ) -> Option<()> {
+    ) -> Result<(), Failed> {
         let (ctx, cipher) = (self.ctx.as_ptr(), cipher.0.as_ptr());
-        let initialise = self.libssl.EVP_EncryptInit_ex?;
+        let initialise = present(self.libssl.EVP_EncryptInit_ex)?;
         // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
         succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })
     }
 
     /// One update. Both ciphers write at once what they are given, whole blocks or a stream: ECB
     /// pads only what EVP_EncryptFinal_ex() would add, and that is not asked for.
-    fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Option<()> {
+    fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
         let length = same_length(from, to)?;
         if length == 0 {
-            return Some(());
+            return Ok(());
         }
         let mut written: c_int = 0;
-        let (update, ctx) = (self.libssl.EVP_EncryptUpdate?, self.ctx.as_ptr());
+        let (update, ctx) = (present(self.libssl.EVP_EncryptUpdate)?, self.ctx.as_ptr());
         let (data, place) = (from.as_ptr(), to.as_mut_ptr());
         // SAFETY: a keyed context, `length` bytes to read and as many to write.
         succeeded(unsafe { update(ctx, place, &raw mut written, data, length) })?;
-        (written == length).then_some(())
+        whole(written, length)
     }
 
     /// Gets or sets the tag.
-    fn tag(&self, command: c_int, tag: &mut [u8; TAG_BYTES]) -> Option<()> {
-        let control = self.libssl.EVP_CIPHER_CTX_ctrl?;
+    fn tag(&self, command: c_int, tag: &mut [u8; TAG_BYTES]) -> Result<(), Failed> {
+        let control = present(self.libssl.EVP_CIPHER_CTX_ctrl)?;
         let place = tag.as_mut_ptr().cast::<c_void>();
         // SAFETY: a keyed context and a tag of that length.
         succeeded(unsafe { control(self.ctx.as_ptr(), command, TAG_LENGTH, place) })
@@ -216,19 +219,19 @@ impl Drop for Aes {
 }
 
 /// Fills `out` from OpenSSL's generator, which a forked child does not share.
-pub fn random(libssl: &'static Libssl, out: &mut [u8]) -> Option<()> {
-    let length = c_int::try_from(out.len()).ok()?;
+pub fn random(libssl: &'static Libssl, out: &mut [u8]) -> Result<(), Failed> {
+    let length = c_int::try_from(out.len()).map_err(|_| Failed::Refused)?;
     // SAFETY: `length` bytes to write.
-    succeeded(unsafe { libssl.RAND_bytes?(out.as_mut_ptr(), length) })
+    succeeded(unsafe { present(libssl.RAND_bytes)?(out.as_mut_ptr(), length) })
 }
 
 /// How long both are, as OpenSSL takes it.
-fn same_length(from: &[u8], to: &[u8]) -> Option<c_int> {
-    (from.len() == to.len()).then_some(())?;
-    c_int::try_from(from.len()).ok()
+fn same_length(from: &[u8], to: &[u8]) -> Result<c_int, Failed> {
+    let length = c_int::try_from(from.len()).ok().filter(|_| from.len() == to.len());
+    length.ok_or(Failed::Refused)
 }
 
-/// Whether a function that returns 1 for success did.
-pub(super) fn succeeded(returned: c_int) -> Option<()> {
-    (returned == 1).then_some(())
+/// Whether all was written.
+fn whole(written: c_int, length: c_int) -> Result<(), Failed> {
+    if written == length { Ok(()) } else { Err(Failed::Refused) }
 }

@@ -1,9 +1,9 @@
 //! Sessions as bytes and back, and what a session says of itself beyond its key.
 //!
-//! `None` from here means that OpenSSL could not; what it puts into the error queue is the caller's
-//! to take away. No locks of ours.
+//! No locks of ours.
 
 use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
+use super::failed::{Failed, present, succeeded};
 use super::handle::{Session, SessionRef};
 use super::table::Libssl;
 use super::types::ExFree;
@@ -45,15 +45,16 @@ unsafe extern "C" fn free_mark(
 
 impl SessionRef<'_> {
     /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
-    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Option<()> {
-        let encode = self.libssl().i2d_SSL_SESSION?;
+    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Result<(), Failed> {
+        let encode = present(self.libssl().i2d_SSL_SESSION)?;
         // SAFETY: a valid session; asks for the length.
         let length = unsafe { encode(self.as_ptr(), ptr::null_mut()) };
-        let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
+        let length = usize::try_from(length).ok().filter(|length| *length > 0);
+        let length = length.ok_or(Failed::Refused)?;
         // At once: a vector that grows leaves its old bytes behind.
         if out.capacity() - out.len() < length {
             let mut larger = Zeroizing::new(Vec::new());
-            larger.try_reserve_exact(out.len() + length).ok()?;
+            larger.try_reserve_exact(out.len() + length).map_err(|_| Failed::NoMemory)?;
             larger.extend_from_slice(out);
             *out = larger;
         }
@@ -61,12 +62,12 @@ impl SessionRef<'_> {
         // SAFETY: a valid session and room for the length that was asked for.
         let written = unsafe { encode(self.as_ptr(), &raw mut place) };
         if usize::try_from(written) != Ok(length) {
-            return None;
+            return Err(Failed::Refused);
         }
         let length = out.len() + length;
         // SAFETY: written above.
         unsafe { out.set_len(length) };
-        Some(())
+        Ok(())
     }
 
     /// Whether it has a session id context.
@@ -131,30 +132,29 @@ impl SessionRef<'_> {
 
 impl Session {
     /// The session of these bytes, and nothing behind it.
-    pub fn from_der(libssl: &'static Libssl, der: &[u8]) -> Option<Session> {
-        let length = c_long::try_from(der.len()).ok()?;
+    pub fn from_der(libssl: &'static Libssl, der: &[u8]) -> Result<Session, Failed> {
+        let length = c_long::try_from(der.len()).map_err(|_| Failed::Refused)?;
         let mut place = der.as_ptr();
         // SAFETY: bytes of that length.
-        let session = unsafe { libssl.d2i_SSL_SESSION?(ptr::null_mut(), &raw mut place, length) };
+        let session =
+            unsafe { present(libssl.d2i_SSL_SESSION)?(ptr::null_mut(), &raw mut place, length) };
         // SAFETY: NULL or a new session, whose reference is ours.
-        let session = unsafe { Session::from_raw(session) }?;
+        let session = unsafe { Session::from_raw(session) }.ok_or(Failed::Refused)?;
         let read = (place as usize).checked_sub(der.as_ptr() as usize);
-        (read == Some(der.len())).then_some(session)
+        if read == Some(der.len()) { Ok(session) } else { Err(Failed::Refused) }
     }
 }
 
 /// A time of a certificate in seconds since 1970.
-fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Option<i64> {
+fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Result<i64, Failed> {
     if time.is_null() {
-        return None;
+        return Err(Failed::Refused);
     }
     let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: a certificate's time, and a place for the result.
-    if unsafe { libssl.ASN1_TIME_to_tm?(time, broken_down.as_mut_ptr()) } != 1 {
-        return None;
-    }
+    succeeded(unsafe { present(libssl.ASN1_TIME_to_tm)?(time, broken_down.as_mut_ptr()) })?;
     // SAFETY: zeroed and then filled.
     let mut broken_down = unsafe { broken_down.assume_init() };
     // SAFETY: a time of ours.
-    Some(unsafe { libc::timegm(&raw mut broken_down) })
+    Ok(unsafe { libc::timegm(&raw mut broken_down) })
 }

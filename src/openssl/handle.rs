@@ -3,6 +3,7 @@
 //! [`Session`] owns one reference; [`SessionRef`], [`Ssl`] and [`Ctx`] borrow what the caller of
 //! the C function or OpenSSL's engine keeps alive for the length of a call.
 
+use super::failed::{Failed, succeeded};
 use super::libssl::libssl;
 use super::table::Libssl;
 use libc::{c_int, c_uint};
@@ -46,11 +47,11 @@ impl<'a> SessionRef<'a> {
         self.session.as_ptr()
     }
 
-    /// Takes a reference; `None` if the count is exhausted.
-    pub fn to_owned(self) -> Option<Session> {
+    /// Takes a reference. Fails if the count is exhausted.
+    pub fn to_owned(self) -> Result<Session, Failed> {
         // SAFETY: a valid session.
         let taken = unsafe { (self.libssl.SSL_SESSION_up_ref)(self.as_ptr()) };
-        (taken == 1).then_some(Session(self.session))
+        succeeded(taken).map(|()| Session(self.session))
     }
 
     /// Version and id, which is what a cache finds the session by.

@@ -1,8 +1,9 @@
 //! Whose sessions a context's are: its certificate, whom it trusts, the name a client asked for.
 //!
 //! Read through OpenSSL's getters, which take none of the locks that the engine holds when it
-//! calls us. `None` where OpenSSL could not. No locks of ours.
+//! calls us. No locks of ours.
 
+use super::failed::{Failed, present, succeeded};
 use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
 use super::libssl::libssl;
@@ -66,10 +67,10 @@ unsafe impl<T: Counted> Send for Reference<T> {}
 unsafe impl<T: Counted> Sync for Reference<T> {}
 
 impl<T: Counted> Reference<T> {
-    fn new(libssl: &'static Libssl, object: NonNull<T>) -> Option<Reference<T>> {
+    fn new(libssl: &'static Libssl, object: NonNull<T>) -> Result<Reference<T>, Failed> {
         // SAFETY: a valid object of the context we were called with.
-        let counted = unsafe { T::up_ref(libssl)?(object.as_ptr()) };
-        (counted == 1).then_some(Reference(object))
+        succeeded(unsafe { present(T::up_ref(libssl))?(object.as_ptr()) })?;
+        Ok(Reference(object))
     }
 }
 
@@ -126,17 +127,17 @@ impl Policy {
         libssl: &'static Libssl,
         verify_mode: c_int,
         trusted: &[u8; HASH_BYTES],
-    ) -> Option<Policy> {
+    ) -> Result<Policy, Failed> {
         let parts: [&[u8]; 3] = [b"sesscache policy 1", &verify_mode.to_le_bytes(), trusted];
         sha256(libssl, &parts).map(Policy)
     }
 }
 
 impl Identity {
-    /// Who the server of this context is; `None` without memory.
-    pub fn of(ctx: Ctx<'_>, namespace: &str) -> Option<Identity> {
+    /// Who the server of this context is.
+    pub fn of(ctx: Ctx<'_>, namespace: &str) -> Result<Identity, Failed> {
         let libssl = ctx.libssl();
-        let hold = |certificate| Reference::new(libssl, certificate);
+        let hold = |certificate| Reference::new(libssl, certificate).ok();
         let certificate = ctx.certificate().and_then(hold);
         let verify_mode = ctx.verify_mode();
         let own = match &certificate {
@@ -145,7 +146,8 @@ impl Identity {
         };
         let (mut trust, mut policy) = ([None, None], Policy::default());
         if verify_mode & VERIFY_PEER != 0 {
-            let hold = |store: Option<_>| store.and_then(|store| Reference::new(libssl, store));
+            let hold =
+                |store: Option<_>| store.and_then(|store| Reference::new(libssl, store).ok());
             trust = ctx.trust_stores().map(hold);
             policy = Policy::new(libssl, verify_mode, &ctx.trusted()?)?;
         }
@@ -157,7 +159,7 @@ impl Identity {
             has_certificate: certificate.is_some(),
             policy,
         };
-        Some(Identity { certificate, verify_mode, trust, server })
+        Ok(Identity { certificate, verify_mode, trust, server })
     }
 
     /// Whether it is still that.
@@ -173,14 +175,16 @@ impl Identity {
     }
 }
 
-fn hash_of(libssl: &'static Libssl, certificate: *const X509) -> Option<[u8; HASH_BYTES]> {
+fn hash_of(libssl: &'static Libssl, certificate: *const X509) -> Result<[u8; HASH_BYTES], Failed> {
     let mut hash = [0; HASH_BYTES];
     let mut length: c_uint = 0;
     // SAFETY: takes nothing and returns a constant.
-    let kind = unsafe { libssl.EVP_sha256?() };
+    let kind = unsafe { present(libssl.EVP_sha256)?() };
     // SAFETY: a valid certificate, and room for the hash's length.
-    let ok = unsafe { libssl.X509_digest?(certificate, kind, hash.as_mut_ptr(), &raw mut length) };
-    (ok == 1 && length as usize == HASH_BYTES).then_some(hash)
+    let ok = unsafe {
+        present(libssl.X509_digest)?(certificate, kind, hash.as_mut_ptr(), &raw mut length)
+    };
+    if ok == 1 && length as usize == HASH_BYTES { Ok(hash) } else { Err(Failed::Refused) }
 }
 
 impl Ctx<'_> {
@@ -215,33 +219,40 @@ impl Ctx<'_> {
     }
 
     /// A hash of whom it trusts. Order does not count.
-    fn trusted(self) -> Option<[u8; HASH_BYTES]> {
+    fn trusted(self) -> Result<[u8; HASH_BYTES], Failed> {
         let mut hashes = Vec::new();
         for (number, store) in self.trust_stores().into_iter().enumerate() {
             let Some(store) = store else { continue };
             // SAFETY: a valid trust store.
-            let all = unsafe { self.libssl().X509_STORE_get1_all_certs?(store.as_ptr()) };
-            let anchors = Anchors { stack: NonNull::new(all)?, libssl: self.libssl() };
+            let all = unsafe { present(self.libssl().X509_STORE_get1_all_certs)?(store.as_ptr()) };
+            let anchors = Anchors {
+                stack: NonNull::new(all).ok_or(Failed::NoMemory)?,
+                libssl: self.libssl(),
+            };
             for anchor in anchors.iter() {
-                hashes.try_reserve(1).ok()?;
+                hashes.try_reserve(1).map_err(|_| Failed::NoMemory)?;
                 let kind = [if number == 0 { b't' } else { b'v' }];
                 hashes.push(sha256(self.libssl(), &[&kind, &hash_of(self.libssl(), anchor)?])?);
             }
         }
         // SAFETY: a valid context; its own list, or NULL.
-        let names = unsafe { self.libssl().SSL_CTX_get_client_CA_list?(self.as_ptr()) };
+        let names = unsafe { present(self.libssl().SSL_CTX_get_client_CA_list)?(self.as_ptr()) };
         for name in elements(self.libssl(), names) {
             let (mut der, mut length) = (ptr::null(), 0);
             // SAFETY: a name of the list, and places for its encoding.
             let ok = unsafe {
-                self.libssl().X509_NAME_get0_der?(name.cast(), &raw mut der, &raw mut length)
+                present(self.libssl().X509_NAME_get0_der)?(
+                    name.cast(),
+                    &raw mut der,
+                    &raw mut length,
+                )
             };
             if ok != 1 || der.is_null() {
-                return None;
+                return Err(Failed::Refused);
             }
             // SAFETY: the encoding belongs to the name and has that length.
             let der = unsafe { std::slice::from_raw_parts(der, length) };
-            hashes.try_reserve(1).ok()?;
+            hashes.try_reserve(1).map_err(|_| Failed::NoMemory)?;
             hashes.push(sha256(self.libssl(), &[b"n", der])?);
         }
         hashes.sort_unstable();

@@ -1,9 +1,8 @@
 //! SHA-256 through libcrypto, and HKDF of it (RFC 5869).
 //!
-//! For what is done once a context or a key, not once a handshake. `None` means that libcrypto
-//! could not; what is left in the error queue is the caller's to take away. No locks of ours.
+//! For what is done once a context or a key, not once a handshake. No locks of ours.
 
-use super::aead::succeeded;
+use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
 use libc::{c_int, c_uint};
 use openssl_sys::EVP_MD_CTX;
@@ -22,11 +21,11 @@ pub fn hkdf_sha256(
     secret: &[u8],
     info: &[u8],
     out: &mut [u8; HASH_BYTES],
-) -> Option<()> {
+) -> Result<(), Failed> {
     let mut extracted = Zeroizing::new([0; HASH_BYTES]);
     hmac_sha256(libssl, &NO_SALT, secret, &mut extracted)?;
     let mut message = Vec::new();
-    message.try_reserve_exact(info.len() + 1).ok()?;
+    message.try_reserve_exact(info.len() + 1).map_err(|_| Failed::NoMemory)?;
     message.extend_from_slice(info);
     message.push(1);
     hmac_sha256(libssl, extracted.as_slice(), &message, out)
@@ -37,36 +36,40 @@ fn hmac_sha256(
     key: &[u8],
     message: &[u8],
     out: &mut [u8; HASH_BYTES],
-) -> Option<()> {
-    let key_length = c_int::try_from(key.len()).ok()?;
+) -> Result<(), Failed> {
+    let key_length = c_int::try_from(key.len()).map_err(|_| Failed::Refused)?;
     let (key, data, place) = (key.as_ptr(), message.as_ptr(), out.as_mut_ptr());
     let mut written: c_uint = 0;
-    let hmac = libssl.HMAC?;
+    let hmac = present(libssl.HMAC)?;
     // SAFETY: takes nothing and returns a constant.
-    let sha256 = unsafe { libssl.EVP_sha256?() };
+    let sha256 = unsafe { present(libssl.EVP_sha256)?() };
     // SAFETY: a hash, key and message of these lengths, and room for the hash's length.
     let returned = unsafe {
         hmac(sha256, key.cast(), key_length, data, message.len(), place, &raw mut written)
     };
-    (!returned.is_null() && written as usize == HASH_BYTES).then_some(())
+    if !returned.is_null() && written as usize == HASH_BYTES {
+        Ok(())
+    } else {
+        Err(Failed::Refused)
+    }
 }
 
 /// SHA-256 over `parts`, one after the other: where one ends does not count.
-pub fn sha256(libssl: &'static Libssl, parts: &[&[u8]]) -> Option<[u8; HASH_BYTES]> {
+pub fn sha256(libssl: &'static Libssl, parts: &[&[u8]]) -> Result<[u8; HASH_BYTES], Failed> {
     let hash = Hash::new(libssl)?;
     for part in parts {
         // SAFETY: an initialised context and a slice's bytes.
         let ok = unsafe {
-            libssl.EVP_DigestUpdate?(hash.ctx.as_ptr(), part.as_ptr().cast(), part.len())
+            present(libssl.EVP_DigestUpdate)?(hash.ctx.as_ptr(), part.as_ptr().cast(), part.len())
         };
         succeeded(ok)?;
     }
     let mut out = [0; HASH_BYTES];
     let mut written: c_uint = 0;
-    let finish = libssl.EVP_DigestFinal_ex?;
+    let finish = present(libssl.EVP_DigestFinal_ex)?;
     // SAFETY: an initialised context and room for the hash's length.
     succeeded(unsafe { finish(hash.ctx.as_ptr(), out.as_mut_ptr(), &raw mut written) })?;
-    (written as usize == HASH_BYTES).then_some(out)
+    if written as usize == HASH_BYTES { Ok(out) } else { Err(Failed::Refused) }
 }
 
 /// One EVP_MD_CTX.
@@ -76,18 +79,19 @@ struct Hash {
 }
 
 impl Hash {
-    fn new(libssl: &'static Libssl) -> Option<Hash> {
+    fn new(libssl: &'static Libssl) -> Result<Hash, Failed> {
         // Whoever made one must be able to free it.
-        libssl.EVP_MD_CTX_free?;
+        present(libssl.EVP_MD_CTX_free)?;
         // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { libssl.EVP_MD_CTX_new?() })?;
+        let ctx = NonNull::new(unsafe { present(libssl.EVP_MD_CTX_new)?() });
+        let ctx = ctx.ok_or(Failed::NoMemory)?;
         let hash = Hash { libssl, ctx };
         // SAFETY: takes nothing and returns a constant.
-        let sha256 = unsafe { libssl.EVP_sha256?() };
-        let initialise = libssl.EVP_DigestInit_ex?;
+        let sha256 = unsafe { present(libssl.EVP_sha256)?() };
+        let initialise = present(libssl.EVP_DigestInit_ex)?;
         // SAFETY: a context just made and a hash.
         succeeded(unsafe { initialise(ctx.as_ptr(), sha256, ptr::null_mut()) })?;
-        Some(hash)
+        Ok(hash)
     }
 }
 
@@ -113,9 +117,9 @@ mod tests {
             0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61,
             0xf2, 0x00, 0x15, 0xad,
         ];
-        assert_eq!(sha256(libssl, &[b"abc"]), Some(abc));
-        assert_eq!(sha256(libssl, &[b"a", b"", b"bc"]), Some(abc));
-        assert_ne!(sha256(libssl, &[]), Some(abc));
+        assert_eq!(sha256(libssl, &[b"abc"]), Ok(abc));
+        assert_eq!(sha256(libssl, &[b"a", b"", b"bc"]), Ok(abc));
+        assert_ne!(sha256(libssl, &[]), Ok(abc));
     }
 
     #[test]

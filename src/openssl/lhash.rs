@@ -1,5 +1,6 @@
 //! An LHASH_OF(SSL_SESSION) of our own, for programs that walk what SSL_CTX_sessions() returns.
 
+use super::failed::{Failed, present};
 use super::handle::{Session, SessionRef};
 use super::libssl::libssl;
 use super::types::{Lhash, LhashVisit, LhashVisitWith};
@@ -18,19 +19,19 @@ pub struct SessionTable {
 unsafe impl Send for SessionTable {}
 
 impl SessionTable {
-    /// An empty table; `None` without memory.
-    pub fn new() -> Option<SessionTable> {
-        let libssl = libssl()?;
+    /// An empty table.
+    pub fn new() -> Result<SessionTable, Failed> {
+        let libssl = present(libssl())?;
         // SAFETY: two functions of the right type.
         let lhash = unsafe { (libssl.OPENSSL_LH_new)(Some(hash), Some(compare)) };
-        let lhash = NonNull::new(lhash)?;
+        let lhash = NonNull::new(lhash).ok_or(Failed::NoMemory)?;
         if let Some(set_thunks) = libssl.OPENSSL_LH_set_thunks {
             // OPENSSL_LH_doall calls through these, NULL or not (lhash.c, 3.3 and later); hashing
             // and comparing do without.
             // SAFETY: our table and functions of the right types.
             unsafe { set_thunks(lhash.as_ptr(), None, None, visit, visit_with) };
         }
-        Some(SessionTable { lhash, sessions: Vec::new() })
+        Ok(SessionTable { lhash, sessions: Vec::new() })
     }
 
     /// Lists exactly these sessions from now on, and returns those of before.

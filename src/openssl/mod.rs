@@ -9,6 +9,7 @@ pub mod codec;
 pub mod constants;
 pub mod error_queue;
 pub mod ex_data;
+pub mod failed;
 pub mod handle;
 pub mod identity;
 pub mod kdf;

@@ -3,7 +3,8 @@
 //! As in the example of SSL_CTX_set_tlsext_ticket_key_evp_cb(3), and as libssl itself does:
 //! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.
 
-use super::aead::{random, succeeded};
+use super::aead::random;
+use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
 use super::types::{EvpMacCtx, Param};
 use libc::{c_char, c_uint, c_void};
@@ -70,9 +71,12 @@ impl Contexts {
 
 impl TicketKey {
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
-    pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Option<()> {
+    pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
         random(contexts.libssl, iv)?;
-        let (init, kind) = (contexts.libssl.EVP_EncryptInit_ex?, contexts.libssl.EVP_aes_256_cbc?);
+        let (init, kind) = (
+            present(contexts.libssl.EVP_EncryptInit_ex)?,
+            present(contexts.libssl.EVP_aes_256_cbc)?,
+        );
         // SAFETY: takes nothing and returns a constant.
         let kind = unsafe { kind() };
         // SAFETY: a valid context; key and vector of that cipher's lengths.
@@ -83,8 +87,11 @@ impl TicketKey {
     }
 
     /// Sets both contexts up to open a ticket.
-    pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Option<()> {
-        let (init, kind) = (contexts.libssl.EVP_DecryptInit_ex?, contexts.libssl.EVP_aes_256_cbc?);
+    pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
+        let (init, kind) = (
+            present(contexts.libssl.EVP_DecryptInit_ex)?,
+            present(contexts.libssl.EVP_aes_256_cbc)?,
+        );
         // SAFETY: takes nothing and returns a constant.
         let kind = unsafe { kind() };
         // SAFETY: a valid context; key and vector of that cipher's lengths.
@@ -94,7 +101,7 @@ impl TicketKey {
         self.authenticate(contexts)
     }
 
-    fn authenticate(&self, contexts: &Contexts) -> Option<()> {
+    fn authenticate(&self, contexts: &Contexts) -> Result<(), Failed> {
         let param = |key: *const c_char, data_type, data: *const c_void, data_size| Param {
             key,
             data_type,
@@ -108,7 +115,7 @@ impl TicketKey {
             param(c"digest".as_ptr(), UTF8_STRING, digest.as_ptr().cast(), 6),
             param(ptr::null(), 0, ptr::null(), 0),
         ];
-        let set = contexts.libssl.EVP_MAC_CTX_set_params?;
+        let set = present(contexts.libssl.EVP_MAC_CTX_set_params)?;
         // SAFETY: a valid context; parameters as openssl/core.h has them, ended by a NULL key,
         // which are only read.
         succeeded(unsafe { set(contexts.mac, parameters.as_ptr()) })

@@ -3,7 +3,7 @@
 use super::arguments::Argument;
 use super::guard::{guard, with};
 use super::{answer, session_state};
-use crate::context::{State, lifetime_shortened};
+use crate::context::lifetime_shortened;
 use crate::openssl::handle::SessionRef;
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::Lhash;
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn SSL_CTX_sessions(ctx: Argument<*mut SSL_CTX>) -> *mut L
     answer(
         &ctx,
         ptr::null_mut(),
-        |ctx, state| State::sessions(state).unwrap_or_else(|| ctx.stock_sessions()),
+        |ctx, state| state.sessions().unwrap_or_else(|_| ctx.stock_sessions()),
         |ctx| ctx.stock_sessions(),
     )
 }

@@ -12,6 +12,7 @@ mod xaes;
 
 use crate::openssl::aead::{Aes, random};
 use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::failed::Failed;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
@@ -82,11 +83,16 @@ struct Key {
 
 impl Key {
     /// Makes this the key of `secret`.
-    fn set(&mut self, libssl: &'static Libssl, aes: &mut Aes, secret: &Secret) -> Option<()> {
+    fn set(
+        &mut self,
+        libssl: &'static Libssl,
+        aes: &mut Aes,
+        secret: &Secret,
+    ) -> Result<(), Failed> {
         let secret = secret.bytes();
         let mut id = [0; KEY_BYTES];
         hkdf_sha256(libssl, secret, KEY_ID_INFO, &mut id)?;
-        self.id = *id.first_chunk()?;
+        self.id = *id.first_chunk().ok_or(Failed::Refused)?;
         self.key.set(aes, |key| hkdf_sha256(libssl, secret, SEAL_INFO, key))
     }
 }
@@ -101,22 +107,23 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The keys of `secrets`. `None` if there is none, or if this libcrypto cannot seal: without
-    /// memory, AES-256-GCM or SHA-256.
-    pub fn derive(libssl: &'static Libssl, secrets: &[Secret]) -> Option<Keys> {
+    /// The keys of `secrets`. Fails if there is none, or if this libcrypto cannot seal: without memory,
+    /// AES-256-GCM or SHA-256.
+    pub fn derive(libssl: &'static Libssl, secrets: &[Secret]) -> Result<Keys, Failed> {
         let _errors = KeepErrors::new(libssl);
         let mut aes = Aes::new(libssl)?;
         let mut keys = Vec::new();
-        keys.try_reserve_exact(secrets.len()).ok()?;
+        keys.try_reserve_exact(secrets.len()).map_err(|_| Failed::NoMemory)?;
         for secret in secrets {
             keys.push(Key { id: [0; KEY_ID_BYTES], key: xaes::Key::empty() });
-            keys.last_mut()?.set(libssl, &mut aes, secret)?;
+            // In its place: a copy would not be wiped.
+            keys.last_mut().ok_or(Failed::NoMemory)?.set(libssl, &mut aes, secret)?;
         }
-        (!keys.is_empty()).then_some(Keys(keys))
+        if keys.is_empty() { Err(Failed::Refused) } else { Ok(Keys(keys)) }
     }
 
     /// One key that nobody else has: only this process and those it forks from now on.
-    pub fn random(libssl: &'static Libssl) -> Option<Keys> {
+    pub fn random(libssl: &'static Libssl) -> Result<Keys, Failed> {
         let _errors = KeepErrors::new(libssl);
         let mut secret = Secret::new([0; KEY_BYTES]);
         random(libssl, secret.bytes_mut())?;
@@ -136,10 +143,10 @@ impl Keys {
         let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
         out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
         let sealed = self.append(libssl, associated, plain, out);
-        if sealed.is_none() {
+        if sealed.is_err() {
             out.truncate(start);
         }
-        sealed.ok_or(SealError::Failed)
+        sealed.map_err(|_| SealError::Failed)
     }
 
     /// Appends to `out`, which has the room.
@@ -149,18 +156,18 @@ impl Keys {
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
-    ) -> Option<()> {
-        let newest = self.0.first()?;
+    ) -> Result<(), Failed> {
+        let newest = self.0.first().ok_or(Failed::Refused)?;
         let mut nonce = [0; NONCE_BYTES];
         random(libssl, &mut nonce)?;
         out.extend_from_slice(&newest.id);
         out.extend_from_slice(&nonce);
         let start = out.len();
         out.resize(start + plain.len(), 0);
-        let place = out.get_mut(start..)?;
+        let place = out.get_mut(start..).ok_or(Failed::Refused)?;
         let tag = newest.key.seal(&mut Aes::new(libssl)?, &nonce, associated, plain, place)?;
         out.extend_from_slice(&tag);
-        Some(())
+        Ok(())
     }
 
     /// What is in a sealed record.
@@ -176,7 +183,7 @@ impl Keys {
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
         let _errors = KeepErrors::new(libssl);
-        let mut aes = Aes::new(libssl).ok_or(OpenError::Failed)?;
+        let mut aes = Aes::new(libssl).map_err(|_| OpenError::Failed)?;
         let length = sealed.0.len();
         let mut plain = Zeroizing::new(Vec::new());
         plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;
@@ -184,7 +191,7 @@ impl Keys {
         // Ids are short: two keys may share one.
         for Key { key, .. } in candidates {
             let opened = key.open(&mut aes, nonce, associated, sealed, plain.as_mut_slice());
-            if opened.ok_or(OpenError::Failed)? {
+            if opened.map_err(|_| OpenError::Failed)? {
                 return Ok(plain);
             }
         }

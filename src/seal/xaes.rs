@@ -4,6 +4,7 @@
 //! and the other half the record is sealed by AES-256-GCM. No locks, no unsafe.
 
 use crate::openssl::aead::{Aes, GCM_NONCE_BYTES, KEY_BYTES, TAG_BYTES};
+use crate::openssl::failed::Failed;
 use zeroize::Zeroizing;
 
 /// Bytes of a nonce.
@@ -26,15 +27,15 @@ impl Key {
     pub(super) fn set(
         &mut self,
         aes: &mut Aes,
-        fill: impl FnOnce(&mut [u8; KEY_BYTES]) -> Option<()>,
-    ) -> Option<()> {
+        fill: impl FnOnce(&mut [u8; KEY_BYTES]) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
         fill(&mut self.key)?;
         let mut block = Zeroizing::new([0; BLOCK_BYTES]);
         aes.encrypt_blocks(&self.key, &[0; BLOCK_BYTES], block.as_mut_slice())?;
         // Doubled in the field of 2^128 elements, without a branch on a secret.
         let block = u128::from_be_bytes(*block);
         *self.mix = ((block << 1) ^ ((block >> 127) * 0x87)).to_be_bytes();
-        Some(())
+        Ok(())
     }
 
     /// The record's own key.
@@ -42,7 +43,7 @@ impl Key {
         &self,
         aes: &mut Aes,
         half: &[u8; NONCE_BYTES - GCM_NONCE_BYTES],
-    ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    ) -> Result<Zeroizing<[u8; KEY_BYTES]>, Failed> {
         let mut blocks = Zeroizing::new([0; 2 * BLOCK_BYTES]);
         for (block, counter) in blocks.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().zip(1..) {
             let input = [0, counter, b'X', 0].into_iter().chain(*half);
@@ -52,10 +53,11 @@ impl Key {
         }
         let mut derived = Zeroizing::new([0; KEY_BYTES]);
         aes.encrypt_blocks(&self.key, blocks.as_slice(), derived.as_mut_slice())?;
-        Some(derived)
+        Ok(derived)
     }
 
     /// Encrypts `from` to `to`, which is as long, and returns the tag.
+    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub(super) fn seal(
         &self,
         aes: &mut Aes,
@@ -63,13 +65,14 @@ impl Key {
         associated: &[u8],
         from: &[u8],
         to: &mut [u8],
-    ) -> Option<[u8; TAG_BYTES]> {
-        let (half, nonce) = halves(nonce)?;
+    ) -> Result<[u8; TAG_BYTES], Failed> {
+        let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         let key = self.derive(aes, half)?;
         aes.gcm_seal(&key, nonce, associated, from, to)
     }
 
     /// Decrypts `from` to `to`, which is as long; true if the tag is right.
+    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub(super) fn open(
         &self,
         aes: &mut Aes,
@@ -77,8 +80,8 @@ impl Key {
         associated: &[u8],
         sealed: (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
-    ) -> Option<bool> {
-        let (half, nonce) = halves(nonce)?;
+    ) -> Result<bool, Failed> {
+        let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         let key = self.derive(aes, half)?;
         aes.gcm_open(&key, nonce, associated, sealed, to)
     }
@@ -105,14 +108,14 @@ mod tests {
         let mut key = Key::empty();
         let fill = |key: &mut [u8; KEY_BYTES]| {
             key.fill(byte);
-            Some(())
+            Ok(())
         };
         key.set(&mut aes, fill).unwrap();
         let mut out = vec![0; PLAIN.len()];
         let tag = key.seal(&mut aes, NONCE, associated, PLAIN, &mut out).unwrap();
         let mut opened = [0; PLAIN.len()];
         let is_authentic = key.open(&mut aes, NONCE, associated, (&out, &tag), &mut opened);
-        assert_eq!((is_authentic, &opened), (Some(true), PLAIN));
+        assert_eq!((is_authentic, &opened), (Ok(true), PLAIN));
         out.extend(tag);
         out
     }

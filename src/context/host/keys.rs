@@ -260,12 +260,12 @@ impl Material {
         version: Option<FileVersion>,
     ) -> Option<Material> {
         let _errors = KeepErrors::new(next);
-        let keys = Some(Keys::derive(next, secrets)?);
+        let keys = Some(Keys::derive(next, secrets).ok()?);
         let mut ticket_secrets = Vec::new();
         ticket_secrets.try_reserve_exact(secrets.len()).ok()?;
         for secret in secrets {
             ticket_secrets.push(Zeroizing::new([0; KEY_BYTES]));
-            hkdf_sha256(next, secret.bytes(), TICKET_INFO, ticket_secrets.last_mut()?)?;
+            hkdf_sha256(next, secret.bytes(), TICKET_INFO, ticket_secrets.last_mut()?).ok()?;
         }
         Some(Material { version, secrets: Vec::new(), keys, ticket_secrets })
     }

@@ -10,6 +10,7 @@ use crate::config::config;
 use crate::context::policy::ServerName;
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::identity::{Policy, Server};
 use crate::openssl::table::Libssl;
@@ -112,7 +113,7 @@ impl<'a> Address<'a> {
         if deadline < now.0 / 1000 {
             return;
         }
-        let Some(plain) = plaintext(session, mark) else { return };
+        let Ok(plain) = plaintext(session, mark) else { return };
         if plain.len() + OVERHEAD > MOST_PAYLOAD {
             return store.tally(Tally::Oversize);
         }
@@ -180,7 +181,7 @@ impl<'a> Address<'a> {
         let open = |keys: &Keys| keys.open(libssl, &associated, sealed).ok();
         let plain = self.host.keys.with_keys(open).ok_or(Tally::Undecryptable)?;
         let (first, der) = plain.split_first_chunk::<PREFIX_BYTES>().ok_or(Tally::Mismatched)?;
-        let session = Session::from_der(libssl, der).ok_or(Tally::Mismatched)?;
+        let session = Session::from_der(libssl, der).map_err(|_| Tally::Mismatched)?;
         let found = session.as_ref(libssl);
         if found.key() != Some(self.key) {
             return Err(Tally::Mismatched);
@@ -273,12 +274,12 @@ fn mark_key() -> Option<u64> {
 }
 
 /// The plaintext of a record: when the chain of resumptions began, and the session.
-fn plaintext(session: SessionRef<'_>, mark: Mark) -> Option<Zeroizing<Vec<u8>>> {
+fn plaintext(session: SessionRef<'_>, mark: Mark) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let mut plain = Zeroizing::new(Vec::new());
-    plain.try_reserve_exact(USUAL_BYTES).ok()?;
+    plain.try_reserve_exact(USUAL_BYTES).map_err(|_| Failed::NoMemory)?;
     plain.extend_from_slice(&mark.first_authenticated.to_le_bytes());
     session.append_der(&mut plain)?;
-    Some(plain)
+    Ok(plain)
 }
 
 /// The last second in which other processes may resume a session, and this one too.

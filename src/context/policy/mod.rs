@@ -100,7 +100,7 @@ impl VirtualHost {
         drop(known);
         self.note_verify_mode(ctx);
         let _errors = KeepErrors::new(ctx.libssl());
-        let identity = Identity::of(ctx, &config().namespace)?;
+        let identity = Identity::of(ctx, &config().namespace).ok()?;
         let server = identity.server;
         if before.is_some_and(|before| before != server.policy) {
             note_change();
