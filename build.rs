@@ -3,11 +3,13 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=cbindgen.toml");
+    println!("cargo:rerun-if-changed=tests/exports.txt");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libsesscache.so.0");
     // libcrypto knows our functions for as long as it lives: dlclose must not take them away.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
@@ -16,11 +18,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml"))?;
+    let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml"))?;
+    let exports = fs::read_to_string(root.join("tests/exports.txt"))?;
+    config
+        .export
+        .exclude
+        .extend(exports.lines().filter(|name| !is_ours_to_declare(name)).map(str::to_owned));
     cbindgen::Builder::new()
         .with_crate(&root)
         .with_config(config)
         .generate()?
         .write_to_file(out.join("sesscache.h"));
     Ok(())
+}
+
+/// Whether the header declares an exported function: our own, and the six callback functions, whose
+/// documented types <openssl/ssl.h> and this header both give. All others are OpenSSL's to declare.
+fn is_ours_to_declare(name: &str) -> bool {
+    name.starts_with("sesscache_") || name.starts_with("SSL_CTX_sess_")
 }
