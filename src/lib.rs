@@ -2,13 +2,18 @@
 //!
 //! ```text
 //!   overlay/   what C calls: the exported names, and our hooks        unsafe
-//!   openssl/   what we call: stock functions, handles, callbacks      unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
 //!   seal/      records are encrypted before they leave the process    safe
+//!   openssl/   what we call: stock functions, handles, callbacks      unsafe
+//!   log.rs     lines for the operator                                 safe
+//!   config.rs  SESSCACHE_*, read once                                 safe
 //! ```
 //!
-//! Arrows point down: overlay, context, cache; `openssl` stands at the side. docs/ARCHITECTURE.md
-//! tells the life of a session.
+//! Each names only the floors below it (tests/arrows.rs), and `sesscache_core`, which holds the
+//! cache and the host store. docs/ARCHITECTURE.md tells the life of a session.
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("a panic must unwind into overlay::guard: build with panic = \"unwind\"");
 
 #[forbid(unsafe_code)]
 pub mod config;
