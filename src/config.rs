@@ -88,87 +88,105 @@ pub fn config() -> &'static Config {
 
 impl Config {
     fn from(variable: impl Fn(&CStr) -> Option<String>, cpus: usize) -> Config {
+        let set = |name: &CStr| variable(name).filter(|value| !value.is_empty());
         let mut complaints = Vec::new();
-        let new_cb_zero = match variable(c"SESSCACHE_NEW_CB_ZERO").as_deref() {
-            None | Some("" | "remove") => NewCbZero::Remove,
-            Some("keep") => NewCbZero::Keep,
-            Some(other) => {
-                complaints.push(format!(
-                    "SESSCACHE_NEW_CB_ZERO={other} is neither remove nor keep; taken as remove"
-                ));
-                NewCbZero::Remove
-            }
-        };
-        let log = match variable(c"SESSCACHE_LOG").as_deref() {
-            None | Some("" | "syslog") => Log::Syslog,
-            Some("stderr") => Log::Stderr,
-            Some("off") => Log::Off,
-            Some(path) if path.starts_with('/') => Log::File(PathBuf::from(path)),
-            Some(other) => {
-                complaints.push(format!(
-                    "SESSCACHE_LOG={other} is none of syslog, stderr, off or a path from /; \
-                     taken as syslog"
-                ));
-                Log::Syslog
-            }
-        };
-        let store = variable(c"SESSCACHE_STORE").filter(|url| !url.is_empty()).and_then(|url| {
-            StoreUrl::parse(&url)
-                .map_err(|error| {
-                    complaints.push(format!("SESSCACHE_STORE={url}: {error}; no store is used"));
-                })
-                .ok()
-        });
-        let key_file = variable(c"SESSCACHE_KEY_FILE").filter(|path| !path.is_empty());
-        let unclean_close = match variable(c"SESSCACHE_UNCLEAN_CLOSE").as_deref() {
-            None | Some("" | "keep") => UncleanClose::Keep,
-            Some("forget") => UncleanClose::Forget,
-            Some(other) => {
-                complaints.push(format!(
-                    "SESSCACHE_UNCLEAN_CLOSE={other} is neither keep nor forget; taken as keep"
-                ));
-                UncleanClose::Keep
-            }
-        };
-        let tickets = match variable(c"SESSCACHE_TICKETS").as_deref() {
-            None | Some("") => key_file.is_some().then_some(TicketMode::Shared),
-            Some("shared") => Some(TicketMode::Shared),
-            Some("off") => Some(TicketMode::Off),
-            Some("application") => Some(TicketMode::Application),
-            Some(other) => {
-                complaints.push(format!(
-                    "SESSCACHE_TICKETS={other} is none of shared, off and application; taken as \
-                     application"
-                ));
-                Some(TicketMode::Application)
-            }
-        };
-        if tickets == Some(TicketMode::Shared) && key_file.is_none() {
-            complaints.push("SESSCACHE_TICKETS=shared needs SESSCACHE_KEY_FILE".into());
-        }
-        let max_lifetime = match variable(c"SESSCACHE_MAX_LIFETIME") {
-            Some(text) if !text.is_empty() => text.parse().unwrap_or_else(|_| {
-                complaints.push(format!(
-                    "SESSCACHE_MAX_LIFETIME={text} is not a number of seconds; taken as \
-                     {MAX_LIFETIME}"
-                ));
-                MAX_LIFETIME
-            }),
-            _ => MAX_LIFETIME,
-        };
+        let key_file = set(c"SESSCACHE_KEY_FILE").map(PathBuf::from);
         Config {
-            new_cb_zero,
-            log,
-            store,
-            key_file: key_file.map(PathBuf::from),
+            new_cb_zero: new_cb_zero(set(c"SESSCACHE_NEW_CB_ZERO"), &mut complaints),
+            log: log(set(c"SESSCACHE_LOG"), &mut complaints),
+            store: store(set(c"SESSCACHE_STORE"), &mut complaints),
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
-            max_lifetime,
-            tickets,
-            unclean_close,
+            unclean_close: unclean_close(set(c"SESSCACHE_UNCLEAN_CLOSE"), &mut complaints),
+            tickets: tickets(set(c"SESSCACHE_TICKETS"), key_file.is_some(), &mut complaints),
+            max_lifetime: max_lifetime(set(c"SESSCACHE_MAX_LIFETIME"), &mut complaints),
+            key_file,
             cpus,
             complaints,
         }
     }
+}
+
+fn new_cb_zero(value: Option<String>, complaints: &mut Vec<String>) -> NewCbZero {
+    match value.as_deref() {
+        None | Some("remove") => NewCbZero::Remove,
+        Some("keep") => NewCbZero::Keep,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_NEW_CB_ZERO={other} is neither remove nor keep; taken as remove"
+            ));
+            NewCbZero::Remove
+        }
+    }
+}
+
+fn log(value: Option<String>, complaints: &mut Vec<String>) -> Log {
+    match value.as_deref() {
+        None | Some("syslog") => Log::Syslog,
+        Some("stderr") => Log::Stderr,
+        Some("off") => Log::Off,
+        Some(path) if path.starts_with('/') => Log::File(PathBuf::from(path)),
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_LOG={other} is none of syslog, stderr, off or a path from /; taken as \
+                 syslog"
+            ));
+            Log::Syslog
+        }
+    }
+}
+
+fn store(value: Option<String>, complaints: &mut Vec<String>) -> Option<StoreUrl> {
+    let url = value?;
+    let complain =
+        |error| complaints.push(format!("SESSCACHE_STORE={url}: {error}; no store is used"));
+    StoreUrl::parse(&url).map_err(complain).ok()
+}
+
+fn unclean_close(value: Option<String>, complaints: &mut Vec<String>) -> UncleanClose {
+    match value.as_deref() {
+        None | Some("keep") => UncleanClose::Keep,
+        Some("forget") => UncleanClose::Forget,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_UNCLEAN_CLOSE={other} is neither keep nor forget; taken as keep"
+            ));
+            UncleanClose::Keep
+        }
+    }
+}
+
+fn tickets(
+    value: Option<String>,
+    has_key_file: bool,
+    complaints: &mut Vec<String>,
+) -> Option<TicketMode> {
+    let mode = match value.as_deref() {
+        None => return has_key_file.then_some(TicketMode::Shared),
+        Some("shared") => TicketMode::Shared,
+        Some("off") => TicketMode::Off,
+        Some("application") => TicketMode::Application,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_TICKETS={other} is none of shared, off and application; taken as \
+                 application"
+            ));
+            TicketMode::Application
+        }
+    };
+    if mode == TicketMode::Shared && !has_key_file {
+        complaints.push("SESSCACHE_TICKETS=shared needs SESSCACHE_KEY_FILE".into());
+    }
+    Some(mode)
+}
+
+fn max_lifetime(value: Option<String>, complaints: &mut Vec<String>) -> u32 {
+    let Some(text) = value else { return MAX_LIFETIME };
+    text.parse().unwrap_or_else(|_| {
+        complaints.push(format!(
+            "SESSCACHE_MAX_LIFETIME={text} is not a number of seconds; taken as {MAX_LIFETIME}"
+        ));
+        MAX_LIFETIME
+    })
 }
 
 #[cfg(test)]
