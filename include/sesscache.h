@@ -7,7 +7,7 @@
 #include <openssl/ssl.h>
 
 /**
- * What a host store has counted, in all its processes since it was made, and how full it is.
+ * The counters of a host store, over all its processes since it was made, and how full it is.
  */
 typedef struct sesscache_stats {
   /**

@@ -9,7 +9,7 @@ use sesscache_core::system::process::{cpus, environment_variable};
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-/// What happens to a session for which new_cb returned 0.
+/// The fate of a session for which new_cb returned 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewCbZero {
     /// It leaves the internal cache, as OpenSSL's manual says.
@@ -31,7 +31,7 @@ pub enum Log {
     Off,
 }
 
-/// What an unclean close does to a session in the host store.
+/// The effect of an unclean close on a session in the host store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UncleanClose {
     /// Nothing (RFC 5246 7.2.1): one forged RST must not forget a session everywhere.
@@ -40,12 +40,12 @@ pub enum UncleanClose {
     Forget,
 }
 
-/// Whose keys seal stateless tickets.
+/// The keys that seal stateless tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketMode {
     /// Keys that follow from the key file, unless the application sets its own.
     Shared,
-    /// Nobody's: SSL_OP_NO_TICKET is set on every new context, so that sessions are found by id.
+    /// None: SSL_OP_NO_TICKET is set on every new context, so that sessions are found by id.
     Off,
     /// The application's or OpenSSL's.
     Application,
@@ -60,7 +60,7 @@ pub struct Config {
     pub log: Log,
     /// SESSCACHE_STORE: the host store, if there is to be one and its URL is good.
     pub store: Option<StoreUrl>,
-    /// SESSCACHE_KEY_FILE: whose keys seal what is in the store.
+    /// SESSCACHE_KEY_FILE: its keys seal the records in the store.
     pub key_file: Option<PathBuf>,
     /// SESSCACHE_NAMESPACE: sessions of different namespaces never meet.
     pub namespace: String,
@@ -72,7 +72,7 @@ pub struct Config {
     pub unclean_close: UncleanClose,
     /// Processors this process may use.
     pub cpus: usize,
-    /// What was wrong, to be said once the log can be used.
+    /// Wrong values, to be reported once the log can be used.
     pub complaints: Vec<String>,
 }
 

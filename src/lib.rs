@@ -1,10 +1,10 @@
 //! libsesscache: TLS session caching for C servers, as an overlay on the system's OpenSSL.
 //!
 //! ```text
-//!   overlay/   what C calls: the exported names, and our hooks        unsafe
+//!   overlay/   C calls this: the exported names, and our hooks        unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
 //!   seal/      records are encrypted before they leave the process    safe
-//!   openssl/   what we call: stock functions, handles, callbacks      unsafe
+//!   openssl/   we call this: stock functions, handles, callbacks      unsafe
 //!   log.rs     lines for the operator                                 safe
 //!   config.rs  SESSCACHE_*, read once                                 safe
 //! ```

@@ -41,8 +41,8 @@ impl Default for Once {
     }
 }
 
-/// One line, on the stack: there may be no memory, which would end the server. What is too long is
-/// cut.
+/// A line, on the stack: there may be no memory, which would end the server. A message that is too
+/// long is cut.
 struct Line {
     bytes: [u8; 1024],
     length: usize,

@@ -1,4 +1,4 @@
-//! One call of the engine about a connection: its libssl, the connection, and both its contexts.
+//! A call of the engine about a connection: its libssl, the connection, and both its contexts.
 
 use super::policy::Current;
 use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;

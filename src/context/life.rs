@@ -1,5 +1,5 @@
-//! The life of a session: what happens when the engine or the application says new or remove.
-//! Lookups are in `lookup`.
+//! The life of a session: the engine or the application says new, remove or flush. Lookups are in
+//! `lookup`.
 //!
 //! The rules are those of docs/CONTRACT.md. The application's callbacks run here, with
 //! no lock held and errno as the application left it.

@@ -1,4 +1,4 @@
-//! One [`State`] per SSL_CTX: what the application set, and the cache it believes OpenSSL to keep.
+//! A [`State`] per SSL_CTX: the application's settings, and the cache that it believes OpenSSL keeps.
 //!
 //! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters
 //! they depend on. Safe code: C is behind the `openssl` layer. Settings are atomics, read when the
@@ -41,7 +41,7 @@ pub use lookup::Reply;
 pub use policy::{Current, VirtualHost};
 pub use thread::is_in_stock;
 
-/// What we keep for one SSL_CTX.
+/// Our state of an SSL_CTX.
 #[derive(Debug)]
 pub struct State {
     cache: Cache<Session>,
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions
-    /// that are planted there for a moment. Takes over what stock has set already.
+    /// that are planted there for a moment. Takes over stock's settings of now.
     pub fn adopt(&self, ctx: Ctx<'_>) {
         self.apply_mode(ctx);
         ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);

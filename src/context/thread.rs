@@ -1,4 +1,4 @@
-//! What the calling thread is in the middle of, on our behalf or the engine's.
+//! The states of the calling thread: in a stock function, evicting, closing, after an expired one.
 //!
 //! Each state is entered for as long as a guard lives, and put back when the guard is dropped, also
 //! while a panic unwinds. A fork copies the states of its one thread. No locks.

@@ -1,11 +1,14 @@
 //! Ticket keys that follow from the key file: stateless tickets resume on every host and after
 //! every restart.
 //!
-//! From each key of the file, from the server's namespace, from the policy of the virtual host that
-//! the server name led to (`names`) and from the time a ticket key is derived (HKDF): another one in
-//! every epoch. The newest key's of this epoch seals; those of earlier
-//! epochs, of the next one (another host's clock is ahead) and of the file's other keys open, and
-//! what they open is renewed. A server that may not share has a key of its own, as with stock.
+//! A ticket key is derived (HKDF) from each key of the file, the server's namespace, the policy of
+//! the virtual host that the server name leads to (`policy`), and the time: another one in every
+//! epoch.
+//!
+//! - The newest key's of this epoch seals.
+//! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's other
+//!   keys open. A ticket that one of these opens is renewed.
+//! - A server that may not share has a key of its own, as with stock.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
@@ -44,7 +47,7 @@ pub(super) struct TicketKeys {
     given_up: AtomicBool,
 }
 
-/// What ticket keys follow from, beside the file's keys.
+/// The inputs from which ticket keys follow, beside the file's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Basis {
     epoch: i64,
@@ -76,7 +79,7 @@ impl TicketKeys {
         })
     }
 
-    /// What `choose` finds among the keys of now, which are made if they are not there yet.
+    /// The choice of `choose` among the present keys, which are made if they are not there yet.
     fn choose<T>(
         &self,
         event: &Event<'_>,

@@ -11,7 +11,7 @@ use sesscache_core::cache::Key;
 use sesscache_core::store::{Tally, Trust};
 use sesscache_core::system::clock::now;
 
-/// Where a session comes from that a client's offer was answered with.
+/// The place where an offered session was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// This process's cache.
@@ -22,7 +22,7 @@ pub(super) enum Source {
     Store,
 }
 
-/// What to do with a session.
+/// The decision about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It may be resumed.

@@ -21,7 +21,7 @@ pub const TAG_BYTES: usize = 16;
 /// `TAG_BYTES` as OpenSSL takes it.
 const TAG_LENGTH: c_int = 16;
 
-/// One reference to an algorithm of a provider.
+/// A reference to an algorithm of a provider.
 #[derive(Debug)]
 struct Cipher(NonNull<EVP_CIPHER>);
 
@@ -71,8 +71,8 @@ impl Ciphers {
     }
 }
 
-/// One EVP_CIPHER_CTX, which is used for all steps of an operation: making one and keying it is
-/// most of what a short record costs. OpenSSL wipes the key in it when it is keyed anew or freed.
+/// An EVP_CIPHER_CTX, which is used for all steps of an operation, because making and keying one is
+/// most of the cost of a short record. OpenSSL wipes the key in it when it is keyed anew or freed.
 #[derive(Debug)]
 pub struct Aes {
     libssl: &'static Libssl,
@@ -185,8 +185,8 @@ impl Aes {
         succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })
     }
 
-    /// One update. Both ciphers write at once what they are given, whole blocks or a stream: ECB
-    /// pads only what EVP_EncryptFinal_ex() would add, and that is not asked for.
+    /// Encrypts in one update. Both ciphers write their whole input at once, blocks or a stream,
+    /// because ECB pads only in EVP_EncryptFinal_ex(), which is not called.
     fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
         let length = same_length(from, to)?;
         if length == 0 {

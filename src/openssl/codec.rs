@@ -1,4 +1,4 @@
-//! Sessions as bytes and back, and what a session says of itself beyond its key.
+//! Sessions as bytes and back, and a session's properties beyond its key.
 //!
 //! No locks of ours.
 
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// Where a session's [`Mark`] is.
 static MARK: Index = Index::new();
 
-/// What we remember of a session that is shared with other processes. It fits the slot itself, so
+/// Our memory of a session that is shared with other processes. It fits the slot itself, so
 /// that SSL_SESSION_dup(3), by which TLS 1.3 makes the next session, carries it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -88,7 +88,7 @@ impl SessionRef<'_> {
         }
         // SAFETY: the session's certificate.
         let not_after = unsafe { self.libssl().X509_get0_notAfter?(peer) };
-        // What cannot be read is over.
+        // An end that cannot be read has come.
         Some(seconds(self.libssl(), not_after).unwrap_or(0))
     }
 
@@ -109,7 +109,7 @@ impl SessionRef<'_> {
         unsafe { (self.libssl().SSL_SESSION_get_time)(self.as_ptr()) }
     }
 
-    /// What we remember of it, if it is shared.
+    /// Its mark, if it is shared.
     pub fn mark(self) -> Option<Mark> {
         // SAFETY: a valid session; any index may be asked for.
         let value = unsafe { self.libssl().SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
@@ -119,7 +119,7 @@ impl SessionRef<'_> {
         (value != 0).then_some(Mark { first_authenticated, binding })
     }
 
-    /// Remembers that of it; false without memory.
+    /// Sets its mark; false without memory.
     pub fn set_mark(self, mark: Mark) -> bool {
         let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.binding);
         let Some((index, value)) = take_mark_index(self.libssl()).zip(usize::try_from(value).ok())

@@ -1,4 +1,4 @@
-//! OpenSSL's error queue as the program left it: what fails in here must not show there.
+//! OpenSSL's error queue, kept as the program left it: our failures must not show there.
 
 use super::table::Libssl;
 use libc::{c_char, c_int};
@@ -32,7 +32,7 @@ pub fn put(libssl: &'static Libssl, text: &str) {
     unsafe { set(LIBRARY.load(Relaxed), PASSED_INVALID_ARGUMENT, c"%s".as_ptr(), text.as_ptr()) };
 }
 
-/// Takes away what was put into the calling thread's error queue since, when dropped.
+/// Takes away the errors that came into the calling thread's queue since, when dropped.
 #[derive(Debug)]
 pub struct KeepErrors(&'static Libssl);
 

@@ -64,7 +64,7 @@ pub fn try_box<T>(value: T) -> Option<NonNull<T>> {
     NonNull::new(Box::into_raw(boxed).cast())
 }
 
-/// Frees what [`try_box`] made.
+/// Frees a value that [`try_box`] made.
 ///
 /// # Safety
 /// `value` comes from [`try_box`] and is not used any more.
@@ -73,33 +73,33 @@ pub unsafe fn free_box<T>(value: NonNull<T>) {
     drop(unsafe { Box::from_raw(value.cast::<[T; 1]>().as_ptr()) });
 }
 
-/// What a context holds under `index`.
+/// The value that a context holds under `index`.
 #[inline]
 pub fn of_ctx<T>(ctx: Ctx<'_>, index: c_int) -> Option<NonNull<T>> {
     // SAFETY: a valid context; any index may be asked for.
     NonNull::new(unsafe { (ctx.libssl().SSL_CTX_get_ex_data)(ctx.as_ptr(), index) }.cast())
 }
 
-/// Sets what a context holds under `index`; false without memory.
+/// Sets the value that a context holds under `index`; false without memory.
 pub fn set_of_ctx<T>(ctx: Ctx<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid context and an index of ours.
     unsafe { (ctx.libssl().SSL_CTX_set_ex_data)(ctx.as_ptr(), index, value.cast()) == 1 }
 }
 
-/// What a connection holds under `index`.
+/// The value that a connection holds under `index`.
 #[inline]
 pub fn of_ssl<T>(ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
     // SAFETY: a valid connection; any index may be asked for.
     NonNull::new(unsafe { (ssl.libssl().SSL_get_ex_data)(ssl.as_ptr(), index) }.cast())
 }
 
-/// Sets what a connection holds under `index`; false without memory.
+/// Sets the value that a connection holds under `index`; false without memory.
 pub fn set_of_ssl<T>(ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid connection and an index of ours.
     unsafe { (ssl.libssl().SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
 }
 
-/// Sets what a session holds under `index`; false without memory.
+/// Sets the value that a session holds under `index`; false without memory.
 pub fn set_of_session<T>(session: SessionRef<'_>, index: c_int, value: *mut T) -> bool {
     let Some(set) = session.libssl().SSL_SESSION_set_ex_data else { return false };
     // SAFETY: a valid session and an index of ours.

@@ -54,7 +54,7 @@ impl<'a> SessionRef<'a> {
         succeeded(taken).map(|()| Session(self.session))
     }
 
-    /// Version and id, which is what a cache finds the session by.
+    /// Version and id, by which a cache finds the session.
     pub fn key(self) -> Option<Key> {
         let mut length: c_uint = 0;
         // SAFETY: a valid session and a place for the length.
@@ -88,7 +88,7 @@ impl<'a> SessionRef<'a> {
     }
 }
 
-/// One reference to an SSL_SESSION.
+/// A reference to an SSL_SESSION, which it owns.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Session(NonNull<SSL_SESSION>);
 

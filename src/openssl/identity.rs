@@ -1,4 +1,4 @@
-//! Whose sessions a context's are: its certificate, whom it trusts, the name a client asked for.
+//! The identity of a server: its certificate, whom it trusts, the name that a client asked for.
 //!
 //! Read through OpenSSL's getters, which take none of the locks that the engine holds when it
 //! calls us. No locks of ours.
@@ -23,7 +23,7 @@ const SSL_CTRL_GET_VERIFY_CERT_STORE: c_int = 137;
 /// `SSL_VERIFY_PEER`.
 const VERIFY_PEER: c_int = 1;
 
-/// One reference to a certificate or a trust store: as long as it is held, no other can be at its
+/// A reference to a certificate or a trust store. As long as it is held, no other can be at its
 /// address.
 struct Reference<T: Counted>(NonNull<T>);
 
@@ -33,7 +33,7 @@ impl<T: Counted> fmt::Debug for Reference<T> {
     }
 }
 
-/// What OpenSSL counts references to.
+/// An object that OpenSSL counts references to.
 trait Counted {
     /// Takes a reference: returns 1.
     fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
@@ -83,16 +83,16 @@ impl<T: Counted> Drop for Reference<T> {
     }
 }
 
-/// Who a server is: its certificate and, if it asks clients for theirs, whom it trusts.
+/// The identity of a server: its certificate and, if it asks clients for theirs, whom it trusts.
 ///
-/// What is added to a trust store later does not count: libssl adds what it finds in a folder of
-/// certificates, in each process another part. Another trust store does.
+/// Another trust store changes it. A certificate that is added to a trust store later does not,
+/// because libssl adds those that it finds in a folder, in each process another part.
 #[derive(Debug)]
 pub struct Identity {
     certificate: Option<Reference<X509>>,
     verify_mode: c_int,
     trust: [Option<Reference<X509_STORE>>; 2],
-    /// What follows from that.
+    /// The server, as it follows from these.
     pub server: Server,
 }
 
@@ -103,7 +103,7 @@ pub struct Server {
     pub namespace: [u8; HASH_BYTES],
     /// Whether it has a certificate.
     pub has_certificate: bool,
-    /// Whom it asks for theirs.
+    /// The clients it asks for a certificate, and how.
     pub policy: Policy,
 }
 
@@ -134,7 +134,7 @@ impl Policy {
 }
 
 impl Identity {
-    /// Who the server of this context is.
+    /// The identity of this context's server.
     pub fn of(ctx: Ctx<'_>, namespace: &str) -> Result<Identity, Failed> {
         let libssl = ctx.libssl();
         let hold = |certificate| Reference::new(libssl, certificate).ok();
@@ -162,7 +162,7 @@ impl Identity {
         Ok(Identity { certificate, verify_mode, trust, server })
     }
 
-    /// Whether it is still that.
+    /// Whether the context's server still has this identity.
     #[inline]
     pub fn is_of(&self, ctx: Ctx<'_>) -> bool {
         fn address<T: Counted>(held: &Option<Reference<T>>) -> Option<NonNull<T>> {
@@ -287,7 +287,7 @@ impl Drop for Anchors {
     }
 }
 
-/// What is in a stack; nothing if it is NULL.
+/// The elements of a stack; none if it is NULL.
 fn elements(
     libssl: &'static Libssl,
     stack: *mut OPENSSL_STACK,

@@ -1,6 +1,6 @@
 //! SHA-256 through libcrypto, and HKDF of it (RFC 5869).
 //!
-//! For what is done once a context or a key, not once a handshake. No locks of ours.
+//! For work that is done once a context or a key, not once a handshake. No locks of ours.
 
 use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Bytes of a SHA-256.
 pub const HASH_BYTES: usize = 32;
 
-/// What HKDF takes for a key without a salt.
+/// HKDF's key without a salt (RFC 5869 2.2).
 const NO_SALT: [u8; HASH_BYTES] = [0; HASH_BYTES];
 
 /// HKDF-SHA256 without a salt: fills `out` with the first block of what `secret` gives for `info`.
@@ -72,7 +72,7 @@ pub fn sha256(libssl: &'static Libssl, parts: &[&[u8]]) -> Result<[u8; HASH_BYTE
     if written as usize == HASH_BYTES { Ok(out) } else { Err(Failed::Refused) }
 }
 
-/// One EVP_MD_CTX.
+/// An EVP_MD_CTX.
 struct Hash {
     libssl: &'static Libssl,
     ctx: NonNull<EVP_MD_CTX>,

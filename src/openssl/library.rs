@@ -14,8 +14,8 @@ use std::ptr::NonNull;
 pub struct Library(NonNull<c_void>);
 
 impl Library {
-    /// The libssl that our callers' calls would go to without us: what comes after us in the order
-    /// of search, else what a module brought in with RTLD_LOCAL, as in Python and Perl.
+    /// The libssl that our callers' calls would go to without us: the one after us in the order of
+    /// search, else the one that a module brought in with RTLD_LOCAL, as in Python and Perl.
     pub(super) fn libssl() -> Option<Library> {
         after_us(c"SSL_CTX_new")
             .and_then(|found| Library::loaded(object_of(found.as_ptr() as usize)?.1))

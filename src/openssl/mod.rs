@@ -1,7 +1,8 @@
-//! What we call: the stock functions, behind handles that own what they should.
+//! The stock functions that we call, behind handles that own their references.
 //!
-//! All of OpenSSL is reached through [`libssl`]. Above this layer a session, a connection and a
-//! context are safe values; reference counts are kept by `Clone` and `Drop`. No locks of ours.
+//! All of OpenSSL is reached through a table of functions: types, library, table, [`libssl`], from
+//! the ground up. Above this layer a session, a connection and a context are safe values; `Clone` and
+//! `Drop` keep the reference counts. No locks of ours.
 
 pub mod aead;
 pub mod callback;

@@ -70,7 +70,7 @@ pub(super) fn with(address: usize) -> Option<&'static Libssl> {
     others.find(|other| other.extent.contains(&address)).map(|other| &other.libssl)
 }
 
-/// The first of them, for what is asked when there is no other libssl.
+/// The first of them, for questions when there is no other libssl.
 pub(super) fn first() -> Option<&'static Libssl> {
     OTHERS.first()?.get().map(|other| &other.libssl)
 }

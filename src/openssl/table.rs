@@ -46,7 +46,7 @@ macro_rules! table {
                         is_supported &= found.is_some();
                         let found = found.unwrap_or(MISSING);
                         // SAFETY: the symbol of this name has this signature since OpenSSL 1.1.1.
-                        // What is missing is not called: no context gets a state, and a program
+                        // A missing function is not called: no context gets a state, and a program
                         // calls nothing that its own libssl lacks.
                         unsafe { transmute_copy(&found) }
                     },)*
@@ -153,7 +153,7 @@ table! {
     }
     optional {
         SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
-        // What sharing with other processes needs.
+        // Sharing with other processes needs these.
         i2d_SSL_SESSION: fn(*const SSL_SESSION, *mut *mut u8) -> c_int;
         d2i_SSL_SESSION: fn(*mut *mut SSL_SESSION, *mut *const u8, c_long) -> *mut SSL_SESSION;
         SSL_SESSION_get_ex_data: fn(*const SSL_SESSION, c_int) -> *mut c_void;

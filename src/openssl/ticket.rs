@@ -1,4 +1,4 @@
-//! A ticket key in the hands of libcrypto: what the ticket key callback has to set up.
+//! A ticket key in the hands of libcrypto, set up as the ticket key callback must.
 //!
 //! As in the example of SSL_CTX_set_tlsext_ticket_key_evp_cb(3), and as libssl itself does:
 //! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.

@@ -85,7 +85,7 @@ fn attach(ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
     if state.attach(ctx, store) { Ok(()) } else { Err("ctx has another store already".into()) }
 }
 
-/// What a host store has counted, in all its processes since it was made, and how full it is.
+/// The counters of a host store, over all its processes since it was made, and how full it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct sesscache_stats {

@@ -1,4 +1,4 @@
-//! What is attached to a connection: the facts that OpenSSL does not tell.
+//! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
 //! A connection that is never switched to another context and has no session id generator has
 //! nothing attached. No locks.
@@ -68,7 +68,7 @@ impl Connection {
     }
 }
 
-/// What is attached to a connection.
+/// The facts attached to a connection; `None` if it has none.
 #[inline]
 pub(super) fn of(ssl: Ssl<'_>) -> Option<&Connection> {
     let connection = ex_data::of_ssl::<Connection>(ssl, SSL_INDEX.get()?)?;
@@ -76,7 +76,7 @@ pub(super) fn of(ssl: Ssl<'_>) -> Option<&Connection> {
     Some(unsafe { connection.as_ref() })
 }
 
-/// What is attached to a connection, attached now if nothing was. `None` without memory, and where
+/// The facts attached to a connection, attached now if it has none. `None` without memory, and where
 /// connections are not ours to attach to.
 pub(super) fn attach(ssl: Ssl<'_>) -> Option<&Connection> {
     if let Some(connection) = of(ssl) {

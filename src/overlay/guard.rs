@@ -38,7 +38,7 @@ pub(super) fn with<T>(state: &State, on_panic: T, body: impl FnOnce() -> T) -> T
 #[cold]
 fn report() {
     static REPORT: Once = Once::new();
-    REPORT.say("internal error: a session cache is out of use; please report this");
+    REPORT.say("internal error: one SSL_CTX now works without a cache; please report this");
 }
 
 /// Keeps Rust's own report of a panic off descriptor 2. Ours is the only Rust code that this copy

@@ -28,7 +28,7 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     if !libssl.is_supported || state(ctx).is_some() {
         return;
     }
-    // What fails in here, for want of memory or of the key file, must not show.
+    // A failure in here, for want of memory or of the key file, must not show.
     let _errno = KeepErrno::new();
     let _errors = KeepErrors::new(libssl);
     let attached = take_index(libssl).and_then(|index| {

@@ -25,7 +25,7 @@ pub const KEY_ID_BYTES: usize = 4;
 pub const NONCE_BYTES: usize = xaes::NONCE_BYTES;
 /// Bytes of the tag.
 pub const TAG_BYTES: usize = crate::openssl::aead::TAG_BYTES;
-/// How much longer a sealed record is than what is in it.
+/// How much longer a sealed record is than its plaintext.
 pub const OVERHEAD: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 
 const SEAL_INFO: &[u8] = b"sesscache seal 1";
@@ -122,7 +122,7 @@ impl Keys {
         if keys.is_empty() { Err(Failed::Refused) } else { Ok(Keys(keys)) }
     }
 
-    /// One key that nobody else has: only this process and those it forks from now on.
+    /// A key that only this process has, and those that it forks from now on.
     pub fn random(libssl: &'static Libssl) -> Result<Keys, Failed> {
         let _errors = KeepErrors::new(libssl);
         let mut secret = Secret::new([0; KEY_BYTES]);
@@ -170,7 +170,7 @@ impl Keys {
         Ok(())
     }
 
-    /// What is in a sealed record.
+    /// Opens a sealed record.
     pub fn open(
         &self,
         libssl: &'static Libssl,

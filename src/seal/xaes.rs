@@ -89,7 +89,7 @@ impl Key {
 
 type Half = [u8; NONCE_BYTES / 2];
 
-/// What the record's key is made with, and the nonce it is used with.
+/// The half from which the record's key is made, and the half that is its nonce.
 fn halves(nonce: &[u8; NONCE_BYTES]) -> Option<(&Half, &Half)> {
     Some((nonce.first_chunk()?, nonce.last_chunk()?))
 }

@@ -1,8 +1,8 @@
 //! The stores of this process, and the keys for them.
 //!
 //! The store of SESSCACHE_STORE is mapped, and its key file read, when the library is loaded: later
-//! the process may be in a chroot or another user's. What went wrong is said when the first
-//! SSL_CTX is made, because most processes that a preload gets into never make one. A store, once
+//! the process may be in a chroot or another user's. A failure is logged when the first SSL_CTX is
+//! made, because most processes that a preload gets into never make one. A store, once
 //! open, stays: contexts refer to it.
 //!
 //! Locks: the list of stores, for the length of a look, or of an opening.
@@ -21,13 +21,13 @@ use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A store and the keys to what is in it.
+/// A store and the keys to its records.
 #[derive(Debug)]
 pub struct HostStore {
     /// The sealed records.
     pub store: Store,
     url: StoreUrl,
-    /// What seals them.
+    /// The keys that seal them.
     keys: &'static KeyRing,
 }
 
@@ -38,7 +38,7 @@ pub enum HostError {
     Url(UrlError),
     /// The store cannot be opened.
     Open(OpenError),
-    /// A file without keys: who could open what is in it?
+    /// A file: store without a key file, which nobody else could open.
     NoKeyFile,
     /// There are no keys.
     Keys(KeyRingError),
@@ -73,7 +73,7 @@ impl HostStore {
             configured_keys().map_err(HostError::Keys)?;
         }
         let store = Store::open(&url).map_err(HostError::Open)?;
-        // Only now, when nothing can fail: what is kept is never freed.
+        // Only now, when nothing can fail: a kept value is never freed.
         let keys = match own {
             Some(own) => kept(own)?,
             None => configured_keys().map_err(HostError::Keys)?,
@@ -127,8 +127,7 @@ fn configured_keys() -> Result<&'static KeyRing, KeyRingError> {
     KEYS.get_or_init(|| KeyRing::of_file(path)).as_ref().map_err(KeyRingError::clone)
 }
 
-/// The keys that tickets are sealed with, if they are to be ours; says what is wrong, if something
-/// is.
+/// The keys that tickets are sealed with, if they are to be ours. Logs a failure once.
 pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
     static SAID: Once = Once::new();
     if config().tickets != Some(TicketMode::Shared) || config().key_file.is_none() {
@@ -158,7 +157,7 @@ static IS_USED: AtomicBool = AtomicBool::new(false);
 /// Maps the store of the configuration and reads its key file, if there are any. Called when the library is loaded.
 pub fn load() {
     if config().key_file.is_some() {
-        // What is wrong is remembered.
+        // A failure is remembered there.
         let _ = configured_keys();
     }
     if let Some(url) = &config().store {
@@ -171,7 +170,7 @@ pub fn is_used() -> bool {
     IS_USED.load(Relaxed)
 }
 
-/// The store that new contexts use; says what is wrong, if something is.
+/// The store that new contexts use. Logs a failure once.
 fn configured() -> Option<&'static HostStore> {
     static SAID: Once = Once::new();
     match CONFIGURED.get()? {

@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use zeroize::Zeroizing;
 
-/// What a record's seal is for, as associated data.
+/// The purpose of a record's seal, as associated data.
 const PURPOSE: &[u8] = b"sesscache session 1";
 /// Before the DER: when the chain of resumptions began.
 const PREFIX_BYTES: usize = 4;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// Contexts that may serve.
 static SERVING: AtomicUsize = AtomicUsize::new(0);
-/// Those of them that ask clients for a certificate.
+/// Contexts that may serve and ask clients for a certificate.
 static ASKING: AtomicUsize = AtomicUsize::new(0);
 /// How often a context's policy has changed while it was in use.
 static CHANGES: AtomicU64 = AtomicU64::new(0);

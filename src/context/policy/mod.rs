@@ -1,4 +1,4 @@
-//! Who the server of a context is, whom it asks for a certificate, and where server names lead.
+//! The identity of a context's server, whom it asks for a certificate, and where server names lead.
 //!
 //! To libssl each SSL_CTX is a virtual host. Knows nothing of caches, stores or tickets.
 //!
@@ -23,7 +23,7 @@ const MAX_NAME_LENGTH: usize = 255;
 /// A context as a virtual host.
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// Who the server is, as far as it was asked for.
+    /// The server's identity, once it was asked for.
     identity: RwLock<Option<Identity>>,
     names: Names,
     member: Member,
@@ -87,7 +87,7 @@ impl VirtualHost {
         }
     }
 
-    /// Who the server is, worked out again if that was changed. `None` if it cannot be told: no
+    /// The server, worked out again if its identity has changed. `None` if it cannot be told: no
     /// memory, or a fork has left the lock held.
     pub(super) fn server(&self, ctx: Ctx<'_>) -> Option<Server> {
         let known = read_soon(&self.identity)?;
