@@ -10,7 +10,8 @@ use std::path::Path;
 /// What a row of the table is about.
 struct Row(&'static str, u64, &'static str);
 
-/// The counters in groups, each with its name in C and JSON, and what it means.
+/// The counters in groups, each with its name in C and JSON, and its meaning. Over 40 lines, because
+/// it is a table.
 fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
     [
         (

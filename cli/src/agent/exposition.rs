@@ -71,6 +71,31 @@ impl Exposition {
 }
 
 fn replication(metrics: &Metrics, registry: &mut Registry) {
+    replication_counters(metrics, registry);
+    registry.register(
+        "unapplied_records",
+        "Records of other hosts not taken over, by cause",
+        metrics.unapplied.clone(),
+    );
+    registry.register(
+        "rewinds",
+        "How often a direction began anew, as Redis had forgotten",
+        metrics.rewinds.clone(),
+    );
+    registry.register(
+        "warming",
+        "1 while the store is filled from the streams after a start",
+        metrics.warming.clone(),
+    );
+    registry.register_with_unit(
+        "lag",
+        "From the writing of a record on its host to its arrival here, by their clocks",
+        Unit::Seconds,
+        metrics.lag.clone(),
+    );
+}
+
+fn replication_counters(metrics: &Metrics, registry: &mut Registry) {
     for (name, help, counter) in [
         ("sent_records", "Records that Redis has acknowledged", &metrics.sent_records),
         ("sent_entries", "Entries that Redis has acknowledged", &metrics.sent_entries),
@@ -95,27 +120,6 @@ fn replication(metrics: &Metrics, registry: &mut Registry) {
     ] {
         registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
     }
-    registry.register(
-        "unapplied_records",
-        "Records of other hosts not taken over, by cause",
-        metrics.unapplied.clone(),
-    );
-    registry.register(
-        "rewinds",
-        "How often a direction began anew, as Redis had forgotten",
-        metrics.rewinds.clone(),
-    );
-    registry.register(
-        "warming",
-        "1 while the store is filled from the streams after a start",
-        metrics.warming.clone(),
-    );
-    registry.register_with_unit(
-        "lag",
-        "From the writing of a record on its host to its arrival here, by their clocks",
-        Unit::Seconds,
-        metrics.lag.clone(),
-    );
 }
 
 /// How Redis is now.

@@ -41,8 +41,7 @@ impl Collector for StoreMetrics {
         records(&c, &mut encoder)?;
         family(
             &mut encoder,
-            "store_refused_sessions",
-            "Sessions that are not shared, by cause.",
+            ("store_refused_sessions", "Sessions that are not shared, by cause."),
             "cause",
             &[
                 ("no_identity", c.refused_no_identity),
@@ -52,23 +51,23 @@ impl Collector for StoreMetrics {
         )?;
         counter(
             &mut encoder,
-            "store_busy",
-            "Operations given up, as a lock was held too long.",
+            ("store_busy", "Operations given up, as a lock was held too long."),
             c.busy,
         )?;
         counter(
             &mut encoder,
-            "store_resets",
-            "Times that a part of the store was emptied.",
+            ("store_resets", "Times that a part of the store was emptied."),
             c.resets,
         )?;
-        gauge(&mut encoder, "store_entries", "Sessions in the store.", None, c.entries)?;
-        gauge(&mut encoder, "store_used", "Room they take.", Some(&Unit::Bytes), c.bytes)?;
-        gauge(&mut encoder, "store_capacity", "Room there is.", Some(&Unit::Bytes), c.capacity)?;
+        gauge(&mut encoder, ("store_entries", "Sessions in the store."), None, c.entries)?;
+        gauge(&mut encoder, ("store_used", "Room they take."), Some(&Unit::Bytes), c.bytes)?;
+        gauge(&mut encoder, ("store_capacity", "Room there is."), Some(&Unit::Bytes), c.capacity)?;
         gauge(
             &mut encoder,
-            "replication_unread_records",
-            "Records of the store's log that are not dealt with yet.",
+            (
+                "replication_unread_records",
+                "Records of the store's log that are not dealt with yet.",
+            ),
             None,
             unread(&store),
         )
@@ -78,8 +77,7 @@ impl Collector for StoreMetrics {
 fn lookups(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     family(
         encoder,
-        "store_lookups",
-        "Lookups of sessions, by what was found.",
+        ("store_lookups", "Lookups of sessions, by what was found."),
         "result",
         &[
             ("hit", c.hits),
@@ -95,8 +93,7 @@ fn lookups(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt:
 fn records(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     family(
         encoder,
-        "store_records",
-        "What happened to records.",
+        ("store_records", "What happened to records."),
         "event",
         &[
             ("stored", c.stores),
@@ -108,10 +105,11 @@ fn records(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt:
     )
 }
 
+type NameAndHelp = (&'static str, &'static str);
+
 fn family(
     encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
+    (name, help): NameAndHelp,
     label: &'static str,
     values: &[(&'static str, u64)],
 ) -> Result<(), fmt::Error> {
@@ -125,8 +123,7 @@ fn family(
 
 fn counter(
     encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
+    (name, help): NameAndHelp,
     value: u64,
 ) -> Result<(), fmt::Error> {
     let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -135,8 +132,7 @@ fn counter(
 
 fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
+    (name, help): NameAndHelp,
     unit: Option<&Unit>,
     value: u64,
 ) -> Result<(), fmt::Error> {

@@ -78,15 +78,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
     let current_store = Arc::new(CurrentStore::default());
-    let mut http = JoinSet::new();
-    if let Some(address) = settings.metrics {
-        let failed = |error| AgentError::Metrics(address, error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let (health, current_store) = (Arc::clone(&monitoring.health), Arc::clone(&current_store));
-        let exposition =
-            Exposition::new(&monitoring.metrics, Arc::clone(&health), Arc::clone(&current_store));
-        http.spawn(HttpServer { exposition, health, current_store }.serve(listener));
-    }
+    let _http = start_http(&settings, &monitoring, &current_store).await?;
     let mut is_ready = false;
     loop {
         let claim = tokio::select! {
@@ -118,6 +110,23 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     Ok(())
+}
+
+/// Starts the server of /metrics and /healthz, which ends when the set is dropped.
+async fn start_http(
+    settings: &AgentSettings,
+    monitoring: &Monitoring,
+    current_store: &Arc<CurrentStore>,
+) -> Result<JoinSet<()>, AgentError> {
+    let mut tasks = JoinSet::new();
+    let Some(address) = settings.metrics else { return Ok(tasks) };
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| AgentError::Metrics(address, error))?;
+    let (health, current_store) = (Arc::clone(&monitoring.health), Arc::clone(current_store));
+    let exposition =
+        Exposition::new(&monitoring.metrics, Arc::clone(&health), Arc::clone(&current_store));
+    tasks.spawn(HttpServer { exposition, health, current_store }.serve(listener));
+    Ok(tasks)
 }
 
 /// Says how many records Redis lacks. The count includes records that are never sent: those of
