@@ -1,11 +1,11 @@
-//! How long to wait before the next try: twice as long each time, never quite the same.
+//! The pause before the next try: twice as long each time, and partly random.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Grows with each failure, until [`Backoff::reset`].
+/// The next pause, which grows with each failure until [`Backoff::reset`].
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -18,13 +18,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// It worked.
+    /// Starts again from the shortest pause, after a success.
     pub(crate) fn reset(&mut self) {
         self.next = FIRST;
     }
 
-    /// It failed: how long to wait. Hosts that lost Redis together must not come back together, so
-    /// up to half of it is left to chance.
+    /// How long to wait after a failure. Up to half of the pause is random, because hosts that lost
+    /// Redis together must not come back together.
     pub(crate) fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (self.next * 2).min(LONGEST);

@@ -1,32 +1,32 @@
-//! Until when the streams were read to their ends, so that a host that was away for longer than
-//! entries stay knows that it missed some.
+//! The time at which each stream was last read to its end. A host that was away for longer than
+//! entries stay in a stream knows by it that it missed some.
 //!
-//! A stream does not tell that: its last entry may be old because nobody wrote since.
+//! The stream itself does not show that: its last entry may be old because nobody wrote since.
 
 use super::notes;
 use sesscache_core::store::Store;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Times in milliseconds by Redis's clock, one for each stream; 0 is not known.
+/// Times in milliseconds by Redis's clock, one for each stream; 0 if the time is not known.
 #[derive(Debug)]
 pub(crate) struct CaughtUp {
     streams: Vec<AtomicU64>,
 }
 
 impl CaughtUp {
-    /// As the store remembers it, for all streams alike.
+    /// The time that the store keeps, the same for all streams.
     pub(crate) fn of(store: &Store, streams: usize) -> CaughtUp {
         let time = notes::caught_up(store);
         CaughtUp { streams: (0..streams).map(|_| AtomicU64::new(time)).collect() }
     }
 
-    /// Until when the stream was read.
+    /// When the stream was last read to its end.
     pub(crate) fn at(&self, stream: usize) -> u64 {
         self.streams.get(stream).map_or(0, |time| time.load(Relaxed))
     }
 
-    /// The stream was read to its end at this time. The store remembers the earliest of all.
+    /// Notes that the stream was read to its end at this time. The store keeps the earliest of all.
     pub(crate) fn set(&self, store: &Store, stream: usize, time: u64) {
         if let Some(place) = self.streams.get(stream) {
             place.store(time, Relaxed);

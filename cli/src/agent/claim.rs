@@ -9,19 +9,19 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why there is no store to follow.
+/// The reasons why there is no store to follow.
 #[derive(Debug)]
 pub(crate) enum ClaimError {
-    /// It cannot be opened.
+    /// The store cannot be opened.
     Store(PathBuf, OpenError),
-    /// Another agent follows it.
+    /// Another agent follows the store.
     Taken(PathBuf),
-    /// It cannot be locked, or was replaced meanwhile.
+    /// The file cannot be locked, or was replaced meanwhile.
     File(PathBuf, io::Error),
 }
 
 impl ClaimError {
-    /// The server that makes it was not started yet.
+    /// Whether the file does not exist: the server that makes it was not started yet.
     pub(crate) fn is_missing(&self) -> bool {
         let error = match self {
             ClaimError::Store(_, OpenError::System(_, error)) | ClaimError::File(_, error) => error,
@@ -41,20 +41,20 @@ impl fmt::Display for ClaimError {
     }
 }
 
-/// A store that this process alone is the agent of.
+/// A store that no other agent follows.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) store: Arc<Store>,
     path: PathBuf,
-    /// Device and inode.
+    /// The device and inode of the file.
     file: (u64, u64),
-    /// Holds the lock.
+    /// This handle holds the lock.
     _lock: File,
 }
 
 impl Claim {
-    /// Opens the store first: after a restart of the machine its locks are made anew, under the
-    /// same lock on the file.
+    /// Opens the store, then locks its file. After a reboot, opening makes the store's own locks
+    /// anew under the same file lock, so it must come first.
     pub(crate) fn make(path: &Path) -> Result<Claim, ClaimError> {
         let failed = |error| ClaimError::File(path.to_owned(), error);
         let store = Store::open_existing(path)
@@ -76,7 +76,7 @@ impl Claim {
         Ok(Claim { store: Arc::new(store), path: path.to_owned(), file, _lock: lock })
     }
 
-    /// Whether the path names another file now, or none: servers do not use this store any more.
+    /// Whether the path names another file now, or none. Servers then no longer use this store.
     pub(crate) fn is_replaced(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .map_or(true, |metadata| (metadata.dev(), metadata.ino()) != self.file)

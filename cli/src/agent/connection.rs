@@ -1,7 +1,7 @@
 //! Connections to Redis: how they are made, and the commands sent over them.
 //!
 //! Passwords and certificates are read for each connection, so that new ones need no restart. No
-//! password is in a line or an error.
+//! log line and no error contains a password.
 
 use super::failure::{Failure, RedisState};
 use super::target::Target;
@@ -18,12 +18,12 @@ use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a connection may take to be made.
+/// The longest time that making a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer may take, on top of the time that Redis was asked to wait.
+/// The longest time that an answer may take, beyond the time that Redis was asked to wait.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// A connection, of which copies share the socket.
+/// A connection. Copies of it share the socket.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Single(MultiplexedConnection),
@@ -31,12 +31,13 @@ pub(crate) enum Connection {
 }
 
 impl Target {
-    /// A connection that answers, of its own. `patience` is how long Redis will be asked to wait.
+    /// Makes a connection and waits for its first answer. `patience` is the longest time that a
+    /// command will ask Redis to wait.
     pub(crate) async fn connect(&self, patience: Duration) -> Result<Connection, Failure> {
         let connecting = async {
             if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
         };
-        // Names are looked up, certificates read, passwords checked: each with no limit of its own.
+        // The lookup of names, TLS and the login have no time limit of their own.
         tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
     }
 
@@ -60,7 +61,8 @@ impl Target {
             .connection_timeout(CONNECT)
             .response_timeout(patience + ANSWER)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
-            // For an entry that moved to another node; what lasts longer is ours to try again.
+            // Retries for an entry that moved to another node. Our callers retry after longer
+            // failures.
             .retries(3)
             .max_retry_wait(200);
         if let Some(certificates) = self.certificates()? {
@@ -79,9 +81,9 @@ impl Target {
         let mut settings = node
             .redis_settings()
             .clone()
-            // What we parse.
+            // The code that reads answers expects RESP2.
             .set_protocol(ProtocolVersion::RESP2)
-            // One command less that a user must be allowed.
+            // So a user needs no permission for CLIENT SETINFO.
             .set_skip_set_lib_name();
         if let Some(user) = &self.user {
             settings = settings.set_username(user);

@@ -9,22 +9,22 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Why the agent ends.
+/// The reasons for which the agent ends.
 #[derive(Debug)]
 pub(crate) enum AgentError {
     /// The command line is wrong.
     Settings(AgentSettingsError),
-    /// A file named there cannot be read.
+    /// A file named on the command line cannot be read.
     Target(TargetError),
     /// The store cannot be followed.
     Claim(ClaimError),
-    /// The address for metrics cannot be had.
+    /// The address for metrics cannot be bound.
     Metrics(SocketAddr, io::Error),
     /// A thread, a signal handler or the event loop cannot be made.
     System(io::Error),
-    /// With --once: Redis did not do what it was asked.
+    /// With --once: Redis did not fulfil a request.
     Redis(Failure),
-    /// A part of the agent ended that never should.
+    /// A task ended that never should.
     Broken,
 }
 

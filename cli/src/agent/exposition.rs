@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Everything that /metrics serves.
+/// The registry of all metrics.
 #[derive(Debug)]
 pub(crate) struct Exposition {
     registry: Registry,
@@ -62,7 +62,7 @@ impl Exposition {
         Exposition { registry }
     }
 
-    /// The text, in OpenMetrics 1.0.
+    /// The text that /metrics serves.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -122,7 +122,7 @@ fn replication_counters(metrics: &Metrics, registry: &mut Registry) {
     }
 }
 
-/// How Redis is now.
+/// The state of Redis now, and its last error.
 #[derive(Debug)]
 struct RedisMetrics(Arc<Health>);
 

@@ -1,32 +1,32 @@
-//! What is wrong with Redis, in the few kinds that an operator can act on.
+//! Failures of Redis, in the few kinds that an operator can act on.
 
 use redis::{ErrorKind, RedisError};
 use std::fmt;
 
-/// How Redis is. In the order of which is shown if connections differ: the last of them.
+/// The state of Redis. If connections differ, the last of these states is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RedisState {
-    /// It does what it is asked.
+    /// Redis fulfils requests.
     Ok,
     /// Nothing is known yet.
     Connecting,
-    /// It reads its data from disk after a start.
+    /// Redis reads its data from disk after a start.
     Loading,
-    /// It is a replica, or cannot write to its disk: it takes no entries.
+    /// Redis is a replica, or cannot write to its disk: it takes no entries.
     ReadOnly,
-    /// It has no memory left for entries.
+    /// Redis has no memory left for entries.
     Full,
-    /// A replica that has lost its master.
+    /// Redis is a replica that lost its master.
     MasterDown,
-    /// A cluster that has lost nodes.
+    /// The cluster lost nodes.
     ClusterDown,
-    /// It answers with another error.
+    /// Redis answers with another error.
     Refused,
-    /// It does not accept user or password, or the user may not do what the agent does.
+    /// Redis refuses the user or password, or the user lacks a permission.
     Denied,
-    /// It is a node of a cluster, which was not said.
+    /// Redis is a node of a cluster, and --cluster was not given.
     Cluster,
-    /// It cannot be reached, or does not answer in time.
+    /// Redis cannot be reached, or does not answer in time.
     Unreachable,
 }
 
@@ -45,7 +45,7 @@ impl RedisState {
         RedisState::Unreachable,
     ];
 
-    /// Its name in metrics and lines.
+    /// The state's name in metrics and log lines.
     pub(crate) fn name(self) -> &'static str {
         match self {
             RedisState::Ok => "ok",
@@ -79,14 +79,14 @@ impl RedisState {
     }
 }
 
-/// Why Redis did not do something.
+/// The reason why Redis did not fulfil a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) state: RedisState,
     text: String,
 }
 
-/// Bytes of an error's text that are worth showing.
+/// The longest text of an error that is shown, in characters.
 const MOST_TEXT: usize = 200;
 
 impl Failure {
@@ -95,12 +95,12 @@ impl Failure {
         Failure { state, text }
     }
 
-    /// It does not answer.
+    /// Redis does not answer.
     pub(crate) fn silence() -> Failure {
         Failure::new(RedisState::Unreachable, "it does not answer")
     }
 
-    /// What was asked about is not there.
+    /// Whether Redis answered that the key does not exist.
     pub(crate) fn is_missing_key(&self) -> bool {
         self.state == RedisState::Refused && self.text.contains("no such key")
     }

@@ -1,9 +1,9 @@
-//! Follows the store's log, on a thread of its own: reads what is new in all shards and hands it on
-//! in rounds.
+//! Follows the store's log on a thread of its own: reads new records of all shards and hands them
+//! to the sender in rounds.
 //!
-//! It holds a shard's lock for the length of a short copy and waits for nobody while it does. When
-//! Redis is away, the sender does not take the next round and this thread waits; the ring goes on,
-//! and what it overwrites is counted as lost when the reading goes on.
+//! The thread holds a shard's lock only for a short copy. While Redis is away, the sender takes no
+//! round and this thread waits. Records that the ring overwrites meanwhile are counted as lost when
+//! the reading goes on.
 
 use super::redis_clock::host_time;
 use super::shared::Shared;
@@ -16,39 +16,39 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// Bytes of a round at most, about: what is in memory here while Redis is away is three of them.
+/// The size of a round, about, in bytes. While Redis is away, at most three rounds are in memory.
 const MOST_BYTES: usize = 256 << 10;
-/// Rounds do not follow each other faster: a busy store is read once for many records, and its
-/// writers need not wake anybody.
+/// The shortest time between rounds. So a busy store is read once for many records, and its writers
+/// need not wake this thread.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long to wait for something to be written.
+/// How long to wait for a new record.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// A shard's lock could not be had: the next try.
+/// How long to wait for a shard whose lock is held.
 const BUSY: Duration = Duration::from_millis(20);
 
-/// What was read of all shards in one go.
+/// The records that one pass over all shards has read.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) unsent: UnsentEntries,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// How far the shards are read when Redis has this.
+    /// The position in each shard that the store keeps once Redis has acknowledged the round.
     pub(crate) cursors: Vec<(usize, Cursor)>,
 }
 
-/// The reader.
+/// The thread's state.
 struct Follower {
     shared: Arc<Shared>,
     cursors: Vec<Cursor>,
-    /// Which shards are read from their oldest record: nothing before it is missed.
+    /// Whether a shard is read from its oldest record, so that none before it counts as lost.
     fresh: Vec<bool>,
-    /// Where the next round starts: no shard is always the last.
+    /// The shard at which the next round starts, so that no shard is always the last.
     first: usize,
     batch: Batch,
 }
 
-/// Starts the thread, which ends when the rounds are wanted no more, or when it is told to stop and
-/// nothing is left to read.
+/// Starts the thread. It ends when the sender takes no more rounds, or when it is told to stop and
+/// has read everything.
 pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<JoinHandle<()>> {
     let count = shared.store.shard_count();
     let cursors: Vec<Cursor> = (0..count).map(|shard| shared.store.cursor(shard)).collect();
@@ -88,7 +88,7 @@ impl Follower {
         !shards.any(|(shard, &cursor)| self.shared.store.has_more(shard, cursor))
     }
 
-    /// Reads a bit of every shard that has something.
+    /// Reads a part of every shard that has new records.
     fn read(&mut self) -> Round {
         let mut round = Round {
             unsent: UnsentEntries::new(self.shared.settings.streams),
@@ -123,14 +123,14 @@ impl Follower {
             metrics.lost_records.inc_by(self.batch.lost);
         }
         let records = round.unsent.add(&self.batch.bytes);
-        // Others write to the mapping: what does not make sense is not told to anybody.
+        // Other processes write to the mapping, so bytes that are no records are dropped here.
         metrics.lost_records.inc_by(self.batch.records.saturating_sub(records));
         round.records += records;
         round.bytes += self.batch.bytes.len() as u64;
         round.cursors.push((shard, *cursor));
     }
 
-    /// Goes back to the oldest records. What was lost until now is counted before it is forgotten.
+    /// Goes back to the oldest records, and first counts the records lost until now.
     fn rewind(&mut self) -> Round {
         let Shared { store, metrics, settings, .. } = &*self.shared;
         let now = Now(host_time());
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// Takes rounds, and keeps their cursors, until the follower ends.
+    /// Takes rounds and keeps their cursors until the follower ends. Returns the number of records.
     fn drain(shared: &Shared, rounds: &mut Receiver<Round>) -> u64 {
         let mut records = 0;
         while let Some(round) = rounds.blocking_recv() {
@@ -204,7 +204,7 @@ mod tests {
         records
     }
 
-    /// Follows to the end of the log; how many records that were.
+    /// Follows to the end of the log. Returns the number of records.
     fn follow(shared: &Arc<Shared>) -> u64 {
         shared.ending.store(true, Release);
         let (into, mut rounds) = mpsc::channel(1);
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn what_was_overwritten_meanwhile_is_lost_and_counted() {
         let shared = shared();
-        // Nobody followed yet: what was overwritten before is nobody's loss.
+        // Records overwritten before the first follower are not counted as lost.
         put(&shared, 0..5000);
         let first = follow(&shared);
         assert!(first < 5000);

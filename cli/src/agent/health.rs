@@ -1,4 +1,4 @@
-//! How Redis is on each connection, and what is said of it: one line when that changes.
+//! The state of Redis on each connection. A change of the overall state is one log line.
 
 use super::failure::{Failure, RedisState};
 use sd_notify::NotifyState;
@@ -6,14 +6,14 @@ use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Longer without an answer, or without progress of the reader, is not healthy.
+/// Without an answer, or a round of the follower, for longer than this, the agent is not healthy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One connection as seen from here.
+/// The state of one connection.
 #[derive(Clone, Copy, Debug)]
 struct ConnectionHealth {
     state: RedisState,
-    /// When Redis last did what it was asked.
+    /// When Redis last fulfilled a request.
     succeeded: Option<Instant>,
 }
 
@@ -23,13 +23,14 @@ struct Status {
     shown: RedisState,
     since: Instant,
     error: Option<(Failure, SystemTime)>,
-    /// When the reader of the store last went round.
+    /// When the follower last began a round.
     round: Instant,
-    /// It waits for Redis.
+    /// Whether the follower waits for the sender, and so for Redis.
     is_waiting: bool,
 }
 
-/// Shared by all tasks. The lock is held for a few instructions and a line.
+/// The health of all connections and of the follower, shared by all tasks. The lock is held for a
+/// few instructions and one log line.
 #[derive(Debug)]
 pub(crate) struct Health {
     target: String,
@@ -37,7 +38,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Of this many connections, of which none is known yet.
+    /// The health before anything is known of any connection.
     pub(crate) fn new(target: String, connections: usize) -> Health {
         let status = Status {
             connections: vec![
@@ -57,7 +58,7 @@ impl Health {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Redis did what it was asked on a connection.
+    /// Notes that Redis fulfilled a request on a connection.
     pub(crate) fn succeeded(&self, number: usize) {
         let mut status = self.lock();
         let Some(connection) = status.connections.get_mut(number) else { return };
@@ -68,7 +69,7 @@ impl Health {
         }
     }
 
-    /// It did not.
+    /// Notes that Redis did not fulfil a request.
     pub(crate) fn failed(&self, number: usize, failure: &Failure) {
         let mut status = self.lock();
         if let Some(connection) = status.connections.get_mut(number) {
@@ -78,7 +79,7 @@ impl Health {
         self.log_change(&mut status, Some(failure));
     }
 
-    /// Says so if the state is another than before.
+    /// Logs a change of the overall state.
     fn log_change(&self, status: &mut Status, failure: Option<&Failure>) {
         let state = status
             .connections
@@ -112,24 +113,24 @@ impl Health {
         let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
     }
 
-    /// The reader of the store goes round.
+    /// Notes that the follower begins a round, or begins to wait for the sender.
     pub(crate) fn follower_round(&self, is_waiting: bool) {
         let mut status = self.lock();
         status.round = Instant::now();
         status.is_waiting = is_waiting;
     }
 
-    /// How Redis is.
+    /// The overall state of Redis.
     pub(crate) fn state(&self) -> RedisState {
         self.lock().shown
     }
 
-    /// What went wrong last, and when.
+    /// The last failure and its time.
     pub(crate) fn last_error(&self) -> Option<(Failure, SystemTime)> {
         self.lock().error.clone()
     }
 
-    /// What is not as it should be, in one line.
+    /// The reason why the agent is not healthy, in one line.
     pub(crate) fn problem(&self) -> Option<String> {
         let status = self.lock();
         let silent = |connection: &ConnectionHealth| {

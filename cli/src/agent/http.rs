@@ -16,16 +16,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// Connections at a time; more wait.
+/// The most connections at a time; further ones wait.
 const MOST_CONNECTIONS: usize = 16;
-/// How long one may take to ask, and be there at all.
+/// The longest time until a request has arrived, and of a whole connection.
 const ASK: Duration = Duration::from_secs(5);
 const STAY: Duration = Duration::from_secs(60);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// What the pages show.
+/// The server, with everything that its pages show.
 #[derive(Debug)]
 pub(crate) struct HttpServer {
     pub(crate) exposition: Exposition,
@@ -34,7 +34,7 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves until it is dropped.
+    /// Serves until the future is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let server = Arc::new(self);
         let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -45,12 +45,12 @@ impl HttpServer {
                     let server = Arc::clone(&server);
                     tokio::spawn(async move {
                         let served = tokio::time::timeout(STAY, server.serve_connection(stream));
-                        // A client that does not speak HTTP is no event for anybody.
+                        // A client that does not speak HTTP is of no interest.
                         let _ = served.await;
                         drop(permit);
                     });
                 }
-                // No descriptor left, or the like: it passes.
+                // The process is out of descriptors, or the like, which passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }

@@ -7,24 +7,24 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use std::sync::atomic::AtomicU64;
 
-/// Upper bounds of the lag's buckets, in seconds. The clock behind it counts milliseconds.
+/// Upper bounds of the lag's buckets, in seconds. The clocks behind it count milliseconds.
 const LAGS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Why a record of another host was not taken over.
+/// The reasons why a record of another host was not applied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unapplied {
-    /// Its end was before it arrived.
+    /// The record expired before it arrived.
     Expired,
-    /// The store has it: it was told twice.
+    /// The store has the record: it arrived twice.
     Known,
     /// The session was removed before.
     Removed,
-    /// A lock was held too long.
+    /// A shard's lock was held for too long.
     Busy,
-    /// It is larger than a record can be.
+    /// The record is larger than the store allows.
     Oversize,
 }
 
@@ -48,7 +48,7 @@ impl Unapplied {
     }
 }
 
-/// What began anew, as Redis had forgotten what was done before.
+/// The direction that began anew, because Redis lost what was done before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {
     Send,
@@ -64,7 +64,7 @@ impl Direction {
     }
 }
 
-/// What the agent counts.
+/// The agent's counters and gauges.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) sent_records: Counter,
@@ -117,22 +117,22 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A record could not be taken over.
+    /// Counts a record that was not applied.
     pub(crate) fn unapplied(&self, cause: Unapplied) {
         self.unapplied.get_or_create(&[("cause", cause.name())]).inc();
     }
 
-    /// What was done before is done again, as Redis has forgotten it.
+    /// Counts a direction that begins anew.
     pub(crate) fn rewound(&self, direction: Direction) {
         self.rewinds.get_or_create(&[("direction", direction.name())]).inc();
     }
 
-    /// Redis did not do what it was asked.
+    /// Counts a request that Redis did not fulfil.
     pub(crate) fn failed(&self, state: RedisState) {
         self.errors.get_or_create(&[("state", state.name())]).inc();
     }
 
-    /// Makes every series appear, so that a rate is 0 rather than missing.
+    /// Makes every series exist, so that a rate is 0 and not missing.
     pub(crate) fn prepare(&self) {
         for cause in Unapplied::ALL {
             drop(self.unapplied.get_or_create(&[("cause", cause.name())]));

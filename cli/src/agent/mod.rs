@@ -1,9 +1,12 @@
 //! `sesscache agent`: carries a store's records between hosts, through Redis or Valkey streams.
 //!
-//! A thread follows the store's log (follow), a task appends what it reads to the streams (send),
-//! and one task a stream has the store take over what other hosts appended (receive). Records are
-//! sealed: there are no keys here. No lock of the store is held while anything is waited for, so
-//! that an agent that is slow, stopped or dead costs the servers nothing.
+//! A thread follows the store's log (follow). A task appends the records to the streams (send). One
+//! task a stream applies the records of other hosts to the store (receive). Records are sealed, and
+//! the agent has no keys. No lock of the store is held while a task waits, so a slow, stopped or
+//! dead agent costs the servers nothing.
+//!
+//! Arrows between the files point one way: supervisor, then send, receive and follow, then shared,
+//! then the rest.
 
 mod backoff;
 mod caught_up;
@@ -36,10 +39,11 @@ use settings::AgentSettings;
 use std::io;
 use std::sync::Arc;
 
-/// `sesscache agent`.
+/// Runs `sesscache agent` until it is told to stop.
 pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
     let settings = AgentSettings::of(options).map_err(AgentError::Settings)?;
-    // A line that cannot be written is no reason to end; to say so on stderr would be one.
+    // The agent goes on when a log line cannot be written, and does not report that on stderr
+    // either.
     let _ = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
@@ -47,7 +51,7 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .log_internal_errors(false)
         .try_init();
     settings.target.check().map_err(AgentError::Target)?;
-    // Only fails if there is one already.
+    // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

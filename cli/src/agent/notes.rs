@@ -1,24 +1,25 @@
-//! What the agent keeps in the store beside its cursors, so that it goes on where it was: how far
-//! each stream was read, until when, and an entry that Redis has acknowledged.
+//! The notes that the agent keeps in the store beside its cursors. With them it goes on where it
+//! was after a restart: the last entry read, when all streams were last read to their ends, an
+//! acknowledged entry.
 //!
-//! Note 0 says for which Redis, name and number of streams the others hold.
+//! Note 0 is a hash of the settings for which the others hold.
 
 use super::stream_entry::EntryId;
 use sesscache_core::store::{Cursor, NOTES, Store};
 
 const PER_STREAM: usize = 4;
-/// Behind those of the streams.
+/// The number of the note that follows those of the streams.
 const CAUGHT_UP: usize = NOTES - 1;
 
 /// The most streams whose notes fit.
 pub(crate) const MOST_STREAMS: usize = (CAUGHT_UP - 1) / PER_STREAM;
 
-/// Which of a stream's notes.
+/// The kinds of notes of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Note {
-    /// The last entry that was taken over.
+    /// The last entry that was read.
     Read = 0,
-    /// An entry of ours that must still be there unless it is too old.
+    /// An entry of ours that Redis acknowledged: it must be in the stream unless it is too old.
     Witness = 2,
 }
 
@@ -31,7 +32,8 @@ pub(crate) fn read(store: &Store, stream: usize, note: Note) -> EntryId {
     EntryId { time: store.note(place), number: store.note(place + 1) }
 }
 
-/// In an order in which an agent that is killed in between reads an entry twice, not never.
+/// Keeps an id. The order of writes is such that an agent killed in between reads an entry twice,
+/// and never skips one.
 pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: EntryId) {
     let place = place(stream, note);
     if store.note(place) != id.time {
@@ -41,7 +43,7 @@ pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: EntryId) {
     store.keep_note(place + 1, id.number);
 }
 
-/// Until when all streams were read, in milliseconds by Redis's clock; 0 if that is not known.
+/// When all streams were last read to their ends, in milliseconds by Redis's clock; 0 if unknown.
 pub(crate) fn caught_up(store: &Store) -> u64 {
     store.note(CAUGHT_UP)
 }
@@ -50,7 +52,7 @@ pub(crate) fn keep_caught_up(store: &Store, time: u64) {
     store.keep_note(CAUGHT_UP, time);
 }
 
-/// Starts anew if the notes are for other settings; whether that was so.
+/// Starts anew if the notes are for other settings. Returns whether it did.
 pub(crate) fn adopt(store: &Store, settings: u64) -> bool {
     if store.note(0) == settings {
         return false;

@@ -1,18 +1,18 @@
-//! Lines that others can cause. What comes again is said again only after a while, and all of it
-//! not too often, so that nobody who can write to Redis fills the log.
+//! A rate limit for log lines that others can cause, so that nobody who can write to Redis fills
+//! the log.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One kind of line, of which there may be several by a number in it.
+/// The limit for one kind of line, which may contain a number.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    /// Until the same is said again.
+    /// The shortest time between two lines with the same number.
     same: Duration,
-    /// Until another is said.
+    /// The shortest time between any two lines.
     other: Duration,
-    /// What was said within `same`, and when: not more than `same / other` of them.
+    /// The numbers logged within `same`, and when. There are at most `same / other` of them.
     said: Mutex<BTreeMap<u64, Instant>>,
 }
 
@@ -21,7 +21,7 @@ impl RateLimit {
         RateLimit { same, other, said: Mutex::default() }
     }
 
-    /// Whether to say this now. If so, it counts as said.
+    /// Whether a line may be logged now. If so, it counts as logged.
     pub(crate) fn allows(&self, what: u64, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let age = |when: &Instant| now.saturating_duration_since(*when);

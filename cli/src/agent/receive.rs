@@ -1,7 +1,7 @@
-//! Reads one stream and has the store take over what other hosts wrote.
+//! Reads one stream and applies the records of other hosts to the store.
 //!
-//! A connection of its own for each stream, as Redis holds it while there is nothing new. How far
-//! the stream was read is kept in the store. Whatever stands in the stream, the reading goes on.
+//! Each stream has a connection of its own, because Redis holds it while there is nothing new. The
+//! store keeps how far the stream was read. No entry stops the reading, whatever it contains.
 
 use super::connection::Connection;
 use super::failure::{Failure, RedisState};
@@ -17,16 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How long Redis waits for something new.
+/// How long Redis waits for a new entry.
 const BLOCK: Duration = Duration::from_secs(1);
-/// Entries read at a time: 1 MiB at most of what agents write. The client takes an answer into
-/// memory whole, whatever its size: the more, the more whoever writes large entries could fill.
+/// The most entries read at a time: 1 MiB, if agents wrote them. The client takes an answer into
+/// memory whole, so a larger count would let a writer of large entries fill more memory.
 const COUNT: usize = 16;
-/// How often a record is offered to a shard whose lock is held, and how long between.
+/// How often a record is offered to a shard whose lock is held, and the pause between.
 const TRIES: u32 = 4;
 const BUSY: Duration = Duration::from_millis(5);
 
-/// The receiving side of a stream.
+/// The task that reads one stream.
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
     stream: usize,
@@ -34,22 +34,22 @@ pub(crate) struct Receiver {
     /// The last entry that was read.
     position: EntryId,
     phase: Phase,
-    /// The entry behind which entries are missed, once that was told.
+    /// The last entry that was read before the last gap that was logged.
     gap: EntryId,
-    /// How many entries to read next: one after a failure, which an answer too large for the
-    /// connection may have been.
+    /// The number of entries to read next. It is 1 after a failure, because the answer may have
+    /// been too large for the connection.
     count: usize,
     was_connected: bool,
 }
 
-/// How much of the stream is news.
+/// Whether the backlog from before our start has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Redis was not reached yet.
+    /// Redis was not reached yet, so the end of the backlog is unknown.
     Unknown,
-    /// Up to this entry, the last when we first connected, everything is old.
+    /// The backlog ends with this entry, the last at our first connection.
     Backlog(EntryId),
-    /// What is read now was written while we ran.
+    /// The backlog has been read: entries are new ones.
     Live,
 }
 
@@ -69,7 +69,8 @@ impl Receiver {
         }
     }
 
-    /// Reads for ever; with --once to the end of the stream, or until Redis failed too often.
+    /// Reads for ever. With --once, reads to the end of the stream, or until Redis failed too
+    /// often.
     pub(crate) async fn receive(mut self) -> Result<(), Failure> {
         let mut reconnect = Reconnect::new(self.connection_number());
         loop {
@@ -87,7 +88,7 @@ impl Receiver {
         SENDER + 1 + self.stream
     }
 
-    /// Reads until the connection fails, or to the end with --once.
+    /// Reads until the connection fails. With --once, reads to the end of the stream.
     async fn read_stream(&mut self) -> Result<(), Failure> {
         let mut connection = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.now() == 0 {
@@ -115,7 +116,7 @@ impl Receiver {
             for entry in read {
                 self.apply_entry(&entry).await;
                 self.position = entry.id;
-                // Others may want to do something between two entries.
+                // Other tasks get a turn between two entries.
                 tokio::task::yield_now().await;
             }
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
@@ -142,13 +143,13 @@ impl Receiver {
         }
     }
 
-    /// Everything was read that was in the stream at this time of Redis's.
+    /// Notes that the stream was read to its end, at this time by Redis's clock.
     fn set_caught_up(&self, time: u64) {
         self.shared.caught_up.set(&self.shared.store, self.stream, time);
     }
 
-    /// A stream that ends before what we have read is another than we knew: Redis was emptied or
-    /// restored. Then it is read from its beginning.
+    /// Compares the stream with our position. A stream that ends before it was emptied or restored,
+    /// and is read from its beginning.
     async fn check_stream(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
@@ -174,8 +175,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// The last entry that was read has left the stream, and since we read to the end of it so much
-    /// time has gone by that others may have come and left as well.
+    /// Logs a gap: the last entry that was read has left the stream. Since the stream was last read
+    /// to its end, later entries may have come and left, too.
     fn check_gap(&mut self, first: Option<EntryId>) {
         let Shared { caught_up, .. } = &*self.shared;
         let until = caught_up.at(self.stream).max(self.position.time);
@@ -187,7 +188,7 @@ impl Receiver {
         }
     }
 
-    /// A store that has read nothing of the stream yet is filled from it.
+    /// Begins to fill the store from the stream, if nothing of the stream was read yet.
     async fn begin_warmup(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XLEN");
         command.arg(&self.key);

@@ -1,17 +1,17 @@
-//! Gives up a connection to Redis after a failure, and decides when the next one is made.
+//! Gives up a connection to Redis after a failure, and decides when to make the next one.
 //!
-//! The caller drops the connection itself, also one that is whole: a Redis that became a replica
-//! may have a successor under its name.
+//! The caller drops the connection, even one that still works: a Redis that became a replica may
+//! have a successor under its name.
 
 use super::backoff::Backoff;
 use super::failure::Failure;
 use super::shared::Shared;
 use tokio::time::sleep;
 
-/// With --once, the agent ends after so many failures in a row.
+/// With --once, the agent ends after this many failures in a row.
 const MOST_FAILURES: u32 = 3;
 
-/// The failures in a row of one task's connections.
+/// The failures in a row of one task's connection.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
     /// The number of the task's connection.
@@ -25,14 +25,14 @@ impl Reconnect {
         Reconnect { connection, backoff: Backoff::default(), failures: 0 }
     }
 
-    /// Redis did what it was asked: the next failure is the first again.
+    /// Notes that Redis fulfilled a request, so that the next failure counts as the first.
     pub(crate) fn succeeded(&mut self) {
         self.backoff.reset();
         self.failures = 0;
     }
 
-    /// Counts and shows the failure of a connection that the caller dropped, and waits until the
-    /// next connection may be made. With --once, returns the failure if there were too many.
+    /// Counts and reports the failure of a connection that the caller drops. Waits until the next
+    /// connection may be made. With --once, returns the failure if it was the last one allowed.
     pub(crate) async fn give_up_connection(
         &mut self,
         shared: &Shared,

@@ -1,15 +1,15 @@
-//! The time of this host, and that of Redis, which decides what leaves the streams.
+//! The time of this host, and the time of Redis, which decides which entries leave the streams.
 //!
-//! Redis's goes on from its last measurement by the clock that nobody sets: a host whose time jumps
-//! must not have everything leave the streams until it is measured again.
+//! Between measurements, Redis's time goes on by the monotonic clock. So a host whose wall clock
+//! jumps does not trim the streams to nothing.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Clocks that differ by more are worth a line: records would expire too early or too late.
+/// Clocks that differ by more milliseconds are logged: records expire too early or too late.
 const TOLERABLE: u64 = 2000;
-/// They agree again if they differ by less. In milliseconds.
+/// Clocks that differ by fewer milliseconds agree again.
 const GOOD: u64 = 1000;
 
 /// Milliseconds since 1970 by the clock of this host.
@@ -24,9 +24,9 @@ pub(crate) struct RedisClock {
     start: Instant,
     /// Redis's time less ours, in milliseconds.
     skew: AtomicI64,
-    /// Redis's time at `start`, in milliseconds since 1970; 0 before it was measured.
+    /// Redis's time at `start`, in milliseconds since 1970; 0 before the first measurement.
     at_start: AtomicU64,
-    /// It was said that they differ.
+    /// Whether a difference was logged.
     is_logged: AtomicBool,
 }
 
@@ -42,19 +42,19 @@ impl Default for RedisClock {
 }
 
 impl RedisClock {
-    /// Takes a measurement: the question left at `asked`, the answer took `roundtrip`.
+    /// Takes a measurement: we asked at `asked`, and the answer took `roundtrip`.
     pub(crate) fn set(&self, asked: u64, roundtrip: Duration, answer: u64) {
         let half = u64::try_from(roundtrip.as_millis() / 2).unwrap_or(0);
         let skew = i128::from(answer) - i128::from(asked) - i128::from(half);
         let skew = i64::try_from(skew).unwrap_or(i64::MAX);
         self.skew.store(skew, Relaxed);
-        // The answer was on its way for half of it, and is here now.
+        // The answer took half of the roundtrip to arrive.
         self.at_start.store(answer.saturating_add(half).saturating_sub(self.runs()), Relaxed);
         self.log_skew(skew, half);
     }
 
-    /// One line when it is certain, however long the answer took, that the clocks differ, and one
-    /// when they agree again.
+    /// Logs once that the clocks differ, if that is certain however long the answer took. Logs once
+    /// that they agree again.
     fn log_skew(&self, skew: i64, uncertain: u64) {
         let differ = skew.unsigned_abs();
         let is_logged = self.is_logged.load(Relaxed);
@@ -78,7 +78,7 @@ impl RedisClock {
         self.skew.load(Relaxed) as f64 / 1000.0
     }
 
-    /// Milliseconds since 1970 by Redis's clock; a time long ago before it was measured.
+    /// Milliseconds since 1970 by Redis's clock; 0 before the first measurement.
     pub(crate) fn now(&self) -> u64 {
         match self.at_start.load(Relaxed) {
             0 => 0,
@@ -122,7 +122,7 @@ mod tests {
     fn the_time_of_redis_is_not_that_of_this_host() {
         let clock = RedisClock::default();
         assert_eq!(clock.now(), 0);
-        // Whatever this host thinks: an hour behind, a year ahead.
+        // The time of this host does not matter: an hour behind, a year ahead.
         for asked in [host_time() - 3_600_000, host_time() + 31_536_000_000] {
             clock.set(asked, Duration::from_millis(20), 5_000_000);
             assert!((5_000_010..5_001_000).contains(&clock.now()), "{}", clock.now());

@@ -1,8 +1,8 @@
-//! Appends what was read from the store to the streams.
+//! Appends the records of the store's log to the streams.
 //!
-//! One round at a time, all of its streams at once. A round is tried until Redis has acknowledged
-//! every entry of it; only then the store keeps how far it was read. An entry may thus be there
-//! twice, and is never missing.
+//! The task sends one round at a time, to all of its streams at once. It tries until Redis has
+//! acknowledged every entry of the round. Only then the store keeps the cursors, so an entry may be
+//! in a stream twice, and is never missing.
 
 use super::connection::Connection;
 use super::failure::{Failure, RedisState};
@@ -20,21 +20,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often Redis is asked for the time, and whether it still has what it acknowledged.
+/// How often to ask Redis for its time, and for the entries that it acknowledged.
 const CHECK: Duration = Duration::from_secs(1);
-/// Between two times that everything is sent again: doubled each time, for a Redis that throws
-/// streams away because its memory is full.
+/// The shortest time between two rewinds. It doubles each time, because a Redis that is out of
+/// memory may throw streams away again and again.
 const REWIND: Duration = Duration::from_secs(5);
 const LONGEST_REWIND: Duration = Duration::from_secs(600);
-/// Witnesses so near to their end are not asked for, in milliseconds: another host may have
-/// measured Redis's clock a little differently, and had them leave.
+/// Witnesses that are this close to their end, in milliseconds, are not checked. Another host may
+/// have measured Redis's clock a little differently, and trimmed them.
 const MARGIN: u64 = 3_000;
 
-/// The sending side.
+/// The task that sends.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
     connection: Option<Connection>,
-    /// The last entry of ours in each stream.
+    /// The last entry of ours that Redis acknowledged, in each stream.
     acknowledged: Vec<EntryId>,
     reconnect: Reconnect,
     rewound: Option<Instant>,
@@ -90,7 +90,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Notes a success; after a failure drops the connection, so that the next try makes another.
+    /// Notes a success. After a failure, drops the connection, so that the next try makes another.
     async fn handle_result(&mut self, tried: Result<(), Failure>) -> Result<(), Failure> {
         let Err(failure) = tried else {
             self.shared.health.succeeded(SENDER);
@@ -101,7 +101,7 @@ impl Sender {
         self.reconnect.give_up_connection(&self.shared, failure).await
     }
 
-    /// What Redis acknowledges leaves `unsent`.
+    /// Sends entries, and removes from `unsent` those that Redis acknowledges.
     async fn try_deliver(&mut self, unsent: &mut UnsentEntries) -> Result<(), Failure> {
         let connection = self.connected().await?;
         let shared = Arc::clone(&self.shared);
@@ -121,7 +121,7 @@ impl Sender {
         first
     }
 
-    /// A connection whose Redis was looked at.
+    /// The connection, or a new one after a look at Redis's clock and at the witnesses.
     async fn connected(&mut self) -> Result<Connection, Failure> {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
@@ -142,9 +142,9 @@ impl Sender {
         self.check_witnesses(&mut connection).await
     }
 
-    /// An entry that Redis acknowledged and that is not old enough to be trimmed must still be
-    /// there. If it is not, Redis was emptied, restored, or failed over to a replica that lagged:
-    /// hosts that had not read it would never get it, so everything is sent again.
+    /// Checks that Redis still has an entry of ours in each stream, the witness, unless it is too
+    /// old. If a witness is gone, Redis was emptied, restored, or failed over to a replica that
+    /// lagged. Hosts that had not read it would never get it, so everything is sent again.
     async fn check_witnesses(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let oldest = shared.oldest_retained();
@@ -170,7 +170,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Has everything sent again, unless that was done a short time ago; whether it will be.
+    /// Has everything sent again, unless that was done a short time ago. Returns whether it will
+    /// be.
     fn rewind(&mut self) -> bool {
         match self.rewound.map(|when| when.elapsed()) {
             Some(since) if since < self.rewind_pause => return false,
@@ -190,7 +191,8 @@ impl Sender {
     }
 }
 
-/// Appends entries to a stream, in their order; which are left, the id of the last that is there.
+/// Appends entries to a stream, in their order. Returns the entries that are left, and the id of
+/// the last that was appended.
 async fn append(
     shared: &Shared,
     mut connection: Connection,

@@ -1,4 +1,4 @@
-//! What the command line says, checked.
+//! The settings of the agent: the command line, checked.
 
 use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
@@ -11,24 +11,24 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
-/// Shorter than this, a host that reconnects would miss too much.
+/// With a shorter retention, a host that reconnects would miss too much.
 const LEAST_RETENTION: Duration = Duration::from_secs(10);
 /// A year is more than any session lives.
 const MOST_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 const MOST_NAME_BYTES: usize = 100;
 
-/// What is wrong with the command line.
+/// Errors of the command line.
 #[derive(Debug)]
 pub(crate) enum AgentSettingsError {
-    /// --store is a URL, and wrong.
+    /// --store is a malformed URL.
     Store(UrlError),
     /// --store is in the memory of a server.
     Memory,
-    /// A time that is none, or too short.
+    /// --retention is no time, or out of range.
     Retention(String),
-    /// A name with characters that mean something in a key.
+    /// --name has characters with a meaning in a key.
     Name(String),
-    /// --redis and what belongs to it.
+    /// --redis, or an option that belongs to it, is wrong.
     Target(TargetError),
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for AgentSettingsError {
     }
 }
 
-/// What the agent is to do.
+/// The settings.
 #[derive(Debug)]
 pub(crate) struct AgentSettings {
     pub(crate) store: PathBuf,
@@ -84,8 +84,7 @@ impl AgentSettings {
         })
     }
 
-    /// Tells these settings from others as far as what is kept in the store depends on them: FNV-1a,
-    /// never 0.
+    /// A hash of the settings on which the notes in the store depend: FNV-1a, never 0.
     pub(crate) fn hash(&self) -> u64 {
         let text = format!("{}\n{}\n{}", self.name, self.streams, self.target.identity());
         let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
@@ -111,11 +110,11 @@ fn is_name(text: &str) -> bool {
     fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-/// The text is no time, or one out of range.
+/// The text is no time, or a time out of range.
 #[derive(Debug, PartialEq, Eq)]
 struct NotATime;
 
-/// The time after which entries leave the streams: a number of seconds, or of the unit behind it.
+/// The time after which entries leave the streams: a number with a unit, or of seconds.
 fn retention(text: &str) -> Result<Duration, NotATime> {
     let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
         Some((at, _)) => text.split_at(at),

@@ -1,7 +1,8 @@
-//! The state that the agent's tasks share while they follow one store, and the lines that any of
-//! them may log.
+//! The state that the agent's tasks share while they follow one store, and the log lines that any
+//! of them may write.
 //!
-//! It names no task: tasks use it, and it uses the parts below them. No locks but those of its parts.
+//! It names no task: tasks use it, and it uses the files below them. Its fields lock for
+//! themselves.
 
 use super::caught_up::CaughtUp;
 use super::connection::Connection;
@@ -20,44 +21,44 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
-/// The number of the sender's connection; the receivers' come behind it.
+/// The number of the sender's connection; those of the receivers follow.
 pub(crate) const SENDER: usize = 0;
 
-/// What outlives a store that is replaced, and what the metrics show.
+/// The metrics and the health, which outlive a store that is replaced.
 #[derive(Debug)]
 pub(crate) struct Monitoring {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
 }
 
-/// What the parts of the agent share while they follow one store.
+/// The state that the tasks share while they follow one store.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Arc<AgentSettings>,
     pub(crate) store: Arc<Store>,
-    /// Its id, by which our own entries are known.
+    /// The store's id, by which a receiver knows the entries of its own host.
     pub(crate) id: [u8; 16],
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
     pub(crate) clock: RedisClock,
     pub(crate) warmup: Warmup,
-    /// The follower is to begin anew.
+    /// Tells the follower to begin anew.
     pub(crate) rewind: AtomicBool,
-    /// The follower is to end when it has read everything.
+    /// Tells the follower to end when it has read everything.
     pub(crate) ending: AtomicBool,
-    /// How far all streams were read, by time.
+    /// When each stream was last read to its end.
     pub(crate) caught_up: CaughtUp,
-    /// Lines about other hosts' number of streams, by that number.
+    /// Limits lines about the stream counts of other hosts, by that count.
     stream_count_lines: RateLimit,
-    /// Lines about streams that are shorter than they were.
+    /// Limits lines about streams that are shorter than before.
     truncated_lines: RateLimit,
-    /// Lines about what was missed.
+    /// Limits lines about missed entries.
     missed_lines: RateLimit,
 }
 
-/// All streams are shorter, or have dropped something, at about the same time: one event.
+/// All streams are emptied, or have a gap, at about the same time, which is one event.
 const SAME_EVENT: Duration = Duration::from_secs(60);
-/// Numbers of streams are said as often at most, and each again only so much later.
+/// The shortest time between two lines about stream counts, and about the same count.
 const NUMBERS: Duration = Duration::from_secs(60);
 const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -101,7 +102,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What is older, in milliseconds since 1970 by Redis's clock, may leave the streams.
+    /// The time before which entries may leave the streams, in milliseconds by Redis's clock.
     pub(crate) fn oldest_retained(&self) -> u64 {
         let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
         self.clock.now().saturating_sub(retention)
@@ -121,7 +122,7 @@ impl Shared {
         }
     }
 
-    /// Since `caught_up`, by Redis's clock, a stream was not read, and it has dropped what was old.
+    /// Logs that a stream was not read since `caught_up`, by Redis's clock, and has a gap since.
     pub(crate) fn warn_missed(&self, caught_up: u64) {
         self.metrics.gaps.inc();
         if self.missed_lines.allows(0, Instant::now()) {
@@ -135,8 +136,8 @@ impl Shared {
         }
     }
 
-    /// Hosts with another number of streams do not see all of ours, nor we all of theirs. Anybody
-    /// may have written the number: one that no host can use is nobody's.
+    /// Logs that another host uses another number of streams, because the two miss sessions of each
+    /// other. A number that no agent can use is ignored, because anybody may have written it.
     pub(crate) fn check_stream_count(&self, theirs: Option<&[u8]>) {
         let theirs = theirs.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let theirs = theirs.filter(|theirs| (1..=MOST_STREAMS as u64).contains(theirs));

@@ -1,4 +1,4 @@
-//! The store's counters, read when somebody asks for them.
+//! The store's counters as metrics, read when /metrics is asked for.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,7 +10,7 @@ use sesscache_core::store::{Counters, Store};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The store that is followed now, if any.
+/// The store that the agent follows now, if any.
 #[derive(Debug, Default)]
 pub(crate) struct CurrentStore(Mutex<Option<Arc<Store>>>);
 
@@ -24,12 +24,13 @@ impl CurrentStore {
     }
 }
 
-/// Records of the log that were not sent yet: behind the cursors that are kept, of whatever kind.
+/// The number of records of any kind behind the cursors that the store keeps. They were not sent
+/// yet.
 pub(crate) fn unread(store: &Store) -> u64 {
     (0..store.shard_count()).map(|shard| store.unread(shard, store.cursor(shard))).sum()
 }
 
-/// The collector.
+/// Collects the counters of the current store.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics(pub(crate) Arc<CurrentStore>);
 

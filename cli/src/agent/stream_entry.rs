@@ -1,18 +1,18 @@
-//! What stands in the streams: entries of several records, and their ids.
+//! Stream entries: their fields, their records and their ids.
 //!
-//! Everything read from Redis may come from anybody who can write there: what makes no sense is
-//! junk, never an error that would end the reading.
+//! Anybody who can write to Redis may have written an entry. A malformed one is skipped, and never
+//! stops the reading.
 
 use redis::Value;
 use sesscache_core::store::{Locator, Record};
 use std::fmt;
 
-/// The version of the entries.
+/// The version of the entries' format.
 const VERSION: &[u8] = b"1";
-/// Bytes of records in an entry; the largest record is not larger.
+/// The most bytes of records in an entry. No record is larger.
 pub(crate) const MOST_BYTES: usize = 64 << 10;
 
-/// The id of an entry: Redis's time in milliseconds, and a number within it.
+/// The id of an entry: Redis's time in milliseconds, and a number within that millisecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId {
     pub(crate) time: u64,
@@ -25,12 +25,12 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Redis's answer, or an entry that anybody may have written, has another form than agents use.
+/// The value has another form than Redis or an agent gives it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 impl EntryId {
-    /// An id as Redis writes it.
+    /// Parses an id as Redis writes it.
     pub(crate) fn parse(value: &Value) -> Result<EntryId, Malformed> {
         let text = std::str::from_utf8(bytes(value).ok_or(Malformed)?).map_err(|_| Malformed)?;
         let (time, number) = text.split_once('-').ok_or(Malformed)?;
@@ -39,19 +39,19 @@ impl EntryId {
     }
 }
 
-/// The key of a stream. A cluster places it by what is in braces.
+/// The key of a stream. A cluster chooses the node by the part in braces.
 pub(crate) fn key(name: &str, stream: usize) -> String {
     format!("sesscache:{{{name}:{stream}}}:log")
 }
 
-/// The stream in which a session's records go, so that they stay in order.
+/// The stream for the records of a session. All are in one stream, so that they stay in order.
 fn stream_of(locator: &Locator, streams: usize) -> usize {
     let [low, ..] = locator.0.as_chunks().0 else { return 0 };
     let number = u64::from_le_bytes(*low) % (streams as u64);
     usize::try_from(number).unwrap_or(0)
 }
 
-/// Records by stream, in entries.
+/// Entries that Redis has not acknowledged, by stream.
 #[derive(Debug)]
 pub(crate) struct UnsentEntries {
     streams: Vec<Vec<Vec<u8>>>,
@@ -62,7 +62,7 @@ impl UnsentEntries {
         UnsentEntries { streams: vec![Vec::new(); streams] }
     }
 
-    /// Adds records that lie one behind the other; how many there were.
+    /// Adds a sequence of records. Returns their number.
     pub(crate) fn add(&mut self, mut bytes: &[u8]) -> u64 {
         let mut count = 0;
         while let Some((record, rest)) = Record::split(bytes) {
@@ -84,19 +84,19 @@ impl UnsentEntries {
         }
     }
 
-    /// Takes what is to be sent to a stream.
+    /// Takes the entries for a stream.
     pub(crate) fn take(&mut self, stream: usize) -> Vec<Vec<u8>> {
         self.streams.get_mut(stream).map(std::mem::take).unwrap_or_default()
     }
 
-    /// Puts back what could not be sent.
+    /// Puts back the entries that could not be sent.
     pub(crate) fn put_back(&mut self, stream: usize, entries: Vec<Vec<u8>>) {
         if let Some(place) = self.streams.get_mut(stream) {
             *place = entries;
         }
     }
 
-    /// Which streams get something.
+    /// The streams that have unsent entries.
     pub(crate) fn nonempty_streams(&self) -> Vec<usize> {
         let filled = self.streams.iter().enumerate().filter(|(_, entries)| !entries.is_empty());
         filled.map(|(number, _)| number).collect()
@@ -116,9 +116,9 @@ pub(crate) fn fields<'a>(
 #[derive(Debug)]
 pub(crate) struct StreamEntry<'a> {
     pub(crate) id: EntryId,
-    /// The store it comes from.
+    /// The id of the store that it comes from.
     pub(crate) origin: Option<&'a [u8]>,
-    /// How many streams its host uses.
+    /// The number of streams that its host uses.
     pub(crate) streams: Option<&'a [u8]>,
     /// Its records.
     pub(crate) records: Result<&'a [u8], Malformed>,
@@ -152,7 +152,7 @@ fn entry(value: &Value) -> Result<StreamEntry<'_>, Malformed> {
     Ok(entry)
 }
 
-/// The id of the last entry that ever was in a stream, from an answer to XINFO STREAM.
+/// The id of the last entry ever appended to a stream, from an answer to XINFO STREAM.
 pub(crate) fn last_id(answer: &Value) -> Result<EntryId, Malformed> {
     EntryId::parse(field(answer, b"last-generated-id").ok_or(Malformed)?)
 }

@@ -1,4 +1,4 @@
-//! The agent's life: it waits for the store, follows it, and ends when it is told to.
+//! Waits for the store, starts the tasks that follow it, and stops them when it is told to.
 
 use super::claim::{Claim, ClaimError};
 use super::error::AgentError;
@@ -27,19 +27,18 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-/// How often to look for a store that is not there, and whether one that was still is.
+/// How often to look for a missing store, and whether the present one was replaced.
 const LOOK: Duration = Duration::from_millis(500);
-/// What was read may take so long to reach Redis when we are told to end.
+/// How long the sender may go on sending after the agent was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
-/// Rounds between the follower and the sender.
+/// The rounds that may lie between the follower and the sender.
 const ROUNDS: usize = 1;
 
-/// The signals that matter to us.
+/// The signals that the agent handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// A closed terminal and a reload mean nothing; a closed pipe or socket is an error of the
-    /// write. Having a handler is what keeps them from ending the process.
+    /// SIGHUP and SIGPIPE. A handler that does nothing keeps them from ending the process.
     _ignored: [Signal; 2],
 }
 
@@ -52,7 +51,7 @@ impl Signals {
         })
     }
 
-    /// Until we are told to end.
+    /// Waits until the agent is told to stop.
     async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -61,15 +60,15 @@ impl Signals {
     }
 }
 
-/// How the following of a store ended.
+/// The reasons to stop following a store.
 enum Outcome {
-    /// We were told to, or are done with --once.
+    /// The agent was told to stop, or is done with --once.
     Requested,
-    /// The store is not the one that servers use any more.
+    /// The store was removed or replaced, so servers no longer use it.
     Replaced,
 }
 
-/// Lives until it is told to end.
+/// Runs until the agent is told to stop.
 pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> {
     let mut signals = Signals::catch().map_err(AgentError::System)?;
     let target = settings.target.to_string();
@@ -112,7 +111,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
     Ok(())
 }
 
-/// Starts the server of /metrics and /healthz, which ends when the set is dropped.
+/// Starts the server of /metrics and /healthz, which stops when the set is dropped.
 async fn start_http(
     settings: &AgentSettings,
     monitoring: &Monitoring,
@@ -129,7 +128,7 @@ async fn start_http(
     Ok(tasks)
 }
 
-/// Says how many records Redis lacks. The count includes records that are never sent: those of
+/// Logs how many records Redis lacks. The count includes records that are never sent: those of
 /// other hosts, and those for early data.
 fn log_unsent(store: &Store, settings: &AgentSettings) {
     let unsent = store_metrics::unread(store);
@@ -142,7 +141,7 @@ fn log_unsent(store: &Store, settings: &AgentSettings) {
     }
 }
 
-/// Opens the store, which its server may still have to make.
+/// Opens the store, and waits for its server to make it.
 async fn claim(settings: &AgentSettings) -> Result<Claim, ClaimError> {
     let mut is_said = false;
     loop {
@@ -163,7 +162,7 @@ async fn claim(settings: &AgentSettings) -> Result<Claim, ClaimError> {
     }
 }
 
-/// The tasks that work on one store.
+/// The thread and the tasks that work on one store.
 struct Tasks {
     shared: Arc<Shared>,
     follower: Option<JoinHandle<()>>,
@@ -218,7 +217,7 @@ impl Tasks {
         Ok(Tasks { shared, follower, sender, receivers })
     }
 
-    /// Until everything is done, which happens with --once only, or something fails.
+    /// Waits until everything is done, which happens only with --once, or until a task fails.
     async fn done(&mut self) -> Result<(), AgentError> {
         loop {
             tokio::select! {
@@ -229,12 +228,12 @@ impl Tasks {
         }
     }
 
-    /// Stops taking over, sends what was written until now if that is quickly done.
+    /// Stops receiving, and gives the sender a moment to send the rest of the log.
     async fn end(mut self) {
         self.receivers.shutdown().await;
         self.shared.ending.store(true, Release);
         let _ = timeout(DRAIN, self.sender.join_next()).await;
-        // With the sender go the rounds, and then the follower.
+        // The sender drops the channel of rounds, which ends the follower.
         self.sender.shutdown().await;
         if let Some(follower) = self.follower.take() {
             let _ = follower.join();

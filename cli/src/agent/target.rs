@@ -1,6 +1,6 @@
-//! Where Redis is and as which user to log in there, from the command line.
+//! The address of Redis and the login there, from the command line.
 //!
-//! No password is in a line or an error.
+//! No log line and no error contains a password.
 
 use crate::arguments::Agent;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -10,18 +10,18 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// What is wrong with what says where Redis is.
+/// Errors of --redis and of the options that belong to it.
 #[derive(Debug)]
 pub(crate) enum TargetError {
-    /// Not a URL, or of something else.
+    /// --redis is no URL, or has another scheme.
     Url,
-    /// Several without a cluster.
+    /// There are several nodes without --cluster.
     Several,
-    /// A cluster has neither unix sockets nor databases.
+    /// A cluster's node is a unix socket, or has a database.
     ClusterUrl,
-    /// Certificates for a connection without TLS.
+    /// --tls-ca is given for a connection without TLS.
     CaWithoutTls,
-    /// Files that cannot be read.
+    /// A file cannot be read.
     File(PathBuf, io::Error),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for TargetError {
     }
 }
 
-/// Where Redis is.
+/// The nodes of Redis and the login there.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(super) nodes: Vec<ConnectionInfo>,
@@ -81,7 +81,7 @@ impl Target {
         })
     }
 
-    /// Tells what is unwise or cannot work, before anything is tried.
+    /// Logs unsafe permissions, and fails if a file cannot be read, before the first connection.
     pub(crate) fn check(&self) -> Result<(), TargetError> {
         if self.nodes.iter().any(|node| node.redis_settings().password().is_some()) {
             tracing::warn!(
@@ -101,7 +101,7 @@ impl Target {
         Ok(())
     }
 
-    /// Tells one Redis from another.
+    /// A text that differs between one Redis and another.
     pub(crate) fn identity(&self) -> String {
         let database = |node: &ConnectionInfo| node.redis_settings().db();
         let mut nodes: Vec<String> =

@@ -1,4 +1,4 @@
-//! How far the filling of a new store from the streams is, reported once a second.
+//! The filling of a new store from the streams. Its progress is logged once a second.
 
 use super::metrics::Metrics;
 use std::sync::atomic::AtomicU64;
@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Counts the streams that are behind and the entries read.
+/// Counts the streams whose backlog is not read yet, and the entries read.
 #[derive(Debug)]
 pub(crate) struct Warmup {
     since: Instant,
-    /// Streams of which the beginning, or the end, is still to come.
+    /// Streams whose length is not known yet.
     unknown: AtomicU64,
     behind: AtomicU64,
     length: AtomicU64,
@@ -34,26 +34,26 @@ impl Warmup {
         }
     }
 
-    /// A stream has this many entries to fill the store with.
+    /// Notes that a stream has this many entries to fill the store with.
     pub(crate) fn begin(&self, length: u64) {
         self.length.fetch_add(length, Relaxed);
         self.unknown.fetch_sub(1, Relaxed);
     }
 
-    /// An entry was read.
+    /// Notes that an entry was read.
     pub(crate) fn read(&self) {
         if self.behind.load(Relaxed) > 0 {
             self.read.fetch_add(1, Relaxed);
         }
     }
 
-    /// A stream was read as far as it went at first.
+    /// Notes that the backlog of a stream was read.
     pub(crate) fn end(&self) {
         self.behind.fetch_sub(1, Relaxed);
         self.ended.notify_one();
     }
 
-    /// Tells until all streams are read.
+    /// Logs the progress until all backlogs are read.
     pub(crate) async fn report(&self, metrics: &Metrics) {
         metrics.warming.set(1);
         let mut reported = Instant::now();
