@@ -1,4 +1,4 @@
-//! The command line: what there is, the help that teaches it, and errors in one line.
+//! The command line: its options, the help that teaches them, and errors in one line.
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
@@ -19,9 +19,9 @@ Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
 See sesscache(1), and sesscache(7) for the library.";
 
 const KEYGEN_EXAMPLES: &str = "\
-Sessions in a store and tickets are encrypted. The first key of the file seals new ones, all of its
-keys open what there is, so that it still resumes after a change. Servers read the file again when
-they are reloaded. A change replaces the file in one step; owner, mode and comments stay.
+Sessions in a store and tickets are encrypted. The first key of the file seals new ones. All keys of
+the file open old ones, so these still resume after a change. Servers read the file again when they
+are reloaded. A change replaces the file in one step; owner, mode and comments stay.
 
 Examples:
   sesscache keygen /etc/sesscache.key
@@ -30,17 +30,17 @@ Examples:
 A new key, on a single host:
   sesscache keygen --rotate /etc/sesscache.key && nginx -s reload
 
-On many hosts: all need the same file, and a key must open everywhere before it seals anywhere. So
-after each step copy the file to all hosts and reload all servers, before the next step:
+Many hosts all need the same file. A key must open everywhere before it seals anywhere. So after
+each step, copy the file to all hosts and reload all servers:
   sesscache keygen --next /etc/sesscache.key       1. a new key, which opens only
   sesscache keygen --promote /etc/sesscache.key    2. now it seals
   sesscache keygen --keep 1 /etc/sesscache.key     3. SESSCACHE_MAX_LIFETIME (a day) later:
                                                    only this one is left";
 
 const RUN_EXAMPLES: &str = "\
-CMD is started as it is, with the library preloaded: its workers then resume each other's sessions,
+CMD is started unchanged, with the library preloaded. Its workers then resume each other's sessions,
 also after a restart. The store is a file named after CMD, in /run/sesscache for root and in
-$XDG_RUNTIME_DIR/sesscache for others; with neither it is shm:, which ends with CMD.
+$XDG_RUNTIME_DIR/sesscache for others. Without such a folder it is shm:, which ends with CMD.
 
 Examples:
   sesscache run -- nginx -g 'daemon off;'
@@ -59,9 +59,9 @@ Examples:
   sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
 
 const AGENT_EXAMPLES: &str = "\
-One agent a store and host. It tells Redis or Valkey (6.2 or newer) what the servers of its store
-store and remove, and has the store take over what other hosts tell. It sees encrypted records only
-and needs no key; all hosts need the same key file. No server ever waits for it.
+Each host runs an agent for each store. The agent sends the store's records and removals to Redis or
+Valkey (6.2 or newer), and applies those of other hosts to the store. Records are encrypted, so the
+agent needs no key; all hosts need the same key file. No server ever waits for the agent.
 
 Examples:
   sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
@@ -94,7 +94,7 @@ pub(crate) enum Command {
 pub(crate) struct Keygen {
     /// The key file: made with mode 0600, never overwritten
     pub(crate) file: PathBuf,
-    /// Put a new key before those in the file, of which the oldest goes if there are 16
+    /// Put a new key before those in the file; of 16 keys, the oldest is dropped
     #[arg(long, group = "change")]
     pub(crate) rotate: bool,
     /// Put a new key behind the first one, marked `next`: it opens and does not seal yet
@@ -139,7 +139,7 @@ pub(crate) struct Run {
 pub(crate) struct Stats {
     /// A store's path or file: URL [default: all in /run/sesscache and $XDG_RUNTIME_DIR/sesscache]
     pub(crate) store: Option<OsString>,
-    /// One JSON object, for programs
+    /// Print one JSON object, for programs
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -160,7 +160,7 @@ pub(crate) struct Agent {
     /// The user to log in as [default: the URL's, or Redis's default user]
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// Its password is the first line of this file, read at each connection
+    /// A file with the user's password in its first line, read at each connection
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// For rediss: trust the certificates in this PEM file instead of the system's
@@ -169,22 +169,22 @@ pub(crate) struct Agent {
     /// Hosts exchange sessions within one name [default: the store's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Streams to spread sessions over, the same on all hosts
+    /// The number of streams to spread sessions over, the same on all hosts
     #[arg(long, value_name = "COUNT", default_value_t = 4,
           value_parser = clap::value_parser!(u8).range(1..=63))]
     pub(crate) streams: u8,
-    /// What is older leaves the streams: seconds, or with s, m, h or d
+    /// Entries leave the streams after this time: seconds, or with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) retention: String,
-    /// Serve /metrics and /healthz there
+    /// Serve /metrics and /healthz at this address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Send and take over what there is, then end
+    /// Send and apply all that is there, then end
     #[arg(long)]
     pub(crate) once: bool,
 }
 
-/// What clap found wrong, without the usage that it shows below.
+/// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "which command: keygen, run, stats or agent? (see --help)".to_owned();

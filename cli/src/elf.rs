@@ -1,6 +1,6 @@
-//! What a program's file says about it: its loader, an OpenSSL of its own.
+//! Facts about a program's file: its loader, and whether it has an OpenSSL built in.
 //!
-//! Nothing is assumed of the file: if it is not ELF, the kernel decides whether it runs.
+//! Nothing is assumed of the file. If it is not ELF, the kernel decides whether it runs.
 
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64, SHT_DYNSYM, SHT_SYMTAB};
@@ -11,21 +11,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What matters of an ELF file.
+/// The facts that matter about an ELF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Elf {
     /// The loader, which heeds LD_PRELOAD; a static program has none.
     pub(crate) loader: Option<PathBuf>,
-    /// It defines SSL_CTX_new itself.
+    /// Whether the file defines SSL_CTX_new itself.
     pub(crate) brings_openssl: bool,
 }
 
-/// Why there are no facts about a file.
+/// The reasons why there are no facts about a file.
 #[derive(Debug)]
 pub(crate) enum ElfError {
-    /// It cannot be read.
+    /// The file cannot be read.
     File(io::Error),
-    /// It is not ELF, or damaged.
+    /// The file is not ELF, or damaged.
     NotElf,
 }
 
@@ -60,7 +60,7 @@ fn facts<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Elf, ElfErr
     Ok(Elf { loader, brings_openssl })
 }
 
-/// Whether the symbols of a file, as far as it still has any, define a name.
+/// Whether the symbols that a file still has define a name.
 fn defines<'a, H: FileHeader, R: ReadRef<'a>>(
     header: &H,
     endian: H::Endian,

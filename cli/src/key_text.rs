@@ -1,27 +1,28 @@
-//! The text of key files: their head, lines with keys, and how these come and go. Comments stay
-//! where they are.
+//! The text of key files: the header, and how key lines are added, moved and dropped. Comments
+//! stay.
 //!
-//! Text with keys is in buffers that are wiped and never grow, as growing leaves copies behind.
+//! Text with keys is in buffers that are wiped and never grow, because growing leaves copies
+//! behind.
 
 use sesscache_core::key_file::{KEY_BYTES, MAX_KEYS};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-/// How a new key file begins.
+/// The first lines of a new key file.
 pub(crate) const HEADER: &str = "\
 # Keys of sesscache, which seal TLS sessions in a store: whoever reads this file can read them.
 # One key a line, 64 hex digits. The first seals, all of them open. Made by `sesscache keygen`;
 # `sesscache keygen --help` says how keys are changed, on one host and on many.
 ";
 
-/// The last word behind a key that is to be the first one later. The library does not read it; it
-/// goes with the file to other hosts, and keeps a second --promote from turning the keys back.
+/// The last word of a key line marks the key that --promote makes the first. The library ignores
+/// it. Without the mark, a second --promote would turn the keys back.
 const NEXT: &[u8] = b"next";
 
-/// Room for a line with a key.
+/// The longest key line that we write.
 const LINE_BYTES: usize = 2 * KEY_BYTES + " 2026-11-25 next\n".len();
 
-/// Room for what a change adds: a key and two line feeds, where the last line had none.
+/// The most bytes that a change adds: a key line, and two line feeds where the last line had none.
 const CHANGE_BYTES: usize = LINE_BYTES + 2;
 
 type Text = Zeroizing<Vec<u8>>;
@@ -34,8 +35,8 @@ pub(crate) struct NoNext;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DropsNext;
 
-/// The text with a new key line before its first one, and at most MAX_KEYS of them; how many were
-/// dropped for that.
+/// The text with a new key line before its first, and the number of key lines dropped to keep
+/// MAX_KEYS.
 pub(crate) fn with_first(old: &[u8], new: &[u8]) -> (Text, usize) {
     let mut text = room_for(old);
     let (mut keys, mut dropped) = (0, 0);
@@ -58,7 +59,7 @@ pub(crate) fn with_first(old: &[u8], new: &[u8]) -> (Text, usize) {
     (text, dropped)
 }
 
-/// The text with a new key line behind its first one.
+/// The text with a new key line behind its first.
 pub(crate) fn with_second(old: &[u8], new: &[u8]) -> Text {
     let mut text = room_for(old);
     let mut keys = 0;
@@ -111,7 +112,7 @@ pub(crate) fn with_only(old: &[u8], keep: usize) -> Result<(Text, usize), DropsN
     Ok((text, keys.saturating_sub(keep)))
 }
 
-/// Whether there is a key that is to be the first one later.
+/// Whether a key is marked `next`.
 pub(crate) fn has_next(text: &[u8]) -> bool {
     lines(text).any(is_next)
 }
@@ -130,7 +131,7 @@ fn is_next(line: &[u8]) -> bool {
     is_key(line) && not_next(line).len() < line.trim_ascii_end().len()
 }
 
-/// A key line without the word that calls it next, nor what ends the line.
+/// A key line without its mark and its line end.
 fn not_next(line: &[u8]) -> &[u8] {
     let line = line.trim_ascii_end();
     match line.strip_suffix(NEXT) {
@@ -143,7 +144,7 @@ fn room_for(old: &[u8]) -> Text {
     Zeroizing::new(Vec::with_capacity(old.len() + CHANGE_BYTES))
 }
 
-/// Adds a line, behind a line feed if that is missing.
+/// Adds a line, and before it a missing line feed.
 fn put(text: &mut Text, line: &[u8]) {
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
@@ -151,7 +152,7 @@ fn put(text: &mut Text, line: &[u8]) {
     text.extend_from_slice(line);
 }
 
-/// A line with a new key and the day, of a key that seals at once or of one that is next.
+/// A line with a new key and the day, marked `next` if asked.
 pub(crate) fn key_line(is_next: bool) -> Result<Text, getrandom::Error> {
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(key.as_mut_slice())?;
@@ -174,7 +175,7 @@ pub(crate) fn key_line(is_next: bool) -> Result<Text, getrandom::Error> {
 
 /// The day (UTC) of a time in seconds since 1970, as 2026-11-25.
 fn day(seconds: u64) -> String {
-    // Years from March on, so that a leap day ends one; 146,097 days are 400 years.
+    // Years begin in March, so that a leap day ends a year; 146,097 days are 400 years.
     let days = seconds / 86_400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -240,9 +241,9 @@ mod tests {
             Ok("# a\n\nnew day\nold 1\n# b\n# c\nold 2\n")
         );
         assert_eq!(promoted(b"old 1\nnew next").as_deref(), Ok("new\nold 1\n"));
-        // Already moved, by hand.
+        // The key was already moved, by hand.
         assert_eq!(promoted(b"new next\nold").as_deref(), Ok("new\nold"));
-        // Of two, one by one.
+        // Two marked keys are promoted one by one.
         assert_eq!(promoted(b"a\nb next\nc next\n").as_deref(), Ok("b\na\nc next\n"));
     }
 

@@ -1,7 +1,7 @@
 //! `sesscache keygen`: makes key files and changes their keys.
 //!
-//! A key file appears whole or not at all: it is written under another name in the same folder,
-//! which is locked meanwhile, and read there as a server would. Key material is never shown, and
+//! A key file appears whole or not at all. It is written under another name in the same folder,
+//! which is locked meanwhile, and checked as a server would. Key material is never shown, and is
 //! wiped from memory.
 
 use crate::arguments::Keygen;
@@ -17,10 +17,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf, absolute};
 use zeroize::Zeroizing;
 
-/// What is left to do after a change in a fleet.
+/// The step that follows a change in a fleet.
 const COPY: &str = "next: copy the file to all hosts and reload their servers";
 
-/// Why a key file was not made or changed.
+/// The reasons why a key file was not made or changed.
 #[derive(Debug)]
 pub(crate) enum KeygenError {
     /// The path does not end in a file's name.
@@ -29,21 +29,21 @@ pub(crate) enum KeygenError {
     Exists(PathBuf),
     /// There is no file to change.
     Missing(PathBuf),
-    /// The file to change is not a key file, or not safe; or would be too long.
+    /// The file is not a usable key file, or would be too long.
     Unusable(PathBuf, KeyFileError),
-    /// It holds as many keys as it may.
+    /// The file holds as many keys as it may.
     Full(PathBuf),
-    /// A key is next already, so that another one would be one too many to keep in mind.
+    /// A key is marked `next` already.
     HasNext(PathBuf),
-    /// No key is next.
+    /// No key is marked `next`.
     NoNext(PathBuf),
-    /// The next key would be dropped.
+    /// The key marked `next` would be dropped.
     DropsNext(PathBuf),
-    /// The kernel has no random bytes.
+    /// The kernel gives no random bytes.
     Random(getrandom::Error),
     /// A file could not be read or written.
     File(PathBuf, io::Error),
-    /// The keys are there; only this could not be said.
+    /// The file was changed, but the line about it could not be written.
     Output(io::Error),
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for KeygenError {
     }
 }
 
-/// `sesscache keygen [--rotate | --next | --promote | --keep N] FILE`.
+/// Runs `sesscache keygen [--rotate | --next | --promote | --keep N] FILE`.
 pub(crate) fn keygen(options: &Keygen) -> Result<(), KeygenError> {
     let file = &options.file;
     let path = absolute(file).unwrap_or_else(|_| file.clone());
@@ -129,7 +129,7 @@ pub(crate) fn create(path: &Path) -> Result<(), KeygenError> {
     }
 }
 
-/// Gives a key file a new first key; how many it has now.
+/// Gives a key file a new first key. Returns the number of keys.
 fn rotate(path: &Path) -> Result<usize, KeygenError> {
     let file = KeyFile::lock(path)?;
     file.has_no_next()?;
@@ -145,7 +145,7 @@ fn rotate(path: &Path) -> Result<usize, KeygenError> {
     Ok(keys)
 }
 
-/// Gives a key file a new second key, which is the next one; how many it has now.
+/// Gives a key file a new second key, marked `next`. Returns the number of keys.
 fn add_next(path: &Path) -> Result<usize, KeygenError> {
     let file = KeyFile::lock(path)?;
     file.has_no_next()?;
@@ -156,7 +156,7 @@ fn add_next(path: &Path) -> Result<usize, KeygenError> {
     file.replace(&key_text::with_second(&file.text, &line))
 }
 
-/// Makes the next key of a key file the first; how many it has.
+/// Makes the marked key of a key file the first. Returns the number of keys.
 fn promote(path: &Path) -> Result<usize, KeygenError> {
     let file = KeyFile::lock(path)?;
     match key_text::promoted(&file.text) {
@@ -165,7 +165,7 @@ fn promote(path: &Path) -> Result<usize, KeygenError> {
     }
 }
 
-/// Drops the last keys of a key file, those beyond `keep`; how many it has now, and how many went.
+/// Drops the last keys of a key file, those beyond `keep`. Returns how many stay and how many went.
 fn drop_oldest(path: &Path, keep: usize) -> Result<(usize, usize), KeygenError> {
     let file = KeyFile::lock(path)?;
     match key_text::with_only(&file.text, keep) {
@@ -175,14 +175,14 @@ fn drop_oldest(path: &Path, keep: usize) -> Result<(usize, usize), KeygenError> 
     }
 }
 
-/// A key file that can be used, while nobody else changes it.
+/// A usable key file that no other run of this command changes meanwhile.
 struct KeyFile<'a> {
     path: &'a Path,
     folder: LockedFolder,
     text: Zeroizing<Vec<u8>>,
-    /// How many it holds.
+    /// The number of keys in it.
     keys: usize,
-    /// Its owner and mode.
+    /// The owner and mode.
     metadata: Metadata,
 }
 
@@ -200,7 +200,7 @@ impl KeyFile<'_> {
         Ok(())
     }
 
-    /// Puts a file with this text in its place, if servers will take it; how many keys it holds.
+    /// Puts a file with this text in place, if servers will take it. Returns the number of keys.
     fn replace(&self, text: &[u8]) -> Result<usize, KeygenError> {
         let new = self.folder.write(text, Some(&self.metadata))?;
         let replaced = match key_file::read(new) {
@@ -218,7 +218,7 @@ impl KeyFile<'_> {
     }
 }
 
-/// The text of a key file, if it is one that can be used, how many keys it has, and whose it is.
+/// The text of a usable key file, the number of its keys, and its owner and mode.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeygenError> {
     let unusable = |error| KeygenError::Unusable(path.to_owned(), error);
     let (keys, version) = key_file::read(path).map_err(|error| match error {
@@ -234,7 +234,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeygenErro
         .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let size = usize::try_from(metadata.len()).map_err(|_| unusable(KeyFileError::TooLong))?;
-    // A buffer that never grows: growing leaves copies behind.
+    // The buffer never grows, because growing leaves copies behind.
     let mut text = Zeroizing::new(vec![0; size]);
     file.read_exact(&mut text).map_err(failed)?;
     match key_file::version(path) {
@@ -246,7 +246,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeygenErro
 /// The folder of a key file, locked against other runs of this command.
 struct LockedFolder {
     handle: File,
-    /// Where a key file is written before it gets its name.
+    /// The path at which a key file is written before it gets its name.
     new: PathBuf,
 }
 
@@ -258,7 +258,8 @@ impl LockedFolder {
             _ => Path::new("."),
         };
         let handle = File::open(folder).map_err(|e| KeygenError::File(folder.to_owned(), e))?;
-        // Not every file system can lock a folder; there, two rotations at once may lose a key.
+        // Not every file system can lock a folder. On such a one, two rotations at once may lose a
+        // key.
         let _ = flock(&handle, FlockOperation::LockExclusive);
         let mut new = OsStr::new(".").to_owned();
         new.push(name);
@@ -266,9 +267,9 @@ impl LockedFolder {
         Ok(LockedFolder { handle, new: folder.join(new) })
     }
 
-    /// Writes a file beside the one to come, with the owner and mode of `like`; its path.
+    /// Writes the new file, with the owner and mode of `like`. Returns its path.
     fn write(&self, text: &[u8], like: Option<&Metadata>) -> Result<&Path, KeygenError> {
-        // What is there under the lock is left of a run that was killed.
+        // A file that exists under the lock was left by a run that was killed.
         drop(fs::remove_file(&self.new));
         self.fill(text, like).map_err(|error| {
             drop(fs::remove_file(&self.new));

@@ -1,13 +1,13 @@
-//! Where libsesscache.so.0 is.
+//! Finds libsesscache.so.0.
 
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 
-/// What the loader is asked for when the library is not where it was looked for.
+/// The name that the loader searches for when the library was not found here.
 const SONAME: &str = "libsesscache.so.0";
 
-/// The library for a command in `folder`, in the order of looking: beside it as cargo builds it,
-/// then where `make install` and packages put it; else its name, for the loader's own search.
+/// The library for a command in `folder`. It may lie beside the command as cargo builds it, or
+/// where `make install` and packages put it. Else the name alone is left, for the loader's search.
 pub(crate) fn find(folder: Option<&Path>) -> PathBuf {
     folder
         .into_iter()
@@ -26,7 +26,7 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
     ]
 }
 
-/// Debian's name for this machine, as a folder of libraries.
+/// Debian's name for this machine's folder of libraries.
 fn multiarch() -> String {
     let machine = match ARCH {
         "x86" => "i386",

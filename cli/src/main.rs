@@ -1,9 +1,8 @@
-//! The `sesscache` command: makes key files, starts servers with the overlay, shows counters, carries
-//! sessions between hosts.
+//! The `sesscache` command: makes key files, starts servers with the overlay, shows counters,
+//! carries sessions between hosts.
 //!
-//! Exit status: 0, 1 for what failed, 2 for bad input, 126 and 127 as a shell has them for a
-//! program that cannot be started. What went wrong is one line on stderr. No locks and no threads but
-//! the agent's.
+//! Exit status: 0; 1 for a failure; 2 for bad input; as in a shell, 126 and 127 for a program that
+//! cannot be started. An error is one line on stderr. Only the agent has threads and locks.
 
 #![cfg_attr(not(test), no_main)]
 
@@ -28,14 +27,13 @@ use clap::error::ErrorKind;
 use std::ffi::{OsString, c_char, c_int};
 use std::fmt::Display;
 
-/// C's main in place of Rust's, which would set SIGPIPE to be ignored: a server that `run` starts
-/// must find its signals as whoever started us left them (systemd has SIGPIPE ignored, a shell
-/// has not).
+/// C's main in place of Rust's, which would ignore SIGPIPE. A server that `run` starts must find
+/// its signals as our caller left them: systemd ignores SIGPIPE, a shell does not.
 #[cfg_attr(not(test), allow(unsafe_code, reason = "the program's entry, defined once"))]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     output::hold_standard_descriptors();
-    // std has the arguments all the same: glibc hands them to initialisers.
+    // The arguments are not needed here, because glibc hands them to std's initialiser.
     execute(std::env::args_os())
 }
 
@@ -60,7 +58,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
     }
 }
 
-/// Says what went wrong, if something did; the exit status.
+/// Prints the error, if any. Returns the exit status.
 fn ended<E: Display>(result: Result<(), E>, code: impl FnOnce(&E) -> c_int) -> c_int {
     match result {
         Ok(()) => 0,

@@ -1,16 +1,16 @@
-//! Lines for people: `say` on stderr, `print` on stdout. Never key material.
+//! Lines for people: `say` on stderr, `print` on stdout. They never contain key material.
 
 use rustix::fs::{FileType, Stat, fstat};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::IntoRawFd;
 
-/// Says one line on stderr.
+/// Prints one line on stderr.
 pub(crate) fn say(line: &str) {
     if stderr_is_a_client() {
         return;
     }
-    // Nobody is left to be told that it could not be said.
+    // An error here cannot be reported anywhere.
     drop(writeln!(io::stderr(), "sesscache: {}", line.replace('\n', " ")));
 }
 
@@ -24,8 +24,8 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Opens what is closed of descriptors 0 to 2, until exec, so that no file of ours gets such a
-/// number and then our messages.
+/// Opens the closed ones of descriptors 0 to 2 until exec. Else a file of ours would get such a
+/// number, and then our messages.
 pub(crate) fn hold_standard_descriptors() {
     while let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
         let number = null.into_raw_fd();
@@ -35,7 +35,8 @@ pub(crate) fn hold_standard_descriptors() {
     }
 }
 
-/// Under inetd the descriptors 0 to 2 are all the client's connection, which a line would break.
+/// Whether stderr is a client's connection, which a line would break: inetd makes descriptors 0 to
+/// 2 the connection.
 fn stderr_is_a_client() -> bool {
     let (Ok(input), Ok(error)) = (fstat(io::stdin()), fstat(io::stderr())) else {
         return false;

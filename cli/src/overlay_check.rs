@@ -1,7 +1,8 @@
 //! Whether a program can be overlaid, and why not.
 //!
-//! What a program will load is asked of its own loader (`ld.so --list`, as ldd does), which maps
-//! everything and runs nothing. So the answer is right for any search path and machine.
+//! The program's own loader lists the libraries that it will load (`ld.so --list`, as ldd does).
+//! The loader maps everything and runs nothing. So the answer is right for any search path and
+//! machine.
 
 use crate::elf::{self, Elf, ElfError};
 use rustix::fs::getxattr;
@@ -12,30 +13,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{fmt, io};
 
-/// The versions of libssl that are overlaid, by the end of their file's name.
+/// The supported versions of libssl, by the end of the file's name.
 const SUPPORTED: [&str; 2] = ["3", "4"];
 
-/// Programs that trust in a session being their own, so that shared ones would be a way in.
+/// Programs that take a resumed session as proof of the same client, so sharing would let others
+/// in.
 const MUST_NOT_SHARE: [(&str, &str); 1] = [(
     "vsftpd",
     "its require_ssl_reuse takes any resumed session for the client's own, so with a store \
      anybody's would pass",
 )];
 
-/// Why a program cannot be overlaid, or must not be.
+/// The reasons why a program cannot be overlaid, or must not be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// One of [`MUST_NOT_SHARE`].
+    /// The program is in [`MUST_NOT_SHARE`].
     MustNotShare(&'static str),
-    /// It gets rights that its caller lacks, so that the loader ignores LD_PRELOAD.
+    /// The program gets rights that its caller lacks, so the loader ignores LD_PRELOAD.
     Privileged(&'static str),
-    /// It has no loader.
+    /// The program has no loader.
     Static,
-    /// It defines OpenSSL's functions itself.
+    /// The program defines OpenSSL's functions itself.
     BringsOpenssl,
-    /// The loader does not take the library into it; its words.
+    /// The loader does not preload the library, with the loader's reason.
     NotPreloaded(PathBuf, String),
-    /// Its libssl is one that is not supported.
+    /// The program's libssl is of an unsupported version.
     OtherLibssl(String),
 }
 
@@ -62,10 +64,10 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why the library may be of no use in a program.
+/// The reasons why the library may be useless in a program.
 #[derive(Debug)]
 pub(crate) enum Warning {
-    /// Neither the program nor a library of it names libssl.
+    /// Neither the program nor its libraries need libssl.
     NoLibssl,
     /// The program cannot be read.
     Unreadable(io::Error),
@@ -121,7 +123,7 @@ pub(crate) fn examine(
         Ok(Elf { brings_openssl: true, .. }) => return Err(Refusal::BringsOpenssl),
         Ok(Elf { loader: None, .. }) => return Err(Refusal::Static),
         Ok(Elf { loader: Some(loader), .. }) => loader,
-        // Neither ELF nor text: the kernel may know what it is.
+        // The file is neither ELF nor a script: the kernel may know another format.
         Err(ElfError::NotElf) => return Ok(Some(Warning::NoLibssl)),
         Err(ElfError::File(error)) => return Ok(Some(Warning::Unreadable(error))),
     };
@@ -137,8 +139,8 @@ pub(crate) fn examine(
     }
 }
 
-/// How a program gets rights that its caller lacks: then the kernel tells the loader, which
-/// ignores LD_PRELOAD. The same user's own set-user-ID program does not count.
+/// The way in which a program gets rights that its caller lacks. The kernel then tells the loader,
+/// which ignores LD_PRELOAD. A set-user-ID program of the same user does not count.
 fn raised_rights(
     mode: u32,
     (owner, owning_group): (u32, u32),
@@ -148,14 +150,14 @@ fn raised_rights(
     if mode & 0o4000 != 0 && owner != user {
         return Some("is set-user-ID");
     }
-    // Without the group's right to execute, the bit means something else.
+    // Without the group's right to execute, the bit has another meaning.
     if mode & 0o2010 == 0o2010 && owning_group != group {
         return Some("is set-group-ID");
     }
     (capable && user != 0).then_some("has file capabilities")
 }
 
-/// What the loader's list of libraries means.
+/// The verdict on the loader's list of libraries.
 fn judge_list(list: &Output, library: &Path) -> Result<Option<Warning>, Refusal> {
     let list_text = String::from_utf8_lossy(&list.stdout);
     let names: Vec<&str> = names(&list_text).collect();
@@ -174,14 +176,14 @@ fn judge_list(list: &Output, library: &Path) -> Result<Option<Warning>, Refusal>
     }
 }
 
-/// The reason in what a loader says: glibc's puts it in parentheses.
+/// The reason in a loader's error, which glibc puts in parentheses.
 fn reason(words: &str) -> String {
     let line = words.lines().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
     let inner = line.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
     inner.map_or(line, |(inner, _)| inner).trim().to_owned()
 }
 
-/// The names by which libraries were asked for: `\tNAME => PATH (ADDRESS)` or `\tPATH (ADDRESS)`.
+/// The names of the libraries in a list: `\tNAME => PATH (ADDRESS)` or `\tPATH (ADDRESS)`.
 fn names(list: &str) -> impl Iterator<Item = &str> {
     list.lines().map(|line| {
         let line = line.trim();

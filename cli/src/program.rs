@@ -1,4 +1,4 @@
-//! Which file a command is: its place in PATH, and what runs it if it is a script.
+//! Finds the file of a command in PATH, and the interpreter if it is a script.
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::ffi::OsStr;
@@ -8,19 +8,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
-/// How many scripts may run each other: as many as Linux allows, and the program.
+/// The longest chain of scripts that run each other: as many as Linux allows, and the program.
 const MOST_INTERPRETERS: usize = 5;
-/// What Linux reads of a script's first line.
+/// The part of a script's first line that Linux reads.
 const FIRST_LINE_BYTES: u64 = 256;
-/// Where to look if there is no PATH, as execvp(3) does.
+/// The search path if there is no PATH, as in execvp(3).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Why a command cannot be started.
+/// The reasons why a command cannot be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FindError {
-    /// It is nowhere.
+    /// The command is in no folder of the path.
     Missing,
-    /// It is there, and this prevents it.
+    /// The command exists and cannot be executed, for this reason.
     NotExecutable(&'static str),
 }
 
@@ -71,11 +71,11 @@ fn executable(path: PathBuf) -> Result<PathBuf, FindError> {
     }
 }
 
-/// The program that runs in the end: the file, or what interprets it if it is a script.
+/// The program that runs in the end: the file, or the interpreter if it is a script.
 pub(crate) fn interpreter(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MOST_INTERPRETERS {
-        // A file that cannot be read is judged by what starts it.
+        // A file that cannot be read counts as a program.
         let Ok(Some(line)) = first_line(&path) else { break };
         let Some(next) = named_in(&line) else { break };
         path = next;
@@ -83,7 +83,7 @@ pub(crate) fn interpreter(path: &Path) -> PathBuf {
     path
 }
 
-/// The first line of a text file, as much of it as the kernel looks at; `None` of another file.
+/// The first line of a text file, as far as the kernel reads it; `None` if the file is not text.
 fn first_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut start = Vec::new();
     File::open(path)?.take(FIRST_LINE_BYTES).read_to_end(&mut start)?;
@@ -91,10 +91,10 @@ fn first_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok((!line.contains(&0)).then(|| line.to_vec()))
 }
 
-/// The interpreter that a first line names. env(1) is looked through, as it runs another.
+/// The interpreter in a first line. If that is env(1), the command that env runs.
 fn named_in(line: &[u8]) -> Option<PathBuf> {
     let Some(line) = line.strip_prefix(b"#!") else {
-        // Text without an interpreter is given to the shell, by execvp as by shells.
+        // The shell runs text without an interpreter; execvp and shells see to that.
         return Some(PathBuf::from("/bin/sh"));
     };
     let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());

@@ -1,7 +1,7 @@
 //! `sesscache run`: starts a server with the library preloaded and a store chosen.
 //!
-//! This process becomes the server, which finds everything else as its caller left it: arguments,
-//! descriptors, signals, the rest of the environment.
+//! This process becomes the server, which finds the rest as its caller left it: arguments,
+//! descriptors, signals, and the rest of the environment.
 
 use crate::arguments::Run;
 use crate::overlay_check::{self, Refusal};
@@ -16,27 +16,27 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf, absolute};
 
-/// Why the server was not started.
+/// The reasons why the server was not started.
 #[derive(Debug)]
 pub(crate) enum RunError {
-    /// It was not found, or cannot be executed.
+    /// The command was not found, or cannot be executed.
     Command(OsString, FindError),
-    /// The kernel does not start it.
+    /// The kernel refuses to start the program.
     Exec(PathBuf, nix::errno::Errno),
-    /// It cannot be overlaid.
+    /// The program cannot be overlaid.
     Refused(PathBuf, Refusal),
     /// --library names no file.
     NoLibrary(PathBuf),
-    /// The library's path cannot be told to the loader.
+    /// LD_PRELOAD cannot contain the library's path.
     LibraryName(PathBuf),
-    /// No store.
+    /// There is no store.
     Settings(RunSettingsError),
-    /// A word with a zero byte.
+    /// A word contains a zero byte.
     Nul(NulError),
 }
 
 impl RunError {
-    /// The exit status: as a shell has it for what is wrong with CMD.
+    /// The exit status: a shell's, if CMD cannot be started.
     pub(crate) fn exit_code(&self) -> c_int {
         match self {
             RunError::Command(_, FindError::Missing)
@@ -68,7 +68,7 @@ impl fmt::Display for RunError {
     }
 }
 
-/// `sesscache run … -- CMD`. Returns only if CMD cannot be started.
+/// Runs `sesscache run … -- CMD`. Returns only if CMD cannot be started.
 pub(crate) fn run(options: Run) -> Result<(), RunError> {
     let user = geteuid().as_raw();
     let command = options.command.first().map(OsString::as_os_str).unwrap_or_default();
@@ -94,7 +94,7 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     exec(program, options.command, environment)
 }
 
-/// The library's path, as LD_PRELOAD can have it.
+/// The library's path, checked for LD_PRELOAD.
 fn library(named: Option<&Path>) -> Result<PathBuf, RunError> {
     let path = match named {
         Some(path) if !path.is_file() => return Err(RunError::NoLibrary(path.to_owned())),
@@ -108,7 +108,8 @@ fn library(named: Option<&Path>) -> Result<PathBuf, RunError> {
     Ok(path)
 }
 
-/// Whether the program can be overlaid, and may have a store; says so if that is in warning.
+/// Checks that the program can be overlaid, and that it may share. Prints a warning if that is in
+/// doubt.
 fn check(
     program: &Path,
     library: &Path,
@@ -129,7 +130,7 @@ fn check(
     Ok(())
 }
 
-/// Becomes the program.
+/// Replaces this process by the program.
 fn exec(
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -166,7 +167,7 @@ impl Environment {
         self.0.push((name.into(), value));
     }
 
-    /// Puts the library before what is preloaded anyway.
+    /// Puts the library before other preloaded ones.
     fn preload(&mut self, library: &Path) -> Result<(), RunError> {
         let mut value = library.as_os_str().to_owned();
         if let Some(others) = self.get("LD_PRELOAD").filter(|others| !others.is_empty()) {

@@ -1,4 +1,4 @@
-//! Which store and keys a server gets: what options say, else the environment, else a default.
+//! The store and keys of a server: from options, else the environment, else defaults.
 
 use crate::arguments::Run;
 use crate::keygen::{self, KeygenError};
@@ -12,14 +12,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 
-/// Why a server does not get a store.
+/// The reasons why a server does not get a store.
 #[derive(Debug)]
 pub(crate) enum RunSettingsError {
-    /// The store's URL is wrong.
+    /// The store's URL is malformed.
     Url(UrlError),
-    /// The URL has a key file, and --key-file another.
+    /// The URL names a key file, and --key-file another.
     TwoKeyFiles,
-    /// The current folder is unknown, so a relative path means nothing.
+    /// The current folder is unknown, so a relative path has no meaning.
     Path(PathBuf, io::Error),
     /// The folder of default stores is not safe.
     Folder(StoreFolderError),
@@ -44,19 +44,19 @@ impl fmt::Display for RunSettingsError {
     }
 }
 
-/// What is chosen for a server, before anything is made for it.
+/// The choice for a server. Nothing is made for it yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RunSettings {
-    /// SESSCACHE_STORE; `None` leaves it as it is: set, to nothing.
+    /// SESSCACHE_STORE, or `None` if the environment sets it to nothing, which stays.
     store: Option<(OsString, StoreUrl)>,
     /// SESSCACHE_KEY_FILE, if an option or the environment names one.
     key_file: Option<PathBuf>,
-    /// A folder that the default store lies in.
+    /// The folder of the default store, to be made.
     folder: Option<StoreFolder>,
 }
 
 impl RunSettings {
-    /// Chooses for a program. Nothing is made yet.
+    /// Chooses for a program. Makes nothing yet.
     pub(crate) fn choose(
         options: &Run,
         program: &Path,
@@ -82,7 +82,7 @@ impl RunSettings {
         Ok(RunSettings { key_file: key_file.transpose()?, ..settings })
     }
 
-    /// The store that is given, else a file of that name in the folder, else memory.
+    /// Chooses the given store, else a file of that name in the folder, else memory.
     fn of(
         given: Option<OsString>,
         folder: Option<StoreFolder>,
@@ -104,12 +104,12 @@ impl RunSettings {
         Ok(RunSettings { store: Some((text, url)), key_file: None, folder })
     }
 
-    /// Whether there is a store at all.
+    /// Whether there is a store.
     pub(crate) fn shares(&self) -> bool {
         self.store.is_some()
     }
 
-    /// Makes what is missing; the variables that tell the library.
+    /// Makes the missing folder and key file. Returns the variables for the library.
     pub(crate) fn apply(
         mut self,
         user: u32,
@@ -149,7 +149,7 @@ fn default_key_file(store: &Path) -> Result<PathBuf, RunSettingsError> {
     if path.symlink_metadata().is_err() {
         match keygen::create(&path) {
             Ok(()) => output::say(&format!("made the key file {}", path.display())),
-            // Another server was started at the same time.
+            // Another server was started at the same time and made it.
             Err(KeygenError::Exists(_)) => {}
             Err(error) => return Err(RunSettingsError::Keygen(error)),
         }

@@ -12,18 +12,18 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
 
-/// Why there is nothing to show, or not all.
+/// The reasons why counters are not shown, or not those of all stores.
 #[derive(Debug)]
 pub(crate) enum StatsError {
-    /// STORE is a URL, and wrong.
+    /// STORE is a malformed URL.
     Url(UrlError),
     /// STORE is in the memory of a server.
     Memory,
-    /// The store cannot be looked at.
+    /// The store cannot be opened.
     Store(PathBuf, OpenError),
     /// No store was named, and there is none in the usual folders.
     NoStore,
-    /// It could not be written.
+    /// The text could not be written.
     Output(io::Error),
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for StatsError {
     }
 }
 
-/// `sesscache stats [STORE] [--json]`.
+/// Runs `sesscache stats [STORE] [--json]`.
 pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
     if let Some(store) = &options.store {
         let path = path_of(store)?;
@@ -69,7 +69,7 @@ pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
     all(&paths, options.json)
 }
 
-/// Shows all stores that can be looked at. The first that cannot is the error, the others are said.
+/// Shows all stores that can be opened. Prints the errors of the others, and returns the last.
 fn all(paths: &[PathBuf], as_json: bool) -> Result<(), StatsError> {
     let mut seen = Vec::new();
     let mut errors = Vec::new();
@@ -107,7 +107,7 @@ fn read(path: &Path) -> Result<Counters, StatsError> {
     }
 }
 
-/// The file of a store that is given as a path or a URL.
+/// The path of a store's file, from a path or a URL.
 fn path_of(store: &OsString) -> Result<PathBuf, StatsError> {
     let text = store.to_string_lossy();
     if text.starts_with("file:") || text.starts_with("shm:") {
@@ -119,7 +119,7 @@ fn path_of(store: &OsString) -> Result<PathBuf, StatsError> {
     Ok(absolute(store).unwrap_or_else(|_| PathBuf::from(store)))
 }
 
-/// The files in a folder of stores that may be stores, by name.
+/// The files in a folder that may be stores, in the order of their names.
 fn stores_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(files) = folder.read_dir() else { return Vec::new() };
     let mut stores: Vec<PathBuf> = files

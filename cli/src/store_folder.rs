@@ -1,4 +1,4 @@
-//! The default store of a program: a file named after it in a folder that only its user can change.
+//! The default folder of stores, which only its user can change, and the name of a program's store.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,19 +13,19 @@ pub(crate) const KEY_ENDING: &str = ".key";
 /// The longest name taken from a program.
 const MOST_NAME_BYTES: usize = 100;
 
-/// A folder of stores: where it is, and the mode it gets.
+/// A folder of stores, and the mode that it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreFolder {
     pub(crate) path: PathBuf,
     mode: u32,
 }
 
-/// Why the default folder is not used.
+/// The reasons why the default folder is not used.
 #[derive(Debug)]
 pub(crate) enum StoreFolderError {
-    /// It cannot be made.
+    /// The folder cannot be made.
     Unmade(PathBuf, io::Error),
-    /// Others could put files of theirs in the place of stores.
+    /// Other users could put files in the place of stores.
     Unsafe(PathBuf),
 }
 
@@ -42,20 +42,20 @@ impl fmt::Display for StoreFolderError {
     }
 }
 
-/// Root's folder of stores. Others may see the names in it, and an administrator may give a service
-/// that does not run as root a folder of its own there; the files themselves are mode 0600.
+/// Root's folder of stores. Other users may list it, because the files have mode 0600. An
+/// administrator may give a service that does not run as root a folder of its own there.
 pub(crate) fn of_host() -> StoreFolder {
     StoreFolder { path: PathBuf::from("/run/sesscache"), mode: 0o755 }
 }
 
-/// A user's folder of stores, if there is a runtime folder: `$XDG_RUNTIME_DIR`.
+/// A user's folder of stores in `$XDG_RUNTIME_DIR`, if that is set.
 pub(crate) fn of_user(runtime: Option<&OsStr>) -> Option<StoreFolder> {
     let runtime = Path::new(runtime?);
     runtime.is_absolute().then(|| StoreFolder { path: runtime.join("sesscache"), mode: 0o700 })
 }
 
 impl StoreFolder {
-    /// Makes the folder, if it is not there.
+    /// Makes the folder, or checks the one that exists.
     pub(crate) fn make(&self, user: u32) -> Result<(), StoreFolderError> {
         let unmade = |error| StoreFolderError::Unmade(self.path.clone(), error);
         match DirBuilder::new().mode(self.mode).create(&self.path) {
@@ -76,7 +76,8 @@ impl StoreFolder {
     }
 }
 
-/// The name of a program's store: its file name, with nothing in it that means something else.
+/// The name of a program's store: the program's file name, without characters that have a meaning
+/// in a URL.
 pub(crate) fn name_of(program: &Path) -> String {
     let name = program.file_name().unwrap_or(OsStr::new("program")).as_bytes();
     let mut name: String = name

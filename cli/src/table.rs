@@ -1,13 +1,13 @@
 //! Counters as a table for people and as JSON for programs.
 //!
-//! Their names are those of `struct sesscache_stats`, in both, and stay.
+//! Their names in both are those of `struct sesscache_stats`, and stay.
 
 use serde_json::{Map, Value};
 use sesscache_core::store::Counters;
 use std::fmt::Write;
 use std::path::Path;
 
-/// What a row of the table is about.
+/// A row: the counter's name, its value, its meaning.
 struct Row(&'static str, u64, &'static str);
 
 /// The counters in groups, each with its name in C and JSON, and its meaning. Over 40 lines, because
@@ -68,14 +68,14 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
     ]
 }
 
-/// Which part of the lookups found a session that could be used; `None` if there were none.
+/// The part of the lookups that found a usable session; `None` without lookups.
 fn hit_rate(c: &Counters) -> Option<f64> {
     let found = c.hits.saturating_add(c.takes);
     let not = [c.misses, c.tombstone_hits, c.undecryptable, c.mismatched];
     part(found, not.into_iter().fold(found, u64::saturating_add))
 }
 
-/// Which part of the room is used.
+/// The part of the capacity that is used.
 fn fill(c: &Counters) -> Option<f64> {
     part(c.bytes, c.capacity)
 }

@@ -56,11 +56,11 @@ pub(crate) struct Shared {
     missed_lines: RateLimit,
 }
 
-/// All streams are emptied, or have a gap, at about the same time, which is one event.
+/// Streams that are emptied, or have a gap, within this time are one event.
 const SAME_EVENT: Duration = Duration::from_secs(60);
 /// The shortest time between two lines about stream counts, and about the same count.
-const NUMBERS: Duration = Duration::from_secs(60);
-const SAME_NUMBER: Duration = Duration::from_secs(24 * 60 * 60);
+const ANY_COUNT: Duration = Duration::from_secs(60);
+const SAME_COUNT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
     pub(crate) fn new(
@@ -79,7 +79,7 @@ impl Shared {
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
             caught_up: CaughtUp::of(store, settings.streams),
-            stream_count_lines: RateLimit::new(SAME_NUMBER, NUMBERS),
+            stream_count_lines: RateLimit::new(SAME_COUNT, ANY_COUNT),
             truncated_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
             missed_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
         }
