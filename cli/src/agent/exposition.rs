@@ -43,7 +43,7 @@ impl Exposition {
         );
         redis.register(
             "errors",
-            "What Redis did not do, by its state then",
+            "Requests that Redis did not fulfil, by its state then",
             metrics.errors.clone(),
         );
         redis.register_with_unit(
@@ -54,7 +54,7 @@ impl Exposition {
         );
         redis.register_with_unit(
             "roundtrip",
-            "Question and answer, as last measured",
+            "Time of a question and its answer, as last measured",
             Unit::Seconds,
             metrics.roundtrip.clone(),
         );
@@ -74,12 +74,12 @@ fn replication(metrics: &Metrics, registry: &mut Registry) {
     replication_counters(metrics, registry);
     registry.register(
         "unapplied_records",
-        "Records of other hosts not taken over, by cause",
+        "Records of other hosts not applied, by cause",
         metrics.unapplied.clone(),
     );
     registry.register(
         "rewinds",
-        "How often a direction began anew, as Redis had forgotten",
+        "Times that a direction began anew, because Redis had lost entries",
         metrics.rewinds.clone(),
     );
     registry.register(
@@ -102,10 +102,14 @@ fn replication_counters(metrics: &Metrics, registry: &mut Registry) {
         ("received_records", "Records of other hosts that were read", &metrics.received_records),
         ("received_entries", "Entries of other hosts that were read", &metrics.received_entries),
         ("own_entries", "Entries read that this host wrote, and skipped", &metrics.own_entries),
-        ("poison_entries", "Entries that made no sense, and were skipped", &metrics.poison_entries),
-        ("applied_records", "Records of other hosts taken over", &metrics.applied_records),
+        ("poison_entries", "Malformed entries, which were skipped", &metrics.poison_entries),
+        (
+            "applied_records",
+            "Records of other hosts applied to the store",
+            &metrics.applied_records,
+        ),
         ("lost_records", "Records overwritten before they could be sent", &metrics.lost_records),
-        ("gaps", "Times that a stream had dropped by age what was not read", &metrics.gaps),
+        ("gaps", "Times that a stream had dropped unread entries by age", &metrics.gaps),
         (
             "future_records",
             "Records read before they were written, by clocks that differ",
@@ -131,7 +135,7 @@ impl Collector for RedisMetrics {
         let now = self.0.state();
         let kind = MetricType::Gauge;
         let mut states =
-            encoder.encode_descriptor("state", "1 for the state it is in.", None, kind)?;
+            encoder.encode_descriptor("state", "1 for the present state.", None, kind)?;
         for state in RedisState::ALL {
             let label = [("state", state.name())];
             let gauge = ConstGauge::new(u64::from(state == now));
@@ -142,7 +146,7 @@ impl Collector for RedisMetrics {
         let gauge = ConstGauge::new(when.as_secs_f64());
         let mut last = encoder.encode_descriptor(
             "last_error_timestamp",
-            "When it last did not do what it was asked, and what it said.",
+            "Time of the last request that Redis did not fulfil, and its answer.",
             Some(&Unit::Seconds),
             kind,
         )?;

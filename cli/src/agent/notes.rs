@@ -1,6 +1,6 @@
-//! The notes that the agent keeps in the store beside its cursors. With them it goes on where it
-//! was after a restart: the last entry read, when all streams were last read to their ends, an
-//! acknowledged entry.
+//! The notes that the agent keeps in the store beside its cursors, so that it goes on after a restart.
+//! For each stream: the last entry read, and an entry that Redis acknowledged. For all: when they
+//! were last read to their ends.
 //!
 //! Note 0 is a hash of the settings for which the others hold.
 

@@ -52,7 +52,7 @@ impl Collector for StoreMetrics {
         )?;
         counter(
             &mut encoder,
-            ("store_busy", "Operations given up, as a lock was held too long."),
+            ("store_busy", "Operations given up because a lock was held too long."),
             c.busy,
         )?;
         counter(
@@ -61,13 +61,18 @@ impl Collector for StoreMetrics {
             c.resets,
         )?;
         gauge(&mut encoder, ("store_entries", "Sessions in the store."), None, c.entries)?;
-        gauge(&mut encoder, ("store_used", "Room they take."), Some(&Unit::Bytes), c.bytes)?;
-        gauge(&mut encoder, ("store_capacity", "Room there is."), Some(&Unit::Bytes), c.capacity)?;
+        gauge(&mut encoder, ("store_used", "Space that they take."), Some(&Unit::Bytes), c.bytes)?;
+        gauge(
+            &mut encoder,
+            ("store_capacity", "Space for sessions."),
+            Some(&Unit::Bytes),
+            c.capacity,
+        )?;
         gauge(
             &mut encoder,
             (
                 "replication_unread_records",
-                "Records of the store's log that are not dealt with yet.",
+                "Records of the store's log that the agent has not dealt with.",
             ),
             None,
             unread(&store),
@@ -78,7 +83,7 @@ impl Collector for StoreMetrics {
 fn lookups(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     family(
         encoder,
-        ("store_lookups", "Lookups of sessions, by what was found."),
+        ("store_lookups", "Lookups of sessions, by result."),
         "result",
         &[
             ("hit", c.hits),
@@ -94,7 +99,7 @@ fn lookups(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt:
 fn records(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     family(
         encoder,
-        ("store_records", "What happened to records."),
+        ("store_records", "Records, by event."),
         "event",
         &[
             ("stored", c.stores),
