@@ -63,6 +63,10 @@ impl<V: Value> Cache<V> {
     /// Takes out every value whose deadline lies before `at` and hands it to `sink`, a few at a
     /// time and with no lock held. `now` is the present. With `walk` every value is asked for its
     /// deadline, also those whose deadline came nearer since they were added.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two times, a choice, and the caller's two answers"
+    )]
     pub fn flush(
         &self,
         at: i64,

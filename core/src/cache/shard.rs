@@ -87,6 +87,7 @@ impl<V> Shard<V> {
     }
 
     /// Adds an entry; the key is not there yet.
+    #[expect(clippy::too_many_arguments, reason = "an entry's parts, and the present")]
     pub(super) fn insert(&mut self, hash: u32, key: Key, value: V, due: u32, now: u32) -> Put<V> {
         if !self.index.reserve() {
             return Put::Refused(value);
@@ -211,6 +212,10 @@ impl<V> Shard<V> {
     /// `deadline_of` tells, lies before `at`, and moves those that stay to where they belong in the
     /// order of expiry. Returns where to go on, `None` at the end, and the first second in which
     /// one of those that were moved is due.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the step, and what only the cache can tell of an entry"
+    )]
     pub(super) fn sweep(
         &mut self,
         cursor: Slot,

@@ -149,6 +149,7 @@ impl Store {
     ///
     /// # Errors
     /// [`PutError`]; nothing has changed then.
+    #[expect(clippy::too_many_arguments, reason = "a record's parts, and the present")]
     pub fn put(
         &self,
         locator: &Locator,
@@ -160,6 +161,7 @@ impl Store {
         self.put_from(Source::Here { flags }, locator, deadline, now, payload)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a record's parts, and the present")]
     fn put_from(
         &self,
         source: Source,

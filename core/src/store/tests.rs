@@ -163,11 +163,54 @@ fn removals_that_had_to_be_forgotten_are_assumed() {
     assert_eq!(store.trust(&locator(99_999), began, NOW), Trust::Unproven, "anybody may put it");
 }
 
-/// Random operations against a map that forgets nothing.
+/// A store beside a map that forgets nothing; `None` is a removed session.
+struct Model {
+    store: Store,
+    sessions: HashMap<u64, Option<Vec<u8>>>,
+}
+
+impl Model {
+    fn is_removed(&self, number: u64) -> bool {
+        self.sessions.get(&number) == Some(&None)
+    }
+
+    fn put(&mut self, number: u64, bytes: Vec<u8>, step: u64) {
+        let removed = self.is_removed(number);
+        if self.store.put(&locator(number), LATER, NOW, 0, &bytes).is_ok() {
+            // A removal may have been forgotten, by raising the floor.
+            assert!(!removed || !self.store.may_resume(&locator(number ^ 1 << 40), 5, NOW));
+            self.sessions.insert(number, Some(bytes));
+        } else {
+            assert!(removed, "step {step}");
+        }
+    }
+
+    fn take(&mut self, number: u64, step: u64) {
+        let mut found = Vec::new();
+        if let Lookup::Found { .. } = self.store.take(&locator(number), NOW, &mut found) {
+            assert_eq!(Some(&Some(found)), self.sessions.get(&number), "step {step}");
+            self.sessions.insert(number, None);
+        }
+    }
+
+    fn get(&self, number: u64, step: u64) {
+        let mut found = Vec::new();
+        match self.store.get(&locator(number), NOW, &mut found) {
+            Lookup::Found { .. } => {
+                assert_eq!(Some(&Some(found)), self.sessions.get(&number), "step {step}");
+            }
+            Lookup::Removed => assert!(self.is_removed(number), "step {step}"),
+            _ => {}
+        }
+        if self.is_removed(number) {
+            assert!(!self.store.may_resume(&locator(number), 5, NOW), "step {step}");
+        }
+    }
+}
+
 #[test]
 fn the_store_agrees_with_a_model() {
-    let store = store();
-    let mut model: HashMap<u64, Option<Vec<u8>>> = HashMap::new();
+    let mut model = Model { store: store(), sessions: HashMap::new() };
     let mut state = 42_u64;
     let mut random = move |below: u64| {
         state =
@@ -178,47 +221,21 @@ fn the_store_agrees_with_a_model() {
         let number = random(8000);
         match random(10) {
             0 => {
-                store.remove(&locator(number), LATER, NOW);
-                model.insert(number, None);
+                model.store.remove(&locator(number), LATER, NOW);
+                model.sessions.insert(number, None);
             }
-            1 => {
-                let mut found = Vec::new();
-                if let Lookup::Found { .. } = store.take(&locator(number), NOW, &mut found) {
-                    assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
-                    model.insert(number, None);
-                }
-            }
+            1 => model.take(number, step),
             2..5 => {
                 let length = usize::try_from(random(600)).unwrap();
-                let bytes = payload(number ^ step, length);
-                let stored = store.put(&locator(number), LATER, NOW, 0, &bytes);
-                let removed = model.get(&number) == Some(&None);
-                if stored.is_ok() {
-                    // A removal may have been forgotten, by raising the floor.
-                    assert!(!removed || !store.may_resume(&locator(number ^ 1 << 40), 5, NOW));
-                    model.insert(number, Some(bytes));
-                } else {
-                    assert!(removed, "step {step}");
-                }
+                model.put(number, payload(number ^ step, length), step);
             }
-            _ => {
-                let mut found = Vec::new();
-                match store.get(&locator(number), NOW, &mut found) {
-                    Lookup::Found { .. } => {
-                        assert_eq!(Some(&Some(found)), model.get(&number), "step {step}");
-                    }
-                    Lookup::Removed => assert_eq!(model.get(&number), Some(&None), "step {step}"),
-                    _ => {}
-                }
-                if model.get(&number) == Some(&None) {
-                    assert!(!store.may_resume(&locator(number), 5, NOW), "step {step}");
-                }
-            }
+            _ => model.get(number, step),
         }
     }
-    let live = (0..8000).filter(|&number| get(&store, number).is_some()).count();
-    assert_eq!(store.counters().entries, live as u64);
-    assert_eq!((store.counters().resets, store.counters().busy), (0, 0));
+    let live = (0..8000).filter(|&number| get(&model.store, number).is_some()).count();
+    let counters = model.store.counters();
+    assert_eq!(counters.entries, live as u64);
+    assert_eq!((counters.resets, counters.busy), (0, 0));
 }
 
 #[test]
