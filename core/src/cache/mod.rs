@@ -383,4 +383,6 @@ impl<V> Added<V> {
 #[cfg(all(test, shuttle))]
 mod interleavings;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

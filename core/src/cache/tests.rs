@@ -1,7 +1,7 @@
 //! The cache against a simple model, and its promises one by one.
 
+use super::model::{Model, Operation, SESSIONS};
 use super::*;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -214,76 +214,46 @@ impl Random {
     }
 }
 
+/// Names the step that failed, so that it can be run again.
+struct Step {
+    seed: u64,
+    number: u32,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} step {}", self.seed, self.number);
+        }
+    }
+}
+
+fn operation(random: &mut Random) -> Operation {
+    let session = u32::try_from(random.below(u64::from(SESSIONS))).unwrap();
+    let mut seconds = |below| i64::try_from(random.below(below)).unwrap();
+    match seconds(1000) {
+        0..400 => Operation::Add { session, deadline: seconds(500) - 5 },
+        400..700 => Operation::Get { session },
+        700..800 => Operation::Remove { session },
+        800..880 => Operation::Flush { passed: seconds(40), walk: false },
+        880..890 => Operation::Flush { passed: seconds(40), walk: true },
+        890..950 => Operation::SetDeadline { session, deadline: seconds(5000) },
+        950..990 => Operation::Expire,
+        990..999 => Operation::Resize { capacity: usize::try_from(seconds(40)).unwrap() },
+        _ => Operation::Drain,
+    }
+}
+
 /// The same operations on the cache and on a list in order of age.
 #[test]
 fn behaves_like_the_model() {
     for seed in 1..=20_u64 {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let cache = Cache::new(usize::try_from(seed % 7 * 5).unwrap(), 2);
-        // Oldest first: key, deadline, looked up.
-        let mut model: Vec<(u32, i64, bool)> = Vec::new();
-        let mut deadlines: HashMap<u32, i64> = HashMap::new();
-        let mut now = 1_000_000;
-        for step in 0..20_000 {
-            let n = u32::try_from(random.below(60)).unwrap();
-            let found = model.iter().position(|&(other, ..)| other == n);
-            match random.below(10) {
-                0..=3 => {
-                    let deadline = now + i64::try_from(random.below(500)).unwrap() - 5;
-                    deadlines.insert(n, deadline);
-                    let added = cache.add(key(n), n, deadline, now);
-                    assert_eq!(added.new, found.is_none());
-                    let looked_up = match found {
-                        Some(at) => model.remove(at).2,
-                        None => false,
-                    };
-                    let full = cache.capacity() != 0 && model.len() == cache.capacity();
-                    let victim = full.then(|| evict_from(&mut model));
-                    assert_eq!(added.evicted, victim, "seed {seed} step {step}");
-                    model.push((n, deadline, looked_up));
-                }
-                4..=6 => {
-                    assert_eq!(cache.get(&key(n)), found.map(|_| n));
-                    if let Some(at) = found {
-                        model[at].2 = true;
-                    }
-                }
-                7 => {
-                    assert_eq!(cache.remove(&key(n)), found.map(|_| n));
-                    found.map(|at| model.remove(at));
-                }
-                8 => {
-                    now += i64::try_from(random.below(40)).unwrap();
-                    let mut gone = Vec::new();
-                    cache.flush(now, now, false, |n| deadlines[n], |value| gone.push(value));
-                    gone.sort_unstable();
-                    let mut expected: Vec<u32> =
-                        model.iter().filter(|entry| entry.1 < now).map(|entry| entry.0).collect();
-                    expected.sort_unstable();
-                    assert_eq!(gone, expected, "seed {seed} step {step}");
-                    model.retain(|entry| entry.1 >= now);
-                }
-                _ => {
-                    if let Some(at) = found {
-                        let deadline = now + i64::try_from(random.below(5000)).unwrap();
-                        deadlines.insert(n, deadline);
-                        cache.set_deadline(&key(n), deadline, |_| true);
-                        model[at].1 = deadline;
-                    }
-                }
-            }
-            assert_eq!(cache.len(), model.len());
+        let mut model = Model::new(usize::try_from(seed % 7 * 5).unwrap());
+        for number in 0..20_000 {
+            let _step = Step { seed, number };
+            model.apply(operation(&mut random));
         }
-    }
-}
-
-fn evict_from(model: &mut Vec<(u32, i64, bool)>) -> u32 {
-    loop {
-        let (n, deadline, looked_up) = model.remove(0);
-        if !looked_up {
-            return n;
-        }
-        model.push((n, deadline, false));
     }
 }
 

@@ -1,0 +1,186 @@
+//! The cache beside a short list that does the same, checked after each operation.
+//!
+//! Uses nothing but the cache's public interface: the unit test gives it random operations, and the
+//! fuzz target includes this file for operations made of its input.
+
+use super::{Cache, Key, Value};
+use std::collections::HashMap;
+
+/// So many sessions there are; no more than eviction passes over for a second chance.
+pub(crate) const SESSIONS: u32 = 60;
+
+/// A value that is the number of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(pub(crate) u32);
+
+impl Value for Number {}
+
+/// Something that a server does with its cache. Times are seconds from now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    /// Adds a session, or adds it again with another deadline.
+    Add { session: u32, deadline: i64 },
+    /// Looks a session up: it gets a second chance.
+    Get { session: u32 },
+    /// Removes a session.
+    Remove { session: u32 },
+    /// Moves a deadline.
+    SetDeadline { session: u32, deadline: i64 },
+    /// Lets time pass, and flushes the expired sessions; `walk` asks each session.
+    Flush { passed: i64, walk: bool },
+    /// Takes one step of expiry.
+    Expire,
+    /// Makes the cache smaller or larger; 0 is without limit.
+    Resize { capacity: usize },
+    /// Removes all sessions.
+    Drain,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    session: u32,
+    deadline: i64,
+    /// Whether the session was looked up since it was added or passed over for eviction.
+    referenced: bool,
+}
+
+/// A cache, and a list of its entries in the order in which they are evicted.
+#[derive(Debug)]
+pub(crate) struct Model {
+    cache: Cache<Number>,
+    oldest_first: Vec<Entry>,
+    /// Kept after an entry is gone, as a session keeps its deadline.
+    deadlines: HashMap<u32, i64>,
+    now: i64,
+    /// Whether the cache has one shard, which evicts in exactly this order. The first add decides.
+    is_exact: Option<bool>,
+}
+
+fn key(session: u32) -> Key {
+    Key::new(0x0303, &session.to_be_bytes()).expect("four bytes are no longer than an id")
+}
+
+impl Model {
+    pub(crate) fn new(capacity: usize) -> Model {
+        Model {
+            cache: Cache::new(capacity, 2),
+            oldest_first: Vec::new(),
+            deadlines: HashMap::new(),
+            now: 1_000_000,
+            is_exact: None,
+        }
+    }
+
+    /// Does the same to the cache and to the list. Panics where they differ.
+    pub(crate) fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::Add { session, deadline } => self.add(session, self.now + deadline),
+            Operation::Get { session } => {
+                let found = self.find(session).map(|entry| entry.referenced = true);
+                assert_eq!(self.cache.get(&key(session)), found.map(|()| Number(session)));
+            }
+            Operation::Remove { session } => {
+                let found = self.take(session);
+                let removed = self.cache.remove(&key(session));
+                assert_eq!(removed, found.map(|entry| Number(entry.session)));
+            }
+            Operation::SetDeadline { session, deadline } => {
+                self.set_deadline(session, self.now + deadline);
+            }
+            Operation::Flush { passed, walk } => {
+                self.now += passed;
+                self.flush(walk);
+            }
+            Operation::Expire => self.expire(),
+            Operation::Resize { capacity } => self.resize(capacity),
+            Operation::Drain => {
+                let mut gone = Vec::new();
+                self.cache.drain(self.now, |value| gone.push(value));
+                assert_same(gone, self.oldest_first.drain(..).collect());
+            }
+        }
+        assert_eq!(self.cache.len(), self.oldest_first.len());
+    }
+
+    fn find(&mut self, session: u32) -> Option<&mut Entry> {
+        self.oldest_first.iter_mut().find(|entry| entry.session == session)
+    }
+
+    fn take(&mut self, session: u32) -> Option<Entry> {
+        let at = self.oldest_first.iter().position(|entry| entry.session == session)?;
+        Some(self.oldest_first.remove(at))
+    }
+
+    fn add(&mut self, session: u32, deadline: i64) {
+        self.deadlines.insert(session, deadline);
+        self.is_exact.get_or_insert(self.cache.capacity() != 0);
+        let added = self.cache.add(key(session), Number(session), deadline, self.now);
+        let found = self.take(session);
+        assert_eq!((added.new, added.displaced), (found.is_none(), None));
+        let capacity = self.cache.capacity();
+        let is_full = capacity != 0 && self.oldest_first.len() >= capacity && found.is_none();
+        assert_eq!(added.evicted.is_some(), is_full);
+        added.evicted.into_iter().for_each(|evicted| self.evict(evicted));
+        let referenced = found.is_some_and(|entry| entry.referenced);
+        self.oldest_first.push(Entry { session, deadline, referenced });
+    }
+
+    /// An entry has left to make room. Second chance: one that was looked up is passed over once.
+    fn evict(&mut self, evicted: Number) {
+        while self.is_exact == Some(true) {
+            let oldest = self.oldest_first.remove(0);
+            if !oldest.referenced {
+                return assert_eq!(evicted.0, oldest.session);
+            }
+            self.oldest_first.push(Entry { referenced: false, ..oldest });
+        }
+        self.take(evicted.0).expect("an entry leaves once");
+    }
+
+    fn set_deadline(&mut self, session: u32, deadline: i64) {
+        if let Some(entry) = self.find(session) {
+            entry.deadline = deadline;
+            self.deadlines.insert(session, deadline);
+            self.cache.set_deadline(&key(session), deadline, |_| true);
+        }
+    }
+
+    fn deadline_of(&self) -> impl Fn(&Number) -> i64 {
+        |value| self.deadlines.get(&value.0).copied().unwrap_or(0)
+    }
+
+    fn flush(&mut self, walk: bool) {
+        let mut gone = Vec::new();
+        self.cache.flush(self.now, self.now, walk, self.deadline_of(), |value| gone.push(value));
+        let now = self.now;
+        let expired = self.oldest_first.extract_if(.., |entry| entry.deadline < now).collect();
+        assert_same(gone, expired);
+    }
+
+    /// A step takes some of the expired entries.
+    fn expire(&mut self) {
+        let gone: Vec<Number> =
+            self.cache.expire(self.now, self.deadline_of()).into_iter().collect();
+        for value in &gone {
+            let expired = self.take(value.0).expect("an entry leaves once");
+            assert!(expired.deadline < self.now, "{expired:?} left at {}", self.now);
+        }
+    }
+
+    fn resize(&mut self, capacity: usize) {
+        let before = self.cache.capacity();
+        assert_eq!(self.cache.set_capacity(capacity), before);
+        while let Some(evicted) = self.cache.evict_excess() {
+            self.evict(evicted);
+        }
+        assert!(capacity == 0 || self.cache.len() <= capacity);
+    }
+}
+
+/// The cache hands out in no order.
+fn assert_same(mut values: Vec<Number>, entries: Vec<Entry>) {
+    let mut expected: Vec<_> = entries.into_iter().map(|entry| Number(entry.session)).collect();
+    values.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(values, expected);
+}
