@@ -97,9 +97,9 @@ mod tests {
         for length in 0..1024.min(good.len()) {
             let _ = parse(&good[..length]);
         }
-        for place in 0..64 {
+        for index in 0..64 {
             let mut bad = good.clone();
-            bad[place] ^= 0xff;
+            bad[index] ^= 0xff;
             let _ = parse(&bad);
         }
     }

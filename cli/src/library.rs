@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn the_library_of_the_same_prefix_is_looked_for() {
-        let places = candidates(Path::new("/opt/x/bin"));
-        assert!(places.contains(&"/opt/x/lib/libsesscache.so.0".into()));
-        assert!(places.contains(&"/opt/x/bin/libsesscache.so".into()));
+        let paths = candidates(Path::new("/opt/x/bin"));
+        assert!(paths.contains(&"/opt/x/lib/libsesscache.so.0".into()));
+        assert!(paths.contains(&"/opt/x/bin/libsesscache.so".into()));
     }
 }

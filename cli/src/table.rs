@@ -10,8 +10,9 @@ use std::path::Path;
 /// A row: the counter's name, its value, its meaning.
 struct Row(&'static str, u64, &'static str);
 
-/// The counters in groups, each with its name in C and JSON, and its meaning. Over 40 lines, because
-/// it is a table.
+/// The counters in groups, each with its name in C and JSON, and its meaning.
+///
+/// Over 40 lines, because it is a table.
 fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
     [
         (

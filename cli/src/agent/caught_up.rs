@@ -28,8 +28,8 @@ impl CaughtUp {
 
     /// Notes that the stream was read to its end at this time. The store keeps the earliest of all.
     pub(crate) fn set(&self, store: &Store, stream: usize, time: u64) {
-        if let Some(place) = self.streams.get(stream) {
-            place.store(time, Relaxed);
+        if let Some(last) = self.streams.get(stream) {
+            last.store(time, Relaxed);
         }
         let times = self.streams.iter().map(|time| time.load(Relaxed));
         notes::keep_caught_up(store, times.min().unwrap_or(0));

@@ -1,6 +1,7 @@
-//! The notes that the agent keeps in the store beside its cursors, so that it goes on after a restart.
-//! For each stream: the last entry read, and an entry that Redis acknowledged. For all: when they
-//! were last read to their ends.
+//! The notes that the agent keeps in the store beside its cursors, to go on after a restart.
+//!
+//! For each stream, it keeps the last entry read, and an entry that Redis acknowledged. For all, it
+//! keeps when they were last read to their ends.
 //!
 //! Note 0 is a hash of the settings for which the others hold.
 
@@ -23,24 +24,24 @@ pub(crate) enum Note {
     Witness = 2,
 }
 
-fn place(stream: usize, note: Note) -> usize {
+fn number_of(stream: usize, note: Note) -> usize {
     1 + stream * PER_STREAM + note as usize
 }
 
 pub(crate) fn read(store: &Store, stream: usize, note: Note) -> EntryId {
-    let place = place(stream, note);
-    EntryId { time: store.note(place), number: store.note(place + 1) }
+    let number = number_of(stream, note);
+    EntryId { time: store.note(number), number: store.note(number + 1) }
 }
 
 /// Keeps an id. The order of writes is such that an agent killed in between reads an entry twice,
 /// and never skips one.
 pub(crate) fn keep(store: &Store, stream: usize, note: Note, id: EntryId) {
-    let place = place(stream, note);
-    if store.note(place) != id.time {
-        store.keep_note(place + 1, 0);
-        store.keep_note(place, id.time);
+    let number = number_of(stream, note);
+    if store.note(number) != id.time {
+        store.keep_note(number + 1, 0);
+        store.keep_note(number, id.time);
     }
-    store.keep_note(place + 1, id.number);
+    store.keep_note(number + 1, id.number);
 }
 
 /// When all streams were last read to their ends, in milliseconds by Redis's clock; 0 if unknown.

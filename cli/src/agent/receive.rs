@@ -148,13 +148,14 @@ impl Receiver {
         self.shared.caught_up.set(&self.shared.store, self.stream, time);
     }
 
-    /// Compares the stream with our position. A stream that ends before it was emptied or restored,
-    /// and is read from its beginning.
+    /// Compares the stream with our position. If it ends earlier, Redis was emptied or restored, so
+    /// the stream is read from its beginning.
     async fn check_stream(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&self.key);
         let (first, end) = match connection.ask(&command).await {
             Ok(answer) => {
+                // A malformed answer shows neither a gap nor another end.
                 let first = first_id(&answer).unwrap_or(None);
                 (first, last_id(&answer).unwrap_or(self.position))
             }

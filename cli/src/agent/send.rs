@@ -113,8 +113,8 @@ impl Sender {
         let mut first = Ok(());
         for (stream, (left, last, result)) in join_all(sending).await {
             unsent.put_back(stream, left);
-            if let (Some(last), Some(place)) = (last, self.acknowledged.get_mut(stream)) {
-                *place = last;
+            if let (Some(last), Some(witness)) = (last, self.acknowledged.get_mut(stream)) {
+                *witness = last;
             }
             first = first.and(result);
         }

@@ -91,8 +91,8 @@ impl UnsentEntries {
 
     /// Puts back the entries that could not be sent.
     pub(crate) fn put_back(&mut self, stream: usize, entries: Vec<Vec<u8>>) {
-        if let Some(place) = self.streams.get_mut(stream) {
-            *place = entries;
+        if let Some(unsent) = self.streams.get_mut(stream) {
+            *unsent = entries;
         }
     }
 
