@@ -76,7 +76,8 @@ pub struct Config {
     pub complaints: Vec<String>,
 }
 
-/// How long a session may be resumed after its first authentication: a day, as RFC 5246 F.1.4 has it.
+/// How long a session may be resumed after its first authentication: a day, as RFC 5246 F.1.4 has
+/// it.
 const MAX_LIFETIME: u32 = 24 * 60 * 60;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();

@@ -53,8 +53,8 @@ fn module(crate_folder: &Path, file: &Path) -> Vec<String> {
     parts
 }
 
-/// Every path that begins with `crate::` or `super::`, from the root of the crate, with `use` groups
-/// opened: `use super::{a, b::C}` in context/life.rs gives context::a and context::b::C.
+/// Every path that begins with `crate::` or `super::`, from the root of the crate, with `use`
+/// groups opened: `use super::{a, b::C}` in context/life.rs gives context::a and context::b::C.
 fn paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (start, _) in code.match_indices("crate::").chain(code.match_indices("super::")) {

@@ -39,8 +39,8 @@ pub(super) fn shortened() -> u64 {
     SHORTENED.load(Acquire)
 }
 
-/// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection that
-/// was not shut down.
+/// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection
+/// that was not shut down.
 pub fn while_closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
     let _closing = enter_closing(ssl.session());
     close()
@@ -102,8 +102,8 @@ impl State {
     }
 
     /// new_cb's 0 removes the session from the cache (SSL_CTX_sess_set_new_cb(3)), if it is still
-    /// that very object. No remove_cb is called for it, because nginx and others return 0 after they
-    /// have copied the session away: remove_cb would delete the copy.
+    /// that very object. No remove_cb is called for it, because nginx and others return 0 after
+    /// they have copied the session away: remove_cb would delete the copy.
     fn obey_new_cb(&self, answer: c_int, key: &Key, session: &Session, libssl: &'static Libssl) {
         let Some(cache) = self.cache() else { return };
         let is_it = |cached: &Session| cached == session;
@@ -185,8 +185,9 @@ impl State {
         drop(taken);
     }
 
-    /// Withdraws a session from the host store. Not if it expired in this process, or if a connection
-    /// was closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can cause it.
+    /// Withdraws a session from the host store. Not if it expired in this process, or if a
+    /// connection was closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can
+    /// cause it.
     fn forget_everywhere(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
         // The note may be an older session's, because libssl does not always reach the removal.
         let expires = take_expired(session) && session.deadline() < now();

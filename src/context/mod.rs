@@ -1,8 +1,10 @@
-//! A [`State`] per SSL_CTX: the application's settings, and the cache that it believes OpenSSL keeps.
+//! A [`State`] per SSL_CTX: the application's settings, and the cache that it believes OpenSSL
+//! keeps.
 //!
 //! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters
 //! they depend on. Safe code: C is behind the `openssl` layer. Settings are atomics, read when the
-//! event happens; the one mutex guards the list for SSL_CTX_sessions() and no callback runs under it.
+//! event happens; the one mutex guards the list for SSL_CTX_sessions() and no callback runs under
+//! it.
 
 mod event;
 pub mod host;

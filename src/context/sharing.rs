@@ -63,8 +63,8 @@ impl State {
         Some(address)
     }
 
-    /// Publishes the session that the engine has negotiated. Its key was `key` before new_cb saw it,
-    /// and its address is that from [`State::negotiated`].
+    /// Publishes the session that the engine has negotiated. Its key was `key` before new_cb saw
+    /// it, and its address is that from [`State::negotiated`].
     pub(super) fn publish(
         &self,
         event: &Event<'_>,

@@ -10,12 +10,12 @@ use std::ptr;
 
 struct Thread {
     /// Whether the thread is in a stock function that we called, which runs no callback of the
-    /// application. Our remove hook, if stock calls it, has nothing to do then. When Debian's libssl
-    /// asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held, stock
-    /// must answer.
+    /// application. Our remove hook, if stock calls it, has nothing to do then. When Debian's
+    /// libssl asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held,
+    /// stock must answer.
     in_stock: Cell<bool>,
-    /// Whether the thread runs remove_cb for an evicted session. If that callback adds a session, it
-    /// must not evict another one, and so on without end.
+    /// Whether the thread runs remove_cb for an evicted session. If that callback adds a session,
+    /// it must not evict another one, and so on without end.
     evicting: Cell<bool>,
     /// The expired session that the thread has given the engine, or NULL. The engine removes it at
     /// once, which is no reason to remove it everywhere.

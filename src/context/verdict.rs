@@ -88,8 +88,8 @@ pub(super) fn verdict(
 
 impl Offer<'_, '_> {
     /// Rule 1. The engine ignores a session that is marked not resumable: it may be in another
-    /// context's cache too, and was removed there. A session whose id the application changed is not
-    /// the one asked for. Both must not hide what get_cb has.
+    /// context's cache too, and was removed there. A session whose id the application changed is
+    /// not the one asked for. Both must not hide what get_cb has.
     pub(super) fn is_for(&self, session: SessionRef<'_>) -> bool {
         let key = session.key();
         key.is_some_and(|key| key.id_is_empty() || session.is_resumable()) && key == self.key

@@ -66,8 +66,8 @@ fn fill() -> Option<&'static Libssl> {
 const CLASSES: usize = 32;
 /// SSL, SSL_CTX and SSL_SESSION are the first, see `ex_data`.
 const OUR_CLASSES: usize = 3;
-/// Where the program's ex_data indexes of each class come from: from one libcrypto for as long as it
-/// runs, so that no two are the same.
+/// Where the program's ex_data indexes of each class come from: from one libcrypto for as long as
+/// it runs, so that no two are the same.
 static INDEXES: [OnceCell<GetExNewIndex>; CLASSES] = [const { OnceCell::new() }; CLASSES];
 
 /// The stock `CRYPTO_get_ex_new_index` for this class, also in a process with libcrypto alone.

@@ -1,8 +1,8 @@
 //! The stock functions that we call, behind handles that own their references.
 //!
 //! All of OpenSSL is reached through a table of functions: types, library, table, [`libssl`], from
-//! the ground up. Above this layer a session, a connection and a context are safe values; `Clone` and
-//! `Drop` keep the reference counts. No locks of ours.
+//! the ground up. Above this layer a session, a connection and a context are safe values; `Clone`
+//! and `Drop` keep the reference counts. No locks of ours.
 
 pub mod aead;
 pub mod callback;

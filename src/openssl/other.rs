@@ -3,8 +3,8 @@
 //!
 //! We are before it in the order of search, so that the calls of its users come to us, with objects
 //! of another layout. Each such library gets a table, in which calls are passed on to it. Whose an
-//! object is, its first words tell: one of them is the SSL_METHOD of the connection or context (in a
-//! context the first or second; in a connection the second or, from OpenSSL 3.2 on, third), which
+//! object is, its first words tell: one of them is the SSL_METHOD of the connection or context (in
+//! a context the first or second; in a connection the second or, from OpenSSL 3.2 on, third), which
 //! lies in the library that made the object; none of the others points into a libssl. What tells
 //! nothing is taken for one of ours. A program with one libssl pays a look at a flag. No locks of
 //! ours.

@@ -3,7 +3,8 @@
 //! The one place where the overlay relies on its callers: whoever calls an OpenSSL function passes
 //! pointers that are NULL or valid for the length of the call, as the manual pages want and each
 //! exported function's `# Safety` repeats. An [`Argument`] stands for that promise: C makes one by
-//! calling, and Rust code makes one only by the unsafe [`Argument::from_c`]. So to borrow it is safe.
+//! calling, and Rust code makes one only by the unsafe [`Argument::from_c`]. So to borrow it is
+//! safe.
 
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
 use crate::openssl::libssl::libssl_of;

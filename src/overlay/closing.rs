@@ -18,7 +18,8 @@ pub unsafe extern "C" fn SSL_free(ssl: Argument<*mut SSL>) {
     guard((), || {
         let Some(connection) = ssl.ssl() else { return };
         let free = connection.libssl().SSL_free;
-        // SAFETY: a valid connection, whose reference the caller gives up. Its handle is used before.
+        // SAFETY: a valid connection, whose reference the caller gives up. Its handle is used
+        // before.
         closing(connection, || unsafe { free(ssl.as_ptr()) });
     });
 }

@@ -76,8 +76,8 @@ pub(super) fn of(ssl: Ssl<'_>) -> Option<&Connection> {
     Some(unsafe { connection.as_ref() })
 }
 
-/// The facts attached to a connection, attached now if it has none. `None` without memory, and where
-/// connections are not ours to attach to.
+/// The facts attached to a connection, attached now if it has none. `None` without memory, and
+/// where connections are not ours to attach to.
 pub(super) fn attach(ssl: Ssl<'_>) -> Option<&Connection> {
     if let Some(connection) = of(ssl) {
         return Some(connection);

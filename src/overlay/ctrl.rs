@@ -1,5 +1,5 @@
-//! SSL_CTX_ctrl(3) and SSL_CTX_callback_ctrl(3): cache mode, cache size and the session counters are
-//! macros over the first, the callbacks for ticket keys and server names over the second.
+//! SSL_CTX_ctrl(3) and SSL_CTX_callback_ctrl(3): cache mode, cache size and the session counters
+//! are macros over the first, the callbacks for ticket keys and server names over the second.
 
 use super::arguments::Argument;
 use super::guard::guard;
@@ -48,7 +48,8 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
 /// Sets a callback of a context; see SSL_CTX_callback_ctrl(3). Returns 0 for NULL.
 ///
 /// # Safety
-/// As SSL_CTX_callback_ctrl(3): `ctx` is a valid context or NULL, `fp` the callback that `cmd` sets.
+/// As SSL_CTX_callback_ctrl(3): `ctx` is a valid context or NULL, `fp` the callback that `cmd`
+/// sets.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
     ctx: Argument<*mut SSL_CTX>,
@@ -81,8 +82,8 @@ struct Command {
 }
 
 impl Command {
-    /// The answer to a command about the cache; `None` if stock is to answer. May be called with the
-    /// stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
+    /// The answer to a command about the cache; `None` if stock is to answer. May be called with
+    /// the stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
     fn run(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
         match self.cmd {
             // Without a place for them it asks how long they are.

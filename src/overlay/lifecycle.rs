@@ -63,7 +63,8 @@ unsafe extern "C" fn free_state(
     let Some(made) = NonNull::new(value.cast::<State>()) else { return };
     guard((), || {
         let Some(libssl) = libssl() else { return };
-        // SAFETY: the context whose ex_data OpenSSL is freeing: all but its sessions is still there.
+        // SAFETY: the context whose ex_data OpenSSL is freeing: all but its sessions is still
+        // there.
         let Some(ctx) = (unsafe { Ctx::borrow(libssl, ctx.cast()) }) else { return };
         // SAFETY: made by `attach`, freed below.
         unsafe { made.as_ref() }.close(ctx);

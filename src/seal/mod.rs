@@ -107,8 +107,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The keys of `secrets`. Fails if there is none, or if this libcrypto cannot seal: without memory,
-    /// AES-256-GCM or SHA-256.
+    /// The keys of `secrets`. Fails if there is none, or if this libcrypto cannot seal: without
+    /// memory, AES-256-GCM or SHA-256.
     pub fn derive(libssl: &'static Libssl, secrets: &[Secret]) -> Result<Keys, Failed> {
         let _errors = KeepErrors::new(libssl);
         let mut aes = Aes::new(libssl)?;

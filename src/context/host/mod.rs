@@ -154,7 +154,8 @@ static STORES: Mutex<Vec<&'static HostStore>> = Mutex::new(Vec::new());
 /// Whether there are any: most processes have none, and pay nothing.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
-/// Maps the store of the configuration and reads its key file, if there are any. Called when the library is loaded.
+/// Maps the store of the configuration and reads its key file, if there are any. Called when the
+/// library is loaded.
 pub fn load() {
     if config().key_file.is_some() {
         // A failure is remembered there.

@@ -40,8 +40,8 @@ pub(super) struct Names {
 struct Learned {
     /// The changes of policies that were known when this was learned; see `census`.
     changes: u64,
-    /// By the name as it was sent: an application may tell upper case from lower. `None` where it led
-    /// to several (the port decides, or the address).
+    /// By the name as it was sent: an application may tell upper case from lower. `None` where it
+    /// led to several (the port decides, or the address).
     policies: HashMap<Box<[u8]>, Option<Policy>>,
 }
 
@@ -111,8 +111,8 @@ impl VirtualHost {
         }
     }
 
-    /// Remembers the policy that a name led to, and [`changes`] before that was found out. Forgotten
-    /// without memory.
+    /// Remembers the policy that a name led to, and [`changes`] before that was found out.
+    /// Forgotten without memory.
     fn learn(&self, name: &[u8], changes: u64, policy: Policy) {
         if !self.name_matters() {
             return;
