@@ -169,11 +169,11 @@ pub(crate) struct Agent {
     /// Hosts exchange sessions within one name [default: the store's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The number of streams to spread sessions over, the same on all hosts
+    /// Streams to spread sessions over, the same on all hosts
     #[arg(long, value_name = "COUNT", default_value_t = 4,
           value_parser = clap::value_parser!(u8).range(1..=63))]
     pub(crate) streams: u8,
-    /// Entries leave the streams after this time: seconds, or with s, m, h or d
+    /// How long entries stay in streams: seconds, or with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h")]
     pub(crate) retention: String,
     /// Serve /metrics and /healthz at this address
