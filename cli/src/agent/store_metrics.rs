@@ -40,16 +40,7 @@ impl Collector for StoreMetrics {
         let c = store.counters();
         lookups(&c, &mut encoder)?;
         records(&c, &mut encoder)?;
-        family(
-            &mut encoder,
-            ("store_refused_sessions", "Sessions that are not shared, by cause."),
-            "cause",
-            &[
-                ("no_identity", c.refused_no_identity),
-                ("verify_without_id_context", c.refused_verify_without_id_context),
-                ("not_asked", c.refused_not_asked),
-            ],
-        )?;
+        refusals(&c, &mut encoder)?;
         counter(
             &mut encoder,
             ("store_busy", "Operations given up because a lock was held too long."),
@@ -107,6 +98,19 @@ fn records(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt:
             ("expired", c.expired),
             ("evicted", c.evicted),
             ("oversize", c.oversize),
+        ],
+    )
+}
+
+fn refusals(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    family(
+        encoder,
+        ("store_refused_sessions", "Sessions that are not shared, by cause."),
+        "cause",
+        &[
+            ("no_identity", c.refused_no_identity),
+            ("verify_without_id_context", c.refused_verify_without_id_context),
+            ("not_asked", c.refused_not_asked),
         ],
     )
 }

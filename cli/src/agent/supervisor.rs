@@ -84,13 +84,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
             claim = claim(&settings) => claim.map_err(AgentError::Claim)?,
             () = signals.end() => return Ok(()),
         };
-        tracing::info!(
-            "following {}: name {}, {} streams of Redis at {}",
-            settings.store.display(),
-            settings.name,
-            settings.streams,
-            settings.target
-        );
+        log_following(&settings);
         if !std::mem::replace(&mut is_ready, true) {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
@@ -109,6 +103,16 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     Ok(())
+}
+
+fn log_following(settings: &AgentSettings) {
+    tracing::info!(
+        "following {}: name {}, {} streams of Redis at {}",
+        settings.store.display(),
+        settings.name,
+        settings.streams,
+        settings.target
+    );
 }
 
 /// Starts the server of /metrics and /healthz, which stops when the set is dropped.
