@@ -119,9 +119,9 @@ test-agent: all ## the agent with a real Redis, and what can go wrong with it: P
 	@packaging/deps.sh fleet
 	tests/agent/run.py $(PART)
 
-test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Redis: needs root
+test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Redis (root): PART=name
 	@packaging/deps.sh fleet
-	tests/fleet/run.sh
+	tests/fleet/run.py $(PART)
 
 bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 minutes
 	@packaging/deps.sh bench

@@ -1,0 +1,1 @@
+"""Cases of the fleet's harness; run.py runs them."""
