@@ -136,6 +136,53 @@ static void callbacks(void)
     TRY_POINTER(SSL_CTX_sess_get_get_cb(NULL));
 }
 
+static int verifying(int ok, X509_STORE_CTX *store)
+{
+    (void)store;
+    return ok;
+}
+
+static int ticket_key(SSL *s, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+    EVP_MAC_CTX *mac, int seals)
+{
+    (void)s, (void)name, (void)iv, (void)cipher, (void)mac, (void)seals;
+    return 0;
+}
+
+/* Those that are no cache's, and that the overlay hears of. */
+static void other_callbacks(void)
+{
+    static const int commands[] = { SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+        SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB, SSL_CTRL_SET_MSG_CALLBACK, -1, INT_MAX };
+    void (*function)(void) = (void (*)(void))verifying;
+
+    section("callbacks");
+    TRY_VOID(SSL_CTX_set_verify(NULL, SSL_VERIFY_NONE, NULL));
+    TRY_VOID(SSL_CTX_set_verify(NULL, SSL_VERIFY_PEER, verifying));
+    TRY_VOID(SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL));
+    TRY(SSL_CTX_set_tlsext_ticket_key_evp_cb(NULL, NULL));
+    TRY(SSL_CTX_set_tlsext_ticket_key_evp_cb(NULL, ticket_key));
+    TRY(SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, NULL));
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        int command = commands[i];
+
+        section("callback command %d", command);
+        TRY(SSL_CTX_callback_ctrl(NULL, command, NULL));
+        TRY(SSL_CTX_callback_ctrl(NULL, command, function));
+        TRY(SSL_CTX_callback_ctrl(ctx, command, NULL));
+    }
+}
+
+static void connections(void)
+{
+    section("connections");
+    TRY_VOID(SSL_free(NULL));
+    TRY(SSL_clear(NULL));
+    TRY(SSL_set_session(NULL, NULL));
+    TRY(SSL_set_session(NULL, session));
+    TRY(SSL_set_session(ssl, NULL));
+}
+
 static long left_by_flush(long when)
 {
     SSL_CTX_flush_sessions(ctx, when);
@@ -387,6 +434,8 @@ int main(void)
 
     contexts();
     callbacks();
+    other_callbacks();
+    connections();
     sessions();
     later_functions();
     ids();

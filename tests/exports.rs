@@ -67,3 +67,14 @@ fn parity_has_a_row_for_each_overlaid_function() {
     let missing: Vec<_> = overlaid().into_iter().filter(|name| !has(name)).collect();
     assert_eq!(missing, [] as [String; 0]);
 }
+
+#[test]
+fn each_overlaid_function_is_called_with_null() {
+    let calls = read("c-tests/null.c");
+    let is_called = |name: &String| {
+        let call = format!("({name}(");
+        calls.split(&call).skip(1).any(|text| text.split(';').next().unwrap().contains("NULL"))
+    };
+    let missing: Vec<_> = overlaid().into_iter().filter(|name| !is_called(name)).collect();
+    assert_eq!(missing, [] as [String; 0]);
+}
