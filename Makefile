@@ -107,9 +107,9 @@ test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsym
 	@packaging/deps.sh test
 	c-tests/run.sh --upstream
 
-test-servers: all ## Debian's servers, unmodified, on stock and with the library preloaded
+test-servers: all ## Debian's servers, unmodified, on stock and with the library: PART=nginx
 	@packaging/deps.sh servers
-	tests/servers/run.sh
+	tests/servers/run.py $(PART)
 
 fuzz: ## damaged store files, rings, records, key files, URLs: FUZZ_SECONDS=60 each
 	@packaging/deps.sh test

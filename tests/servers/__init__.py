@@ -1,0 +1,1 @@
+"""Servers of the servers harness; run.py runs them."""

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Runs real servers, unmodified: on stock libssl, with libsesscache preloaded, and with its host
+store too. Says how many connections resume, across workers, reloads and restarts.
+
+    tests/servers/run.py [SERVER...]    the servers whose names are given, else all
+
+LIBDIR or SESSCACHE_LIB says where the library is; WAYS names the ways to run, if not all (ways.py).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from harness import built, tls, verdicts
+from servers import (apache2, dovecot, haproxy, hitch, lighttpd, nginx, postgresql, stunnel4,
+                     vsftpd)
+from servers.server import Prepared
+
+SERVERS = {
+    "nginx": nginx.test,
+    "haproxy": haproxy.test,
+    "apache2": apache2.test,
+    "lighttpd": lighttpd.test,
+    "stunnel4": stunnel4.test,
+    "hitch": hitch.test,
+    "dovecot": dovecot.test,
+    "postgresql": postgresql.test,
+    "vsftpd": vsftpd.test,
+}
+
+
+def prepare(folder):
+    return Prepared(built.copy_library(folder), tls.build_client(folder))
+
+
+if __name__ == "__main__":
+    verdicts.main("test-servers", SERVERS, prepare=prepare, again="tests/servers/run.py",
+                  settings=(*built.SETTINGS, "WAYS"))

@@ -1,0 +1,100 @@
+"""stunnel from Debian's package: threads, chroot, its own user. Two processes with one service
+each.
+
+On stock and preloaded:
+- The cache is that of the process, and stunnel adds to it itself (SSL_CTX_add_session) although it
+  told OpenSSL not to store: all.
+- The session of one process is offered to the other: none.
+- sessionResume = no: none.
+- A reload makes new contexts in the same process: none.
+
+With a store, every session that resumes at all resumes always, and at the other process too.
+"""
+
+import pwd
+import shutil
+import signal
+from functools import partial
+
+from harness.packages import need, need_root
+from harness.run import run
+
+from .server import AS_DEBIAN_DOES, Server, has_no_line, print_version, start_backend
+from .ways import Row, run_rows
+
+USER = "stunnel4"
+RESUMES, RESUMES_NOT = "stunnel4", "stunnel4, sessionResume = no"
+ROWS = (
+    Row(RESUMES, "threads", "all all all", "none none all"),
+    Row(RESUMES, "2 processes", "none none all", "none none all"),
+    Row(RESUMES_NOT, "threads", "none none none", "none none none"),
+    Row(RESUMES_NOT, "2 processes", "none none none", "none none none"),
+)
+
+CONFIGURATION = """\
+foreground = yes
+pid =
+syslog = no
+debug = notice
+chroot = {dir}/jail
+setuid = {uid}
+setgid = {gid}
+sessionResume = {resume}
+options = NO_TICKET
+sslVersionMin = TLSv1.2
+
+[https]
+accept = 127.0.0.1:{port}
+connect = 127.0.0.1:{backend}
+cert = {dir}/both.pem
+"""
+
+
+class Stunnel(Server):
+    def __init__(self, *given, backend):
+        super().__init__(*given)
+        self.backend = backend
+
+    def configure(self):
+        user = pwd.getpwnam(USER)
+        # A reload happens in the chroot and as stunnel4, where the same paths must lead to the same
+        # files.
+        inside = self.dir / "jail" / self.dir.relative_to("/")
+        inside.mkdir(parents=True)
+        for folder in (self.dir, inside):
+            shutil.copy(self.work / "both.pem", folder)
+            for row in self.rows:
+                self._file(row, folder).write_text(CONFIGURATION.format(
+                    dir=self.dir, uid=user.pw_uid, gid=user.pw_gid, port=self.ports[row],
+                    resume="yes" if self.setup == RESUMES else "no", backend=self.backend))
+        run("chown", "-R", USER, self.dir / "jail")
+
+    def _file(self, row, folder):
+        return folder / f"{row.config}.conf"
+
+    def launch(self):
+        for row in self.rows:
+            self.start("stunnel4", self._file(row, self.dir))
+
+    def serving(self):
+        return self.mains
+
+    def client_for(self, name):
+        return self.client
+
+    def place_to_save(self, row):
+        return self.ports[self.rows[0]]
+
+    def reload(self):
+        self.until_logged(len(self.mains), "Configuration successful",
+                          self.signal_mains, signal.SIGHUP)
+
+    def log_is_clean(self):
+        return has_no_line("INTERNAL ERROR|Reloading.*failed|SSL_accept:", self.output)
+
+
+def test(prepared, work):
+    need("stunnel4", "stunnel4", "stunnel4")
+    need_root(AS_DEBIAN_DOES)
+    print_version("stunnel4", "-version", word="platform")
+    run_rows(partial(Stunnel, backend=start_backend(work)), ROWS, prepared, work)
