@@ -140,16 +140,15 @@ real_servers() {
     local status=0 server_seconds=1.5
     [ "$mode" != quick ] || server_seconds=0.5
     build_store_programs
-    step servers.sh "$1"
+    step servers.py "$1"
     mkdir -m 711 "$work/$1"
     # The workers' users pass through, and nobody else's.
     chmod 711 "$work"
     env "library=$work/libsesscache.so" "client=$work/load" "store=$work/store" "work=$work/$1" \
-        results=/dev/null bash "$here/servers.sh" "$1" "$repeat" $server_seconds \
-        >"$work/part" || status=$?
+        python3 "$here/servers.py" "$1" "$repeat" $server_seconds >"$work/part" || status=$?
     case $status in
         0) finish_step ;;
         77) cat "$work/part" && rm "$work/part" ;;
-        *) cat "$work/part" && die "servers.sh $1 failed" ;;
+        *) cat "$work/part" && die "servers.py $1 failed" ;;
     esac
 }
