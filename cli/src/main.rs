@@ -5,6 +5,7 @@
 //! cannot be started. An error is one line on stderr. Only the agent has threads and locks.
 
 #![cfg_attr(not(test), no_main)]
+#![deny(unsafe_code)]
 
 mod agent;
 mod arguments;

@@ -7,8 +7,7 @@
 //!
 //! - The newest key's of this epoch seals.
 //! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's
-//! other
-//!   keys open. A ticket that one of these opens is renewed.
+//!   other keys open. A ticket that one of these opens is renewed.
 //! - A server that may not share has a key of its own, as with stock.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.

@@ -129,31 +129,8 @@ pub struct sesscache_stats {
     pub capacity: u64,
 }
 
-impl From<Counters> for sesscache_stats {
-    fn from(counters: Counters) -> Self {
-        sesscache_stats {
-            hits: counters.hits,
-            misses: counters.misses,
-            stores: counters.stores,
-            removes: counters.removes,
-            takes: counters.takes,
-            expired: counters.expired,
-            evicted: counters.evicted,
-            tombstone_hits: counters.tombstone_hits,
-            oversize: counters.oversize,
-            undecryptable: counters.undecryptable,
-            mismatched: counters.mismatched,
-            busy: counters.busy,
-            resets: counters.resets,
-            refused_no_identity: counters.refused_no_identity,
-            refused_verify_without_id_context: counters.refused_verify_without_id_context,
-            refused_not_asked: counters.refused_not_asked,
-            entries: counters.entries,
-            bytes: counters.bytes,
-            capacity: counters.capacity,
-        }
-    }
-}
+// The counters are copied as they are: core's have the same fields in the same order.
+const _: () = assert!(size_of::<sesscache_stats>() == size_of::<Counters>());
 
 /// Fills `*stats` with the counters of the store that `ctx` uses: as much of it as `size`, which is
 /// sizeof(struct sesscache_stats) for the program, so that later versions can add to its end.
@@ -174,8 +151,8 @@ pub unsafe extern "C" fn sesscache_store_stats(
     guard(0, || {
         let store = ctx.ctx().and_then(|ctx| state(ctx)?.host());
         let (Some(HostStore { store, .. }), false) = (store, stats.is_null()) else { return 0 };
-        let ours = sesscache_stats::from(store.counters());
-        let known = size.min(size_of::<sesscache_stats>());
+        let ours = store.counters();
+        let known = size.min(size_of::<Counters>());
         // SAFETY: a place of `size` bytes, as above, and ours is a struct of numbers.
         unsafe { ptr::copy_nonoverlapping((&raw const ours).cast::<u8>(), stats.cast(), known) };
         // SAFETY: within those bytes or at their end.
@@ -184,4 +161,23 @@ pub unsafe extern "C" fn sesscache_store_stats(
         unsafe { ptr::write_bytes(unknown, 0, size - known) };
         1
     })
+}
+
+#[cfg(test)]
+mod tests {
+    /// The fields of a struct of numbers, in order.
+    fn fields(source: &str, name: &str) -> Vec<String> {
+        let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap();
+        let body = body.split("\n}").next().unwrap();
+        let lines = body.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+        lines.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_counters_in_c_are_those_of_the_store() {
+        let ours = fields(include_str!("api.rs"), "sesscache_stats");
+        let core = include_str!("../../core/src/store/counters.rs");
+        assert_eq!(ours, fields(core, "Counters"));
+        assert!(ours.len() > 18 && ours.iter().all(|field| field.ends_with(": u64,")));
+    }
 }

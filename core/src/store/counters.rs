@@ -38,7 +38,9 @@ pub enum Tally {
 /// How many there are.
 pub(super) const TALLIES: usize = Tally::RefusedNotAsked as usize + 1;
 
-/// The counters of a store at one time, and how full it is.
+/// The counters of a store at one time, and how full it is. C programs get them as they lie here
+/// (`sesscache_stats`): a new one goes to the end.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Lookups that found a record which could be used.
