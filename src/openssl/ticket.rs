@@ -7,8 +7,8 @@ use super::aead::random;
 use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
 use super::types::{EvpMacCtx, Param};
-use libc::{c_char, c_uint, c_void};
-use openssl_sys::EVP_CIPHER_CTX;
+use libc::{c_char, c_int, c_uint, c_void};
+use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX};
 use std::fmt;
 use std::ptr;
 use zeroize::Zeroize;
@@ -69,35 +69,38 @@ impl Contexts {
     }
 }
 
+/// EVP_EncryptInit_ex(3) and EVP_DecryptInit_ex(3).
+type CipherInit = unsafe extern "C" fn(
+    *mut EVP_CIPHER_CTX,
+    *const EVP_CIPHER,
+    *mut c_void,
+    *const u8,
+    *const u8,
+) -> c_int;
+
 impl TicketKey {
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
     pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
         random(contexts.libssl, iv)?;
-        let (init, kind) = (
-            present(contexts.libssl.EVP_EncryptInit_ex)?,
-            present(contexts.libssl.EVP_aes_256_cbc)?,
-        );
-        // SAFETY: takes nothing and returns a constant.
-        let kind = unsafe { kind() };
-        // SAFETY: a valid context; key and vector of that cipher's lengths.
-        succeeded(unsafe {
-            init(contexts.cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
-        })?;
-        self.authenticate(contexts)
+        self.set_up(present(contexts.libssl.EVP_EncryptInit_ex)?, iv, contexts)
     }
 
     /// Sets both contexts up to open a ticket.
     pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
-        let (init, kind) = (
-            present(contexts.libssl.EVP_DecryptInit_ex)?,
-            present(contexts.libssl.EVP_aes_256_cbc)?,
-        );
+        self.set_up(present(contexts.libssl.EVP_DecryptInit_ex)?, iv, contexts)
+    }
+
+    fn set_up(
+        &self,
+        init: CipherInit,
+        iv: &[u8; IV_BYTES],
+        contexts: &Contexts,
+    ) -> Result<(), Failed> {
         // SAFETY: takes nothing and returns a constant.
-        let kind = unsafe { kind() };
+        let kind = unsafe { present(contexts.libssl.EVP_aes_256_cbc)?() };
+        let (key, iv) = (self.cipher.as_ptr(), iv.as_ptr());
         // SAFETY: a valid context; key and vector of that cipher's lengths.
-        succeeded(unsafe {
-            init(contexts.cipher, kind, ptr::null_mut(), self.cipher.as_ptr(), iv.as_ptr())
-        })?;
+        succeeded(unsafe { init(contexts.cipher, kind, ptr::null_mut(), key, iv) })?;
         self.authenticate(contexts)
     }
 

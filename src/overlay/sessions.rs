@@ -3,13 +3,30 @@
 use super::arguments::Argument;
 use super::guard::{guard, with};
 use super::{answer, session_state};
-use crate::context::lifetime_shortened;
-use crate::openssl::handle::SessionRef;
+use crate::context::{State, lifetime_shortened};
+use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::Lhash;
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 use std::ptr;
+
+/// As [`answer`], for a call about a session too. NULL for either, and a panic of ours, are answered
+/// with 0.
+fn answer_about<'a>(
+    ctx: &'a Argument<*mut SSL_CTX>,
+    session: &'a Argument<*mut SSL_SESSION>,
+    ours: impl FnOnce(&State, Ctx<'a>, SessionRef<'a>) -> bool,
+    stock: impl FnOnce(Ctx<'a>, SessionRef<'a>) -> bool,
+) -> c_int {
+    let session = |ctx: Ctx<'a>| session.session(ctx.libssl());
+    answer(
+        ctx,
+        0,
+        |ctx, state| session(ctx).is_some_and(|session| ours(state, ctx, session)).into(),
+        |ctx| session(ctx).is_some_and(|session| stock(ctx, session)).into(),
+    )
+}
 
 /// Adds a session to the internal cache, whatever the cache mode; see SSL_CTX_add_session(3).
 /// Returns 0 for NULL.
@@ -21,17 +38,11 @@ pub unsafe extern "C" fn SSL_CTX_add_session(
     ctx: Argument<*mut SSL_CTX>,
     session: Argument<*mut SSL_SESSION>,
 ) -> c_int {
-    answer(
+    answer_about(
         &ctx,
-        0,
-        |ctx, state| {
-            let session = session.session(ctx.libssl());
-            session.is_some_and(|session| state.add_session(ctx, session)).into()
-        },
-        |ctx| {
-            let session = session.session(ctx.libssl());
-            session.is_some_and(|session| ctx.stock_add(session)).into()
-        },
+        &session,
+        |state, ctx, session| state.add_session(ctx, session),
+        Ctx::stock_add,
     )
 }
 
@@ -45,17 +56,11 @@ pub unsafe extern "C" fn SSL_CTX_remove_session(
     ctx: Argument<*mut SSL_CTX>,
     session: Argument<*mut SSL_SESSION>,
 ) -> c_int {
-    answer(
+    answer_about(
         &ctx,
-        0,
-        |ctx, state| {
-            let session = session.session(ctx.libssl());
-            session.is_some_and(|session| state.remove_session(ctx, session)).into()
-        },
-        |ctx| {
-            let session = session.session(ctx.libssl());
-            session.is_some_and(|session| ctx.stock_remove(session)).into()
-        },
+        &session,
+        |state, ctx, session| state.remove_session(ctx, session),
+        Ctx::stock_remove,
     )
 }
 
