@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Sees to the programs and headers that a make target needs: deps.sh build|demo|test|servers|fleet|bench.
-# Installs Debian packages where that is possible (root, apt-get); else says what is missing.
+# Sees to the programs and headers that make targets need, before anything is built.
+#
+#   packaging/deps.sh build|check|demo|test|servers|fleet|bench...
+#
+# Installs Debian packages where that is possible (root, apt-get); else says what is missing. A
+# service that comes with a package does not start, neither now nor at the next boot.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 packages_for() {
     case $1 in
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
+        check) echo binutils ;;
         demo) echo openssl gcc libssl-dev redis-server ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
@@ -17,6 +23,31 @@ packages_for() {
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
 }
+
+# ---- Rust ----------------------------------------------------------------------------------------
+
+# Says what is wrong with the toolchain; nothing if nothing is.
+wrong_with_rust() {
+    local needed found tool
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    if ! found=$(cargo --version 2>/dev/null); then
+        echo "missing: Rust $needed or later, with cargo (https://rustup.rs)"
+        return
+    fi
+    found=$(cut -d ' ' -f 2 <<<"$found")
+    if [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" != "$needed" ]; then
+        echo "too old: Rust $found; $needed or later is needed" \
+            "(https://rustup.rs; with rustup already here: rustup update)"
+        return
+    fi
+    case " $* " in *" check "*) ;; *) return ;; esac
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 ||
+            echo "missing: cargo $tool (rustup component add rustfmt clippy)"
+    done
+}
+
+# ---- packages ------------------------------------------------------------------------------------
 
 is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok'; }
 
@@ -36,28 +67,64 @@ is_usable() {
     esac
 }
 
-packages=$(packages_for "$1")
+# The units that start at boot, by name: systemd's, and what SysV's links start.
+enabled_units() {
+    local link
+    for link in /etc/systemd/system/*.wants/*; do
+        if [ -L "$link" ]; then basename "$link"; fi
+    done
+    for link in /etc/rc[2-5].d/S*; do
+        if [ -L "$link" ]; then echo "$(basename "$link" | cut -c 4-).service"; fi
+    done
+}
+
+# disable_units UNIT...: systemctl sees to SysV's links, too.
+disable_units() {
+    local unit
+    for unit; do
+        if command -v systemctl >/dev/null; then
+            systemctl disable --quiet "$unit"
+        else
+            update-rc.d "${unit%.service}" disable
+        fi >/dev/null 2>&1 || echo "deps.sh: $unit could not be disabled: it starts at boot" >&2
+    done
+}
+
+# install PACKAGE...
+install() {
+    local before policy=/usr/sbin/policy-rc.d
+    local options=(-qq -y --no-install-recommends -o DPkg::Lock::Timeout=120)
+    export DEBIAN_FRONTEND=noninteractive
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        # shellcheck disable=SC2064  # as it is now
+        trap "rm -f $policy" EXIT
+    fi
+    before=$(enabled_units | sort -u)
+    apt-get install "${options[@]}" "$@" >/dev/null 2>&1 || {
+        apt-get update -qq
+        apt-get install "${options[@]}" "$@" >/dev/null
+    }
+    # shellcheck disable=SC2046  # names of units have no spaces
+    disable_units $(enabled_units | sort -u | comm -13 <(printf '%s\n' "$before") -)
+}
+
+# ---- everything ----------------------------------------------------------------------------------
+
+packages=$(for group; do packages_for "$group"; done)
 missing=()
-for package in $packages; do
+for package in $(tr ' ' '\n' <<<"$packages" | sort -u); do
     is_usable "$package" || is_installed "$package" || missing+=("$package")
 done
-command -v cargo >/dev/null || { echo "missing: Rust (cargo), 1.88 or later" >&2; exit 1; }
-[ ${#missing[@]} -gt 0 ] || exit 0
-
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing: ${missing[*]} (as root on Debian: apt-get install ${missing[*]})" >&2
+wrong=$(wrong_with_rust "$@")
+if [ ${#missing[@]} -gt 0 ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; }; then
+    wrong+=${wrong:+$'\n'}"missing: ${missing[*]} (as root on Debian: apt-get install ${missing[*]})"
+fi
+if [ -n "$wrong" ]; then
+    printf '%s\n' "$wrong" >&2
     exit 1
 fi
-echo "installing ${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
-# A server that is installed to be tested must not start by itself.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' >$policy
-    chmod 755 $policy
-    trap 'rm -f $policy' EXIT
-fi
-apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
-    apt-get update -qq
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
-}
+[ ${#missing[@]} -gt 0 ] || exit 0
+echo "installing ${missing[*]}; no service of theirs is started, now or at the next boot" >&2
+install "${missing[@]}"
