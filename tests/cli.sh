@@ -1,52 +1,21 @@
 #!/usr/bin/env bash
 # The `sesscache` command as a user has it: key files, starting programs, counters of stores.
 # SESSCACHE_BIN and LIBDIR say where the command and the library are.
-set -euo pipefail
-export LC_ALL=C
+# shellcheck source=tests/shell.sh
+. "$(dirname "$0")/shell.sh"
 unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
     SESSCACHE_NAMESPACE SESSCACHE_LOG
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-cd "$root"
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
-work=$(mktemp -d)
 made_host_folder=
-passed=0 failed=0 skipped=0
 # The program that default stores are named after: nobody else's.
 own=cli-test-$$
 
-cleanup() {
-    wait
-    rm -rf "$work" /run/sesscache/"$own"*
+clean_up() {
+    wait # for what would make them anew
+    rm -rf /run/sesscache/"$own"*
     if [[ $made_host_folder ]]; then rmdir /run/sesscache 2>/dev/null || true; fi
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
-check() {
-    local what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAIL %s\n' "$what"
-        sed 's/^/     /' "$work/said"
-    fi
-}
-
-skip() {
-    skipped=$((skipped + 1))
-    printf 'skipped %s: %s\n' "$1" "$2"
-}
-
-same() {
-    [[ $1 == "$2" ]] || {
-        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
-        return 1
-    }
 }
 
 # refuses CODE PATTERN ARGUMENT...: sesscache ends with this code, says one line like this on
@@ -486,8 +455,4 @@ check_environment
 check_default_store
 check_refusals
 check_stats
-printf 'cli: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-if ((failed)); then
-    echo 'again: tests/cli.sh'
-    exit 1
-fi
+finish cli

@@ -1,44 +1,17 @@
 #!/usr/bin/env bash
 # What `make install` puts in place is complete, and enough for a C server: examples/server.c is
 # built against the installed tree with what pkg-config says and nothing else, and resumes.
-set -euo pipefail
-export LC_ALL=C
+# shellcheck source=tests/shell.sh
+. "$(dirname "$0")/shell.sh"
 # As for a user: nothing of a make above us, and no wishes about places.
 unset MAKEFLAGS MFLAGS MAKELEVEL PREFIX BINDIR LIBDIR INCLUDEDIR DESTDIR
 unset LD_PRELOAD PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR "${!SESSCACHE_@}"
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d)
 lib=$work/usr/lib
 server=
-passed=0 failed=0
 
-cleanup() {
+clean_up() {
     if [[ -n $server ]]; then kill "$server" 2>/dev/null || true; fi
-    wait
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-# check WHAT COMMAND...: counts whether the command succeeds, and shows what it said if not
-check() {
-    local what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAIL %s\n' "$what"
-        sed 's/^/     /' "$work/said"
-    fi
-}
-
-same() {
-    [[ $1 == "$2" ]] || {
-        printf 'expected: %s\nfound:    %s\n' "$1" "$2"
-        return 1
-    }
 }
 
 # before FIRST SECOND WORD...: both are among the words, and no SECOND is before the first FIRST
@@ -158,8 +131,4 @@ if ((failed == 0)); then
     check_own_prefix
     check_server
 fi
-printf 'install: %d passed, %d failed\n' "$passed" "$failed"
-if ((failed)); then
-    echo 'again: tests/install.sh'
-    exit 1
-fi
+finish install
