@@ -15,6 +15,9 @@
 pub mod cache;
 #[forbid(unsafe_code)]
 pub mod key_file;
+#[cfg(all(test, shuttle))]
+#[forbid(unsafe_code)]
+mod schedules;
 #[deny(unsafe_code)]
 pub mod store;
 #[forbid(unsafe_code)]
