@@ -4,6 +4,7 @@
 //!   cache/       this process: sharded map, expiry, eviction            safe
 //!   store/       this host: one mapped file or anonymous mapping        one unsafe corner
 //!   key_file.rs  the secrets of a key file                              safe
+//!   slots.rs     a value that is replaced while threads use it          safe
 //!   sync.rs      locks and atomics, or those of shuttle                 safe
 //!   system/      clock, files, thread, process, errno                   unsafe
 //! ```
@@ -18,6 +19,8 @@ pub mod key_file;
 #[cfg(all(test, shuttle))]
 #[forbid(unsafe_code)]
 mod schedules;
+#[forbid(unsafe_code)]
+pub mod slots;
 #[deny(unsafe_code)]
 pub mod store;
 #[forbid(unsafe_code)]

@@ -3,34 +3,135 @@
 
 #[cfg(not(shuttle))]
 pub(crate) use parking_lot::RwLock;
+/// A lock that is tried and never waited for.
 #[cfg(not(shuttle))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-
+pub(crate) use parking_lot::{
+    RwLock as TryRwLock, RwLockReadGuard as TryReadGuard, RwLockWriteGuard as TryWriteGuard,
+};
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(not(shuttle))]
 pub(crate) use std::thread::yield_now;
 
 #[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(shuttle)]
 pub(crate) use shuttle::thread::yield_now;
-
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+pub(crate) use under_shuttle::{RwLock, TryReadGuard, TryRwLock, TryWriteGuard};
 
-/// parking_lot's interface on shuttle's lock, which like std's can be poisoned.
+/// parking_lot's interface on shuttle.
 #[cfg(shuttle)]
-#[derive(Debug)]
-pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+mod under_shuttle {
+    use shuttle::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::mem;
+    use std::ops::{Deref, DerefMut};
+    use std::sync::PoisonError;
 
-#[cfg(shuttle)]
-impl<T> RwLock<T> {
-    pub(crate) fn new(value: T) -> Self {
-        RwLock(shuttle::sync::RwLock::new(value))
+    /// Shuttle's lock, which like std's can be poisoned.
+    #[derive(Debug)]
+    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            RwLock(shuttle::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 
-    pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// A lock whose write guard can be downgraded, which shuttle's cannot. Each operation is one
+    /// step on `holders`; std's lock within follows it and is never contended, because shuttle
+    /// switches threads at its own operations alone.
+    #[derive(Debug)]
+    pub(crate) struct TryRwLock<T> {
+        /// [`WRITER`], or the number of readers.
+        holders: AtomicUsize,
+        value: std::sync::RwLock<T>,
     }
 
-    pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    const WRITER: usize = usize::MAX;
+
+    /// A guard; std's is there until the drop.
+    #[derive(Debug)]
+    pub(crate) struct TryReadGuard<'a, T> {
+        lock: &'a TryRwLock<T>,
+        value: Option<std::sync::RwLockReadGuard<'a, T>>,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct TryWriteGuard<'a, T> {
+        lock: &'a TryRwLock<T>,
+        value: Option<std::sync::RwLockWriteGuard<'a, T>>,
+    }
+
+    impl<T> TryRwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            TryRwLock { holders: AtomicUsize::new(0), value: std::sync::RwLock::new(value) }
+        }
+
+        pub(crate) fn try_read(&self) -> Option<TryReadGuard<'_, T>> {
+            let one_more = |holders| (holders != WRITER).then(|| holders + 1);
+            self.holders.fetch_update(SeqCst, SeqCst, one_more).ok()?;
+            Some(TryReadGuard { lock: self, value: Some(self.value.try_read().unwrap()) })
+        }
+
+        pub(crate) fn try_write(&self) -> Option<TryWriteGuard<'_, T>> {
+            self.holders.compare_exchange(0, WRITER, SeqCst, SeqCst).ok()?;
+            Some(TryWriteGuard { lock: self, value: Some(self.value.try_write().unwrap()) })
+        }
+    }
+
+    impl<'a, T> TryWriteGuard<'a, T> {
+        pub(crate) fn downgrade(mut guard: Self) -> TryReadGuard<'a, T> {
+            let lock = guard.lock;
+            guard.value = None;
+            mem::forget(guard);
+            let value = Some(lock.value.try_read().unwrap());
+            lock.holders.store(1, SeqCst);
+            TryReadGuard { lock, value }
+        }
+    }
+
+    impl<T> Drop for TryReadGuard<'_, T> {
+        fn drop(&mut self) {
+            self.value = None;
+            self.lock.holders.fetch_sub(1, SeqCst);
+        }
+    }
+
+    impl<T> Drop for TryWriteGuard<'_, T> {
+        fn drop(&mut self) {
+            self.value = None;
+            self.lock.holders.store(0, SeqCst);
+        }
+    }
+
+    impl<T> Deref for TryReadGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.value.as_ref().unwrap()
+        }
+    }
+
+    impl<T> Deref for TryWriteGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.value.as_ref().unwrap()
+        }
+    }
+
+    impl<T> DerefMut for TryWriteGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.value.as_mut().unwrap()
+        }
     }
 }

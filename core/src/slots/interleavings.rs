@@ -1,0 +1,104 @@
+//! A few uses and replacements in many interleavings (`make shuttle`; schedules.rs tells how a
+//! failing one is replayed).
+//!
+//! In each interleaving: no user meets an empty value or one that changes under it, no value is
+//! current before one that it replaced, and at the end one slot has a value. The last test is the
+//! protocol of a key file: whoever has seen a change of the file uses it, or one after it.
+
+use super::*;
+use crate::schedules::explore;
+use shuttle::thread;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Runs the bodies at once on slots with the value 1. Returns nothing: a body asserts.
+fn run(bodies: &'static [fn(&Slots<u64>)]) {
+    explore(move || {
+        let slots = Arc::new(Slots::new(1));
+        let threads: Vec<_> = bodies
+            .iter()
+            .map(|body| {
+                let slots = slots.clone();
+                thread::spawn(move || body(&slots))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let filled = slots.slots.iter().filter(|slot| *slot.try_read().unwrap() != 0).count();
+        assert_eq!(filled, 1, "slots with a value");
+    });
+}
+
+/// Uses the value twice; it is never empty, never changes in use, and never gets older.
+fn use_twice(slots: &Slots<u64>) {
+    let look = || {
+        let look_again = |value: &u64| {
+            let before = *value;
+            thread::yield_now();
+            assert_eq!(*value, before, "a value changed in use");
+            before
+        };
+        slots.using(look_again).expect("no lock is held for ever")
+    };
+    let first = look();
+    assert!(first != 0, "an empty value was used");
+    assert!(look() >= first, "an older value came back");
+}
+
+/// Replaces the value by a greater one; as often as another thread is faster, again.
+fn grow(slots: &Slots<u64>) {
+    slots.update(|| slots.using(|value| value + 1));
+}
+
+#[test]
+fn users_beside_puts() {
+    run(&[use_twice, use_twice, |slots| (0..3).for_each(|_| grow(slots))]);
+}
+
+#[test]
+fn puts_that_race() {
+    run(&[grow, grow, grow, use_twice]);
+}
+
+#[test]
+fn one_put_of_a_generation_is_done() {
+    explore(|| {
+        let slots = Arc::new(Slots::new(1));
+        let generation = slots.generation();
+        let threads = [2, 3, 4].map(|value| {
+            let slots = slots.clone();
+            thread::spawn(move || (slots.put(generation, value), value))
+        });
+        let puts = threads.map(|thread| thread.join().unwrap());
+        let done: Vec<_> = puts.iter().filter(|(put, _)| *put == Put::Done).collect();
+        assert!(puts.iter().all(|(put, _)| *put != Put::Full));
+        assert_eq!(done.len(), 1, "{puts:?}");
+        assert_eq!(slots.using(|value| *value), Some(done[0].1));
+    });
+}
+
+/// The protocol of a key file: `file` is its version, and a thread that reloads reads it, makes of
+/// it what it uses, and puts that in.
+#[test]
+fn every_change_of_a_file_is_seen() {
+    explore(|| {
+        let slots = Arc::new(Slots::new(1));
+        let file = Arc::new(AtomicU64::new(1));
+        let reload = |slots: &Slots<u64>, file: &AtomicU64| {
+            slots.update(|| {
+                let found = file.load(SeqCst);
+                slots.using(|value| *value != found).unwrap_or(true).then(|| found)
+            });
+        };
+        let threads = [(); 3].map(|()| {
+            let (slots, file) = (slots.clone(), file.clone());
+            thread::spawn(move || {
+                let written = file.fetch_add(1, SeqCst) + 1;
+                reload(&slots, &file);
+                let used = slots.using(|value| *value);
+                assert!(used >= Some(written), "{used:?} is used after {written} was written");
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(slots.using(|value| *value), Some(4));
+    });
+}
