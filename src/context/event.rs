@@ -1,4 +1,4 @@
-//! A call of the engine about a connection: its libssl, the connection, and both its contexts.
+//! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
 use super::policy::Current;
 use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
@@ -8,7 +8,7 @@ use libc::c_int;
 use openssl_sys::{SSL_OP_NO_TICKET, TLS1_3_VERSION};
 use sesscache_core::cache::Key;
 
-/// A hook makes one when the engine calls it. Answers that the application's callbacks can change
+/// A hook makes one when libssl calls it. Answers that the application's callbacks can change
 /// are asked of libssl each time.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -46,7 +46,7 @@ impl<'a> Event<'a> {
         Key::new(u16::try_from(self.version).ok()?, id)
     }
 
-    /// Whether the engine will insist on removing the session from its own cache before it resumes
+    /// Whether libssl will insist on removing the session from its own cache before it resumes
     /// it (tls_parse_ctos_psk): early data, each ticket good for one use.
     pub(super) fn is_single_use(&self) -> bool {
         self.is_tls13()

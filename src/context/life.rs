@@ -1,4 +1,4 @@
-//! The life of a session: the engine or the application says new, remove or flush. Lookups are in
+//! The life of a session: libssl or the application says new, remove or flush. Lookups are in
 //! `lookup`.
 //!
 //! The rules are those of docs/CONTRACT.md. The application's callbacks run here, with
@@ -39,7 +39,7 @@ pub(super) fn shortened() -> u64 {
     SHORTENED.load(Acquire)
 }
 
-/// Runs SSL_free(3) or one of its like, in which the engine removes the session of a connection
+/// Runs SSL_free(3) or one of its like, in which libssl removes the session of a connection
 /// that was not shut down.
 pub fn while_closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
     let _closing = enter_closing(ssl.session());
@@ -47,7 +47,7 @@ pub fn while_closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
 }
 
 impl State {
-    /// The engine negotiated a session. Returns new_cb's answer: 0 if the engine shall drop the
+    /// libssl negotiated a session. Returns new_cb's answer: 0 if libssl shall drop the
     /// reference it took for the application.
     pub fn new_session(&self, event: &Event<'_>, session: SessionRef<'_>) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
@@ -55,7 +55,7 @@ impl State {
         let address = key.and_then(|key| {
             // Before another thread can find the session: ex_data is not to change under it.
             let _errno = KeepErrno::new();
-            self.negotiated(event, session, key)
+            self.negotiated_address(event, session, key)
         });
         let cached = key.filter(|_| self.caches(event));
         if let Some(key) = cached {
@@ -159,7 +159,7 @@ impl State {
         session.key().is_some_and(|key| self.add(ctx, key, session))
     }
 
-    /// SSL_CTX_remove_session(3), the application's or Debian's engine's.
+    /// SSL_CTX_remove_session(3), called by the application, or by Debian's libssl.
     pub fn remove_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         let Some(key) = session.key().filter(|key| !key.id_is_empty()) else { return false };
         let taken = {
@@ -172,7 +172,7 @@ impl State {
         taken.is_some() || was_planted
     }
 
-    /// The engine has removed a session, or would have if it were in the stock cache.
+    /// libssl has removed a session, or would have if it were in the stock cache.
     pub fn removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
         let taken = {
             let _errno = KeepErrno::new();
@@ -189,9 +189,9 @@ impl State {
     /// connection was closed without a word: that is no reason (RFC 5246 7.2.1), and anybody can
     /// cause it.
     fn forget_everywhere(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
-        // The note may be an older session's, because libssl does not always reach the removal.
+        // The note may be stale: libssl does not always remove the session that was noted.
         let expires = take_expired(session) && session.deadline() < now();
-        if expires || self.host().is_none() {
+        if expires || self.host_store().is_none() {
             return;
         }
         if is_closing(session) && config().unclean_close == UncleanClose::Keep {
@@ -236,8 +236,8 @@ impl State {
         }
     }
 
-    /// A session has left the cache for good: stock marks it not resumable, for which its
-    /// SSL_CTX_remove_session is the only door, and remove_cb is told. True if it was planted.
+    /// A session has left the cache for good: it is marked not resumable, which only stock's
+    /// SSL_CTX_remove_session can do, and remove_cb is told. True if it was planted.
     pub(super) fn discard(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         let was_planted = {
             let _stock = enter_stock();

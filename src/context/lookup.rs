@@ -20,12 +20,12 @@ use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The get hook's reply to the engine.
+/// The get hook's reply to libssl.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply {
     /// NULL is a miss. Else a session, or the token of an asynchronous lookup.
     pub session: *mut SSL_SESSION,
-    /// get_cb's `*copy`: with 0 the engine gets a reference of ours or of the application's.
+    /// get_cb's `*copy`: with 0 libssl gets a reference of ours or of the application's.
     pub copy: c_int,
 }
 
@@ -63,8 +63,8 @@ impl State {
     /// A client offers the session `id`.
     pub fn look_up(&self, event: &Event<'_>, id: &[u8]) -> Reply {
         let key = event.key(id);
-        let address = self.offered(event, key);
-        let offer = Offer { event, id, key, has_store: self.host().is_some(), address };
+        let address = self.offered_address(event, key);
+        let offer = Offer { event, id, key, has_store: self.host_store().is_some(), address };
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(&offer) {
@@ -91,8 +91,8 @@ impl State {
         let _errno = KeepErrno::new();
         let libssl = offer.event.libssl();
         let Some((key, cache)) = offer.key.zip(self.cache()) else { return Cached::Nothing };
-        let can_tell = |session: Session| offer.can_tell(session.as_ref(libssl));
-        if offer.has_store && !offer.is_bound() && !cache.get(&key).is_none_or(can_tell) {
+        let can_judge_binding = |session: Session| offer.can_judge_binding(session.as_ref(libssl));
+        if offer.has_store && !offer.is_bound() && !cache.get(&key).is_none_or(can_judge_binding) {
             // Not taken out below: it may be resumed by another connection.
             return Cached::Nothing;
         }
@@ -116,7 +116,7 @@ impl State {
                 removed.map_or(Cached::Nothing, Cached::Removed)
             }
             Verdict::Miss => {
-                if !offer.is_for(handle) {
+                if !offer.is_asked_for(handle) {
                     drop(cache.remove_if(&key, |cached| *cached == session));
                 }
                 Cached::Nothing
@@ -134,7 +134,7 @@ impl State {
         let answer = call_get(get_cb, event.ssl, offer.id);
         let reply = Reply { session: answer.pointer, copy: answer.copy };
         let Some(session) = answer.session else {
-            // A token means that the engine asks again.
+            // A token means that libssl asks again.
             return match reply.session.is_null() {
                 true => Asked::Missed { ask_store: !is_removed },
                 false => Asked::Over(reply),
@@ -201,7 +201,7 @@ impl State {
     fn accept(&self, event: &Event<'_>, session: SessionRef<'_>, single_use: bool) {
         let Some(key) = session.key() else { return };
         if !session.is_resumable() && !key.id_is_empty() {
-            // The engine ignores it.
+            // libssl ignores it.
             return;
         }
         self.cb_hits.fetch_add(1, Relaxed);
@@ -216,16 +216,16 @@ impl State {
     }
 }
 
-/// Takes note of a session that the engine is about to look at: in TLS 1.2 and DTLS it removes an
+/// Takes note of a session that libssl is about to look at: in TLS 1.2 and DTLS it removes an
 /// expired one (ssl_get_prev_session).
 fn note_expiry(event: &Event<'_>, session: SessionRef<'_>) {
     let expires = !event.is_tls13() && session.deadline() < now();
     note_expired(expires.then_some(session));
 }
 
-/// Puts a session into the stock cache, where the engine will look for it in a moment: it resumes
+/// Puts a session into the stock cache, where libssl will look for it in a moment: it resumes
 /// a single-use ticket only if its own SSL_CTX_remove_session finds the session. A session that the
-/// engine would ignore before that must not be left there.
+/// libssl would ignore before that must not be left there.
 fn plant(ctx: Ctx<'_>, session: SessionRef<'_>) {
     if session.is_resumable() {
         let _stock = enter_stock();

@@ -1,10 +1,9 @@
 //! A [`State`] per SSL_CTX: the application's settings, and the cache that it believes OpenSSL
 //! keeps.
 //!
-//! Holds the rules of the contract (`session`, `lookup`, `sharing`) and the settings and counters
-//! they depend on. Safe code: C is behind the `openssl` layer. Settings are atomics, read when the
-//! event happens; the one mutex guards the list for SSL_CTX_sessions() and no callback runs under
-//! it.
+//! Holds the settings and counters on which the rules of the contract depend; the rules are in
+//! `life`, `lookup`, `verdict`, `sharing` and `tickets`. Safe code: C is behind the `openssl` layer.
+//! Settings are atomics, read when the event happens. No callback runs under a lock.
 
 mod event;
 pub mod host;
@@ -68,6 +67,7 @@ pub struct State {
     broken: AtomicBool,
     /// [`lifetime_shortened`] calls that the last walk over the cache has seen.
     shortened_seen: AtomicU64,
+    /// The table that SSL_CTX_sessions(3) returned last.
     table: Mutex<Option<SessionTable>>,
     store: ContextStore,
     /// The keys of stateless tickets, if they follow from the key file.
@@ -94,7 +94,7 @@ impl State {
             broken: AtomicBool::new(false),
             shortened_seen: AtomicU64::new(life::shortened()),
             table: Mutex::new(None),
-            store: ContextStore::configured(ctx.libssl()),
+            store: ContextStore::new(ctx.libssl()),
             tickets: host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new),
             virtual_host: VirtualHost::new(ctx),
         }
@@ -128,7 +128,7 @@ impl State {
 
     /// The host store, if there is one.
     #[inline]
-    pub fn host(&self) -> Option<&'static HostStore> {
+    pub fn host_store(&self) -> Option<&'static HostStore> {
         self.store.get()
     }
 
@@ -139,7 +139,7 @@ impl State {
 
     /// A servername callback has led a connection, which started with this context, to another one.
     pub fn note_switch(&self, event: &Event<'_>) {
-        if self.host().is_some() || self.shares_tickets() {
+        if self.host_store().is_some() || self.shares_tickets() {
             self.virtual_host.note_switch(event.ctx, event.ssl, &event.current);
         }
     }

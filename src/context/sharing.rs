@@ -4,7 +4,7 @@
 
 use super::State;
 use super::event::Event;
-use super::host::record::{Address, longest};
+use super::host::record::{Address, latest_end};
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
@@ -30,8 +30,12 @@ impl State {
     /// The address of the session that a client offers. `None` without a store, without an id, or
     /// if it cannot be told who the server is.
     #[inline]
-    pub(super) fn offered(&self, event: &Event<'_>, key: Option<Key>) -> Option<Address<'_>> {
-        let host = self.host().filter(|_| !self.is_broken())?;
+    pub(super) fn offered_address(
+        &self,
+        event: &Event<'_>,
+        key: Option<Key>,
+    ) -> Option<Address<'_>> {
+        let host = self.host_store().filter(|_| !self.is_broken())?;
         let key = key.filter(|key| !key.id_is_empty())?;
         let server = self.virtual_host.server(event.ctx)?;
         let address = Address::new(host, server, key);
@@ -42,15 +46,15 @@ impl State {
         })
     }
 
-    /// The address of the session that the engine has negotiated. The session is marked with it,
+    /// The address of the session that libssl has negotiated. The session is marked with it,
     /// because nobody else knows it yet. `None` if sessions of this connection are not shared.
-    pub(super) fn negotiated(
+    pub(super) fn negotiated_address(
         &self,
         event: &Event<'_>,
         session: SessionRef<'_>,
         key: Key,
     ) -> Option<Address<'_>> {
-        let host = self.host().filter(|_| !self.is_broken())?;
+        let host = self.host_store().filter(|_| !self.is_broken())?;
         if !self.shares() || !event.ssl.is_server() || key.id_is_empty() {
             return None;
         }
@@ -63,8 +67,8 @@ impl State {
         Some(address)
     }
 
-    /// Publishes the session that the engine has negotiated. Its key was `key` before new_cb saw
-    /// it, and its address is that from [`State::negotiated`].
+    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw
+    /// it, and its address is that from [`State::negotiated_address`].
     pub(super) fn publish(
         &self,
         event: &Event<'_>,
@@ -72,7 +76,7 @@ impl State {
         key: Key,
         address: Option<Address<'_>>,
     ) {
-        let Some(host) = self.host() else { return };
+        let Some(host) = self.host_store() else { return };
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
             return;
         }
@@ -92,16 +96,16 @@ impl State {
         }
     }
 
-    /// Withdraws a session that was removed by the application, or by the engine after a fatal
+    /// Withdraws a session that was removed by the application, or by libssl after a fatal
     /// alert: no process is to resume it.
     pub(super) fn withdraw(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
-        let Some(host) = self.host() else { return };
+        let Some(host) = self.host_store() else { return };
         let Some(key) = session.key().filter(|key| !key.id_is_empty()) else { return };
         let Some(server) = self.virtual_host.server(ctx) else { return };
         let mark = session.mark();
         // Where use extends life, another process's copy may live longer than this one.
         let deadline = match mark {
-            Some(mark) if self.has(SSL_SESS_CACHE_UPDATE_TIME) => longest(mark),
+            Some(mark) if self.has(SSL_SESS_CACHE_UPDATE_TIME) => latest_end(mark),
             _ => session.deadline(),
         };
         // The mark says that it was shared. An object of the application's own making (d2i) has

@@ -17,7 +17,7 @@ struct Thread {
     /// Whether the thread runs remove_cb for an evicted session. If that callback adds a session,
     /// it must not evict another one, and so on without end.
     evicting: Cell<bool>,
-    /// The expired session that the thread has given the engine, or NULL. The engine removes it at
+    /// The expired session that the thread has given libssl, or NULL. libssl removes it at
     /// once, which is no reason to remove it everywhere.
     expired: Cell<*mut SSL_SESSION>,
     /// The session of the connection that the thread is freeing or clearing, or NULL.
@@ -88,7 +88,7 @@ pub(super) fn is_closing(session: SessionRef<'_>) -> bool {
     THREAD.with(|thread| thread.closing.get()) == session.as_ptr()
 }
 
-/// Notes the expired session that the engine is about to look at; `None` if it is not expired.
+/// Notes the expired session that libssl is about to look at; `None` if it is not expired.
 #[inline]
 pub(super) fn note_expired(session: Option<SessionRef<'_>>) {
     THREAD.with(|thread| thread.expired.set(pointer(session)));

@@ -5,7 +5,7 @@
 //! the virtual host that the server name leads to (`policy`), and the time: another one in every
 //! epoch.
 //!
-//! - The newest key's of this epoch seals.
+//! - The key of this epoch that follows from the newest key of the file seals.
 //! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's
 //!   other keys open. A ticket that one of these opens is renewed.
 //! - A server that may not share has a key of its own, as with stock.
@@ -41,7 +41,7 @@ pub(super) struct TicketKeys {
     ring: &'static KeyRing,
     /// For tickets that no other process is to open.
     own: TicketKey,
-    /// The last made last.
+    /// Oldest first.
     tables: RwLock<Vec<Table>>,
     /// The application has set keys of its own.
     given_up: AtomicBool,
@@ -79,13 +79,13 @@ impl TicketKeys {
         })
     }
 
-    /// The choice of `choose` among the present keys, which are made if they are not there yet.
-    fn choose<T>(
+    /// The choice of `pick` among the present keys, which are made if they are not there yet.
+    fn among_keys<T>(
         &self,
         event: &Event<'_>,
         server: &Server,
         policy: Policy,
-        choose: impl Fn(&[TicketKey]) -> Option<T>,
+        pick: impl Fn(&[TicketKey]) -> Option<T>,
     ) -> Option<T> {
         let basis = Basis {
             epoch: now() / i64::from(EPOCH_SECONDS),
@@ -94,10 +94,10 @@ impl TicketKeys {
             policy,
         };
         if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
-            return choose(&table.keys);
+            return pick(&table.keys);
         }
-        let keys = self.derive(event.libssl(), &basis)?;
-        let chosen = choose(&keys);
+        let keys = self.derive_all(event.libssl(), &basis)?;
+        let picked = pick(&keys);
         if let Some(mut tables) = self.tables.try_write() {
             tables.retain(|table| {
                 (table.basis.epoch, table.basis.generation) == (basis.epoch, basis.generation)
@@ -109,10 +109,10 @@ impl TicketKeys {
                 tables.push(Table { basis, keys });
             }
         }
-        chosen
+        picked
     }
 
-    fn derive(&self, libssl: &'static Libssl, basis: &Basis) -> Option<Vec<TicketKey>> {
+    fn derive_all(&self, libssl: &'static Libssl, basis: &Basis) -> Option<Vec<TicketKey>> {
         let _errors = KeepErrors::new(libssl);
         // This one first: it seals.
         let kept = config().max_lifetime.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
@@ -124,7 +124,7 @@ impl TicketKeys {
             for secret in secrets {
                 for offset in epochs.clone() {
                     let basis = Basis { epoch: basis.epoch + offset, ..*basis };
-                    keys.push(derive(libssl, secret.as_slice(), &basis)?);
+                    keys.push(derive_key(libssl, secret.as_slice(), &basis)?);
                 }
             }
             Some(keys)
@@ -132,7 +132,7 @@ impl TicketKeys {
     }
 }
 
-fn derive(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
+fn derive_key(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
     let mut key = TicketKey::default();
     let mut name = [0; 32];
     for (purpose, out) in [(b"n", &mut name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
@@ -167,7 +167,7 @@ impl TicketKeys {
             may_share && (has_id_context || server.has_certificate && !asks)
         };
         let Some(policy) = policy.filter(is_known) else { return Some(self.own.clone()) };
-        let key = self.choose(event, &server, policy, |keys| keys.first().cloned())?;
+        let key = self.among_keys(event, &server, policy, |keys| keys.first().cloned())?;
         for_name(event, virtual_host, name, key)
     }
 
@@ -184,14 +184,14 @@ impl TicketKeys {
         let server = virtual_host.server(event.ctx)?;
         let server_name = event.ssl.offered_name();
         let policy = virtual_host.policy_expected(&server, server_name, &event.current)?;
-        let (key, renew) = self.choose(event, &server, policy, |keys| {
+        let (key, renew) = self.among_keys(event, &server, policy, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))
         })?;
         Some((for_name(event, virtual_host, server_name, key)?, renew))
     }
 
-    /// Whether the application has set none of its own.
+    /// Whether these keys are used: the application has set none of its own.
     pub(super) fn are_in_use(&self) -> bool {
         !self.given_up.load(Relaxed)
     }

@@ -1,6 +1,6 @@
 //! May this session resume, here and now? The one place that decides it.
 //!
-//! Decides for sessions of the cache, of get_cb and of the store. The engine then applies its own
+//! Decides for sessions of the cache, of get_cb and of the store. libssl then applies its own
 //! rules (session id context, expiry, cipher), as on stock. Changes nothing but the store, from
 //! which a session for single use is taken.
 
@@ -50,15 +50,15 @@ pub(super) struct Offer<'e, 'a> {
 
 /// Whether a session may be resumed, by these rules. A rule holds for the sources that are named.
 ///
-/// | # | rule | source | else | from |
+/// | # | rule | source | verdict if not | source of the rule |
 /// |---|---|---|---|---|
 /// | 1 | it has the offered version and id, and is resumable | cache | miss | ssl_get_prev_session |
 /// | 2 | if it is shared, its server name and virtual host can be told | cache | miss | RFC 6066 3 |
-/// | 3 | if it is shared, it was made for them | cache | miss | RFC 6066 3 |
-/// | 4 | if it is shared, it is not older than SESSCACHE_MAX_LIFETIME, nor than the client's certificate; one that is over by its own times is the engine's to count and remove | cache | miss | RFC 5246 F.1.4 |
+/// | 3 | if it is shared, it was made for that name and host | cache | miss | RFC 6066 3 |
+/// | 4 | if it is shared, it is not older than SESSCACHE_MAX_LIFETIME, nor than the client's certificate; one that is over by its own times is libssl's to count and remove | cache | miss | RFC 5246 F.1.4 |
 /// | 5 | no process has removed it | cache, application | removed; miss where the store may prove it good | README, differences |
 /// | 6 | with a store, one for single use was taken out of it | cache | removed | RFC 8446 8.1 |
-/// | 7 | the same | application | miss | RFC 8446 8.1 |
+/// | 7 | with a store, one for single use was taken out of it | application | miss | RFC 8446 8.1 |
 /// | 8 | without a session id context the connection asks for no certificate | store | miss, counted | ssl_get_prev_session ends the handshake |
 ///
 /// For single use, rule 6 replaces 3 to 5: the record opens only for the right name, in its time,
@@ -72,7 +72,9 @@ pub(super) fn verdict(
     match source {
         Source::Store if offer.would_end_the_handshake(session) => Verdict::Miss,
         Source::Store => Verdict::Resume,
-        Source::Cache if !offer.is_for(session) || !offer.can_tell(session) => Verdict::Miss,
+        Source::Cache if !offer.is_asked_for(session) || !offer.can_judge_binding(session) => {
+            Verdict::Miss
+        }
         Source::Cache if single_use => match &offer.address {
             Some(address) if address.is_bound() && !offer.take() => Verdict::Removed,
             _ => Verdict::Resume,
@@ -87,16 +89,16 @@ pub(super) fn verdict(
 }
 
 impl Offer<'_, '_> {
-    /// Rule 1. The engine ignores a session that is marked not resumable: it may be in another
+    /// Rule 1. libssl ignores a session that is marked not resumable: it may be in another
     /// context's cache too, and was removed there. A session whose id the application changed is
     /// not the one asked for. Both must not hide what get_cb has.
-    pub(super) fn is_for(&self, session: SessionRef<'_>) -> bool {
+    pub(super) fn is_asked_for(&self, session: SessionRef<'_>) -> bool {
         let key = session.key();
         key.is_some_and(|key| key.id_is_empty() || session.is_resumable()) && key == self.key
     }
 
     /// Rule 2.
-    pub(super) fn can_tell(&self, session: SessionRef<'_>) -> bool {
+    pub(super) fn can_judge_binding(&self, session: SessionRef<'_>) -> bool {
         !self.has_store || self.is_bound() || session.mark().is_none()
     }
 
@@ -109,7 +111,7 @@ impl Offer<'_, '_> {
     fn is_within_limits(&self, session: SessionRef<'_>) -> bool {
         let (Some(address), Some(mark)) = (&self.address, session.mark()) else { return true };
         let now = now();
-        address.is_for_here(Some(mark))
+        address.matches_binding(Some(mark))
             // Return an expired session: libssl counts and removes it.
             && (session.deadline() < now || deadline(session, mark) >= now)
     }

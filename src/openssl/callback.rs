@@ -93,7 +93,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Does with the session what the engine does with one that it refuses.
+    /// Does with the session what libssl does with one that it refuses.
     pub fn give_back(self) {
         if self.session.is_some() && self.copy == 0 {
             // SAFETY: a session, whose reference get_cb passed on by `*copy` 0.
@@ -114,15 +114,15 @@ pub fn call_get<'a>(callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Answer<'a> {
         // SAFETY: it takes nothing and returns a constant.
         ptr::eq(pointer, unsafe { token() })
     });
-    // SAFETY: NULL or a session that is valid until the engine has taken it.
+    // SAFETY: NULL or a session that is valid until libssl has taken it.
     let session = if is_token { None } else { unsafe { SessionRef::borrow(libssl, pointer) } };
     Answer { pointer, copy, session }
 }
 
-/// Calls the application's session id generator with the engine's own arguments.
+/// Calls the application's session id generator with libssl's own arguments.
 ///
 /// # Safety
-/// `id` points to `*id_len` writable bytes, as the engine passes them.
+/// `id` points to `*id_len` writable bytes, as libssl passes them.
 pub unsafe fn call_generate(
     callback: GenerateCb,
     ssl: Ssl<'_>,

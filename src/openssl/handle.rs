@@ -1,7 +1,7 @@
 //! SSL_SESSION, SSL and SSL_CTX as values.
 //!
 //! [`Session`] owns one reference; [`SessionRef`], [`Ssl`] and [`Ctx`] borrow what the caller of
-//! the C function or OpenSSL's engine keeps alive for the length of a call.
+//! the C function or OpenSSL's libssl keeps alive for the length of a call.
 
 use super::failed::{Failed, succeeded};
 use super::libssl::libssl;
@@ -228,7 +228,7 @@ impl<'a> Ssl<'a> {
     }
 
     /// `SSL_OP_…` bits; those of `ctx`, the connection's context, for a QUIC connection, whose
-    /// SSL_get_options() takes a lock that the engine holds when it calls us (quic_impl.c, 3.5).
+    /// SSL_get_options() takes a lock that libssl holds when it calls us (quic_impl.c, 3.5).
     pub fn options(self, ctx: Ctx<'_>) -> u64 {
         // SAFETY: a valid connection.
         if unsafe { (self.libssl.SSL_version)(self.as_ptr()) } == QUIC1_VERSION {

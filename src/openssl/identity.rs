@@ -1,6 +1,6 @@
 //! The identity of a server: its certificate, whom it trusts, the name that a client asked for.
 //!
-//! Read through OpenSSL's getters, which take none of the locks that the engine holds when it
+//! Read through OpenSSL's getters, which take none of the locks that libssl holds when it
 //! calls us. No locks of ours.
 
 use super::failed::{Failed, present, succeeded};

@@ -40,7 +40,7 @@ impl Library {
     }
 
     /// Where it is mapped.
-    pub(super) fn object(&self) -> Option<usize> {
+    pub(super) fn base(&self) -> Option<usize> {
         let function = self.find("SSL_CTX_new\0")?;
         Some(object_of(function.as_ptr() as usize)?.0 as usize)
     }

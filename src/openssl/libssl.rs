@@ -35,11 +35,11 @@ pub unsafe fn libssl_of<T>(object: *const T) -> Option<&'static Libssl> {
 /// The functions of the libssl that `method` comes from: TLS_method(3) and its like.
 pub fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
     let address = method as usize;
-    other::with(address).or_else(|| {
+    other::table_at(address).or_else(|| {
         let ours = libssl();
         let Some((object, _)) = object_of(address) else { return ours };
         let is_ours =
-            |libssl: &&'static Libssl| libssl.object.is_none_or(|ours| ours == object as usize);
+            |libssl: &&'static Libssl| libssl.base.is_none_or(|ours| ours == object as usize);
         ours.filter(is_ours).or_else(|| other::note(method))
     })
 }

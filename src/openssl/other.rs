@@ -60,12 +60,12 @@ unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Libssl> {
         let word = unsafe { object.add(place) };
         // SAFETY: initialised and aligned: libssl allocates these objects zeroed. Who passes one
         // changes it in no other thread, but for a reference count, which is an atomic.
-        with(unsafe { word.as_ref() }.load(Relaxed))
+        table_at(unsafe { word.as_ref() }.load(Relaxed))
     })
 }
 
 /// The table of the library that `address` lies in.
-pub(super) fn with(address: usize) -> Option<&'static Libssl> {
+pub(super) fn table_at(address: usize) -> Option<&'static Libssl> {
     let mut others = OTHERS.iter().map_while(OnceCell::get);
     others.find(|other| other.extent.contains(&address)).map(|other| &other.libssl)
 }
@@ -88,7 +88,7 @@ pub(super) fn note(method: *const SSL_METHOD) -> Option<&'static Libssl> {
             Ok(()) => say(method),
             Err(other) => made = Some(other),
         }
-        if let Some(libssl) = with(method as usize) {
+        if let Some(libssl) = table_at(method as usize) {
             return Some(libssl);
         }
     }

@@ -1,7 +1,7 @@
 //! The stock functions that an overlaid function passes its call on to, by handles.
 //!
-//! A handle is valid, and a callback is callable for as long as OpenSSL's manual page wants: its
-//! application promised that to OpenSSL. So none of these has a duty left for its caller.
+//! Handles are valid, and callbacks can be called for as long as OpenSSL's manual pages want, because
+//! the application promised that to OpenSSL. So these functions are safe.
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb, TicketKeyEvpCb, VerifyCb};

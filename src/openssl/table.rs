@@ -32,7 +32,7 @@ macro_rules! table {
             /// Whether this OpenSSL is one whose cache we replace; else we only pass calls on.
             pub is_supported: bool,
             /// Where this libssl is mapped.
-            pub object: Option<usize>,
+            pub base: Option<usize>,
             $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
             $(pub $opt_name: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
         }
@@ -56,7 +56,7 @@ macro_rules! table {
                         unsafe { transmute_copy(&found.map_or(ptr::null_mut(), NonNull::as_ptr)) }
                     },)*
                     is_supported,
-                    object: library.object(),
+                    base: library.base(),
                 }
             }
         }

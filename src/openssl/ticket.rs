@@ -47,7 +47,7 @@ const UTF8_STRING: c_uint = 4;
 /// `OSSL_PARAM_OCTET_STRING`.
 const OCTET_STRING: c_uint = 5;
 
-/// The contexts that the engine passes to the callback for ticket keys.
+/// The contexts that libssl passes to the callback for ticket keys.
 #[derive(Debug)]
 pub struct Contexts {
     libssl: &'static Libssl,
@@ -56,11 +56,11 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// The engine's two contexts.
+    /// libssl's two contexts.
     ///
     /// # Safety
     /// Both are valid for as long as the result lives.
-    pub unsafe fn of_engine(
+    pub unsafe fn of_libssl(
         libssl: &'static Libssl,
         cipher: *mut EVP_CIPHER_CTX,
         mac: *mut EvpMacCtx,

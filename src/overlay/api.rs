@@ -149,7 +149,7 @@ pub unsafe extern "C" fn sesscache_store_stats(
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx.cast_mut()) };
     guard(0, || {
-        let store = ctx.ctx().and_then(|ctx| state(ctx)?.host());
+        let store = ctx.ctx().and_then(|ctx| state(ctx)?.host_store());
         let (Some(HostStore { store, .. }), false) = (store, stats.is_null()) else { return 0 };
         let ours = store.counters();
         let known = size.min(size_of::<Counters>());

@@ -61,7 +61,7 @@ impl Argument<*mut SSL> {
 }
 
 impl Argument<*const SSL> {
-    /// As for a connection that is not const: OpenSSL has const for callers, and for no object.
+    /// The connection, as above. OpenSSL's const only promises that the call does not change it.
     pub(super) fn ssl(&self) -> Option<Ssl<'_>> {
         // SAFETY: NULL or valid, see `Argument`.
         let libssl = unsafe { libssl_of(self.0) }?;

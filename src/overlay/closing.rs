@@ -1,4 +1,4 @@
-//! SSL_free(3), SSL_clear(3) and SSL_set_session(3): the engine removes the session of a connection
+//! SSL_free(3), SSL_clear(3) and SSL_set_session(3): libssl removes the session of a connection
 //! that was not shut down. Only from here can that be told from a fatal alert.
 
 use super::arguments::Argument;

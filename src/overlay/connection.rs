@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr};
 /// Where a connection's [`Connection`] is, if it needs one.
 static SSL_INDEX: Index = Index::new();
 
-/// The facts.
+/// The facts about one connection.
 #[derive(Debug)]
 pub struct Connection {
     /// The context it started with, set when it is switched to another (no public getter returns
@@ -57,7 +57,7 @@ impl Connection {
         self.was_switched.load(Relaxed)
     }
 
-    /// A ClientHello callback has switched it; or not yet, for the handshake to come.
+    /// Sets whether a ClientHello callback has switched it.
     pub(super) fn set_was_switched(&self, was_switched: bool) {
         self.was_switched.store(was_switched, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Session id generators: the engine checks a new id against the stock cache, which is empty, so
+//! Session id generators: libssl checks a new id against the stock cache, which is empty, so
 //! the application's generator runs inside ours, which checks against our cache.
 //!
 //! A conflict ends the handshake as with stock, with "callback failed" for "conflict".
@@ -67,23 +67,23 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
 unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
     guard(0, || {
         let Some(libssl) = libssl() else { return 0 };
-        // SAFETY: the engine's connection, valid during the call.
+        // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
         let Some((_, state)) = session_state(ssl) else { return 0 };
         let own = connection::of(ssl).and_then(|own| own.generate_cb().get());
         let Some(callback) = own.or_else(|| state.generate_cb().get()) else { return 0 };
-        // SAFETY: the engine's arguments, passed on.
+        // SAFETY: libssl's arguments, passed on.
         let made = unsafe { call_generate(callback, ssl, id, id_len) };
         if made == 0 {
             return made;
         }
-        // SAFETY: the engine's variable.
+        // SAFETY: libssl's variable.
         let length = unsafe { *id_len } as usize;
         // SAFETY: `id` has room for the longest id, and a longer one is refused unread.
         let id = unsafe { session_id(id, length) };
         match id {
             Some(id) if state.has_id(ssl, id) => 0,
-            // A length that the engine refuses is the engine's to refuse.
+            // A length that libssl refuses is libssl's to refuse.
             _ => made,
         }
     })

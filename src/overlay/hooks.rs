@@ -1,4 +1,4 @@
-//! The engine calls these: our three callbacks in every stock context.
+//! libssl calls these: our three callbacks in every stock context.
 
 use super::guard::{guard, with};
 use super::{event, state};
@@ -23,14 +23,14 @@ pub(super) fn are_registered(ctx: Ctx<'_>) -> bool {
         && is(ctx.stock_remove_cb().map(|hook| hook as usize), remove_hook as *const ())
 }
 
-/// A session was negotiated; the engine has taken a reference for the application, and drops it
+/// A session was negotiated; libssl has taken a reference for the application, and drops it
 /// when 0 is returned.
 unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
     guard(0, || {
         let Some(libssl) = libssl() else { return 0 };
-        // SAFETY: the engine's connection, valid during the call.
+        // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
-        // SAFETY: the engine's session, of which it holds two references.
+        // SAFETY: libssl's session, of which it holds two references.
         let Some(session) = (unsafe { SessionRef::borrow(libssl, sess) }) else { return 0 };
         let Some((event, state)) = event(ssl) else { return 0 };
         with(state, 0, || state.new_session(&event, session))
@@ -46,15 +46,15 @@ unsafe extern "C" fn get_hook(
 ) -> *mut SSL_SESSION {
     let reply = guard(Reply::MISS, || {
         let Some(libssl) = libssl() else { return Reply::MISS };
-        // SAFETY: the engine's connection, valid during the call.
+        // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return Reply::MISS };
         let Ok(length) = usize::try_from(len) else { return Reply::MISS };
-        // SAFETY: the engine passes the id it read, and its length.
+        // SAFETY: libssl passes the id it read, and its length.
         let Some(id) = (unsafe { session_id(id, length) }) else { return Reply::MISS };
         let Some((event, state)) = event(ssl) else { return Reply::MISS };
         with(state, Reply::MISS, || state.look_up(&event, id))
     });
-    // SAFETY: NULL or the engine's variable.
+    // SAFETY: NULL or libssl's variable.
     if let Some(copy) = unsafe { copy.as_mut() } {
         *copy = reply.copy;
     }
@@ -69,9 +69,9 @@ unsafe extern "C" fn remove_hook(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION) {
             return;
         }
         let Some(libssl) = libssl() else { return };
-        // SAFETY: the engine's context, valid during the call.
+        // SAFETY: libssl's context, valid during the call.
         let Some(ctx) = (unsafe { Ctx::borrow(libssl, ctx) }) else { return };
-        // SAFETY: the engine's session, valid during the call.
+        // SAFETY: libssl's session, valid during the call.
         let Some(session) = (unsafe { SessionRef::borrow(libssl, sess) }) else { return };
         if let Some(state) = state(ctx) {
             with(state, (), || state.removed(ctx, session));

@@ -65,7 +65,7 @@ fn session_state(ssl: Ssl<'_>) -> Option<(Ctx<'_>, &State)> {
     Some((ctx, state(ctx)?))
 }
 
-/// The engine's call about a connection, and the state of the context that it started with.
+/// libssl's call about a connection, and the state of the context that it started with.
 #[inline]
 fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
     let (ctx, state) = session_state(ssl)?;

@@ -53,7 +53,7 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
     )
 }
 
-/// The engine seals or opens a ticket: as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes, with
+/// libssl seals or opens a ticket: as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes, with
 /// its six parameters.
 unsafe extern "C" fn ticket_key(
     ssl: *mut SSL,
@@ -65,15 +65,15 @@ unsafe extern "C" fn ticket_key(
 ) -> c_int {
     guard(0, || {
         let Some(libssl) = libssl() else { return 0 };
-        // SAFETY: the engine's connection, valid during the call.
+        // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
-        // SAFETY: the engine passes room for a key's name.
+        // SAFETY: libssl passes room for a key's name.
         let name = unsafe { key_name.cast::<[u8; NAME_BYTES]>().as_mut() };
-        // SAFETY: the engine passes room for EVP_MAX_IV_LENGTH bytes.
+        // SAFETY: libssl passes room for EVP_MAX_IV_LENGTH bytes.
         let iv = unsafe { iv.cast::<[u8; IV_BYTES]>().as_mut() };
         let (Some(name), Some(iv)) = (name, iv) else { return 0 };
-        // SAFETY: the engine's contexts, valid during the call.
-        let contexts = unsafe { Contexts::of_engine(libssl, cipher, mac) };
+        // SAFETY: libssl's contexts, valid during the call.
+        let contexts = unsafe { Contexts::of_libssl(libssl, cipher, mac) };
         let Some((event, state)) = event(ssl) else { return 0 };
         with(state, 0, || {
             let _errno = KeepErrno::new();

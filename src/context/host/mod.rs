@@ -38,7 +38,7 @@ pub enum HostError {
     Url(UrlError),
     /// The store cannot be opened.
     Open(OpenError),
-    /// A file: store without a key file, which nobody else could open.
+    /// A `file:` store without a key file, which nobody else could open.
     NoKeyFile,
     /// There are no keys.
     Keys(KeyRingError),
@@ -75,7 +75,7 @@ impl HostStore {
         let store = Store::open(&url).map_err(HostError::Open)?;
         // Only now, when nothing can fail: a kept value is never freed.
         let keys = match own {
-            Some(own) => kept(own)?,
+            Some(own) => leak(own)?,
             None => configured_keys().map_err(HostError::Keys)?,
         };
         Ok(HostStore { store, url, keys })
@@ -93,8 +93,8 @@ pub(super) struct ContextStore {
 
 impl ContextStore {
     /// The store of the configuration, for a context that has just been made.
-    pub(super) fn configured(libssl: &'static Libssl) -> ContextStore {
-        let configured = configured().inspect(|store| store.keys.refresh(libssl));
+    pub(super) fn new(libssl: &'static Libssl) -> ContextStore {
+        let configured = configured_store().inspect(|store| store.keys.refresh(libssl));
         ContextStore { configured, attached: OnceCell::new() }
     }
 
@@ -112,7 +112,7 @@ impl ContextStore {
 }
 
 /// Keeps a value until the process ends: contexts refer to it.
-fn kept<T>(value: T) -> Result<&'static T, HostError> {
+fn leak<T>(value: T) -> Result<&'static T, HostError> {
     let mut place = Vec::new();
     place.try_reserve_exact(1).map_err(|_| HostError::NoMemory)?;
     place.push(value);
@@ -172,7 +172,7 @@ pub fn is_used() -> bool {
 }
 
 /// The store that new contexts use. Logs a failure once.
-fn configured() -> Option<&'static HostStore> {
+fn configured_store() -> Option<&'static HostStore> {
     static SAID: Once = Once::new();
     match CONFIGURED.get()? {
         Ok(store) => Some(store),
@@ -203,7 +203,7 @@ fn find_or_open(url: StoreUrl) -> Result<&'static HostStore, HostError> {
     }
     stores.try_reserve(1).map_err(|_| HostError::NoMemory)?;
     // Never unmapped: a context may use it until the process ends.
-    let store = kept(HostStore::open(url)?)?;
+    let store = leak(HostStore::open(url)?)?;
     stores.push(store);
     IS_USED.store(true, Relaxed);
     Ok(store)

@@ -75,7 +75,7 @@ impl<'a> Address<'a> {
 
     /// Whether a session that this process has may be resumed under the address's server name and
     /// policy: its mark says so, or it was never shared.
-    pub(in crate::context) fn is_for_here(&self, mark: Option<Mark>) -> bool {
+    pub(in crate::context) fn matches_binding(&self, mark: Option<Mark>) -> bool {
         mark.is_none_or(|mark| self.binding.as_ref().is_some_and(|own| own.hash == mark.binding))
     }
 
@@ -163,7 +163,7 @@ impl<'a> Address<'a> {
         let deadline = unsigned(deadline);
         let now = Now(now_milliseconds());
         let was_shared = mark.is_some() || may_be_unmarked && store.may_have(&self.locator);
-        // By its own times it may be over: those of the record are others.
+        // Its own time may be over while the record's is not.
         if was_shared && (deadline >= now.0 / 1000 || store.may_have(&self.locator)) {
             store.remove(&self.locator, deadline, now);
         }
@@ -267,7 +267,7 @@ fn mark_key() -> Option<u64> {
         if !random_bytes(&mut drawn) {
             return None;
         }
-        // The first of several threads is right.
+        // The first of several threads wins.
         let _ = KEY.compare_exchange(0, u64::from_le_bytes(drawn), Relaxed, Relaxed);
     }
     Some(KEY.load(Relaxed)).filter(|key| *key != 0)
@@ -284,12 +284,12 @@ fn plaintext(session: SessionRef<'_>, mark: Mark) -> Result<Zeroizing<Vec<u8>>, 
 
 /// The last second in which other processes may resume a session, and this one too.
 pub(in crate::context) fn deadline(session: SessionRef<'_>, mark: Mark) -> i64 {
-    let deadline = session.deadline().min(longest(mark));
+    let deadline = session.deadline().min(latest_end(mark));
     session.peer_not_after().map_or(deadline, |not_after| deadline.min(not_after))
 }
 
 /// The last second in which anything that came of an authentication may be resumed.
-pub(in crate::context) fn longest(mark: Mark) -> i64 {
+pub(in crate::context) fn latest_end(mark: Mark) -> i64 {
     i64::from(mark.first_authenticated) + i64::from(config().max_lifetime)
 }
 

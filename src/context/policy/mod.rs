@@ -61,7 +61,7 @@ impl ServerName {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// The name behind one byte for its length.
+    /// The length of the name, as the byte that stands before it in a seal.
     pub(super) fn length_byte(&self) -> [u8; 1] {
         [self.length]
     }
@@ -79,7 +79,7 @@ impl VirtualHost {
 
     /// The context's verify mode was set, or is seen for the first time.
     pub fn note_verify_mode(&self, ctx: Ctx<'_>) {
-        // Names may have led to it only if somebody has asked who it is.
+        // Names can have led to it only after somebody has asked for its identity.
         if self.member.set_asks(ctx.asks_for_certificate())
             && read_soon(&self.identity).is_none_or(|identity| identity.is_some())
         {
