@@ -69,6 +69,10 @@ impl Generation {
     }
 }
 
+/// A fork has left the current slot locked for writing, by a thread that it did not copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locked;
+
 /// How a [`Slots::put`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -94,13 +98,15 @@ impl<T: Default> Slots<T> {
     }
 
     /// The result of `use_it` on the current value, which stays as it is until `use_it` returns.
-    /// `None` only if a fork has left the slot locked.
-    pub fn using<R>(&self, use_it: impl FnOnce(&T) -> R) -> Option<R> {
-        let (slot, value) = soon(|| self.hold())?;
+    ///
+    /// # Errors
+    /// [`Locked`], and then `use_it` was not called.
+    pub fn using<R>(&self, use_it: impl FnOnce(&T) -> R) -> Result<R, Locked> {
+        let (slot, value) = soon(|| self.hold()).ok_or(Locked)?;
         let result = use_it(&value);
         drop(value);
         self.empty(slot);
-        Some(result)
+        Ok(result)
     }
 
     /// Replaces the value by the one that `make` returns, if it returns any.

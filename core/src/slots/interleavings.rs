@@ -23,9 +23,13 @@ fn run(bodies: &'static [fn(&Slots<u64>)]) {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let filled = slots.slots.iter().filter(|slot| *slot.try_read().unwrap() != 0).count();
-        assert_eq!(filled, 1, "slots with a value");
+        assert_one_is_filled(&slots);
     });
+}
+
+fn assert_one_is_filled(slots: &Slots<u64>) {
+    let filled = slots.slots.iter().filter(|slot| *slot.try_read().unwrap() != 0).count();
+    assert_eq!(filled, 1, "slots with a value");
 }
 
 /// Uses the value twice; it is never empty, never changes in use, and never gets older.
@@ -46,7 +50,7 @@ fn use_twice(slots: &Slots<u64>) {
 
 /// Replaces the value by a greater one; as often as another thread is faster, again.
 fn grow(slots: &Slots<u64>) {
-    slots.update(|| slots.using(|value| value + 1));
+    slots.update(|| slots.using(|value| value + 1).ok());
 }
 
 #[test]
@@ -72,7 +76,8 @@ fn one_put_of_a_generation_is_done() {
         let done: Vec<_> = puts.iter().filter(|(put, _)| *put == Put::Done).collect();
         assert!(puts.iter().all(|(put, _)| *put != Put::Full));
         assert_eq!(done.len(), 1, "{puts:?}");
-        assert_eq!(slots.using(|value| *value), Some(done[0].1));
+        assert_eq!(slots.using(|value| *value), Ok(done[0].1));
+        assert_one_is_filled(&slots);
     });
 }
 
@@ -94,11 +99,12 @@ fn every_change_of_a_file_is_seen() {
             thread::spawn(move || {
                 let written = file.fetch_add(1, SeqCst) + 1;
                 reload(&slots, &file);
-                let used = slots.using(|value| *value);
-                assert!(used >= Some(written), "{used:?} is used after {written} was written");
+                let used = slots.using(|value| *value).unwrap();
+                assert!(used >= written, "{used} is used after {written} was written");
             })
         });
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(slots.using(|value| *value), Some(4));
+        assert_eq!(slots.using(|value| *value), Ok(4));
+        assert_one_is_filled(&slots);
     });
 }

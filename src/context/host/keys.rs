@@ -1,58 +1,36 @@
 //! The keys of a key file, read when it is first needed and again when it has changed.
 //!
-//! It is read before libcrypto may be in the process, and derived from later; of the file's own
-//! secrets nothing stays. New keys are put beside those in use, which are wiped by the last that
-//! uses them: a handshake never waits for a reload, nor a reload for handshakes.
+//! The file is read before libcrypto may be in the process, and keys are derived from it later.
+//! After that, none of the file's own secrets stays in memory. New keys replace those in use, which
+//! the last of their users wipes: `sesscache_core::slots` has the protocol.
 //!
-//! Locks: one for each place that keys can be in, held while something is sealed or opened and
-//! while keys are put in, never while the file is read. They are tried, a bounded number of times:
-//! a fork may have left one held for ever, and that place is then lost.
+//! No locks but those of the slots. The file is never read while one is held.
 
 use crate::log::Once;
 use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::failed::Failed;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use crate::seal::Keys;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use sesscache_core::key_file::{self, FileVersion, KEY_BYTES, KeyFileError, Secret};
+use sesscache_core::slots::Slots;
 use sesscache_core::system::process::random_bytes;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
-use std::thread::yield_now;
-use std::{array, fmt, mem};
 use zeroize::Zeroizing;
 
 /// What ticket keys are made of, see `tickets`.
 const TICKET_INFO: &[u8] = b"sesscache ticket 1";
-
-/// How many sets of keys there can be: one in use, one being put in, and some that a thread has not
-/// done with.
-const PLACES: u64 = ALL as u64;
-const ALL: usize = 8;
 
 /// The keys of a file, or of this process and those that it forks.
 #[derive(Debug)]
 pub(in crate::context) struct KeyRing {
     /// `None`: a random key.
     path: Option<PathBuf>,
-    places: [RwLock<Material>; ALL],
-    /// How often the keys have changed, times [`PLACES`], plus the place of those in use. That
-    /// place is locked for writing by nobody, but for the moment in which a thread that took it for
-    /// an old one sees that it is not: whoever puts keys in holds it for reading by then.
-    current: AtomicU64,
+    material: Slots<Material>,
 }
 
-/// What became of new keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Put {
-    Done,
-    /// Another thread has put in others.
-    Late,
-    /// There are none, or every other place is locked and stays so.
-    Not,
-}
-
+/// A file's secrets before, and its keys after there is a libcrypto.
 #[derive(Default)]
 struct Material {
     /// What it was read from.
@@ -114,178 +92,93 @@ impl KeyRing {
     }
 
     fn new(path: Option<PathBuf>, secrets: Vec<Secret>, version: Option<FileVersion>) -> KeyRing {
-        let mut first = Some(Material { version, secrets, ..Material::default() });
-        let places = array::from_fn(|_| RwLock::new(first.take().unwrap_or_default()));
-        KeyRing { path, places, current: AtomicU64::new(0) }
+        let material = Slots::new(Material { version, secrets, ..Material::default() });
+        KeyRing { path, material }
     }
 
     /// Reads the file again if it has changed, as when a server reloads. One that cannot be read
     /// any more (a chroot, another user) leaves the keys as they are.
-    pub(in crate::context) fn refresh(&self, next: &'static Libssl) {
-        // As often as another thread puts keys in meanwhile: they may be older than what the file
-        // holds now.
-        const ROUNDS: u32 = 8;
-        let _ = (0..ROUNDS).any(|_| self.renew(next) != Put::Late);
+    pub(in crate::context) fn refresh(&self, libssl: &'static Libssl) {
+        self.material.update(|| self.renewed(libssl));
     }
 
-    fn renew(&self, next: &'static Libssl) -> Put {
-        static UNREADABLE: Once = Once::new();
+    /// New keys, if the file has changed, or if its secrets were read before there was a libcrypto.
+    fn renewed(&self, libssl: &'static Libssl) -> Option<Material> {
         static UNUSABLE: Once = Once::new();
-        let generation = self.generation();
-        let mut made = None;
-        if let Some(path) = &self.path
-            && let found @ Some(_) = key_file::version(path)
-            && self.using(|now| now.version != found).unwrap_or(true)
-        {
-            match read(path) {
-                Ok((secrets, version)) => {
-                    made = Some(Material::derive(next, &secrets, Some(version)));
-                }
-                Err(error) => {
-                    UNREADABLE.say(format_args!("{error}; the keys read before are used"));
-                }
-            }
-        }
-        match made.or_else(|| self.using(|now| now.derive_late(next))?) {
-            Some(Some(material)) => self.put(generation, material),
-            Some(None) => {
-                UNUSABLE.say(
-                    "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
-                );
-                Put::Not
-            }
-            None => Put::Not,
-        }
+        let derived = match self.read_again() {
+            Some((secrets, version)) => Material::derive(libssl, &secrets, Some(version)),
+            None => self.material.using(|now| now.derive_late(libssl)).ok().flatten()?,
+        };
+        let say = |_: &Failed| {
+            UNUSABLE.say(
+                "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
+            );
+        };
+        derived.inspect_err(say).ok()
     }
 
-    /// What `use_them` makes of the keys; `None` if there are none.
+    /// The secrets of the file, if it has changed since it was read.
+    fn read_again(&self) -> Option<(Vec<Secret>, FileVersion)> {
+        static UNREADABLE: Once = Once::new();
+        let path = self.path.as_deref()?;
+        let found = Some(key_file::version(path)?);
+        if self.material.using(|now| now.version == found) == Ok(true) {
+            return None;
+        }
+        let say = |error: &KeyRingError| {
+            UNREADABLE.say(format_args!("{error}; the keys read before are used"));
+        };
+        read(path).inspect_err(say).ok()
+    }
+
+    /// The result of `use_them` on the keys; `None` if there are none.
     pub(in crate::context) fn with_keys<T>(
         &self,
         use_them: impl FnOnce(&Keys) -> Option<T>,
     ) -> Option<T> {
-        self.using(|now| use_them(now.keys.as_ref()?))?
+        self.material.using(|now| now.keys.as_ref().and_then(use_them)).ok().flatten()
     }
 
-    /// What ticket keys are made of, newest first, as [`KeyRing::with_keys`].
+    /// The same on the secrets of ticket keys, newest first.
     pub(in crate::context) fn with_ticket_secrets<T>(
         &self,
         use_them: impl FnOnce(&[Zeroizing<[u8; KEY_BYTES]>]) -> Option<T>,
     ) -> Option<T> {
-        self.using(|now| use_them(&now.ticket_secrets))?
+        self.material.using(|now| use_them(&now.ticket_secrets)).ok().flatten()
     }
 
     /// A number that is another one when the keys have changed.
     pub(in crate::context) fn generation(&self) -> u64 {
-        self.current.load(Acquire)
-    }
-
-    /// What `use_it` makes of what is in use now. `None` only if a fork has left it locked.
-    fn using<T>(&self, use_it: impl FnOnce(&Material) -> T) -> Option<T> {
-        let (place, material) = soon(|| self.hold())?;
-        let result = use_it(&material);
-        drop(material);
-        self.wipe(place);
-        Some(result)
-    }
-
-    fn hold(&self) -> Option<(u64, RwLockReadGuard<'_, Material>)> {
-        let place = self.place();
-        let material = self.lock_of(place)?.try_read()?;
-        if self.place() == place {
-            return Some((place, material));
-        }
-        drop(material);
-        self.wipe(place);
-        None
-    }
-
-    /// Makes this what is used, if it still is that generation which is in use.
-    fn put(&self, generation: u64, material: Material) -> Put {
-        let mut material = Some(material);
-        let mut put_somewhere =
-            || (0..PLACES).find_map(|place| self.put_at(place, generation, &mut material));
-        soon(&mut put_somewhere).unwrap_or(Put::Not)
-    }
-
-    fn put_at(&self, place: u64, generation: u64, material: &mut Option<Material>) -> Option<Put> {
-        let mut free = self.lock_of(place)?.try_write()?;
-        // Under its lock: it does not become the one in use now.
-        if self.place() == place {
-            return None;
-        }
-        *free = material.take()?;
-        let held = RwLockWriteGuard::downgrade(free);
-        let next = (generation / PLACES + 1) * PLACES + place;
-        let put = self.current.compare_exchange(generation, next, AcqRel, Acquire);
-        drop(held);
-        if put.is_ok() {
-            self.wipe(generation % PLACES);
-            Some(Put::Done)
-        } else {
-            self.wipe(place);
-            Some(Put::Late)
-        }
-    }
-
-    /// Takes away what is not in use any more, unless another thread has it locked: that one comes
-    /// here when it has done with it.
-    fn wipe(&self, place: u64) {
-        // Either the one that put new keys in sees the other's lock open, or the other sees that
-        // there are new ones.
-        fence(SeqCst);
-        if self.place() == place {
-            return;
-        }
-        if let Some(mut old) = self.lock_of(place).and_then(RwLock::try_write)
-            && self.place() != place
-        {
-            drop(mem::take(&mut *old));
-        }
-    }
-
-    fn place(&self) -> u64 {
-        self.current.load(Acquire) % PLACES
-    }
-
-    fn lock_of(&self, place: u64) -> Option<&RwLock<Material>> {
-        self.places.get(usize::try_from(place).ok()?)
+        self.material.generation().number()
     }
 }
 
 impl Material {
-    /// Makes of secrets what is used. `None` without memory or algorithms.
+    /// The keys of these secrets.
     fn derive(
-        next: &'static Libssl,
+        libssl: &'static Libssl,
         secrets: &[Secret],
         version: Option<FileVersion>,
-    ) -> Option<Material> {
-        let _errors = KeepErrors::new(next);
-        let keys = Some(Keys::derive(next, secrets).ok()?);
+    ) -> Result<Material, Failed> {
+        let _errors = KeepErrors::new(libssl);
+        let keys = Some(Keys::derive(libssl, secrets)?);
         let mut ticket_secrets = Vec::new();
-        ticket_secrets.try_reserve_exact(secrets.len()).ok()?;
+        ticket_secrets.try_reserve_exact(secrets.len()).map_err(|_| Failed::NoMemory)?;
         for secret in secrets {
+            // In its place: a copy would not be wiped.
             ticket_secrets.push(Zeroizing::new([0; KEY_BYTES]));
-            hkdf_sha256(next, secret.bytes(), TICKET_INFO, ticket_secrets.last_mut()?).ok()?;
+            let place = ticket_secrets.last_mut().ok_or(Failed::NoMemory)?;
+            hkdf_sha256(libssl, secret.bytes(), TICKET_INFO, place)?;
         }
-        Some(Material { version, secrets: Vec::new(), keys, ticket_secrets })
+        Ok(Material { version, secrets: Vec::new(), keys, ticket_secrets })
     }
 
-    /// The same of those that were read before there was a libcrypto; `None` if there are none.
-    fn derive_late(&self, next: &'static Libssl) -> Option<Option<Material>> {
-        let derive = || Material::derive(next, &self.secrets, self.version.clone());
+    /// The keys of the secrets that were read before there was a libcrypto; `None` if there are
+    /// none such.
+    fn derive_late(&self, libssl: &'static Libssl) -> Option<Result<Material, Failed>> {
+        let derive = || Material::derive(libssl, &self.secrets, self.version.clone());
         (!self.secrets.is_empty()).then(derive)
     }
-}
-
-/// Tries until it succeeds, but not for ever.
-fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    const TRIES: u32 = 1000;
-    attempt().or_else(|| {
-        (0..TRIES).find_map(|_| {
-            yield_now();
-            attempt()
-        })
-    })
 }
 
 fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyRingError> {
@@ -296,18 +189,10 @@ fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyRingError> {
 mod tests {
     use super::*;
     use crate::openssl::libssl::libssl_in_test;
+    use sesscache_core::slots::{Generation, Put};
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
     use std::{fs, process, thread};
-
-    /// Places that hold anything.
-    fn filled(ring: &KeyRing) -> usize {
-        let is_filled = |place: &&RwLock<Material>| {
-            let material = place.try_read().unwrap();
-            material.keys.is_some() || !material.secrets.is_empty()
-        };
-        ring.places.iter().filter(is_filled).count()
-    }
 
     fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
         keys.open(libssl_in_test(), b"name", sealed).ok().map(drop)
@@ -318,30 +203,33 @@ mod tests {
         keys.seal(libssl_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
     }
 
+    fn put_at(ring: &KeyRing, generation: Generation) -> Put {
+        let other = KeyRing::random().unwrap();
+        let keys = other.material.using(|now| now.derive_late(libssl_in_test()));
+        ring.material.put(generation, keys.unwrap().unwrap().unwrap())
+    }
+
     fn put(ring: &KeyRing) -> Put {
-        let material = KeyRing::random().unwrap().using(|now| now.derive_late(libssl_in_test()));
-        ring.put(ring.generation(), material.flatten().flatten().unwrap())
+        put_at(ring, ring.material.generation())
     }
 
     #[test]
-    fn who_comes_late_has_changed_nothing() {
+    fn keys_that_come_late_change_nothing() {
         let ring = KeyRing::random().unwrap();
-        let generation = ring.generation();
+        let generation = ring.material.generation();
         ring.refresh(libssl_in_test());
         let sealed = ring.with_keys(seal).unwrap();
-        let material = KeyRing::random().unwrap().using(|now| now.derive_late(libssl_in_test()));
-        assert_eq!(ring.put(generation, material.flatten().flatten().unwrap()), Put::Late);
+        assert_eq!(put_at(&ring, generation), Put::Late);
         assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
-        assert_eq!(filled(&ring), 1);
     }
 
     #[test]
     fn what_was_read_is_derived_from_and_forgotten() {
         let ring = KeyRing::random().unwrap();
-        assert_eq!((ring.with_keys(seal), filled(&ring)), (None, 1));
+        assert_eq!(ring.with_keys(seal), None);
         ring.refresh(libssl_in_test());
         let (sealed, generation) = (ring.with_keys(seal).unwrap(), ring.generation());
-        assert_eq!((ring.using(|now| now.secrets.len()), filled(&ring)), (Some(0), 1));
+        assert_eq!(ring.material.using(|now| now.secrets.len()), Ok(0));
         ring.refresh(libssl_in_test());
         assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
         assert_eq!(ring.generation(), generation);
@@ -354,27 +242,10 @@ mod tests {
         let sealed = ring.with_keys(seal).unwrap();
         ring.with_keys(|keys| {
             assert_eq!(put(&ring), Put::Done);
-            assert_eq!(filled(&ring), 2);
             assert_eq!(ring.with_keys(|new| open(new, &sealed)), None);
             open(keys, &sealed)
         })
         .unwrap();
-        assert_eq!(filled(&ring), 1);
-    }
-
-    /// As a fork leaves them in the child when other threads of the parent hold them.
-    #[test]
-    fn places_locked_for_ever_do_not_stop_a_reload() {
-        let ring = KeyRing::random().unwrap();
-        ring.refresh(libssl_in_test());
-        for stuck in 1..PLACES {
-            mem::forget(ring.hold().unwrap());
-            let sealed = ring.with_keys(seal).unwrap();
-            assert_eq!(put(&ring), Put::Done, "{stuck} places are locked");
-            assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), None);
-        }
-        assert_eq!(put(&ring), Put::Not);
-        assert!(ring.with_keys(seal).is_some());
     }
 
     #[test]
@@ -400,7 +271,6 @@ mod tests {
             is_over.store(true, Relaxed);
             assert_eq!(workers.map(|worker| worker.join().unwrap()), [0; 3]);
         });
-        assert_eq!(filled(&ring), 1);
     }
 
     /// Other threads reload at the same time.
@@ -438,6 +308,6 @@ mod tests {
             is_over.store(true, Relaxed);
         });
         fs::remove_file(&path).unwrap();
-        assert_eq!((missed, filled(&ring)), (0, 1));
+        assert_eq!(missed, 0);
     }
 }
