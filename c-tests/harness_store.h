@@ -74,14 +74,28 @@ int accept_every(int preverified, X509_STORE_CTX *store);
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-/* The first line of main: in a process that run_again made, it does what that one is there for. */
-void begin(int argc, char **argv);
+/*
+ * A function that another process of this program is asked for. It goes by its name, because the
+ * other process may have it at another address.
+ */
+typedef void function(void);
+struct named_function {
+    const char *name;
+    function *function;
+};
+#define NAMED(function) { #function, (void (*)(void))(function) }
+
+/*
+ * The first line of main: in a process that run_again made, it does what that one is there for.
+ * `functions` ends with { NULL, NULL }: the tasks and bodies of this test.
+ */
+void begin(int argc, char **argv, const struct named_function *functions);
 
 /*
  * Runs `body` in a process of its own, this program started again. Of SESSCACHE_* it has the
  * variables given here, "NAME=value" up to a NULL, and no others. Its checks must hold.
  */
-void run_again(void (*body)(void), const char *const *variables);
+void run_again(function *body, const char *const *variables);
 #define RUN_AGAIN(body, ...) run_again((body), (const char *const[]){ __VA_ARGS__, NULL })
 
 /* "SESSCACHE_STORE=file:...", 1 MiB in the current folder, and "SESSCACHE_KEY_FILE=...". */

@@ -23,21 +23,46 @@ static const char *program;
 static int own_wire = -1; /* in a worker */
 static int failed_before; /* in a child: what its parent answers for */
 
-/* A function in the message of one process to another, which may have it at another address. */
-static intptr_t distance_of(uintptr_t function)
+static long obtain(long argument, SSL_SESSION **session);
+static long resume(long argument, SSL_SESSION **session);
+static long end_of(long argument, SSL_SESSION **session);
+
+/* The functions that one process asks another for: the harness's, then the test's. */
+static const struct named_function of_harness[]
+    = { NAMED(obtain), NAMED(resume), NAMED(end_of), { NULL, NULL } };
+static const struct named_function *of_test;
+
+static function *function_of(const char *name)
 {
-    return (intptr_t)(function - (uintptr_t)begin);
+    for (const struct named_function *f = of_harness; f->name != NULL; f++)
+        if (strcmp(f->name, name) == 0)
+            return f->function;
+    for (const struct named_function *f = of_test; f->name != NULL; f++)
+        if (strcmp(f->name, name) == 0)
+            return f->function;
+    fprintf(stderr, "no function is named %s\n", name);
+    test_abort();
 }
 
-static uintptr_t function_at(intptr_t distance)
+/* Stops the test if its table lacks the function, or has two of this name. */
+static const char *name_of(function *function)
 {
-    return (uintptr_t)begin + (uintptr_t)distance;
+    const char *name = NULL;
+
+    for (const struct named_function *f = of_harness; f->name != NULL; f++)
+        if (f->function == function)
+            name = f->name;
+    for (const struct named_function *f = of_test; name == NULL && f->name != NULL; f++)
+        if (f->function == function)
+            name = f->name;
+    REQUIRE(name != NULL && function_of(name) == function);
+    return name;
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
 struct message {
-    intptr_t task; /* 0: end */
+    char task[40]; /* its name; empty in an answer, and for the end */
     long argument; /* or the answer */
     long length;   /* of the session that follows; 0: none */
 };
@@ -64,12 +89,14 @@ static int read_all(int wire, void *bytes, size_t length)
     return 1;
 }
 
-static int send_message(int wire, intptr_t task, long argument, SSL_SESSION *session)
+static int send_message(int wire, const char *task, long argument, SSL_SESSION *session)
 {
-    struct message message = { task, argument, 0 };
+    struct message message = { .argument = argument };
     unsigned char *der = NULL;
     int sent;
 
+    REQUIRE(strlen(task) < sizeof(message.task));
+    strcpy(message.task, task);
     if (session != NULL)
         REQUIRE((message.length = i2d_SSL_SESSION(session, &der)) > 0);
     sent = write_all(wire, &message, sizeof(message));
@@ -112,27 +139,26 @@ static _Noreturn void work(int wire)
 
     own_wire = wire;
     limit_life();
-    while (receive_message(wire, &message, &session) && message.task != 0) {
-        task *asked = (task *)function_at(message.task);
+    while (receive_message(wire, &message, &session) && message.task[0] != '\0') {
+        task *asked = (task *)function_of(message.task);
         long answer = asked(message.argument, &session);
 
-        if (!CHECK(send_message(wire, 0, answer, session)))
+        if (!CHECK(send_message(wire, "", answer, session)))
             break;
         SSL_SESSION_free(session);
     }
     _exit(failed_before ? 0 : test_end());
 }
 
-void begin(int argc, char **argv)
+void begin(int argc, char **argv, const struct named_function *functions)
 {
     program = argv[0];
+    of_test = functions;
     limit_life();
     if (argc == 3 && strcmp(argv[1], "worker") == 0)
         work(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "again") == 0) {
-        void (*body)(void) = (void (*)(void))function_at((intptr_t)strtoll(argv[2], NULL, 10));
-
-        body();
+        function_of(argv[2])();
         exit(test_end());
     }
     REQUIRE(argc == 1);
@@ -172,13 +198,10 @@ static pid_t fork_child(void)
 }
 
 static _Noreturn void start_again(
-    const char *role, long long argument, const char *const *variables)
+    const char *role, const char *argument, const char *const *variables)
 {
-    char number[32];
-
-    snprintf(number, sizeof(number), "%lld", argument);
     set_variables(variables);
-    execl(program, program, role, number, (char *)NULL);
+    execl(program, program, role, argument, (char *)NULL);
     _exit(127);
 }
 
@@ -190,12 +213,12 @@ static void check_end(pid_t child)
     CHECK_INT(status, 0);
 }
 
-void run_again(void (*body)(void), const char *const *variables)
+void run_again(function *body, const char *const *variables)
 {
     pid_t child = fork_child();
 
     if (child == 0)
-        start_again("again", distance_of((uintptr_t)body), variables);
+        start_again("again", name_of(body), variables);
     check_end(child);
 }
 
@@ -203,6 +226,7 @@ void run_again(void (*body)(void), const char *const *variables)
 static struct worker make_worker(const char *const *variables)
 {
     struct worker worker;
+    char number[16];
     int ends[2];
 
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
@@ -210,8 +234,9 @@ static struct worker make_worker(const char *const *variables)
     worker.pid = fork_child();
     if (worker.pid == 0) {
         close(ends[0]);
+        snprintf(number, sizeof(number), "%d", ends[1]);
         if (variables != NULL)
-            start_again("worker", ends[1], variables);
+            start_again("worker", number, variables);
         work(ends[1]);
     }
     close(ends[1]);
@@ -230,12 +255,12 @@ struct worker start_worker(const char *const *variables)
 
 void send_task(struct worker *worker, task *task, long argument, SSL_SESSION *session)
 {
-    CHECK(send_message(worker->wire, distance_of((uintptr_t)task), argument, session));
+    CHECK(send_message(worker->wire, name_of((function *)task), argument, session));
 }
 
 long receive_answer(struct worker *worker, SSL_SESSION **session)
 {
-    struct message message = { 0, 0, 0 };
+    struct message message;
 
     /* Without an answer the rest of a test means nothing. */
     REQUIRE(receive_message(worker->wire, &message, session));
@@ -272,7 +297,7 @@ void close_descriptors(void)
 
 void end_worker(struct worker *worker)
 {
-    (void)send_message(worker->wire, 0, 0, NULL);
+    (void)send_message(worker->wire, "", 0, NULL);
     check_end(worker->pid);
     close(worker->wire);
 }

@@ -176,9 +176,13 @@ static void no_context(void)
     ERR_clear_error();
 }
 
+static const struct named_function functions[] = {
+    NAMED(leave_in_file), NAMED(find_in_file), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     write_keys("keys", 1, 1);
     FOR_EACH_PROTOCOL(p) {

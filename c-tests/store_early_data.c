@@ -342,9 +342,13 @@ static void external(void)
     SSL_CTX_free(asking);
 }
 
+static const struct named_function functions[] = {
+    NAMED(receive_flight), NAMED(offer_early), NAMED(external), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     make_shared();
     if (is_under_valgrind())

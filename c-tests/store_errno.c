@@ -41,9 +41,11 @@ static void make_contexts(void)
     make_context("back");
 }
 
+static const struct named_function functions[] = { NAMED(make_contexts), { NULL, NULL } };
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     write_keys("keys", 1, 1);
     RUN_AGAIN(make_contexts, file_store("store"), key_file("keys"));
     write_keys("keys", 1, 1);

@@ -169,9 +169,14 @@ static void large(long length, int is_stored)
     free_own_contexts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(obtain_large), NAMED(fill), NAMED(remove_strangers), NAMED(remove_cached),
+    { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     FOR_EACH_PROTOCOL(p) {
         protocol = p;

@@ -191,9 +191,14 @@ static void changed(const char *what, int host, task *change)
     close_hosts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(offer_to), NAMED(offer_bare_to), NAMED(obtain_from), NAMED(now_requires),
+    NAMED(now_other_certificate), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     other_identity = new_identity("host.example", 30L * 24 * 3600);
     anchors[ONE] = new_identity("anchor one", 30L * 24 * 3600);

@@ -189,9 +189,16 @@ static void kept(const char *what, task *loss)
     free_own_contexts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(nothing), NAMED(close_uncleanly), NAMED(clear_connection),
+    NAMED(set_session_on_connection), NAMED(evict), NAMED(flush_all), NAMED(flush_later),
+    NAMED(expire_on_lookup), NAMED(expire_by_flush), NAMED(free_context), NAMED(remove_at_client),
+    NAMED(as_a_client), NAMED(as_both), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     FOR_EACH_PROTOCOL(p) {
         protocol = p;

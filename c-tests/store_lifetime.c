@@ -304,9 +304,11 @@ static void longest_life_set(void)
     }
 }
 
+static const struct named_function functions[] = { NAMED(longest_life_set), { NULL, NULL } };
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     make_clock();
     FOR_EACH_PROTOCOL(p) {

@@ -207,9 +207,13 @@ static void second_hello(void)
     close_hosts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(obtain_for), NAMED(offer_for), NAMED(offer_bare_for), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     other_identity = new_identity("other.example", 30L * 24 * 3600);
     FOR_EACH_PROTOCOL(p) {

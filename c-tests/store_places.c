@@ -181,9 +181,15 @@ static void configuration_test(void)
     end_worker(&worker);
 }
 
+static const struct named_function functions[] = {
+    NAMED(make_contexts), NAMED(make_contexts_anew), NAMED(give_everything_away),
+    NAMED(remove_cached), NAMED(all_given_away), NAMED(set_protocol), NAMED(check_configuration),
+    NAMED(check_configuration_and_exit), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     if (getuid() != 0)
         skip("not root: no chroot and no other user");
     (void)host_identity();

@@ -292,9 +292,13 @@ static void of_a_client(long server_mode)
     free_contexts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(make_contexts), NAMED(verify_connections), NAMED(turn_off), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     FOR_EACH_PROTOCOL(p) {
         protocol = p;

@@ -232,9 +232,13 @@ static void usable(void)
     CHECK_INT(log_lines("log", ""), 0);
 }
 
+static const struct named_function functions[] = {
+    NAMED(runs_with_store), NAMED(runs_without_store), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     write_keys("keys", 1, 1);
     usable();

@@ -121,9 +121,13 @@ static void contexts_are_made(void)
     free_own_contexts();
 }
 
+static const struct named_function functions[] = {
+    NAMED(reload_under_load), NAMED(contexts_are_made), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     write_keys("keys", 0, 1);
     RUN_AGAIN(reload_under_load, file_store("store"), key_file("keys"));

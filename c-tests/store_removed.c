@@ -328,9 +328,17 @@ static void unclean_close_forgets(void)
     }
 }
 
+static const struct named_function functions[] = {
+    NAMED(remove_cached), NAMED(remove_here), NAMED(remove_outlived), NAMED(look_while_off),
+    NAMED(remove_copy), NAMED(remove_restored), NAMED(alert_in_handshake), NAMED(open_connection),
+    NAMED(send_alert), NAMED(receive_alert), NAMED(drop_connection), NAMED(is_cached_here),
+    NAMED(remove_calls_here), NAMED(use_external), NAMED(refuse_expired),
+    NAMED(unclean_close_forgets), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     FOR_EACH_PROTOCOL(p) {
         protocol = p;

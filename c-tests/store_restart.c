@@ -177,9 +177,14 @@ static void reloaded(void)
     RUN_AGAIN(find_second, file_store("store"), key_file("keys"));
 }
 
+static const struct named_function functions[] = {
+    NAMED(leave_first), NAMED(leave_second), NAMED(find_first), NAMED(find_second),
+    NAMED(lose_first), NAMED(cannot_open_first), NAMED(reload), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     restarted();
     key_in_the_url();

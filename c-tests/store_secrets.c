@@ -323,9 +323,13 @@ static void everything_in_file(void)
     everything();
 }
 
+static const struct named_function functions[] = {
+    NAMED(leave_client), NAMED(quiet_without_the_key), NAMED(everything_in_file), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     search_works();
     everything();
     write_keys("keys", 1, 1);

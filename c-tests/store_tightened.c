@@ -295,11 +295,16 @@ static void changes(void)
     run(find_beside_others, asks);
 }
 
+static const struct named_function functions[] = {
+    NAMED(leave), NAMED(find_at_once), NAMED(find_when_known), NAMED(lose), NAMED(lose_upper_case),
+    NAMED(find_beside_others), NAMED(tighten_in_use), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
     static const char *const ways[] = { "servername", "hello" };
 
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     write_keys("keys", 1, 1);
     /* Each of some sixty processes takes seconds under valgrind: there one round of them. */

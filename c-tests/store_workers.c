@@ -318,9 +318,14 @@ static void everything(void)
     part_of_stats();
 }
 
+static const struct named_function functions[] = {
+    NAMED(make_contexts), NAMED(look), NAMED(use_external), NAMED(forget_external),
+    NAMED(remove_cached), NAMED(everything), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     everything();
     write_keys("keys", 1, 1);
     RUN_AGAIN(everything, file_store("store"), key_file("keys"));

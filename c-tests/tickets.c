@@ -322,9 +322,15 @@ static SSL_CTX *unidentified(const struct protocol *p)
 static void leave_unidentified(void) { making = unidentified; leave(); }
 static void lose_unidentified(void) { making = unidentified; lose(); }
 
+static const struct named_function functions[] = {
+    NAMED(leave), NAMED(find), NAMED(find_renewed), NAMED(lose), NAMED(find_asking),
+    NAMED(leave_own), NAMED(find_own), NAMED(no_tickets), NAMED(leave_unidentified),
+    NAMED(lose_unidentified), { NULL, NULL },
+};
+
 int main(int argc, char **argv)
 {
-    begin(argc, argv);
+    begin(argc, argv, functions);
     (void)host_identity();
     shared();
     epochs();
