@@ -3,10 +3,10 @@
  * libssl in, and its functions say no. Being called so early does not spoil what comes: a module
  * brings libssl in with RTLD_GLOBAL, lives, goes, and comes again with RTLD_LOCAL.
  */
+#include "mapped.h"
+
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <openssl/ssl.h>
 
 static int failures;
@@ -18,20 +18,6 @@ static int failures;
             failures++; \
         } \
     } while (0)
-
-static int is_mapped(const char *name)
-{
-    char line[512];
-    int found = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-
-    if (maps == NULL)
-        return -1;
-    while (fgets(line, sizeof(line), maps) != NULL)
-        found |= strstr(line, name) != NULL;
-    fclose(maps);
-    return found;
-}
 
 /* A function that the program's calls would go to, if it made any. */
 static void *found(const char *name)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <openssl/err.h>
 
 enum { EXIT_SKIPPED = 77 };
@@ -94,6 +95,13 @@ void test_abort(void)
     fprintf(stderr, "cannot go on\n");
     ERR_print_errors_fp(stderr);
     exit(1);
+}
+
+int is_under_valgrind(void)
+{
+    const char *preloaded = getenv("LD_PRELOAD");
+
+    return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
 }
 
 int test_end(void)

@@ -51,6 +51,15 @@ int test_end(void);
 /* 1 if libsesscache is in front of libssl in this process (seen with dladdr, not by trust). */
 int overlaid(void);
 
+/* 1 if the context's cache is the overlay's. */
+int is_ours(const SSL_CTX *ctx);
+
+/* Stock's function of this name, past the overlay. */
+void *stock_function(const char *name);
+
+/* 1 under valgrind, where a test that repeats itself does so less often. */
+int is_under_valgrind(void);
+
 /* ---- contexts -------------------------------------------------------------------------------- */
 
 /* The protocols whose sessions a server caches: ids in 1.2, stateful tickets in 1.3. */

@@ -47,13 +47,6 @@ int has_store(const SSL_CTX *ctx)
     return read_stats(ctx, &stats, sizeof(stats));
 }
 
-int is_under_valgrind(void)
-{
-    const char *preloaded = getenv("LD_PRELOAD");
-
-    return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
-}
-
 /* ---- files ----------------------------------------------------------------------------------- */
 
 const char *path_of(const char *name)

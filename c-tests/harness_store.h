@@ -26,9 +26,6 @@ int read_stats(const SSL_CTX *ctx, struct sesscache_stats *stats, size_t size);
 struct sesscache_stats stats_of(const SSL_CTX *ctx);
 int has_store(const SSL_CTX *ctx);
 
-/* 1 under valgrind, where a test that repeats itself does so less often. */
-int is_under_valgrind(void);
-
 /* ---- files ----------------------------------------------------------------------------------- */
 
 enum { PATH_SIZE = 4096, URL_SIZE = 2 * PATH_SIZE + 64 };
@@ -144,6 +141,7 @@ SSL_SESSION *obtain_in(struct worker *worker);               /* a full handshake
 int resumes_in(struct worker *worker, SSL_SESSION *session); /* 1 resumed, 0 full, -1 failed */
 SSL_SESSION *renew_in(struct worker *worker, SSL_SESSION *session); /* resumes: what came of it */
 long end_in(struct worker *worker, SSL_SESSION *session); /* resumes: when what is cached ends */
+int remove_in(struct worker *worker, SSL_SESSION *session); /* of the cache: 1 if it was there */
 
 /* The same here. */
 SSL_SESSION *obtain_here(void);

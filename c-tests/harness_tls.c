@@ -1,6 +1,7 @@
 /* Contexts and connections in memory, see harness.h. Their state: the certificate. */
 #include "harness.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -16,6 +17,28 @@ const struct protocol protocols[] = {
     { "dtls12", DTLS1_2_VERSION, 1 },
 };
 const size_t protocol_count = sizeof(protocols) / sizeof(protocols[0]);
+
+int is_ours(const SSL_CTX *ctx)
+{
+    int (*is_active)(const SSL_CTX *);
+
+    *(void **)&is_active = dlsym(RTLD_DEFAULT, "sesscache_is_active");
+    return is_active != NULL && is_active(ctx);
+}
+
+void *stock_function(const char *name)
+{
+    Dl_info libssl;
+    void *handle, *function;
+
+    REQUIRE(dladdr((void *)SSL_shutdown, &libssl) != 0);
+    handle = dlopen(libssl.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    REQUIRE(handle != NULL);
+    function = dlsym(handle, name);
+    REQUIRE(function != NULL);
+    dlclose(handle);
+    return function;
+}
 
 static void free_certificate(void)
 {

@@ -26,10 +26,11 @@ static int failed_before; /* in a child: what its parent answers for */
 static long obtain(long argument, SSL_SESSION **session);
 static long resume(long argument, SSL_SESSION **session);
 static long end_of(long argument, SSL_SESSION **session);
+static long remove_cached_here(long argument, SSL_SESSION **session);
 
 /* The functions that one process asks another for: the harness's, then the test's. */
 static const struct named_function of_harness[]
-    = { NAMED(obtain), NAMED(resume), NAMED(end_of), { NULL, NULL } };
+    = { NAMED(obtain), NAMED(resume), NAMED(end_of), NAMED(remove_cached_here), { NULL, NULL } };
 static const struct named_function *of_test;
 
 static function *function_of(const char *name)
@@ -394,6 +395,16 @@ static long end_of(long argument, SSL_SESSION **session)
     return SSL_SESSION_get_time(cached) + SSL_SESSION_get_timeout(cached);
 }
 
+/* From the server's cache, where it must be. */
+static long remove_cached_here(long argument, SSL_SESSION **session)
+{
+    SSL_SESSION *cached = cached_on_server(own_server, *session);
+
+    (void)argument;
+    REQUIRE(cached != NULL);
+    return SSL_CTX_remove_session(own_server, cached);
+}
+
 SSL_SESSION *obtain_in(struct worker *worker)
 {
     return ask_for_session(worker, obtain, 0);
@@ -417,4 +428,9 @@ SSL_SESSION *renew_in(struct worker *worker, SSL_SESSION *session)
 long end_in(struct worker *worker, SSL_SESSION *session)
 {
     return ask(worker, end_of, 0, session);
+}
+
+int remove_in(struct worker *worker, SSL_SESSION *session)
+{
+    return (int)ask(worker, remove_cached_here, 0, session);
 }

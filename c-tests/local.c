@@ -2,25 +2,10 @@
  * Fact 2: libssl is brought in by a module that was loaded with RTLD_LOCAL, as Python and Perl do.
  * The program itself has none, and the overlay is active in the module's contexts all the same.
  */
+#include "mapped.h"
+
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* 1 if a file of this name is mapped. */
-static int is_mapped(const char *name)
-{
-    char line[512];
-    int found = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-
-    if (maps == NULL)
-        return -1;
-    while (fgets(line, sizeof(line), maps) != NULL)
-        found |= strstr(line, name) != NULL;
-    fclose(maps);
-    return found;
-}
 
 int main(void)
 {

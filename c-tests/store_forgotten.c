@@ -63,15 +63,6 @@ static long remove_strangers(long count, SSL_SESSION **session)
     return count;
 }
 
-static long remove_cached(long argument, SSL_SESSION **session)
-{
-    SSL_SESSION *cached = cached_on_server(own_server, *session);
-
-    REQUIRE(cached != NULL);
-    CHECK_INT(SSL_CTX_remove_session(own_server, cached), 1);
-    return argument;
-}
-
 /* new_cb returns 1 here: it stays cached in the process that made it. */
 static int keeping_new_cb(SSL *ssl, SSL_SESSION *session)
 {
@@ -96,7 +87,7 @@ static void forgotten(void)
     removed = obtain_in(&workers[MADE]);
     CHECK_INT(resumes_in(&workers[HAS], session), 1);
     CHECK_INT(resumes_in(&workers[HAS], removed), 1);
-    ask(&workers[MADE], remove_cached, 0, removed);
+    CHECK_INT(remove_in(&workers[MADE], removed), 1);
 
     ask(&workers[FILLS], fill, is_under_valgrind() ? MANY_LARGE / 2 : MANY_LARGE, NULL);
     stats = stats_of(own_server);
@@ -131,7 +122,7 @@ static void many_removals(void)
         workers[i] = fork_worker();
     removed = obtain_in(&workers[REMOVES]);
     CHECK_INT(resumes_in(&workers[HAS], removed), 1);
-    ask(&workers[REMOVES], remove_cached, 0, removed);
+    CHECK_INT(remove_in(&workers[REMOVES], removed), 1);
     ask(&workers[REMOVES], remove_strangers, is_under_valgrind() ? MANY / 5 : MANY, NULL);
     CHECK_INT(resumes_in(&workers[HAS], removed), 0);
     stats = stats_of(own_server);
@@ -170,7 +161,7 @@ static void large(long length, int is_stored)
 }
 
 static const struct named_function functions[] = {
-    NAMED(obtain_large), NAMED(fill), NAMED(remove_strangers), NAMED(remove_cached),
+    NAMED(obtain_large), NAMED(fill), NAMED(remove_strangers),
     { NULL, NULL },
 };
 

@@ -204,6 +204,34 @@ static void offered_elsewhere(const struct kind *which)
     free_contexts();
 }
 
+/* Counters of the store around a resumption that is refused, because the server was changed. */
+struct around {
+    struct sesscache_stats before, after;
+};
+
+static struct around refused_after(task *change)
+{
+    struct worker a, b;
+    struct around stats;
+    SSL_SESSION *session;
+
+    for (kind = kinds; strcmp(kind->name, "certificate only") != 0;)
+        kind++;
+    make_contexts(0, NULL);
+    a = fork_worker();
+    b = fork_worker();
+    session = obtain_in(&a);
+    ask(&b, change, 0, NULL);
+    stats.before = stats_of(own_server);
+    CHECK_INT(resumes_in(&b, session), 0);
+    stats.after = stats_of(own_server);
+    SSL_SESSION_free(session);
+    end_worker(&a);
+    end_worker(&b);
+    free_contexts();
+    return stats;
+}
+
 /* The connection verifies, its context does not: OpenSSL would break the handshake. */
 static long verify_connections(long argument, SSL_SESSION **session)
 {
@@ -214,26 +242,12 @@ static long verify_connections(long argument, SSL_SESSION **session)
 
 static void connection_verifies(void)
 {
-    struct worker a, b;
-    struct sesscache_stats before, after;
-    SSL_SESSION *session;
+    struct around stats;
 
     section("%s connection verifies", protocol->name);
-    for (kind = kinds; strcmp(kind->name, "certificate only") != 0;)
-        kind++;
-    make_contexts(0, NULL);
-    a = fork_worker();
-    b = fork_worker();
-    session = obtain_in(&a);
-    ask(&b, verify_connections, 0, NULL);
-    before = stats_of(own_server);
-    CHECK_INT(resumes_in(&b, session), 0);
-    after = stats_of(own_server);
-    CHECK(after.refused_verify_without_id_context > before.refused_verify_without_id_context);
-    SSL_SESSION_free(session);
-    end_worker(&a);
-    end_worker(&b);
-    free_contexts();
+    stats = refused_after(verify_connections);
+    CHECK(stats.after.refused_verify_without_id_context
+        > stats.before.refused_verify_without_id_context);
 }
 
 /* A server that caches nothing does not resume what another left in the store. */
@@ -246,27 +260,12 @@ static long turn_off(long argument, SSL_SESSION **session)
 
 static void offered_to_off(void)
 {
-    struct worker a, b;
-    struct sesscache_stats before, after;
-    SSL_SESSION *session;
+    struct around stats;
 
     section("%s offered to a server that is off", protocol->name);
-    for (kind = kinds; strcmp(kind->name, "certificate only") != 0;)
-        kind++;
-    make_contexts(0, NULL);
-    a = fork_worker();
-    b = fork_worker();
-    session = obtain_in(&a);
-    ask(&b, turn_off, 0, NULL);
-    before = stats_of(own_server);
-    CHECK_INT(resumes_in(&b, session), 0);
-    after = stats_of(own_server);
-    CHECK_INT(after.hits - before.hits, 0);
-    CHECK_INT(after.misses - before.misses, 0);
-    SSL_SESSION_free(session);
-    end_worker(&a);
-    end_worker(&b);
-    free_contexts();
+    stats = refused_after(turn_off);
+    CHECK_INT(stats.after.hits - stats.before.hits, 0);
+    CHECK_INT(stats.after.misses - stats.before.misses, 0);
 }
 
 /* A client that caches, with all that a server that shares has. */

@@ -201,12 +201,6 @@ static SSL_SESSION *obtain_unshared(void)
     return session;
 }
 
-static long remove_cached(long argument, SSL_SESSION **session)
-{
-    (void)argument;
-    return SSL_CTX_remove_session(own_server, cached_on_server(own_server, *session));
-}
-
 /* Every counter that a plain life of a session moves, in the sum of all processes. */
 static void counted(void)
 {
@@ -242,7 +236,7 @@ static void counted(void)
     CHECK_MOVED(removes, 0);
 
     before = after;
-    CHECK_INT(ask(&workers[A], remove_cached, 0, session), 1);
+    CHECK_INT(remove_in(&workers[A], session), 1);
     after = stats_of(own_server);
     CHECK_MOVED(removes, 1);
     CHECK_INT(before.entries - after.entries, 1);
@@ -320,7 +314,7 @@ static void everything(void)
 
 static const struct named_function functions[] = {
     NAMED(make_contexts), NAMED(look), NAMED(use_external), NAMED(forget_external),
-    NAMED(remove_cached), NAMED(everything), { NULL, NULL },
+    NAMED(everything), { NULL, NULL },
 };
 
 int main(int argc, char **argv)

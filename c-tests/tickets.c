@@ -192,6 +192,22 @@ static void rotated(void)
 static int asked;
 static unsigned char own_keys[80] = "one key of the application's own, for names, ciphers and macs";
 
+/* What both callbacks do before the MAC: 0 if the ticket's key is another. */
+static int own_cipher(unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, int enc)
+{
+    asked++;
+    if (enc) {
+        memcpy(name, own_keys, 16);
+        memset(iv, 7, 16);
+        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    } else {
+        if (memcmp(name, own_keys, 16) != 0)
+            return 0;
+        EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
+    }
+    return 1;
+}
+
 static int own_evp_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                       EVP_MAC_CTX *mac, int enc)
 {
@@ -201,16 +217,8 @@ static int own_evp_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
                             OSSL_PARAM_construct_end() };
 
     (void)ssl;
-    asked++;
-    if (enc) {
-        memcpy(name, own_keys, 16);
-        memset(iv, 7, 16);
-        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
-    } else {
-        if (memcmp(name, own_keys, 16) != 0)
-            return 0;
-        EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
-    }
+    if (!own_cipher(name, iv, cipher, enc))
+        return 0;
     return EVP_MAC_CTX_set_params(mac, params);
 }
 
@@ -218,16 +226,8 @@ static int own_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
                   HMAC_CTX *mac, int enc)
 {
     (void)ssl;
-    asked++;
-    if (enc) {
-        memcpy(name, own_keys, 16);
-        memset(iv, 7, 16);
-        EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
-    } else {
-        if (memcmp(name, own_keys, 16) != 0)
-            return 0;
-        EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, own_keys + 32, iv);
-    }
+    if (!own_cipher(name, iv, cipher, enc))
+        return 0;
     return HMAC_Init_ex(mac, own_keys, 32, EVP_sha256(), NULL);
 }
 
