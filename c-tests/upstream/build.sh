@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the other of the two worlds of DESIGN fact 1: libssl as upstream links it, shared and with
+# Builds the other of the two worlds (docs/CONTRACT.md, fact 1): libssl as upstream links it, shared and with
 # -Bsymbolic (Debian takes that flag out), from the source in the crate openssl-src, into a cache
 # folder outside the tree. Prints two lines, OPENSSL_LIBDIR=... and OPENSSL_INCDIR=..., on stdout;
 # everything else goes to stderr. Quick when already built.
