@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the other of the two worlds (docs/CONTRACT.md, fact 1): libssl as upstream links it, shared and with
-# -Bsymbolic (Debian takes that flag out), from the source in the crate openssl-src, into a cache
-# folder outside the tree. Prints two lines, OPENSSL_LIBDIR=... and OPENSSL_INCDIR=..., on stdout;
-# everything else goes to stderr. Quick when already built.
+# Builds the other of the two worlds (docs/CONTRACT.md, fact 1): libssl as upstream links it, shared
+# and with -Bsymbolic (Debian takes that flag out), from the source in the crate openssl-src, into a
+# cache folder outside the tree. Prints two lines, OPENSSL_LIBDIR=... and OPENSSL_INCDIR=..., on
+# stdout; everything else goes to stderr. Quick when already built.
 #
 # The cache folder is $SESSCACHE_CACHE, else $XDG_CACHE_HOME/sesscache, else ~/.cache/sesscache.
 set -euo pipefail
