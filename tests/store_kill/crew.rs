@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, WORKERS};
 use crate::processes::{Process, Shared};
-use crate::worker::{Random, Worker, now};
+use crate::worker::{MOST_SHARDS, Random, Worker, now};
 use sesscache_core::store::{Store, StoreUrl};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::sleep;
@@ -16,6 +16,8 @@ pub(crate) struct Crew<'a> {
     store: &'a Store,
     /// A worker opens this itself, as one that is exec'd does; else it inherits the store.
     url: Option<&'a StoreUrl>,
+    /// A shard that somebody else holds: each works there and in one other, alone.
+    held_shard: Option<u64>,
     workers: Vec<Process>,
     started: u64,
     start: u64,
@@ -30,7 +32,25 @@ impl<'a> Crew<'a> {
     ) -> Crew<'a> {
         let start = now().0 / 1000;
         let random = Random::new(now().0);
-        Crew { ledger, store, url, workers: Vec::new(), started: 0, start, random }
+        let workers = Vec::new();
+        Crew { ledger, store, url, held_shard: None, workers, started: 0, start, random }
+    }
+
+    /// Each that starts from now on works in this shard, and in another that no other works in.
+    ///
+    /// A worker that the machine keeps from running for 20 ms, with a lock held, costs another of
+    /// the same shard its removal, and so the shard its contents: here none waits for a worker.
+    pub(crate) fn work_apart_from(&mut self, held_shard: u64) {
+        assert_eq!(self.store.shard_count(), MOST_SHARDS);
+        assert!(WORKERS < MOST_SHARDS);
+        self.held_shard = Some(held_shard);
+    }
+
+    /// The two shards of the worker in `slot`, if they work apart.
+    fn shards(&self, slot: usize) -> Option<[u64; 2]> {
+        let held = self.held_shard?;
+        let others: Vec<u64> = (0..MOST_SHARDS as u64).filter(|shard| *shard != held).collect();
+        Some([others[slot], held])
     }
 
     /// All of them.
@@ -42,18 +62,20 @@ impl<'a> Crew<'a> {
         self.started += 1;
         let (seed, start) = (self.random.below(1 << 40) ^ self.started << 40, self.start);
         let (ledger, inherited, url) = (self.ledger, self.store, self.url);
+        let shards = self.shards(slot);
         Process::run(move || {
             let opened = url.map(|url| Store::open(url).unwrap());
             let store = opened.as_ref().unwrap_or(inherited);
             let (random, cursors) = (Random::new(seed), Default::default());
-            Worker { store, ledger, slot, random, start, cursors }.work();
+            Worker { store, ledger, slot, random, start, cursors, shards }.work();
         })
     }
 
     /// The parent's own view of the store.
     pub(crate) fn worker(&self) -> Worker<'_> {
         let (random, start, cursors) = (Random::new(1), self.start, Default::default());
-        Worker { store: self.store, ledger: self.ledger, slot: 0, random, start, cursors }
+        let (store, ledger) = (self.store, self.ledger);
+        Worker { store, ledger, slot: 0, random, start, cursors, shards: None }
     }
 
     /// Kills that many, each in whatever it does, with up to `pause` microseconds in between.

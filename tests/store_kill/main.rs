@@ -116,14 +116,15 @@ fn kills_cost_contents_and_nothing_else_in_inherited_memory() {
     kill_workers("kills, shm", Crew::new(&ledger, &store, None), &store);
 }
 
-/// Stops a worker again and again until it is one that holds a lock.
-fn stop_a_holder(crew: &Crew<'_>, victim: &mut Process, probe: u64) -> Duration {
+/// Stops a worker again and again until it is one that holds a lock. The shard, and how long it
+/// took to find out.
+fn stop_a_holder(crew: &Crew<'_>, victim: &mut Process, probe: u64) -> (u64, Duration) {
     for _ in 0..20_000 {
         assert_eq!(crew.ledger.lie(), None, "the store lied");
         victim.stop();
         let start = Instant::now();
-        if !crew.worker().is_free(probe) {
-            return start.elapsed();
+        if let Some(shard) = crew.worker().held_shard(probe) {
+            return (shard, start.elapsed());
         }
         victim.go_on();
         sleep(Duration::from_micros(300));
@@ -135,30 +136,32 @@ fn stop_a_holder(crew: &Crew<'_>, victim: &mut Process, probe: u64) -> Duration 
 fn a_stopped_holder_is_passed_over_and_heals() {
     let _turn = turn();
     let ledger = Shared::<Ledger>::new();
-    let store = Store::open(&StoreUrl::parse("shm:?size=4MiB").unwrap()).unwrap();
+    let store = Store::open(&StoreUrl::parse("shm:?size=8MiB").unwrap()).unwrap();
     let mut crew = Crew::new(&ledger, &store, None);
     let mut victim = crew.start_one(VICTIM);
-    let took = stop_a_holder(&crew, &mut victim, OURS);
+    let (held_shard, took) = stop_a_holder(&crew, &mut victim, OURS);
+    let held = OURS + held_shard;
     assert!(took < LONGEST, "{took:?}");
     let busy = store.counters().busy;
     assert!(busy > 0);
 
     let start = Instant::now();
     for _ in 0..1000 {
-        assert!(!crew.worker().is_free(OURS));
+        assert!(!crew.worker().is_free(held));
     }
     assert!(start.elapsed() < LONGEST, "each still waits for it");
     assert!(store.counters().busy >= busy + 1000);
 
     // Six others work meanwhile, in all shards but one.
+    crew.work_apart_from(held_shard);
     crew.start();
     crew.all_go_on(2000);
-    assert!(!crew.worker().is_free(OURS), "it is still stopped");
+    assert!(!crew.worker().is_free(held), "it is still stopped");
     assert_eq!(store.counters().resets, 0);
 
     victim.go_on();
     let healed = Instant::now();
-    while !crew.worker().is_free(OURS) {
+    while !crew.worker().is_free(held) {
         assert!(healed.elapsed() < Duration::from_secs(5), "it does not heal");
     }
     crew.all_go_on(1000);
@@ -181,7 +184,7 @@ fn a_stopped_holder_that_is_killed_leaves_its_lock() {
         let mut victim = crew.start_one(VICTIM);
         stop_a_holder(&crew, &mut victim, OURS);
         victim.kill();
-        assert!(crew.worker().is_free(OURS));
+        assert_eq!(crew.worker().held_shard(OURS), None);
         assert_eq!(store.counters().resets, round, "one for each, in one shard");
         assert!(crew.worker().every_shard_works(OURS));
     }

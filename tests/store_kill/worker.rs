@@ -12,6 +12,10 @@ use std::time::Instant;
 const WINDOW: u64 = 512;
 /// Numbers of sessions that are removed for good.
 const REMOVED: u64 = 1 << 40;
+/// The most shards that a store of these tests has: by this many numbers they repeat.
+pub(crate) const MOST_SHARDS: usize = 8;
+/// Shards that are read, and probed.
+const READ_SHARDS: u64 = 4;
 /// Seconds from the start of a test to the earliest deadline: nothing expires.
 const LIFE: u64 = 3600;
 
@@ -100,7 +104,9 @@ pub(crate) struct Worker<'a> {
     /// When the test began, in seconds since 1970.
     pub(crate) start: u64,
     /// How far it has read what others wrote, in the first shards.
-    pub(crate) cursors: [Cursor; 4],
+    pub(crate) cursors: [Cursor; MOST_SHARDS],
+    /// The only shards that it works in; `None` is all.
+    pub(crate) shards: Option<[u64; 2]>,
 }
 
 impl Worker<'_> {
@@ -115,6 +121,7 @@ impl Worker<'_> {
 
     fn step(&mut self) -> Result<(), (Lie, u64)> {
         let number = self.ledger.puts() / 8 + self.random.below(WINDOW);
+        let number = self.in_own_shards(number);
         match self.random.below(100) {
             0..35 => self.put(number),
             35..65 => self.look(number, false).map(drop),
@@ -124,6 +131,17 @@ impl Worker<'_> {
             89..98 => self.check_removed(),
             _ => self.read_log(),
         }
+    }
+
+    /// A number near this one, of a session in a shard that it works in.
+    fn in_own_shards(&mut self, number: u64) -> u64 {
+        let Some(shards) = self.shards else { return number };
+        let shard = shards[usize::from(self.random.below(2) == 1)];
+        number / MOST_SHARDS as u64 * MOST_SHARDS as u64 + shard
+    }
+
+    fn is_in_own_shards(&self, number: u64) -> bool {
+        self.shards.is_none_or(|shards| shards.contains(&(number % MOST_SHARDS as u64)))
     }
 
     /// Runs one operation on the store, and keeps the longest time.
@@ -227,6 +245,9 @@ impl Worker<'_> {
     fn remove_for_good(&mut self) -> Result<(), (Lie, u64)> {
         let Some(removal) = self.ledger.new_removal() else { return Ok(()) };
         let number = REMOVED | removal;
+        if !self.is_in_own_shards(number) {
+            return Ok(());
+        }
         let Some(put) = self.ledger.new_put() else { return Ok(()) };
         self.put_bytes(number, put, 100)?;
         let is_removed = if self.random.below(2) == 0 {
@@ -249,6 +270,7 @@ impl Worker<'_> {
         }
         let latest = removals - 1 - self.random.below(removals.min(100));
         for removal in [latest, self.random.below(removals)] {
+            let removal = self.in_own_shards(removal);
             if !self.ledger.is_removed(removal) {
                 continue;
             }
@@ -267,7 +289,8 @@ impl Worker<'_> {
 
     /// Reads what was written to one shard, as the agent does.
     fn read_log(&mut self) -> Result<(), (Lie, u64)> {
-        let shard = usize::try_from(self.random.below(4)).unwrap_or(0);
+        let shard = self.random.below(READ_SHARDS);
+        let shard = usize::try_from(self.in_own_shards(shard)).unwrap_or(0);
         let mut batch = Batch::default();
         let cursor = self.cursors[shard];
         self.timed(|store| store.read_log(shard, cursor, now(), &mut batch));
@@ -304,11 +327,14 @@ impl Worker<'_> {
         })
     }
 
-    /// Whether a put goes through in each of the first four shards.
-    pub(crate) fn is_free(&self, first: u64) -> bool {
-        (first..first + 4).all(|number| {
-            let bytes = payload(number, 0, 100);
-            self.store.put(&locator(number), self.start + LIFE, now(), 0, &bytes).is_ok()
-        })
+    /// Of the first four shards one in which no put goes through. `first` is a session of shard 0.
+    pub(crate) fn held_shard(&self, first: u64) -> Option<u64> {
+        (0..READ_SHARDS).find(|shard| !self.is_free(first + shard))
+    }
+
+    /// Whether a put of this session goes through.
+    pub(crate) fn is_free(&self, number: u64) -> bool {
+        let bytes = payload(number, 0, 100);
+        self.store.put(&locator(number), self.start + LIFE, now(), 0, &bytes).is_ok()
     }
 }
