@@ -42,7 +42,7 @@ impl<'a> Crew<'a> {
     /// the same shard its removal, and so the shard its contents: here none waits for a worker.
     pub(crate) fn work_apart_from(&mut self, held_shard: u64) {
         assert_eq!(self.store.shard_count(), MOST_SHARDS);
-        assert!(WORKERS < MOST_SHARDS);
+        const { assert!(WORKERS < MOST_SHARDS) };
         self.held_shard = Some(held_shard);
     }
 
