@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// The floors of a crate, from the top. Rooms of one floor do not name each other.
 const SRC: &[&[&str]] =
     &[&["overlay"], &["context"], &["seal"], &["openssl"], &["log"], &["config"]];
-const CORE: &[&[&str]] = &[&["cache", "store", "key_file", "slots"], &["sync", "system"]];
+const CORE: &[&[&str]] =
+    &[&["cache", "store", "key_file", "slots"], &["schedules", "sync", "system"]];
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 

@@ -64,6 +64,7 @@ impl State {
     pub fn look_up(&self, event: &Event<'_>, id: &[u8]) -> Reply {
         let key = event.key(id);
         let address = self.offered_address(event, key);
+        let address = address.as_ref();
         let offer = Offer { event, id, key, has_store: self.host_store().is_some(), address };
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
@@ -162,7 +163,7 @@ impl State {
 
     /// Fetches the session from the host store, if that is to be asked.
     fn fetch(&self, offer: &Offer<'_, '_>) -> Reply {
-        let Some(address) = offer.address.as_ref().filter(|_| self.shares()) else {
+        let Some(address) = offer.address.filter(|_| self.shares()) else {
             return Reply::MISS;
         };
         let (event, libssl) = (offer.event, offer.event.libssl());

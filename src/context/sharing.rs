@@ -59,9 +59,8 @@ impl State {
             return None;
         }
         let _errors = KeepErrors::new(event.libssl());
-        let server = self.virtual_host.server(event.ctx)?;
         let name = event.ssl.negotiated_name();
-        let policy = self.virtual_host.policy_reached(&server, name, &event.current)?;
+        let (server, policy) = self.virtual_host.policy_reached(event.ctx, name, &event.current)?;
         let address = Address::new(host, server, key).bound_to(name, policy);
         address.mark(session);
         Some(address)
@@ -76,7 +75,7 @@ impl State {
         key: Key,
         address: Option<Address<'_>>,
     ) {
-        let Some(host) = self.host_store() else { return };
+        let Some(host) = self.host_store().filter(|_| !self.is_broken()) else { return };
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
             return;
         }

@@ -157,16 +157,17 @@ impl TicketKeys {
         virtual_host: &VirtualHost,
         may_share: bool,
     ) -> Option<TicketKey> {
-        let server = virtual_host.server(event.ctx)?;
         let name = event.ssl.negotiated_name();
-        let policy = virtual_host.policy_reached(&server, name, &event.current);
+        let reached = virtual_host.policy_reached(event.ctx, name, &event.current);
         let has_id_context = event.ssl.session().is_some_and(|session| session.has_id_context());
         // As for the host store: whoever opens it must be known to be the same server.
-        let is_known = |policy: &Policy| {
+        let is_known = |(server, policy): &(Server, Policy)| {
             let asks = server.policy.asks() || policy.asks();
             may_share && (has_id_context || server.has_certificate && !asks)
         };
-        let Some(policy) = policy.filter(is_known) else { return Some(self.own.clone()) };
+        let Some((server, policy)) = reached.filter(is_known) else {
+            return Some(self.own.clone());
+        };
         let key = self.among_keys(event, &server, policy, |keys| keys.first().cloned())?;
         for_name(event, virtual_host, name, key)
     }

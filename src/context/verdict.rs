@@ -45,7 +45,7 @@ pub(super) struct Offer<'e, 'a> {
     /// Whether the context has a host store.
     pub(super) has_store: bool,
     /// The address of the record, if there can be one.
-    pub(super) address: Option<Address<'a>>,
+    pub(super) address: Option<&'e Address<'a>>,
 }
 
 /// Whether a session may be resumed, by these rules. A rule holds for the sources that are named.
@@ -57,8 +57,8 @@ pub(super) struct Offer<'e, 'a> {
 /// | 3 | if it is shared, it was made for that name and host | cache | miss | RFC 6066 3 |
 /// | 4 | if it is shared, it is not older than SESSCACHE_MAX_LIFETIME, nor than the client's certificate; one that is over by its own times is libssl's to count and remove | cache | miss | RFC 5246 F.1.4 |
 /// | 5 | no process has removed it | cache, application | removed; miss where the store may prove it good | README, differences |
-/// | 6 | with a store, one for single use was taken out of it | cache | removed | RFC 8446 8.1 |
-/// | 7 | with a store, one for single use was taken out of it | application | miss | RFC 8446 8.1 |
+/// | 6 | if its address is known, one for single use was taken out of the store | cache | removed | RFC 8446 8.1 |
+/// | 7 | if its server is known, one for single use was taken out of the store | application | miss | RFC 8446 8.1 |
 /// | 8 | without a session id context the connection asks for no certificate | store | miss, counted | ssl_get_prev_session ends the handshake |
 ///
 /// For single use, rule 6 replaces 3 to 5: the record opens only for the right name, in its time,
@@ -75,14 +75,16 @@ pub(super) fn verdict(
         Source::Cache if !offer.is_asked_for(session) || !offer.can_judge_binding(session) => {
             Verdict::Miss
         }
-        Source::Cache if single_use => match &offer.address {
+        Source::Cache if single_use => match offer.address {
             Some(address) if address.is_bound() && !offer.take() => Verdict::Removed,
             _ => Verdict::Resume,
         },
         Source::Cache if !offer.is_within_limits(session) => Verdict::Miss,
         Source::Cache => offer.trust(session),
         Source::Application => match offer.trust(session) {
-            Verdict::Resume if single_use && offer.has_store && !offer.take() => Verdict::Miss,
+            Verdict::Resume if single_use && offer.address.is_some() && !offer.take() => {
+                Verdict::Miss
+            }
             trusted => trusted,
         },
     }
@@ -104,12 +106,12 @@ impl Offer<'_, '_> {
 
     /// Whether the server name and the virtual host are known.
     pub(super) fn is_bound(&self) -> bool {
-        self.address.as_ref().is_some_and(Address::is_bound)
+        self.address.is_some_and(Address::is_bound)
     }
 
     /// Rules 3 and 4.
     fn is_within_limits(&self, session: SessionRef<'_>) -> bool {
-        let (Some(address), Some(mark)) = (&self.address, session.mark()) else { return true };
+        let (Some(address), Some(mark)) = (self.address, session.mark()) else { return true };
         let now = now();
         address.matches_binding(Some(mark))
             // Return an expired session: libssl counts and removes it.
@@ -118,7 +120,7 @@ impl Offer<'_, '_> {
 
     /// Rule 5.
     fn trust(&self, session: SessionRef<'_>) -> Verdict {
-        match self.address.as_ref().map_or(Trust::Good, |address| address.trust(session)) {
+        match self.address.map_or(Trust::Good, |address| address.trust(session)) {
             Trust::Good => Verdict::Resume,
             Trust::Unproven => Verdict::Miss,
             Trust::Removed => Verdict::Removed,
@@ -130,7 +132,7 @@ impl Offer<'_, '_> {
     /// cache.
     fn take(&self) -> bool {
         let libssl = self.event.libssl();
-        self.address.as_ref().and_then(|address| address.fetch(libssl, true)).is_some_and(|taken| {
+        self.address.and_then(|address| address.fetch(libssl, true)).is_some_and(|taken| {
             verdict(self, taken.as_ref(libssl), Source::Store, true) == Verdict::Resume
         })
     }
@@ -138,7 +140,7 @@ impl Offer<'_, '_> {
     /// Rule 8.
     fn would_end_the_handshake(&self, session: SessionRef<'_>) -> bool {
         let ends = !session.has_id_context() && self.event.ssl.asks_for_certificate();
-        if ends && let Some(address) = &self.address {
+        if ends && let Some(address) = self.address {
             address.tally(Tally::RefusedVerifyWithoutIdContext);
         }
         ends

@@ -80,7 +80,10 @@ impl Argument<*mut SSL_SESSION> {
 
 impl Argument<*const u8> {
     /// The session id of `length` bytes; `None` if it cannot be one.
-    pub(super) fn session_id(&self, length: usize) -> Option<&[u8]> {
+    ///
+    /// # Safety
+    /// `length` is the argument that C passed beside this one.
+    pub(super) unsafe fn session_id(&self, length: usize) -> Option<&[u8]> {
         // SAFETY: NULL or that many bytes, see `Argument`.
         unsafe { session_id(self.0, length) }
     }

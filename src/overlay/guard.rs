@@ -5,7 +5,13 @@
 
 use crate::context::State;
 use crate::log::Once;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    /// How many guards this thread is in.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Runs `body`; if it panics, returns `on_panic`.
 #[inline]
@@ -16,8 +22,11 @@ pub(super) fn guard<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
 /// Runs `body`; if it panics, returns what `on_panic` returns.
 #[inline]
 fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T) -> T {
+    let before = DEPTH.replace(DEPTH.get() + 1);
     // Whatever a panic leaves half done is a cache that its context stops using.
-    match catch_unwind(AssertUnwindSafe(body)) {
+    let result = catch_unwind(AssertUnwindSafe(body));
+    DEPTH.set(before);
+    match result {
         Ok(value) => value,
         Err(_) => {
             report();
@@ -41,14 +50,21 @@ fn report() {
     REPORT.say("internal error: one SSL_CTX now works without a cache; please report this");
 }
 
-/// Keeps Rust's own report of a panic off descriptor 2. Ours is the only Rust code that this copy
-/// of the standard library serves.
+/// Keeps Rust's own report of a panic that a guard catches off descriptor 2. A Rust program that
+/// links this crate, as a test does, has its own panics reported.
 #[cfg(not(test))]
 pub(super) fn silence() {
-    use std::panic::set_hook;
+    use std::panic::{set_hook, take_hook};
     use std::sync::Once as RunOnce;
     static SILENCE: RunOnce = RunOnce::new();
-    SILENCE.call_once(|| set_hook(Box::new(|_| ())));
+    SILENCE.call_once(|| {
+        let report = take_hook();
+        set_hook(Box::new(move |panic| {
+            if DEPTH.get() == 0 {
+                report(panic);
+            }
+        }));
+    });
 }
 
 #[cfg(test)]

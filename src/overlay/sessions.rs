@@ -113,7 +113,8 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
 ) -> c_int {
     guard(0, || {
         let Some(ssl) = ssl.ssl() else { return 0 };
-        let Some(id) = id.session_id(id_len as usize) else { return 0 };
+        // SAFETY: the two arguments belong together.
+        let Some(id) = (unsafe { id.session_id(id_len as usize) }) else { return 0 };
         match session_state(ssl) {
             Some((_, state)) => with(state, 0, || state.has_id(ssl, id).into()),
             None => ssl.stock_has_id(id),

@@ -66,24 +66,24 @@ impl VirtualHost {
         if name.is_empty() {
             return;
         }
-        if let Some(server) = self.server(ctx) {
-            // Only to be remembered.
-            let _ = self.policy_reached(&server, name, current);
-        }
+        // Only to be remembered.
+        let _ = self.policy_reached(ctx, name, current);
     }
 
-    /// The policy of the context to which a name has led a connection, which is remembered. `None`
-    /// if it cannot be told. `server` is that of this context, with which the connection started.
+    /// The server of this context, with which a connection started, and the policy of the context to
+    /// which a name has led it. That is remembered. `None` if it cannot be told.
     pub(in crate::context) fn policy_reached(
         &self,
-        server: &Server,
+        ctx: Ctx<'_>,
         name: &[u8],
         current: &Current<'_>,
-    ) -> Option<Policy> {
+    ) -> Option<(Server, Policy)> {
+        // First: a change that comes later must not pass for known.
         let changes = changes();
-        let policy = self.policy_here(server, current)?;
+        let server = self.server(ctx)?;
+        let policy = self.policy_here(&server, current)?;
         self.learn(name, changes, policy);
-        Some(policy)
+        Some((server, policy))
     }
 
     /// The policy of the context that a connection will be in when it asks for this name; `None` if
