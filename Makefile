@@ -114,7 +114,7 @@ test-servers: all ## Debian's servers, unmodified, on stock and with the library
 	@packaging/deps.sh servers
 	tests/servers/run.py $(PART)
 
-fuzz: ## damaged store files, rings, records, key files, URLs: FUZZ_SECONDS=60 each
+fuzz: ## cache operations, damaged stores, records, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test
 	fuzz/run.sh
 
