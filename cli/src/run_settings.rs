@@ -5,7 +5,7 @@ use crate::keygen::{self, KeygenError};
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING, StoreFolder, StoreFolderError};
 use sesscache_core::key_file::{self, KeyFileError};
-use sesscache_core::store::{Place, StoreUrl, UrlError};
+use sesscache_core::store::{Medium, StoreUrl, UrlError};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -128,10 +128,10 @@ impl RunSettings {
         let Some((text, url)) = self.store else { return Ok(Vec::new()) };
         let mut variables = vec![("SESSCACHE_STORE", text)];
         let named = url.key_file.or(self.key_file);
-        let key_file = match (named, url.place) {
+        let key_file = match (named, url.medium) {
             (Some(path), _) => path,
-            (None, Place::File(store)) => default_key_file(&store)?,
-            (None, Place::Memory) => return Ok(variables),
+            (None, Medium::File(store)) => default_key_file(&store)?,
+            (None, Medium::Memory) => return Ok(variables),
         };
         if let Err(error) = key_file::read(&key_file) {
             return Err(RunSettingsError::KeyFile(key_file, error));

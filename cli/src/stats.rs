@@ -5,7 +5,7 @@ use crate::output;
 use crate::store_folder::{self, KEY_ENDING};
 use crate::table::{json, table};
 use serde_json::{Map, Value};
-use sesscache_core::store::{Counters, OpenError, Place, Store, StoreUrl, UrlError};
+use sesscache_core::store::{Counters, Medium, OpenError, Store, StoreUrl, UrlError};
 use std::env;
 use std::ffi::{OsString, c_int};
 use std::fmt;
@@ -111,9 +111,9 @@ fn read(path: &Path) -> Result<Counters, StatsError> {
 fn path_of(store: &OsString) -> Result<PathBuf, StatsError> {
     let text = store.to_string_lossy();
     if text.starts_with("file:") || text.starts_with("shm:") {
-        return match StoreUrl::parse(&text).map_err(StatsError::Url)?.place {
-            Place::File(path) => Ok(path),
-            Place::Memory => Err(StatsError::Memory),
+        return match StoreUrl::parse(&text).map_err(StatsError::Url)?.medium {
+            Medium::File(path) => Ok(path),
+            Medium::Memory => Err(StatsError::Memory),
         };
     }
     Ok(absolute(store).unwrap_or_else(|_| PathBuf::from(store)))

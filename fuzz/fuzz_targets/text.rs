@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sesscache_core::key_file::{self, MAX_KEYS};
-use sesscache_core::store::{LEAST_SIZE, Place, StoreUrl};
+use sesscache_core::store::{LEAST_SIZE, Medium, StoreUrl};
 use std::path::Path;
 
 fn key_file(text: &[u8]) {
@@ -27,11 +27,11 @@ fn url(text: &str) {
     assert!(url.size.is_none_or(|size| (LEAST_SIZE..=1 << 40).contains(&size)));
     assert!(url.key_file.as_deref().is_none_or(Path::is_absolute));
     // Written out again it is the same.
-    let mut again = match &url.place {
-        Place::Memory => "shm:?".to_owned(),
-        Place::File(path) => format!("file:{}?", path.display()),
+    let mut again = match &url.medium {
+        Medium::Memory => "shm:?".to_owned(),
+        Medium::File(path) => format!("file:{}?", path.display()),
     };
-    assert!(!matches!(&url.place, Place::File(path) if !path.is_absolute()));
+    assert!(!matches!(&url.medium, Medium::File(path) if !path.is_absolute()));
     if let Some(size) = url.size {
         again.push_str(&format!("size={size}&"));
     }

@@ -4,7 +4,7 @@ use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
 use crate::arguments::Agent;
 use crate::store_folder;
-use sesscache_core::store::{Place, StoreUrl, UrlError};
+use sesscache_core::store::{Medium, StoreUrl, UrlError};
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::SocketAddr;
@@ -97,9 +97,9 @@ impl AgentSettings {
 fn store(text: &OsStr) -> Result<PathBuf, AgentSettingsError> {
     let url = text.to_string_lossy();
     if url.starts_with("file:") || url.starts_with("shm:") {
-        return match StoreUrl::parse(&url).map_err(AgentSettingsError::Store)?.place {
-            Place::File(path) => Ok(path),
-            Place::Memory => Err(AgentSettingsError::Memory),
+        return match StoreUrl::parse(&url).map_err(AgentSettingsError::Store)?.medium {
+            Medium::File(path) => Ok(path),
+            Medium::Memory => Err(AgentSettingsError::Memory),
         };
     }
     Ok(absolute(text).unwrap_or_else(|_| Path::new(text).to_owned()))

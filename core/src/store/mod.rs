@@ -30,7 +30,7 @@ pub use counters::{Counters, Tally};
 pub use log::{Batch, Cursor, NOTES, Record};
 pub use open::OpenError;
 pub use record::{LOCAL, Locator};
-pub use url::{DEFAULT_SIZE, LEAST_SIZE, Place, StoreUrl, UrlError};
+pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
 use counters::{Counter, TALLIES};
 use damaged::Damaged;

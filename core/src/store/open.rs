@@ -7,7 +7,7 @@
 use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
 use super::mapping::{Mapping, Outside};
-use super::url::{DEFAULT_SIZE, Place, StoreUrl};
+use super::url::{DEFAULT_SIZE, Medium, StoreUrl};
 use crate::system::files::{is_network_filesystem, reserve, try_exclusive_lock};
 use crate::system::process::{effective_user, random_bytes};
 use std::fmt;
@@ -97,9 +97,9 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; what is there is left as it is.
     pub fn open(url: &StoreUrl) -> Result<Store, OpenError> {
-        match &url.place {
-            Place::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
-            Place::File(path) => loop {
+        match &url.medium {
+            Medium::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
+            Medium::File(path) => loop {
                 match open_file(path, false) {
                     Ok(file) => return Store::of_file(&file, url.size, false),
                     Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {

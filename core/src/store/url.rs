@@ -8,9 +8,9 @@ pub const DEFAULT_SIZE: usize = 64 << 20;
 /// The least size: a ring must hold several of the largest records.
 pub const LEAST_SIZE: usize = 1 << 20;
 
-/// Which store.
+/// The kind of memory that a store lies in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Medium {
     /// Anonymous memory, shared with the processes that are forked.
     Memory,
     /// A mapped file.
@@ -20,8 +20,8 @@ pub enum Place {
 /// A store as `shm:` or `file:` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
-    /// Which store.
-    pub place: Place,
+    /// The memory it lies in.
+    pub medium: Medium,
     /// Its size in bytes; `None` takes an existing file as it is, and makes [`DEFAULT_SIZE`].
     pub size: Option<usize>,
     /// The key file, if it is not that of SESSCACHE_KEY_FILE.
@@ -80,14 +80,14 @@ impl StoreUrl {
     pub fn parse(text: &str) -> Result<StoreUrl, UrlError> {
         let (scheme, rest) = text.split_once(':').ok_or(UrlError::Scheme)?;
         let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-        let place = match scheme {
-            "shm" if path.is_empty() => Place::Memory,
+        let medium = match scheme {
+            "shm" if path.is_empty() => Medium::Memory,
             "shm" => return Err(UrlError::MemoryPath),
-            "file" if path.starts_with('/') => Place::File(PathBuf::from(path)),
+            "file" if path.starts_with('/') => Medium::File(PathBuf::from(path)),
             "file" => return Err(UrlError::Path),
             _ => return Err(UrlError::Scheme),
         };
-        let mut url = StoreUrl { place, size: None, key_file: None };
+        let mut url = StoreUrl { medium, size: None, key_file: None };
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=').unwrap_or((parameter, "")) {
                 ("size", value) => url.size = Some(size(value)?),
@@ -121,12 +121,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_sizes_and_key_files() {
+    fn media_sizes_and_key_files() {
         let parse = |text| StoreUrl::parse(text).unwrap();
-        assert_eq!(parse("shm:").place, Place::Memory);
+        assert_eq!(parse("shm:").medium, Medium::Memory);
         assert_eq!(parse("shm:?size=2MiB").size, Some(2 << 20));
         let url = parse("file:/run/x?size=1G&key=/etc/k");
-        assert_eq!(url.place, Place::File("/run/x".into()));
+        assert_eq!(url.medium, Medium::File("/run/x".into()));
         assert_eq!((url.size, url.key_file), (Some(1 << 30), Some("/etc/k".into())));
         assert_eq!(parse("file:/run/x").size, None);
         assert_eq!(parse("file:/run/x?size=1048576").size, Some(1 << 20));

@@ -16,7 +16,7 @@ use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
-use sesscache_core::store::{OpenError, Place, Store, StoreUrl, UrlError};
+use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -63,11 +63,11 @@ impl fmt::Display for HostError {
 
 impl HostStore {
     fn open(url: StoreUrl) -> Result<HostStore, HostError> {
-        let own = match (&url.key_file, &config().key_file, &url.place) {
+        let own = match (&url.key_file, &config().key_file, &url.medium) {
             (Some(path), ..) => Some(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?),
             (None, Some(_), _) => None,
-            (None, None, Place::Memory) => Some(KeyRing::random().map_err(HostError::Keys)?),
-            (None, None, Place::File(_)) => return Err(HostError::NoKeyFile),
+            (None, None, Medium::Memory) => Some(KeyRing::random().map_err(HostError::Keys)?),
+            (None, None, Medium::File(_)) => return Err(HostError::NoKeyFile),
         };
         if own.is_none() {
             configured_keys().map_err(HostError::Keys)?;
@@ -177,8 +177,8 @@ fn configured_store() -> Option<&'static HostStore> {
     match CONFIGURED.get()? {
         Ok(store) => Some(store),
         Err(error) => {
-            match config().store.as_ref().map(|url| &url.place) {
-                Some(Place::File(path)) => {
+            match config().store.as_ref().map(|url| &url.medium) {
+                Some(Medium::File(path)) => {
                     SAID.say(format_args!("no session is shared: {}: {error}", path.display()));
                 }
                 _ => SAID.say(format_args!("no session is shared: {error}")),
