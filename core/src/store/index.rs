@@ -10,7 +10,7 @@ use super::damaged::Damaged;
 use super::layout::{BUCKET_BYTES, BUCKET_CELLS, shard};
 use super::mapping::Outside;
 use super::record::{Head, Kind, Locator};
-use super::shard::{Held, Shard};
+use super::shard::{LockedShard, Shard};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -57,7 +57,7 @@ impl<'a> Shard<'a> {
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> LockedShard<'a> {
     /// What the shard knows of a locator: a session or a removal.
     pub(super) fn find(&self, locator: &Locator) -> Result<Option<Found<'a>>, Damaged> {
         for cell in self.shard.bucket(locator)? {

@@ -9,7 +9,7 @@ use super::damaged::Damaged;
 use super::layout::{header, shard as at};
 use super::mapping::Outside;
 use super::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, MOVED, START_BYTES, start};
-use super::shard::{Busy, Held};
+use super::shard::{Busy, LockedShard};
 use super::{Locator, MOST_PAYLOAD, Now, PutError, Source, Store};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
@@ -145,12 +145,12 @@ impl Store {
     pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut Batch) -> bool {
         batch.bytes.clear();
         (batch.records, batch.lost, batch.next) = (0, 0, cursor);
-        let read = self.numbered(shard).locked(now.0, |held| {
-            if held.read_from(cursor, batch).is_err() {
+        let read = self.numbered(shard).locked(now.0, |locked| {
+            if locked.read_from(cursor, batch).is_err() {
                 // A cursor that is not at a record's begin: what it missed cannot be told.
                 batch.bytes.clear();
                 batch.records = 0;
-                batch.next = held.oldest();
+                batch.next = locked.oldest();
                 batch.lost = batch.next.number.saturating_sub(cursor.number);
             }
             Ok(())
@@ -189,8 +189,8 @@ impl Store {
         let shard = self.shard(&locator);
         let glance = shard.glance(&locator);
         if record.is_removal() {
-            let known = |held: &Held<'_>| {
-                Ok(held.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+            let known = |locked: &LockedShard<'_>| {
+                Ok(locked.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
             };
             return glance.removal && shard.locked(now.0, known) == Ok(true);
         }
@@ -198,16 +198,16 @@ impl Store {
             return false;
         }
         let mut kept = Vec::new();
-        let is_kept = shard.locked(now.0, |held| {
-            let Some(found) = held.find(&locator)? else { return Ok(false) };
+        let is_kept = shard.locked(now.0, |locked| {
+            let Some(found) = locked.find(&locator)? else { return Ok(false) };
             let Head { kind, .. } = found.head;
             if (kind, found.head.deadline, found.head.payload) != (Kind::Put, deadline, payload)
                 || kept.try_reserve(payload).is_err()
             {
                 return Ok(false);
             }
-            let place = held.place(found.position) + HEAD_BYTES;
-            held.shard.mapping.append_to(place, payload, &mut kept)?;
+            let place = locked.place(found.position) + HEAD_BYTES;
+            locked.shard.mapping.append_to(place, payload, &mut kept)?;
             Ok(kept == record.payload)
         });
         is_kept == Ok(true)
@@ -262,7 +262,7 @@ pub const NOTES: usize = 256;
 /// Removals of other hosts are kept for a week at most (RFC 8446 4.6.1: so long lives a ticket).
 const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
 
-impl Held<'_> {
+impl LockedShard<'_> {
     fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Result<(), Damaged> {
         let head = self.get(at::HEAD);
         let oldest = self.oldest();

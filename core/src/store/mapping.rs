@@ -58,7 +58,7 @@ pub(super) struct Outside;
 /// How an attempt to take a lock ended.
 #[derive(Debug)]
 pub(super) enum Lock<'a> {
-    /// Held until the guard is dropped.
+    /// LockedShard until the guard is dropped.
     Held(Guard<'a>),
     /// Held, and who held it before died: what it guards is half done.
     Inherited(Guard<'a>),

@@ -38,7 +38,7 @@ use index::Found;
 use layout::{Geometry, header, shard as at};
 use mapping::Mapping;
 use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
-use shard::{Busy, Held, Shard};
+use shard::{Busy, LockedShard, Shard};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most bytes that can be kept under a locator.
@@ -175,12 +175,12 @@ impl Store {
             return Err(PutError::Oversize);
         }
         let shard = self.shard(locator);
-        let stored = shard.locked(now.0, |held| match held.find(locator)? {
+        let stored = shard.locked(now.0, |locked| match locked.find(locator)? {
             Some(found) if found.head.kind == Kind::Removal => Ok(false),
-            _ if source.is_doubtful(held.get(at::FLOOR)) => Ok(false),
+            _ if source.is_doubtful(locked.get(at::FLOOR)) => Ok(false),
             before => {
                 if let Some(before) = before {
-                    held.kill(&before)?;
+                    locked.kill(&before)?;
                 }
                 let head = Head {
                     kind: Kind::Put,
@@ -190,10 +190,10 @@ impl Store {
                     written: now.0,
                     locator: *locator,
                 };
-                let position = held.append(&head, payload)?;
-                held.enter(locator, false, position)?;
-                held.change(at::LIVE, 1, 0);
-                held.change(at::LIVE_BYTES, head.size() as u64, 0);
+                let position = locked.append(&head, payload)?;
+                locked.enter(locator, false, position)?;
+                locked.change(at::LIVE, 1, 0);
+                locked.change(at::LIVE_BYTES, head.size() as u64, 0);
                 Ok(true)
             }
         });
@@ -227,15 +227,15 @@ impl Store {
             shard.count(Counter::Misses);
             return Lookup::Missing;
         }
-        let found = shard.locked(now.0, |held| match held.find(locator)? {
+        let found = shard.locked(now.0, |locked| match locked.find(locator)? {
             None => Ok(Lookup::Missing),
             Some(found) if found.head.kind == Kind::Removal => Ok(Lookup::Removed),
             Some(found) if found.head.deadline < now.seconds() => {
-                held.kill(&found)?;
+                locked.kill(&found)?;
                 shard.count(Counter::Expired);
                 Ok(Lookup::Missing)
             }
-            Some(found) => copy_out(held, &found, into, take),
+            Some(found) => copy_out(locked, &found, into, take),
         });
         match found {
             Ok(Lookup::Found { .. }) if take => shard.count(Counter::Takes),
@@ -256,8 +256,8 @@ impl Store {
     pub fn trust(&self, locator: &Locator, began: u64, now: Now) -> Trust {
         let shard = self.shard(locator);
         if shard.glance(locator).removal {
-            let removed = shard.locked(now.0, |held| {
-                Ok(held.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+            let removed = shard.locked(now.0, |locked| {
+                Ok(locked.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
             });
             match removed {
                 Ok(true) => {
@@ -297,12 +297,12 @@ impl Store {
 
     fn remove_as(&self, locator: &Locator, deadline: u64, now: Now, flags: u8) -> bool {
         let shard = self.shard(locator);
-        let removed = shard.locked(now.0, |held| {
-            let before = held.find(locator)?;
+        let removed = shard.locked(now.0, |locked| {
+            let before = locked.find(locator)?;
             if before.is_some_and(|before| before.head.kind == Kind::Removal) {
                 return Ok(false);
             }
-            write_removal(held, locator, before.as_ref(), deadline, flags)?;
+            write_removal(locked, locator, before.as_ref(), deadline, flags)?;
             Ok(true)
         });
         if removed == Ok(true) {
@@ -361,7 +361,7 @@ impl Store {
 }
 
 fn copy_out(
-    held: &Held<'_>,
+    locked: &LockedShard<'_>,
     found: &Found<'_>,
     into: &mut Vec<u8>,
     take: bool,
@@ -370,17 +370,17 @@ fn copy_out(
     if into.try_reserve(payload).is_err() {
         return Ok(Lookup::Busy);
     }
-    let place = held.place(found.position) + HEAD_BYTES;
-    held.shard.mapping.append_to(place, payload, into)?;
+    let place = locked.place(found.position) + HEAD_BYTES;
+    locked.shard.mapping.append_to(place, payload, into)?;
     if take {
-        write_removal(held, &found.head.locator, Some(found), deadline, 0)?;
+        write_removal(locked, &found.head.locator, Some(found), deadline, 0)?;
     }
     Ok(Lookup::Found { deadline })
 }
 
 /// Writes a removal in place of what was there.
 fn write_removal(
-    held: &Held<'_>,
+    locked: &LockedShard<'_>,
     locator: &Locator,
     before: Option<&Found<'_>>,
     deadline: u64,
@@ -391,21 +391,21 @@ fn write_removal(
         flags,
         payload: 0,
         deadline,
-        written: held.now,
+        written: locked.now,
         locator: *locator,
     };
     let Some(before) = before else {
-        let position = held.append(&head, &[])?;
-        held.enter(locator, true, position)?;
-        held.change(at::REMOVALS, 1, 0);
+        let position = locked.append(&head, &[])?;
+        locked.enter(locator, true, position)?;
+        locked.change(at::REMOVALS, 1, 0);
         return Ok(());
     };
     head.deadline = deadline.max(before.head.deadline);
     head.flags |= before.head.flags & LOCAL;
-    held.bury(before.position, &before.head)?;
-    let position = held.append(&head, &[])?;
+    locked.bury(before.position, &before.head)?;
+    let position = locked.append(&head, &[])?;
     // In one step: nobody is to find neither of the two.
-    held.point(before.cell, locator, true, position);
-    held.change(at::REMOVALS, 1, 0);
+    locked.point(before.cell, locator, true, position);
+    locked.change(at::REMOVALS, 1, 0);
     Ok(())
 }

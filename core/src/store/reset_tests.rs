@@ -33,7 +33,7 @@ fn damage_says_which_value_was_wrong() {
     let shard = store.numbered(0);
     let cell = shard.bucket(&of).unwrap().iter().find(|cell| cell.load(Relaxed) != 0).unwrap();
     let record = shard.base + store.geometry.ring_offset();
-    let damage = || shard.locked(NOW.0, |held| Ok(held.find(&of).err())).unwrap();
+    let damage = || shard.locked(NOW.0, |locked| Ok(locked.find(&of).err())).unwrap();
     let mut start = [0; 4];
     store.mapping.read(record, &mut start).unwrap();
     let [low, high, _, flags] = start;

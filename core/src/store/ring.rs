@@ -9,7 +9,7 @@ use super::counters::Counter;
 use super::damaged::Damaged;
 use super::layout::shard;
 use super::record::{HEAD_BYTES, Head, Kind, Locator, MOVED, START_BYTES, UNIT, filler, start};
-use super::shard::Held;
+use super::shard::LockedShard;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Bytes of a removal in the ring.
@@ -26,7 +26,7 @@ struct Carried {
     cell: Cell,
 }
 
-impl Held<'_> {
+impl LockedShard<'_> {
     /// Writes a record at the head of the ring; returns its position.
     pub(super) fn append(&self, head: &Head, payload: &[u8]) -> Result<u64, Damaged> {
         for carried in self.make_room(head.size())? {

@@ -35,7 +35,7 @@ pub(super) struct Busy;
 
 /// A shard whose lock is held.
 #[derive(Debug)]
-pub(super) struct Held<'a> {
+pub(super) struct LockedShard<'a> {
     pub(super) shard: Shard<'a>,
     /// Now, in milliseconds since 1970.
     pub(super) now: u64,
@@ -94,7 +94,7 @@ impl<'a> Shard<'a> {
     pub(super) fn locked<T>(
         &self,
         now: u64,
-        body: impl FnOnce(&Held<'a>) -> Result<T, Damaged>,
+        body: impl FnOnce(&LockedShard<'a>) -> Result<T, Damaged>,
     ) -> Result<T, Busy> {
         let stuck = self.mapping.half_word(self.base + shard::STUCK).map_err(|Outside| Busy)?;
         let patience = (stuck.load(Relaxed) == 0).then_some(PATIENCE);
@@ -110,18 +110,18 @@ impl<'a> Shard<'a> {
         if patience.is_none() {
             stuck.store(0, Relaxed);
         }
-        let held = Held { shard: *self, now, _guard: guard };
-        if inherited || self.has_lost_a_removal() || !held.makes_sense() {
-            held.reset();
+        let locked = LockedShard { shard: *self, now, _guard: guard };
+        if inherited || self.has_lost_a_removal() || !locked.makes_sense() {
+            locked.reset();
         }
-        body(&held).map_err(|_| {
-            held.reset();
+        body(&locked).map_err(|_| {
+            locked.reset();
             Busy
         })
     }
 }
 
-impl Held<'_> {
+impl LockedShard<'_> {
     pub(super) fn get(&self, offset: usize) -> u64 {
         self.shard.word(offset).map_or(0, |word| word.load(Relaxed))
     }

@@ -246,7 +246,7 @@ fn a_carried_removal_says_so() {
         put(&store, number, 100);
     }
     let shard = store.shard(&locator(1));
-    let flags = shard.locked(NOW.0, |held| Ok(held.find(&locator(1))?.map(|f| f.head.flags)));
+    let flags = shard.locked(NOW.0, |locked| Ok(locked.find(&locator(1))?.map(|f| f.head.flags)));
     assert_eq!(flags, Ok(Some(MOVED)));
 }
 
