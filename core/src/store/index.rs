@@ -14,9 +14,9 @@ use super::shard::{LockedShard, Shard};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// A record and the cell that names it.
+/// The record that a lookup found, and the cell that names it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct Hit<'a> {
     pub(super) cell: &'a AtomicU64,
     pub(super) position: u64,
     pub(super) head: Head,
@@ -59,7 +59,7 @@ impl<'a> Shard<'a> {
 
 impl<'a> LockedShard<'a> {
     /// What the shard knows of a locator: a session or a removal.
-    pub(super) fn find(&self, locator: &Locator) -> Result<Option<Found<'a>>, Damaged> {
+    pub(super) fn find(&self, locator: &Locator) -> Result<Option<Hit<'a>>, Damaged> {
         for cell in self.shard.bucket(locator)? {
             let value = Cell(cell.load(Relaxed));
             if !value.has_tag_of(locator) {
@@ -72,16 +72,16 @@ impl<'a> LockedShard<'a> {
                 return Err(Damaged::Kind);
             }
             if head.locator == *locator {
-                return Ok(Some(Found { cell, position, head }));
+                return Ok(Some(Hit { cell, position, head }));
             }
         }
         Ok(None)
     }
 
     /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
-    pub(super) fn kill(&self, found: &Found<'_>) -> Result<(), Damaged> {
-        found.cell.store(0, Release);
-        self.bury(found.position, &found.head)
+    pub(super) fn kill(&self, hit: &Hit<'_>) -> Result<(), Damaged> {
+        hit.cell.store(0, Release);
+        self.bury(hit.position, &hit.head)
     }
 
     /// Enters a record in the index. A full bucket forgets its oldest session.
@@ -129,7 +129,7 @@ impl<'a> LockedShard<'a> {
             self.forget_removal(&head);
             cell.store(0, Release);
         } else {
-            self.kill(&Found { cell, position, head })?;
+            self.kill(&Hit { cell, position, head })?;
             self.shard.count(Counter::Evicted);
         }
         Ok(cell)

@@ -190,7 +190,7 @@ impl Store {
         let glance = shard.glance(&locator);
         if record.is_removal() {
             let known = |locked: &LockedShard<'_>| {
-                Ok(locked.find(&locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+                Ok(locked.find(&locator)?.is_some_and(|hit| hit.head.kind == Kind::Removal))
             };
             return glance.removal && shard.locked(now.0, known) == Ok(true);
         }
@@ -199,14 +199,14 @@ impl Store {
         }
         let mut kept = Vec::new();
         let is_kept = shard.locked(now.0, |locked| {
-            let Some(found) = locked.find(&locator)? else { return Ok(false) };
-            let Head { kind, .. } = found.head;
-            if (kind, found.head.deadline, found.head.payload) != (Kind::Put, deadline, payload)
+            let Some(hit) = locked.find(&locator)? else { return Ok(false) };
+            let Head { kind, .. } = hit.head;
+            if (kind, hit.head.deadline, hit.head.payload) != (Kind::Put, deadline, payload)
                 || kept.try_reserve(payload).is_err()
             {
                 return Ok(false);
             }
-            let place = locked.place(found.position) + HEAD_BYTES;
+            let place = locked.place(hit.position) + HEAD_BYTES;
             locked.shard.mapping.append_to(place, payload, &mut kept)?;
             Ok(kept == record.payload)
         });

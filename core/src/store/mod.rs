@@ -34,7 +34,7 @@ pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
 use counters::{Counter, TALLIES};
 use damaged::Damaged;
-use index::Found;
+use index::Hit;
 use layout::{Geometry, header, shard as at};
 use mapping::Mapping;
 use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
@@ -176,7 +176,7 @@ impl Store {
         }
         let shard = self.shard(locator);
         let stored = shard.locked(now.0, |locked| match locked.find(locator)? {
-            Some(found) if found.head.kind == Kind::Removal => Ok(false),
+            Some(hit) if hit.head.kind == Kind::Removal => Ok(false),
             _ if source.is_doubtful(locked.get(at::FLOOR)) => Ok(false),
             before => {
                 if let Some(before) = before {
@@ -229,13 +229,13 @@ impl Store {
         }
         let found = shard.locked(now.0, |locked| match locked.find(locator)? {
             None => Ok(Lookup::Missing),
-            Some(found) if found.head.kind == Kind::Removal => Ok(Lookup::Removed),
-            Some(found) if found.head.deadline < now.seconds() => {
-                locked.kill(&found)?;
+            Some(hit) if hit.head.kind == Kind::Removal => Ok(Lookup::Removed),
+            Some(hit) if hit.head.deadline < now.seconds() => {
+                locked.kill(&hit)?;
                 shard.count(Counter::Expired);
                 Ok(Lookup::Missing)
             }
-            Some(found) => copy_out(locked, &found, into, take),
+            Some(hit) => copy_out(locked, &hit, into, take),
         });
         match found {
             Ok(Lookup::Found { .. }) if take => shard.count(Counter::Takes),
@@ -257,7 +257,7 @@ impl Store {
         let shard = self.shard(locator);
         if shard.glance(locator).removal {
             let removed = shard.locked(now.0, |locked| {
-                Ok(locked.find(locator)?.is_some_and(|found| found.head.kind == Kind::Removal))
+                Ok(locked.find(locator)?.is_some_and(|hit| hit.head.kind == Kind::Removal))
             });
             match removed {
                 Ok(true) => {
@@ -362,18 +362,18 @@ impl Store {
 
 fn copy_out(
     locked: &LockedShard<'_>,
-    found: &Found<'_>,
+    hit: &Hit<'_>,
     into: &mut Vec<u8>,
     take: bool,
 ) -> Result<Lookup, Damaged> {
-    let Head { payload, deadline, .. } = found.head;
+    let Head { payload, deadline, .. } = hit.head;
     if into.try_reserve(payload).is_err() {
         return Ok(Lookup::Busy);
     }
-    let place = locked.place(found.position) + HEAD_BYTES;
+    let place = locked.place(hit.position) + HEAD_BYTES;
     locked.shard.mapping.append_to(place, payload, into)?;
     if take {
-        write_removal(locked, &found.head.locator, Some(found), deadline, 0)?;
+        write_removal(locked, &hit.head.locator, Some(hit), deadline, 0)?;
     }
     Ok(Lookup::Found { deadline })
 }
@@ -382,7 +382,7 @@ fn copy_out(
 fn write_removal(
     locked: &LockedShard<'_>,
     locator: &Locator,
-    before: Option<&Found<'_>>,
+    before: Option<&Hit<'_>>,
     deadline: u64,
     flags: u8,
 ) -> Result<(), Damaged> {
