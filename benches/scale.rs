@@ -7,7 +7,7 @@
 
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, reason = "a benchmark")]
 
-use sesscache_core::store::{Batch, Cursor, Locator, Lookup, Now, Record, Store, StoreUrl};
+use sesscache_core::store::{Cursor, Locator, LogBatch, Lookup, Now, Record, Store, StoreUrl};
 use std::error::Error;
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ fn log_of(count: u64, now: Now) -> Result<Vec<u8>, Box<dyn Error>> {
     let store = Store::open(&StoreUrl::parse("shm:?size=64MiB")?)?;
     let sealed = [0xA5; SEALED_BYTES];
     let mut cursors = vec![Cursor::default(); store.shard_count()];
-    let (mut all, mut batch) = (Vec::new(), Batch::default());
+    let (mut all, mut batch) = (Vec::new(), LogBatch::default());
     for number in 0..count {
         store
             .put(&locator(number), now.0 / 1000 + 86_400, now, 0, &sealed)

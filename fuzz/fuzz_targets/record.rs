@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sesscache_core::store::{Batch, Lookup, MOST_PAYLOAD, Now, Record, Store, StoreUrl};
+use sesscache_core::store::{LogBatch, Lookup, MOST_PAYLOAD, Now, Record, Store, StoreUrl};
 use std::sync::LazyLock;
 
 const NOW: Now = Now(1_700_000_000_000);
@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
         rest = after;
     }
     // What came from elsewhere is not told again; and no damage was met.
-    let mut batch = Batch::default();
+    let mut batch = LogBatch::default();
     let mut cursor = STORE.cursor(0);
     while STORE.read_log(0, cursor, NOW, &mut batch) && batch.next != cursor {
         cursor = batch.next;

@@ -8,7 +8,7 @@ use sesscache::openssl::table::Libssl;
 use sesscache::seal::Keys;
 use sesscache_core::key_file::Secret;
 use sesscache_core::store::{
-    Batch, Cursor, Locator, Lookup, Now, PutError, Record, Store, StoreUrl,
+    Cursor, Locator, LogBatch, Lookup, Now, PutError, Record, Store, StoreUrl,
 };
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
@@ -288,7 +288,7 @@ impl Specimen {
 
 /// Follows the log to its end, from where the reader was said to be and from the beginning.
 fn read_log(store: &Store) -> Result<(), String> {
-    let mut batch = Batch::default();
+    let mut batch = LogBatch::default();
     for start in [store.cursor(0), Cursor::default()] {
         batch.next = start;
         for _ in 0..100 {

@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, Lie};
 use sesscache_core::store::{
-    Batch, Cursor, LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, PutError, Record, Store,
+    Cursor, LOCAL, Locator, LogBatch, Lookup, MOST_PAYLOAD, Now, PutError, Record, Store,
 };
 use sesscache_core::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::Relaxed;
@@ -291,7 +291,7 @@ impl Worker<'_> {
     fn read_log(&mut self) -> Result<(), (Lie, u64)> {
         let shard = self.random.below(READ_SHARDS);
         let shard = usize::try_from(self.in_own_shards(shard)).unwrap_or(0);
-        let mut batch = Batch::default();
+        let mut batch = LogBatch::default();
         let cursor = self.cursors[shard];
         self.timed(|store| store.read_log(shard, cursor, now(), &mut batch));
         self.cursors[shard] = batch.next;

@@ -8,7 +8,7 @@
 use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::UnsentEntries;
-use sesscache_core::store::{Batch, Cursor, Now};
+use sesscache_core::store::{Cursor, LogBatch, Now};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -44,7 +44,7 @@ struct Follower {
     fresh: Vec<bool>,
     /// The shard at which the next round starts, so that no shard is always the last.
     first: usize,
-    batch: Batch,
+    batch: LogBatch,
 }
 
 /// Starts the thread. It ends when the sender takes no more rounds, or when it is told to stop and
@@ -53,7 +53,7 @@ pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<Jo
     let count = shared.store.shard_count();
     let cursors: Vec<Cursor> = (0..count).map(|shard| shared.store.cursor(shard)).collect();
     let fresh = cursors.iter().map(|cursor| *cursor == Cursor::default()).collect();
-    let mut follower = Follower { shared, cursors, fresh, first: 0, batch: Batch::default() };
+    let mut follower = Follower { shared, cursors, fresh, first: 0, batch: LogBatch::default() };
     thread::Builder::new().name("follow".into()).spawn(move || follower.follow(&rounds))
 }
 

@@ -192,7 +192,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache_core::store::{Batch, Cursor, Now, Store, StoreUrl};
+    use sesscache_core::store::{Cursor, LogBatch, Now, Store, StoreUrl};
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.into())
@@ -276,7 +276,7 @@ mod tests {
         let mut unsent = UnsentEntries::new(3);
         let mut count = 0;
         for shard in 0..store.shard_count() {
-            let (mut cursor, mut batch) = (Cursor::default(), Batch::default());
+            let (mut cursor, mut batch) = (Cursor::default(), LogBatch::default());
             while store.has_more(shard, cursor) {
                 assert!(store.read_log(shard, cursor, Now(1000), &mut batch));
                 count += unsent.add(&batch.bytes);

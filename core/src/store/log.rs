@@ -34,7 +34,7 @@ pub struct Cursor {
 
 /// Records in the order in which they were written, one behind the other as in the ring.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct LogBatch {
     /// Heads and payloads.
     pub bytes: Vec<u8>,
     /// How many.
@@ -142,7 +142,7 @@ impl Store {
 
     /// Reads what other hosts should know from a shard, from `cursor` on, into `batch` (which is
     /// emptied first). False if the shard's lock was not to be had.
-    pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut Batch) -> bool {
+    pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut LogBatch) -> bool {
         batch.bytes.clear();
         (batch.records, batch.lost, batch.next) = (0, 0, cursor);
         let read = self.numbered(shard).locked(now.0, |locked| {
@@ -263,7 +263,7 @@ pub const NOTES: usize = 256;
 const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
 
 impl LockedShard<'_> {
-    fn read_from(&self, cursor: Cursor, batch: &mut Batch) -> Result<(), Damaged> {
+    fn read_from(&self, cursor: Cursor, batch: &mut LogBatch) -> Result<(), Damaged> {
         let head = self.get(at::HEAD);
         let oldest = self.oldest();
         let mut next = cursor;
@@ -301,7 +301,7 @@ impl LockedShard<'_> {
     }
 
     /// Copies a record that other hosts should know; false if the batch is full.
-    fn copy(&self, here: Cursor, head: &Head, batch: &mut Batch) -> Result<bool, Damaged> {
+    fn copy(&self, here: Cursor, head: &Head, batch: &mut LogBatch) -> Result<bool, Damaged> {
         let concerns =
             matches!(head.kind, Kind::Put | Kind::Removal) && head.flags & (LOCAL | APPLIED) == 0;
         let is_told = head.flags & MOVED != 0 && here.position >= here.moved;

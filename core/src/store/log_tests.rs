@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Follows a store to the end of its log; what it read, and how much it missed.
 fn follow(store: &Store, cursors: &mut [Cursor]) -> (Vec<u8>, u64) {
-    let (mut all, mut lost, mut batch) = (Vec::new(), 0, Batch::default());
+    let (mut all, mut lost, mut batch) = (Vec::new(), 0, LogBatch::default());
     for (shard, cursor) in cursors.iter_mut().enumerate() {
         while store.has_more(shard, *cursor) {
             assert!(store.read_log(shard, *cursor, NOW, &mut batch));
@@ -118,7 +118,7 @@ fn a_reader_that_ends_before_it_has_caught_up_is_told_the_rest_after_its_restart
     (1..200).for_each(|number| assert!(store.remove(&locator(number), LATER, NOW)));
     come_round(&store, 1000);
     // All of them are behind the first batch.
-    let (mut all, mut batch) = (Vec::new(), Batch::default());
+    let (mut all, mut batch) = (Vec::new(), LogBatch::default());
     while store.has_more(0, store.cursor(0)) {
         assert!(store.read_log(0, store.cursor(0), NOW, &mut batch));
         store.keep_cursor(0, batch.next);
@@ -333,7 +333,7 @@ fn what_does_not_concern_others_is_walked_in_steps() {
         put(&store, number, LOCAL);
     }
     put(&store, 4000, 0);
-    let (mut cursor, mut steps, mut batch) = (Cursor::default(), 0, Batch::default());
+    let (mut cursor, mut steps, mut batch) = (Cursor::default(), 0, LogBatch::default());
     while store.has_more(0, cursor) {
         assert!(store.read_log(0, cursor, NOW, &mut batch));
         cursor = batch.next;

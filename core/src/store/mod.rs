@@ -27,7 +27,7 @@ mod tests;
 mod url;
 
 pub use counters::{Counters, Tally};
-pub use log::{Batch, Cursor, NOTES, Record};
+pub use log::{Cursor, LogBatch, NOTES, Record};
 pub use open::OpenError;
 pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
