@@ -75,7 +75,7 @@ pub struct Locked;
 
 /// How a [`Slots::put`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum Replacement {
     /// The value is current.
     Done,
     /// Another thread replaced the value first.
@@ -119,18 +119,18 @@ impl<T: Default> Slots<T> {
         for _ in 0..ROUNDS {
             let generation = self.generation();
             let Some(value) = make() else { return };
-            if self.put(generation, value) != Put::Late {
+            if self.put(generation, value) != Replacement::Late {
                 return;
             }
         }
     }
 
     /// Makes `value` the current one, in place of the one of `generation`.
-    pub fn put(&self, generation: Generation, value: T) -> Put {
+    pub fn put(&self, generation: Generation, value: T) -> Replacement {
         let mut value = Some(value);
         let mut put_somewhere =
             || (0..SLOTS).find_map(|slot| self.put_at(slot, generation, &mut value));
-        soon(&mut put_somewhere).unwrap_or(Put::Full)
+        soon(&mut put_somewhere).unwrap_or(Replacement::Full)
     }
 
     /// Locks the current slot for reading. `None` if the slot is locked, or is current no more.
@@ -146,7 +146,12 @@ impl<T: Default> Slots<T> {
     }
 
     /// `None` if the slot is current or locked; then `value` is still there.
-    fn put_at(&self, slot: usize, generation: Generation, value: &mut Option<T>) -> Option<Put> {
+    fn put_at(
+        &self,
+        slot: usize,
+        generation: Generation,
+        value: &mut Option<T>,
+    ) -> Option<Replacement> {
         let mut free = self.slots.get(slot)?.try_write()?;
         // Under the lock: the slot cannot become current now.
         if self.is_current(slot) {
@@ -162,10 +167,10 @@ impl<T: Default> Slots<T> {
         drop(offered);
         self.empty(slot);
         if put.is_err() {
-            return Some(Put::Late);
+            return Some(Replacement::Late);
         }
         self.empty(generation.slot());
-        Some(Put::Done)
+        Some(Replacement::Done)
     }
 
     /// Empties a slot that is not current, unless another thread has it locked. So each thread that

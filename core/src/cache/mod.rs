@@ -16,7 +16,7 @@ pub use key::{Key, MAX_ID_LENGTH};
 use crate::sync::{AtomicU32, AtomicUsize, RwLock, yield_now};
 use foldhash::quality::FixedState;
 use once_cell::sync::OnceCell;
-use shard::{Put, Shard};
+use shard::{Insertion, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -280,7 +280,7 @@ impl<V: Value> Cache<V> {
             let put = shard.insert(hash, key, value, due, now);
             self.note_due(slot, due);
             drop(shard);
-            if matches!(put, Put::Refused(_)) {
+            if matches!(put, Insertion::Refused(_)) {
                 self.release();
             }
             return Added::from(put, evicted);
@@ -369,12 +369,12 @@ impl<V: Value> Cache<V> {
 }
 
 impl<V> Added<V> {
-    fn from(put: Put<V>, evicted: Option<V>) -> Self {
+    fn from(put: Insertion<V>, evicted: Option<V>) -> Self {
         let (new, displaced) = match put {
-            Put::Added => (true, None),
-            Put::Present => (false, None),
-            Put::Replaced(old) => (true, Some(old)),
-            Put::Refused(value) => (false, Some(value)),
+            Insertion::Added => (true, None),
+            Insertion::Present => (false, None),
+            Insertion::Replaced(old) => (true, Some(old)),
+            Insertion::Refused(value) => (false, Some(value)),
         };
         Added { new, displaced, evicted }
     }

@@ -27,7 +27,7 @@ pub(super) struct Shard<V> {
 
 /// What became of a value that was to be added.
 #[derive(Debug)]
-pub(super) enum Put<V> {
+pub(super) enum Insertion<V> {
     /// A new entry.
     Added,
     /// This very value was there already.
@@ -69,7 +69,13 @@ impl<V> Shard<V> {
     }
 
     /// Changes the entry of `key`, if there is one; gives the value back if not.
-    pub(super) fn refresh(&mut self, hash: u32, key: &Key, value: V, due: u32) -> Result<Put<V>, V>
+    pub(super) fn refresh(
+        &mut self,
+        hash: u32,
+        key: &Key,
+        value: V,
+        due: u32,
+    ) -> Result<Insertion<V>, V>
     where
         V: PartialEq,
     {
@@ -80,27 +86,34 @@ impl<V> Shard<V> {
         self.age_link(slot);
         let Some(entry) = self.slab.get_mut(slot) else { return Err(value) };
         match entry.value.replace(value) {
-            Some(old) if entry.value.as_ref() != Some(&old) => Ok(Put::Replaced(old)),
+            Some(old) if entry.value.as_ref() != Some(&old) => Ok(Insertion::Replaced(old)),
             // The reference that came is the one that is kept.
-            _ => Ok(Put::Present),
+            _ => Ok(Insertion::Present),
         }
     }
 
     /// Adds an entry; the key is not there yet.
     #[expect(clippy::too_many_arguments, reason = "an entry's parts, and the present")]
-    pub(super) fn insert(&mut self, hash: u32, key: Key, value: V, due: u32, now: u32) -> Put<V> {
+    pub(super) fn insert(
+        &mut self,
+        hash: u32,
+        key: Key,
+        value: V,
+        due: u32,
+        now: u32,
+    ) -> Insertion<V> {
         if !self.index.reserve() {
-            return Put::Refused(value);
+            return Insertion::Refused(value);
         }
         let slot = match self.slab.insert(key, value) {
             Ok(slot) => slot,
-            Err(value) => return Put::Refused(value),
+            Err(value) => return Insertion::Refused(value),
         };
         self.wheel.skip_to(now);
         self.index.insert(hash, slot);
         self.wheel.link(&mut self.slab, slot, due);
         self.age_link(slot);
-        Put::Added
+        Insertion::Added
     }
 
     /// Takes out the entry of `key` if `is_it` holds for its value.

@@ -73,8 +73,8 @@ fn one_put_of_a_generation_is_done() {
             thread::spawn(move || (slots.put(generation, value), value))
         });
         let puts = threads.map(|thread| thread.join().unwrap());
-        let done: Vec<_> = puts.iter().filter(|(put, _)| *put == Put::Done).collect();
-        assert!(puts.iter().all(|(put, _)| *put != Put::Full));
+        let done: Vec<_> = puts.iter().filter(|(put, _)| *put == Replacement::Done).collect();
+        assert!(puts.iter().all(|(put, _)| *put != Replacement::Full));
         assert_eq!(done.len(), 1, "{puts:?}");
         assert_eq!(slots.using(|value| *value), Ok(done[0].1));
         assert_one_is_filled(&slots);

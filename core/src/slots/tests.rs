@@ -11,7 +11,7 @@ fn filled(slots: &Slots<u32>) -> usize {
     slots.slots.iter().filter(|slot| *slot.try_read().unwrap() != 0).count()
 }
 
-fn replace(slots: &Slots<u32>, value: u32) -> Put {
+fn replace(slots: &Slots<u32>, value: u32) -> Replacement {
     slots.put(slots.generation(), value)
 }
 
@@ -19,10 +19,10 @@ fn replace(slots: &Slots<u32>, value: u32) -> Put {
 fn a_put_that_is_late_changes_nothing() {
     let slots = Slots::new(1);
     let generation = slots.generation();
-    assert_eq!(slots.put(generation, 2), Put::Done);
+    assert_eq!(slots.put(generation, 2), Replacement::Done);
     assert_ne!(slots.generation(), generation);
     let generation_of_2 = slots.generation();
-    assert_eq!(slots.put(generation, 3), Put::Late);
+    assert_eq!(slots.put(generation, 3), Replacement::Late);
     assert_eq!(slots.generation(), generation_of_2);
     assert_eq!((slots.using(|value| *value), filled(&slots)), (Ok(2), 1));
 }
@@ -32,7 +32,7 @@ fn a_value_in_use_stays_until_it_has_been_used() {
     let slots = Slots::new(1);
     slots
         .using(|old| {
-            assert_eq!(replace(&slots, 2), Put::Done);
+            assert_eq!(replace(&slots, 2), Replacement::Done);
             assert_eq!((slots.using(|new| *new), filled(&slots)), (Ok(2), 2));
             assert_eq!(*old, 1);
         })
@@ -47,10 +47,10 @@ fn slots_locked_for_ever_do_not_stop_a_replacement() {
     for stuck in 1..SLOTS {
         mem::forget(slots.hold().unwrap());
         let value = u32::try_from(stuck).unwrap() + 1;
-        assert_eq!(replace(&slots, value), Put::Done, "{stuck} slots are locked");
+        assert_eq!(replace(&slots, value), Replacement::Done, "{stuck} slots are locked");
         assert_eq!(slots.using(|value| *value), Ok(value));
     }
-    assert_eq!(replace(&slots, 100), Put::Full);
+    assert_eq!(replace(&slots, 100), Replacement::Full);
     assert_eq!(slots.using(|value| *value), Ok(u32::try_from(SLOTS).unwrap()));
 }
 
@@ -61,7 +61,7 @@ fn an_update_is_made_again_after_a_faster_one_but_not_for_ever() {
     slots.update(|| {
         made += 1;
         if made < 3 {
-            assert_eq!(replace(&slots, 10 + made), Put::Done);
+            assert_eq!(replace(&slots, 10 + made), Replacement::Done);
         }
         Some(made)
     });
@@ -70,7 +70,7 @@ fn an_update_is_made_again_after_a_faster_one_but_not_for_ever() {
     assert_eq!(slots.using(|value| *value), Ok(3));
     slots.update(|| {
         made += 1;
-        assert_eq!(replace(&slots, 10 + made), Put::Done);
+        assert_eq!(replace(&slots, 10 + made), Replacement::Done);
         Some(made)
     });
     assert_eq!((made, slots.using(|value| *value), filled(&slots)), (11, Ok(21), 1));
@@ -92,7 +92,7 @@ fn no_user_misses_the_value_while_it_is_replaced() {
             });
         }
         for value in 2..20_000 {
-            assert_eq!(replace(&slots, value), Put::Done);
+            assert_eq!(replace(&slots, value), Replacement::Done);
         }
         is_over.store(true, Relaxed);
     });

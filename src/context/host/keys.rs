@@ -189,7 +189,7 @@ fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyRingError> {
 mod tests {
     use super::*;
     use crate::openssl::libssl::libssl_in_test;
-    use sesscache_core::slots::{Generation, Put};
+    use sesscache_core::slots::{Generation, Replacement};
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
     use std::{fs, process, thread};
@@ -203,13 +203,13 @@ mod tests {
         keys.seal(libssl_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
     }
 
-    fn put_at(ring: &KeyRing, generation: Generation) -> Put {
+    fn put_at(ring: &KeyRing, generation: Generation) -> Replacement {
         let other = KeyRing::random().unwrap();
         let keys = other.material.using(|now| now.derive_late(libssl_in_test()));
         ring.material.put(generation, keys.unwrap().unwrap().unwrap())
     }
 
-    fn put(ring: &KeyRing) -> Put {
+    fn put(ring: &KeyRing) -> Replacement {
         put_at(ring, ring.material.generation())
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let generation = ring.material.generation();
         ring.refresh(libssl_in_test());
         let sealed = ring.with_keys(seal).unwrap();
-        assert_eq!(put_at(&ring, generation), Put::Late);
+        assert_eq!(put_at(&ring, generation), Replacement::Late);
         assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
     }
 
@@ -241,7 +241,7 @@ mod tests {
         ring.refresh(libssl_in_test());
         let sealed = ring.with_keys(seal).unwrap();
         ring.with_keys(|keys| {
-            assert_eq!(put(&ring), Put::Done);
+            assert_eq!(put(&ring), Replacement::Done);
             assert_eq!(ring.with_keys(|new| open(new, &sealed)), None);
             open(keys, &sealed)
         })
@@ -266,7 +266,7 @@ mod tests {
         thread::scope(|scope| {
             let workers = [(); 3].map(|()| scope.spawn(work));
             for _ in 0..300 {
-                assert_eq!(put(&ring), Put::Done);
+                assert_eq!(put(&ring), Replacement::Done);
             }
             is_over.store(true, Relaxed);
             assert_eq!(workers.map(|worker| worker.join().unwrap()), [0; 3]);
