@@ -2,7 +2,7 @@
 //! a handful of values each, which are handed out with no lock held.
 
 use super::shard::Shard;
-use super::{Batch, Cache, Key, Slot, Value, second};
+use super::{Batch, Cache, Key, PaddedShard, Value, second};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// How many shards an amortised step of expiry asks.
@@ -22,8 +22,8 @@ impl<V: Value> Cache<V> {
         }
         let Some(shards) = self.shards.get() else { return out };
         for _ in 0..shards.len().min(SHARDS_A_STEP) {
-            let Some(slot) = self.next_shard(shards) else { break };
-            self.expire_step(slot, target, &deadline_of, &mut out);
+            let Some(padded) = self.next_shard(shards) else { break };
+            self.expire_step(padded, target, &deadline_of, &mut out);
             if !out.is_empty() {
                 return out;
             }
@@ -35,28 +35,28 @@ impl<V: Value> Cache<V> {
     /// One step in one shard; whether it may have more.
     fn expire_step(
         &self,
-        slot: &Slot<V>,
+        padded: &PaddedShard<V>,
         target: u32,
         deadline_of: impl Fn(&V) -> i64,
         out: &mut Batch<V>,
     ) -> bool {
-        if target <= slot.earliest.load(Relaxed) {
+        if target <= padded.earliest.load(Relaxed) {
             return false;
         }
-        let mut shard = slot.shard.write();
+        let mut shard = padded.shard.write();
         let before = out.length;
         let deadline_of = |value: &V| second(deadline_of(value));
         let bound = shard.expire(target, deadline_of, |key| self.table_hash(key), out);
-        slot.earliest.store(bound, Relaxed);
+        padded.earliest.store(bound, Relaxed);
         self.count.fetch_sub(out.length - before, AcqRel);
         drop(shard);
         bound < target
     }
 
-    fn recompute_earliest(&self, shards: &[Slot<V>]) {
+    fn recompute_earliest(&self, shards: &[PaddedShard<V>]) {
         // What is added meanwhile lowers it again; what was there is found by the walk.
         self.earliest.store(u32::MAX, Relaxed);
-        let bound = shards.iter().map(|slot| slot.earliest.load(Acquire)).min();
+        let bound = shards.iter().map(|padded| padded.earliest.load(Acquire)).min();
         self.earliest.fetch_min(bound.unwrap_or(u32::MAX), AcqRel);
     }
 
@@ -85,10 +85,10 @@ impl<V: Value> Cache<V> {
             return self.sweep(at, deadline_of, sink);
         }
         // What `sink` adds again is left to the next flush, or this one might never end.
-        let entries = |slot: &Slot<V>| slot.shard.read().len();
-        go_round(shards, entries, |slot, left| {
+        let entries = |padded: &PaddedShard<V>| padded.shard.read().len();
+        go_round(shards, entries, |padded, left| {
             let mut out = Batch::new();
-            let more = self.expire_step(slot, target, &deadline_of, &mut out);
+            let more = self.expire_step(padded, target, &deadline_of, &mut out);
             *left = left.saturating_sub(out.length);
             out.into_iter().for_each(&mut sink);
             more && *left > 0
@@ -107,10 +107,10 @@ impl<V: Value> Cache<V> {
             return self.sweep(i64::MAX, |_| i64::MIN, sink);
         }
         // Each shard's content goes as a whole: nobody waits while it is taken apart.
-        for slot in shards {
-            let mut shard = slot.shard.write();
+        for padded in shards {
+            let mut shard = padded.shard.write();
             let content = std::mem::replace(&mut *shard, Shard::new(second(now)));
-            slot.earliest.store(u32::MAX, Relaxed);
+            padded.earliest.store(u32::MAX, Relaxed);
             self.count.fetch_sub(content.len(), AcqRel);
             drop(shard);
             contents.push(content.into_values());
@@ -138,12 +138,12 @@ impl<V: Value> Cache<V> {
         go_round(
             shards,
             |_| 0,
-            |slot, cursor| {
+            |padded, cursor| {
                 let mut out = Batch::new();
-                let mut shard = slot.shard.write();
+                let mut shard = padded.shard.write();
                 let hash_of = |key: &Key| self.table_hash(key);
                 let (next, earliest) = shard.sweep(*cursor, at, &deadline_of, hash_of, &mut out);
-                self.note_due(slot, earliest);
+                self.note_due(padded, earliest);
                 self.count.fetch_sub(out.length, AcqRel);
                 drop(shard);
                 out.into_iter().for_each(&mut sink);
@@ -158,20 +158,20 @@ impl<V: Value> Cache<V> {
 /// more to do. In turn, so that whoever waits for a shard has the length of a round to take its
 /// lock: handing it over after each step costs a switch of threads every time.
 fn go_round<V, S>(
-    shards: &[Slot<V>],
-    start: impl Fn(&Slot<V>) -> S,
-    mut step: impl FnMut(&Slot<V>, &mut S) -> bool,
+    shards: &[PaddedShard<V>],
+    start: impl Fn(&PaddedShard<V>) -> S,
+    mut step: impl FnMut(&PaddedShard<V>, &mut S) -> bool,
 ) {
     let mut rounds = Vec::new();
     if rounds.try_reserve_exact(shards.len()).is_err() {
-        for slot in shards {
-            let mut state = start(slot);
-            while step(slot, &mut state) {}
+        for padded in shards {
+            let mut state = start(padded);
+            while step(padded, &mut state) {}
         }
         return;
     }
-    rounds.extend(shards.iter().map(|slot| (slot, start(slot))));
+    rounds.extend(shards.iter().map(|padded| (padded, start(padded))));
     while !rounds.is_empty() {
-        rounds.retain_mut(|(slot, state)| step(slot, state));
+        rounds.retain_mut(|(padded, state)| step(padded, state));
     }
 }

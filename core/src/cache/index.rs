@@ -1,10 +1,10 @@
-//! From hash to slot: an open-addressing table with linear probing, one per shard.
+//! From hash to entry number: an open-addressing table with linear probing, one per shard.
 //!
-//! A cell is one u64: the upper half the hash's 32 bits, the lower half the slot plus one; zero is
+//! A cell is one u64: the upper half the hash's 32 bits, the lower half the number plus one; zero is
 //! an empty cell. The hash in the cell means that a miss reads no entry, and that growing or
 //! deleting (by shifting back) needs no key.
 
-use super::slab::Slot;
+use super::slab::EntryNumber;
 
 const FIRST_CELLS: usize = 16;
 
@@ -15,19 +15,23 @@ pub(super) struct Index {
     used: usize,
 }
 
-fn cell(hash: u32, slot: Slot) -> u64 {
-    u64::from(hash) << 32 | u64::from(slot.wrapping_add(1))
+fn cell(hash: u32, number: EntryNumber) -> u64 {
+    u64::from(hash) << 32 | u64::from(number.wrapping_add(1))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves of a cell")]
-fn parts(cell: u64) -> (u32, Slot) {
+fn parts(cell: u64) -> (u32, EntryNumber) {
     ((cell >> 32) as u32, (cell as u32).wrapping_sub(1))
 }
 
 impl Index {
-    /// The slot under `hash` for which `is_it` holds.
+    /// The entry under `hash` for which `is_it` holds.
     #[inline]
-    pub(super) fn find(&self, hash: u32, is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
+    pub(super) fn find(
+        &self,
+        hash: u32,
+        is_it: impl FnMut(EntryNumber) -> bool,
+    ) -> Option<EntryNumber> {
         self.position(hash, is_it).and_then(|at| {
             let found = *self.cells.get(at)?;
             Some(parts(found).1)
@@ -35,7 +39,7 @@ impl Index {
     }
 
     #[inline]
-    fn position(&self, hash: u32, mut is_it: impl FnMut(Slot) -> bool) -> Option<usize> {
+    fn position(&self, hash: u32, mut is_it: impl FnMut(EntryNumber) -> bool) -> Option<usize> {
         let mask = self.cells.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
         loop {
@@ -43,15 +47,15 @@ impl Index {
             if found == 0 {
                 return None;
             }
-            let (found_hash, slot) = parts(found);
-            if found_hash == hash && is_it(slot) {
+            let (found_hash, number) = parts(found);
+            if found_hash == hash && is_it(number) {
                 return Some(at);
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// How many slots are listed.
+    /// How many entries are listed.
     pub(super) fn len(&self) -> usize {
         self.used
     }
@@ -75,9 +79,9 @@ impl Index {
         true
     }
 
-    /// Adds a slot; [`Index::reserve`] was called before.
-    pub(super) fn insert(&mut self, hash: u32, slot: Slot) {
-        self.place(cell(hash, slot));
+    /// Adds an entry; [`Index::reserve`] was called before.
+    pub(super) fn insert(&mut self, hash: u32, number: EntryNumber) {
+        self.place(cell(hash, number));
         self.used += 1;
     }
 
@@ -93,9 +97,9 @@ impl Index {
         }
     }
 
-    /// Forgets a slot and shifts back what follows, so that no probe meets a hole.
-    pub(super) fn remove(&mut self, hash: u32, slot: Slot) {
-        let Some(mut hole) = self.position(hash, |found| found == slot) else { return };
+    /// Forgets an entry and shifts back what follows, so that no probe meets a hole.
+    pub(super) fn remove(&mut self, hash: u32, number: EntryNumber) {
+        let Some(mut hole) = self.position(hash, |found| found == number) else { return };
         let mask = self.cells.len().wrapping_sub(1);
         let mut at = hole;
         loop {
@@ -125,23 +129,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colliding_slots_survive_removals_in_any_order() {
+    fn colliding_entries_survive_removals_in_any_order() {
         // Eight homes at the end of the table, so that probes wrap around.
-        let hash = |slot: Slot| 0x8000_0008 + slot % 8;
+        let hash = |number: EntryNumber| 0x8000_0008 + number % 8;
         for step in [1, 3, 7, 31] {
             let mut index = Index::default();
-            for slot in 0..64 {
+            for number in 0..64 {
                 assert!(index.reserve());
-                index.insert(hash(slot), slot);
+                index.insert(hash(number), number);
             }
             let mut gone = Vec::new();
             for n in 0..64 {
-                let slot = n * step % 64;
-                index.remove(hash(slot), slot);
-                gone.push(slot);
-                for slot in 0..64 {
-                    let found = index.find(hash(slot), |found| found == slot);
-                    assert_eq!(found.is_some(), !gone.contains(&slot));
+                let number = n * step % 64;
+                index.remove(hash(number), number);
+                gone.push(number);
+                for number in 0..64 {
+                    let found = index.find(hash(number), |found| found == number);
+                    assert_eq!(found.is_some(), !gone.contains(&number));
                 }
             }
             assert_eq!(index.used, 0);

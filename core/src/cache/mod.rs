@@ -36,7 +36,7 @@ const TRIES: usize = 64;
 #[derive(Debug)]
 pub struct Cache<V> {
     /// Made when the first value comes, laid out for the capacity of that moment.
-    shards: OnceCell<Box<[Slot<V>]>>,
+    shards: OnceCell<Box<[PaddedShard<V>]>>,
     seed: FixedState,
     cpus: usize,
     /// 0: unlimited.
@@ -52,7 +52,7 @@ pub struct Cache<V> {
 /// A shard, its lock, and when it must be looked at; alone on its cache lines.
 #[repr(align(128))]
 #[derive(Debug)]
-struct Slot<V> {
+struct PaddedShard<V> {
     shard: RwLock<Shard<V>>,
     /// Nothing in the shard expires before this second. Written under the lock.
     earliest: AtomicU32,
@@ -186,37 +186,41 @@ impl<V: Value> Cache<V> {
 
     #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
     #[inline]
-    fn locate<'a>(&self, shards: &'a [Slot<V>], key: &Key) -> Option<(&'a Slot<V>, u32)> {
+    fn locate<'a>(
+        &self,
+        shards: &'a [PaddedShard<V>],
+        key: &Key,
+    ) -> Option<(&'a PaddedShard<V>, u32)> {
         let hash = self.hash(key);
-        let slot = shards.get((hash >> 32) as usize & shards.len().wrapping_sub(1))?;
-        Some((slot, hash as u32))
+        let padded = shards.get((hash >> 32) as usize & shards.len().wrapping_sub(1))?;
+        Some((padded, hash as u32))
     }
 
     #[inline]
-    fn find(&self, key: &Key) -> Option<(&Slot<V>, u32)> {
+    fn find(&self, key: &Key) -> Option<(&PaddedShard<V>, u32)> {
         self.locate(self.shards.get()?, key)
     }
 
     /// Whether there is a value under `key`. It does not count as a use.
     #[inline]
     pub fn contains(&self, key: &Key) -> bool {
-        self.find(key).is_some_and(|(slot, hash)| slot.shard.read().contains(hash, key))
+        self.find(key).is_some_and(|(padded, hash)| padded.shard.read().contains(hash, key))
     }
 
     /// The value under `key`, expired or not; this is a use of it.
     #[inline]
     pub fn get(&self, key: &Key) -> Option<V> {
-        let (slot, hash) = self.find(key)?;
-        slot.shard.read().get(hash, key).cloned()
+        let (padded, hash) = self.find(key)?;
+        padded.shard.read().get(hash, key).cloned()
     }
 
     /// The shards, made now if there are none; `None` without memory, until there is some.
-    fn shards_or_new(&self, now: u32) -> Option<&[Slot<V>]> {
-        let make = || -> Result<Box<[Slot<V>]>, ()> {
+    fn shards_or_new(&self, now: u32) -> Option<&[PaddedShard<V>]> {
+        let make = || -> Result<Box<[PaddedShard<V>]>, ()> {
             let count = shard_count(self.capacity(), self.cpus);
             let mut shards = Vec::new();
             shards.try_reserve_exact(count).map_err(drop)?;
-            shards.extend((0..count).map(|_| Slot {
+            shards.extend((0..count).map(|_| PaddedShard {
                 shard: RwLock::new(Shard::new(now)),
                 earliest: AtomicU32::new(u32::MAX),
             }));
@@ -246,15 +250,15 @@ impl<V: Value> Cache<V> {
     pub fn add(&self, key: Key, value: V, deadline: i64, now: i64) -> Added<V> {
         let (due, now) = (second(deadline), second(now));
         let shards = self.shards_or_new(now);
-        let Some((slot, hash)) = shards.and_then(|shards| self.locate(shards, &key)) else {
+        let Some((padded, hash)) = shards.and_then(|shards| self.locate(shards, &key)) else {
             return Added { new: false, displaced: Some(value), evicted: None };
         };
         let (mut value, mut evicted) = (value, None);
         for _ in 0..TRIES {
-            let mut shard = slot.shard.write();
+            let mut shard = padded.shard.write();
             value = match shard.refresh(hash, &key, value, due) {
                 Ok(put) => {
-                    self.note_due(slot, due);
+                    self.note_due(padded, due);
                     drop(shard);
                     if evicted.is_some() {
                         self.release();
@@ -278,7 +282,7 @@ impl<V: Value> Cache<V> {
                 }
             }
             let put = shard.insert(hash, key, value, due, now);
-            self.note_due(slot, due);
+            self.note_due(padded, due);
             drop(shard);
             if matches!(put, Insertion::Refused(_)) {
                 self.release();
@@ -294,12 +298,12 @@ impl<V: Value> Cache<V> {
     fn evict_any(&self) -> Option<V> {
         let shards = self.shards.get()?;
         (0..shards.len()).find_map(|_| {
-            let slot = self.next_shard(shards)?;
-            slot.shard.write().evict(|key| self.table_hash(key))
+            let padded = self.next_shard(shards)?;
+            padded.shard.write().evict(|key| self.table_hash(key))
         })
     }
 
-    fn next_shard<'a>(&self, shards: &'a [Slot<V>]) -> Option<&'a Slot<V>> {
+    fn next_shard<'a>(&self, shards: &'a [PaddedShard<V>]) -> Option<&'a PaddedShard<V>> {
         shards.get(self.hand.fetch_add(1, Relaxed) & shards.len().wrapping_sub(1))
     }
 
@@ -317,10 +321,10 @@ impl<V: Value> Cache<V> {
         evicted
     }
 
-    /// Remembers that something in `slot` is due; under its lock.
-    fn note_due(&self, slot: &Slot<V>, due: u32) {
-        if due < slot.earliest.load(Relaxed) {
-            slot.earliest.store(due, Relaxed);
+    /// Remembers that something in `padded` is due; under its lock.
+    fn note_due(&self, padded: &PaddedShard<V>, due: u32) {
+        if due < padded.earliest.load(Relaxed) {
+            padded.earliest.store(due, Relaxed);
         }
         if due < self.earliest.load(Acquire) {
             self.earliest.fetch_min(due, AcqRel);
@@ -335,8 +339,8 @@ impl<V: Value> Cache<V> {
     /// Takes out the value under `key` if `is_it` holds for it; of several threads that ask, one
     /// gets it.
     pub fn remove_if(&self, key: &Key, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
-        let (slot, hash) = self.find(key)?;
-        let value = slot.shard.write().remove_if(hash, key, is_it);
+        let (padded, hash) = self.find(key)?;
+        let value = padded.shard.write().remove_if(hash, key, is_it);
         if value.is_some() {
             self.release();
         }
@@ -345,19 +349,19 @@ impl<V: Value> Cache<V> {
 
     /// Moves the value under `key` in the order of expiry if `is_it` holds for it.
     pub fn set_deadline(&self, key: &Key, deadline: i64, is_it: impl FnOnce(&V) -> bool) {
-        if let Some((slot, hash)) = self.find(key) {
+        if let Some((padded, hash)) = self.find(key) {
             let due = second(deadline);
-            let mut shard = slot.shard.write();
+            let mut shard = padded.shard.write();
             shard.set_due(hash, key, due, is_it);
-            self.note_due(slot, due);
+            self.note_due(padded, due);
         }
     }
 
     /// A reference to every value, in no order; fewer if there is no memory for the list.
     pub fn snapshot(&self) -> Vec<V> {
         let mut values = Vec::new();
-        for slot in self.shards.get().into_iter().flatten() {
-            for value in slot.shard.read().values() {
+        for padded in self.shards.get().into_iter().flatten() {
+            for value in padded.shard.read().values() {
                 if values.try_reserve(1).is_err() {
                     return values;
                 }

@@ -5,7 +5,7 @@
 
 use super::index::Index;
 use super::key::Key;
-use super::slab::{NONE, Slab, Slot};
+use super::slab::{EntryNumber, NONE, Slab};
 use super::wheel::{Next, Wheel};
 use super::{Batch, Value, second};
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,8 +21,8 @@ pub(super) struct Shard<V> {
     slab: Slab<V>,
     index: Index,
     wheel: Wheel,
-    oldest: Slot,
-    newest: Slot,
+    oldest: EntryNumber,
+    newest: EntryNumber,
 }
 
 /// What became of a value that was to be added.
@@ -50,8 +50,8 @@ impl<V> Shard<V> {
     }
 
     #[inline]
-    fn find(&self, hash: u32, key: &Key) -> Option<Slot> {
-        self.index.find(hash, |slot| self.slab.get(slot).is_some_and(|entry| entry.key.is(key)))
+    fn find(&self, hash: u32, key: &Key) -> Option<EntryNumber> {
+        self.index.find(hash, |number| self.slab.get(number).is_some_and(|entry| entry.key.is(key)))
     }
 
     pub(super) fn contains(&self, hash: u32, key: &Key) -> bool {
@@ -79,12 +79,12 @@ impl<V> Shard<V> {
     where
         V: PartialEq,
     {
-        let Some(slot) = self.find(hash, key) else { return Err(value) };
-        self.wheel.unlink(&mut self.slab, slot);
-        self.wheel.link(&mut self.slab, slot, due);
-        self.age_unlink(slot);
-        self.age_link(slot);
-        let Some(entry) = self.slab.get_mut(slot) else { return Err(value) };
+        let Some(number) = self.find(hash, key) else { return Err(value) };
+        self.wheel.unlink(&mut self.slab, number);
+        self.wheel.link(&mut self.slab, number, due);
+        self.age_unlink(number);
+        self.age_link(number);
+        let Some(entry) = self.slab.get_mut(number) else { return Err(value) };
         match entry.value.replace(value) {
             Some(old) if entry.value.as_ref() != Some(&old) => Ok(Insertion::Replaced(old)),
             // The reference that came is the one that is kept.
@@ -105,14 +105,14 @@ impl<V> Shard<V> {
         if !self.index.reserve() {
             return Insertion::Refused(value);
         }
-        let slot = match self.slab.insert(key, value) {
-            Ok(slot) => slot,
+        let number = match self.slab.insert(key, value) {
+            Ok(number) => number,
             Err(value) => return Insertion::Refused(value),
         };
         self.wheel.skip_to(now);
-        self.index.insert(hash, slot);
-        self.wheel.link(&mut self.slab, slot, due);
-        self.age_link(slot);
+        self.index.insert(hash, number);
+        self.wheel.link(&mut self.slab, number, due);
+        self.age_link(number);
         Insertion::Added
     }
 
@@ -123,9 +123,9 @@ impl<V> Shard<V> {
         key: &Key,
         is_it: impl FnOnce(&V) -> bool,
     ) -> Option<V> {
-        let slot = self.find(hash, key)?;
-        let wanted = self.slab.get(slot)?.value.as_ref().is_some_and(is_it);
-        if wanted { self.take(hash, slot) } else { None }
+        let number = self.find(hash, key)?;
+        let wanted = self.slab.get(number)?.value.as_ref().is_some_and(is_it);
+        if wanted { self.take(hash, number) } else { None }
     }
 
     /// Moves the entry of `key` in the order of expiry if `is_it` holds for its value.
@@ -136,19 +136,19 @@ impl<V> Shard<V> {
         due: u32,
         is_it: impl FnOnce(&V) -> bool,
     ) {
-        let Some(slot) = self.find(hash, key) else { return };
-        let Some(entry) = self.slab.get(slot) else { return };
+        let Some(number) = self.find(hash, key) else { return };
+        let Some(entry) = self.slab.get(number) else { return };
         if entry.due != due && entry.value.as_ref().is_some_and(is_it) {
-            self.wheel.unlink(&mut self.slab, slot);
-            self.wheel.link(&mut self.slab, slot, due);
+            self.wheel.unlink(&mut self.slab, number);
+            self.wheel.link(&mut self.slab, number, due);
         }
     }
 
-    fn take(&mut self, hash: u32, slot: Slot) -> Option<V> {
-        self.index.remove(hash, slot);
-        self.wheel.unlink(&mut self.slab, slot);
-        self.age_unlink(slot);
-        self.slab.remove(slot)
+    fn take(&mut self, hash: u32, number: EntryNumber) -> Option<V> {
+        self.index.remove(hash, number);
+        self.wheel.unlink(&mut self.slab, number);
+        self.age_unlink(number);
+        self.slab.remove(number)
     }
 
     /// Takes out the entry that was not used for longest, by second chance.
@@ -157,17 +157,17 @@ impl<V> Shard<V> {
         V: Value,
     {
         for _ in 0..SECOND_CHANCES {
-            let slot = self.oldest;
-            let referenced = self.slab.get_mut(slot)?.referenced.get_mut();
+            let number = self.oldest;
+            let referenced = self.slab.get_mut(number)?.referenced.get_mut();
             if !std::mem::take(referenced) {
                 break;
             }
-            self.age_unlink(slot);
-            self.age_link(slot);
+            self.age_unlink(number);
+            self.age_link(number);
         }
-        let slot = self.oldest;
-        let hash = hash_of(&self.slab.get(slot)?.key.key());
-        let victim = self.take(hash, slot);
+        let number = self.oldest;
+        let hash = hash_of(&self.slab.get(number)?.key.key());
+        let victim = self.take(hash, number);
         // The next to go; it will be cold memory.
         if let Some(next) = self.slab.get(self.oldest).and_then(|entry| entry.value.as_ref()) {
             next.prefetch();
@@ -192,18 +192,18 @@ impl<V> Shard<V> {
             if out.is_full() {
                 break;
             }
-            let slot = match self.wheel.next(target) {
-                Next::Look(slot) => slot,
+            let number = match self.wheel.next(target) {
+                Next::Look(number) => number,
                 Next::Nothing(bound) => return bound,
             };
-            let Some(entry) = self.slab.get(slot) else { return u32::MAX };
+            let Some(entry) = self.slab.get(number) else { return u32::MAX };
             let deadline = entry.value.as_ref().map_or(0, &deadline_of);
             if deadline < target {
                 let hash = hash_of(&entry.key.key());
-                out.push(self.take(hash, slot));
+                out.push(self.take(hash, number));
             } else {
-                self.wheel.unlink(&mut self.slab, slot);
-                self.wheel.link(&mut self.slab, slot, deadline);
+                self.wheel.unlink(&mut self.slab, number);
+                self.wheel.link(&mut self.slab, number, deadline);
             }
         }
         0
@@ -212,11 +212,11 @@ impl<V> Shard<V> {
     /// The clock was set back: the wheel turns back too, which takes a look at every entry.
     fn set_back(&mut self, now: u32) {
         self.wheel = Wheel::new(now);
-        for slot in 0..self.slab.end() {
-            let Some(entry) = self.slab.get(slot) else { continue };
+        for number in 0..self.slab.end() {
+            let Some(entry) = self.slab.get(number) else { continue };
             if entry.value.is_some() {
                 let due = entry.due;
-                self.wheel.link(&mut self.slab, slot, due);
+                self.wheel.link(&mut self.slab, number, due);
             }
         }
     }
@@ -231,27 +231,27 @@ impl<V> Shard<V> {
     )]
     pub(super) fn sweep(
         &mut self,
-        cursor: Slot,
+        cursor: EntryNumber,
         at: i64,
         deadline_of: impl Fn(&V) -> i64,
         hash_of: impl Fn(&Key) -> u32,
         out: &mut Batch<V>,
-    ) -> (Option<Slot>, u32) {
+    ) -> (Option<EntryNumber>, u32) {
         let mut earliest = u32::MAX;
         let end = self.slab.end().min(cursor.saturating_add(STEP));
-        for slot in cursor..end {
+        for number in cursor..end {
             if out.is_full() {
-                return (Some(slot), earliest);
+                return (Some(number), earliest);
             }
-            let Some(entry) = self.slab.get(slot) else { continue };
+            let Some(entry) = self.slab.get(number) else { continue };
             let Some(deadline) = entry.value.as_ref().map(&deadline_of) else { continue };
             let due = second(deadline);
             if deadline < at {
                 let hash = hash_of(&entry.key.key());
-                out.push(self.take(hash, slot));
+                out.push(self.take(hash, number));
             } else if due != entry.due {
-                self.wheel.unlink(&mut self.slab, slot);
-                self.wheel.link(&mut self.slab, slot, due);
+                self.wheel.unlink(&mut self.slab, number);
+                self.wheel.link(&mut self.slab, number, due);
                 earliest = earliest.min(due);
             }
         }
@@ -270,25 +270,25 @@ impl<V> Shard<V> {
 
     /// All values, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        (0..self.slab.end()).filter_map(|slot| self.slab.get(slot)?.value.as_ref())
+        (0..self.slab.end()).filter_map(|number| self.slab.get(number)?.value.as_ref())
     }
 
     /// Appends an unlinked entry as the newest.
-    fn age_link(&mut self, slot: Slot) {
+    fn age_link(&mut self, number: EntryNumber) {
         let newest = self.newest;
-        if let Some(entry) = self.slab.get_mut(slot) {
+        if let Some(entry) = self.slab.get_mut(number) {
             entry.older = newest;
             entry.newer = NONE;
         }
         match self.slab.get_mut(newest) {
-            Some(entry) => entry.newer = slot,
-            None => self.oldest = slot,
+            Some(entry) => entry.newer = number,
+            None => self.oldest = number,
         }
-        self.newest = slot;
+        self.newest = number;
     }
 
-    fn age_unlink(&mut self, slot: Slot) {
-        let Some(entry) = self.slab.get(slot) else { return };
+    fn age_unlink(&mut self, number: EntryNumber) {
+        let Some(entry) = self.slab.get(number) else { return };
         let (older, newer) = (entry.older, entry.newer);
         match self.slab.get_mut(older) {
             Some(entry) => entry.newer = newer,

@@ -1,17 +1,17 @@
-//! The entries of one shard, in slots that never move.
+//! The entries of one shard, found by number; an entry never moves.
 //!
 //! Grows by chunks that double, so that no growth copies entries: a pause under the shard's lock
-//! would be seen by every thread. Free slots are chained through `newer`.
+//! would be seen by every thread. Free entries are chained through `newer`.
 //! No locks here: the shard holds one.
 
 use super::key::{Key, Stored};
 use crate::sync::AtomicBool;
 
-/// The number of a slot in a [`Slab`].
-pub(super) type Slot = u32;
+/// The number of an entry in a [`Slab`].
+pub(super) type EntryNumber = u32;
 
-/// No slot: the end of a chain.
-pub(super) const NONE: Slot = Slot::MAX;
+/// No entry: the end of a chain.
+pub(super) const NONE: EntryNumber = EntryNumber::MAX;
 
 const FIRST_CHUNK: usize = 16;
 /// Doubling from [`FIRST_CHUNK`], this many chunks hold 2^31 entries.
@@ -21,7 +21,7 @@ const CHUNKS: usize = 27;
 #[repr(align(64))]
 #[derive(Debug)]
 pub(super) struct Entry<V> {
-    /// `None` in a free slot.
+    /// `None` in a free entry.
     pub(super) value: Option<V>,
     pub(super) key: Stored,
     /// Looked up since it was added or last passed over for eviction. Set by readers.
@@ -29,24 +29,24 @@ pub(super) struct Entry<V> {
     /// When the wheel looks at the entry; the value's own deadline decides then.
     pub(super) due: u32,
     /// Neighbours in the order of eviction.
-    pub(super) older: Slot,
-    pub(super) newer: Slot,
+    pub(super) older: EntryNumber,
+    pub(super) newer: EntryNumber,
     /// Neighbours in the wheel's bucket (see `wheel`).
     pub(super) wheel_prev: u32,
-    pub(super) wheel_next: Slot,
+    pub(super) wheel_next: EntryNumber,
 }
 
-/// Slots with entries.
+/// Entries by number, used and free ones.
 #[derive(Debug)]
 pub(super) struct Slab<V> {
     chunks: Vec<Vec<Entry<V>>>,
-    free: Slot,
-    /// The first slot that was never used.
-    end: Slot,
+    free: EntryNumber,
+    /// The first number that was never used.
+    end: EntryNumber,
 }
 
-fn position(slot: Slot) -> (usize, usize) {
-    let shifted = slot as usize + FIRST_CHUNK;
+fn position(number: EntryNumber) -> (usize, usize) {
+    let shifted = number as usize + FIRST_CHUNK;
     let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
     (chunk as usize, shifted - (FIRST_CHUNK << chunk))
 }
@@ -56,34 +56,34 @@ impl<V> Slab<V> {
         Slab { chunks: Vec::new(), free: NONE, end: 0 }
     }
 
-    pub(super) fn get(&self, slot: Slot) -> Option<&Entry<V>> {
-        if slot == NONE {
+    pub(super) fn get(&self, number: EntryNumber) -> Option<&Entry<V>> {
+        if number == NONE {
             return None;
         }
-        let (chunk, offset) = position(slot);
+        let (chunk, offset) = position(number);
         self.chunks.get(chunk)?.get(offset)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry<V>> {
-        if slot == NONE {
+    pub(super) fn get_mut(&mut self, number: EntryNumber) -> Option<&mut Entry<V>> {
+        if number == NONE {
             return None;
         }
-        let (chunk, offset) = position(slot);
+        let (chunk, offset) = position(number);
         self.chunks.get_mut(chunk)?.get_mut(offset)
     }
 
-    /// All values, in the order of slots.
+    /// All values, in the order of numbers.
     pub(super) fn into_values(self) -> impl Iterator<Item = V> {
         self.chunks.into_iter().flatten().filter_map(|entry| entry.value)
     }
 
-    /// How many slots there are, free ones included: every slot is below this.
-    pub(super) fn end(&self) -> Slot {
+    /// How many entries there are, free ones included: every number is below this.
+    pub(super) fn end(&self) -> EntryNumber {
         self.end
     }
 
-    /// Puts a value into a free slot, or gives it back when there is no memory.
-    pub(super) fn insert(&mut self, key: Key, value: V) -> Result<Slot, V> {
+    /// Puts a value into a free entry, or gives it back when there is no memory.
+    pub(super) fn insert(&mut self, key: Key, value: V) -> Result<EntryNumber, V> {
         let free = self.free;
         if let Some(entry) = self.get_mut(free) {
             let next = entry.newer;
@@ -93,11 +93,11 @@ impl<V> Slab<V> {
             self.free = next;
             return Ok(free);
         }
-        let slot = self.end;
-        if !self.reserve(slot) {
+        let number = self.end;
+        if !self.reserve(number) {
             return Err(value);
         }
-        let (chunk, _) = position(slot);
+        let (chunk, _) = position(number);
         let Some(chunk) = self.chunks.get_mut(chunk) else { return Err(value) };
         chunk.push(Entry {
             value: Some(value),
@@ -110,12 +110,12 @@ impl<V> Slab<V> {
             wheel_next: NONE,
         });
         self.end += 1;
-        Ok(slot)
+        Ok(number)
     }
 
-    /// Makes room for `slot`, the next one to be used; false when there is no memory.
-    fn reserve(&mut self, slot: Slot) -> bool {
-        let (chunk, _) = position(slot);
+    /// Makes room for `number`, the next one to be used; false when there is no memory.
+    fn reserve(&mut self, number: EntryNumber) -> bool {
+        let (chunk, _) = position(number);
         if chunk < self.chunks.len() {
             return true;
         }
@@ -130,13 +130,13 @@ impl<V> Slab<V> {
         true
     }
 
-    /// Empties a slot; the caller has already unlinked it everywhere.
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<V> {
+    /// Empties an entry; the caller has already unlinked it everywhere.
+    pub(super) fn remove(&mut self, number: EntryNumber) -> Option<V> {
         let free = self.free;
-        let entry = self.get_mut(slot)?;
+        let entry = self.get_mut(number)?;
         let value = entry.value.take()?;
         entry.newer = free;
-        self.free = slot;
+        self.free = number;
         Some(value)
     }
 }
@@ -151,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_reused_and_stay_put() {
+    fn numbers_are_reused_and_entries_stay_put() {
         let mut slab = Slab::new();
         let key = Key::new(1, b"x").unwrap();
-        let slots: Vec<Slot> = (0..1000).map(|n| slab.insert(key, n).unwrap()).collect();
-        assert_eq!(slots, (0..1000).collect::<Vec<Slot>>());
+        let numbers: Vec<EntryNumber> = (0..1000).map(|n| slab.insert(key, n).unwrap()).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<EntryNumber>>());
         assert_eq!(slab.remove(500), Some(500));
         assert_eq!(slab.remove(500), None);
         assert_eq!(slab.insert(key, 7), Ok(500));

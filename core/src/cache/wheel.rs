@@ -6,7 +6,7 @@
 //! proposes: who holds it asks the value for its true deadline and expires it or puts it back.
 //! A bucket is a doubly linked list through the slab's entries; no locks here.
 
-use super::slab::{NONE, Slab, Slot};
+use super::slab::{EntryNumber, NONE, Slab};
 
 const LEVELS: usize = 6;
 const DIGIT: u32 = 6;
@@ -20,7 +20,7 @@ const HEAD: u32 = 1 << 31;
 #[derive(Debug)]
 pub(super) struct Wheel {
     now: u32,
-    heads: [Slot; OVERDUE + 1],
+    heads: [EntryNumber; OVERDUE + 1],
     /// A bit for each bucket of a level that is not empty.
     occupied: [u64; LEVELS],
 }
@@ -29,7 +29,7 @@ pub(super) struct Wheel {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Look at this entry: it is due, or must move to a nearer bucket.
-    Look(Slot),
+    Look(EntryNumber),
     /// Nothing is due before this second.
     Nothing(u32),
 }
@@ -68,17 +68,17 @@ impl Wheel {
     }
 
     /// Links an unlinked entry into the bucket of `due`.
-    pub(super) fn link<V>(&mut self, slab: &mut Slab<V>, slot: Slot, due: u32) {
+    pub(super) fn link<V>(&mut self, slab: &mut Slab<V>, number: EntryNumber, due: u32) {
         let bucket = self.bucket(due);
         let Some(head) = self.heads.get_mut(bucket) else { return };
-        let first = std::mem::replace(head, slot);
+        let first = std::mem::replace(head, number);
         if let Some(occupied) = self.occupied.get_mut(bucket / BUCKETS) {
             *occupied |= 1 << (bucket % BUCKETS);
         }
         if let Some(entry) = slab.get_mut(first) {
-            entry.wheel_prev = slot;
+            entry.wheel_prev = number;
         }
-        if let Some(entry) = slab.get_mut(slot) {
+        if let Some(entry) = slab.get_mut(number) {
             entry.due = due;
             entry.wheel_prev = HEAD | u32::try_from(bucket).unwrap_or(0);
             entry.wheel_next = first;
@@ -86,8 +86,8 @@ impl Wheel {
     }
 
     /// Takes an entry out of its bucket.
-    pub(super) fn unlink<V>(&mut self, slab: &mut Slab<V>, slot: Slot) {
-        let Some(entry) = slab.get(slot) else { return };
+    pub(super) fn unlink<V>(&mut self, slab: &mut Slab<V>, number: EntryNumber) {
+        let Some(entry) = slab.get(number) else { return };
         let (prev, next) = (entry.wheel_prev, entry.wheel_next);
         if let Some(entry) = slab.get_mut(next) {
             entry.wheel_prev = prev;
@@ -113,13 +113,13 @@ impl Wheel {
     /// The caller expires it or links it again with a time not before `target`, and asks again.
     pub(super) fn next(&mut self, target: u32) -> Next {
         loop {
-            if let Some(&slot) = self.heads.last()
-                && slot != NONE
+            if let Some(&number) = self.heads.last()
+                && number != NONE
             {
-                return Next::Look(slot);
+                return Next::Look(number);
             }
-            if let Some(slot) = self.entered() {
-                return Next::Look(slot);
+            if let Some(number) = self.entered() {
+                return Next::Look(number);
             }
             let Some((level, bucket)) = self.first_occupied() else {
                 self.now = self.now.max(target);
@@ -140,13 +140,15 @@ impl Wheel {
         }
     }
 
-    fn head(&self, level: usize, bucket: usize) -> Slot {
+    fn head(&self, level: usize, bucket: usize) -> EntryNumber {
         self.heads.get(level * BUCKETS + bucket).copied().unwrap_or(NONE)
     }
 
     /// An entry of a higher bucket that `now` has entered: it belongs further down.
-    fn entered(&self) -> Option<Slot> {
-        (1..LEVELS).map(|level| self.head(level, digit(self.now, level))).find(|&slot| slot != NONE)
+    fn entered(&self) -> Option<EntryNumber> {
+        (1..LEVELS)
+            .map(|level| self.head(level, digit(self.now, level)))
+            .find(|&number| number != NONE)
     }
 
     fn first_occupied(&self) -> Option<(usize, usize)> {
@@ -174,22 +176,22 @@ mod tests {
             Run { wheel: Wheel::new(now), slab: Slab::new(), looks: 0 }
         }
 
-        fn add(&mut self, due: u32) -> Slot {
-            let slot = self.slab.insert(Key::new(1, b"").unwrap(), due).unwrap();
-            self.wheel.link(&mut self.slab, slot, due);
-            slot
+        fn add(&mut self, due: u32) -> EntryNumber {
+            let number = self.slab.insert(Key::new(1, b"").unwrap(), due).unwrap();
+            self.wheel.link(&mut self.slab, number, due);
+            number
         }
 
         fn expire(&mut self, target: u32) -> Vec<u32> {
             let mut out = Vec::new();
-            while let Next::Look(slot) = self.wheel.next(target) {
+            while let Next::Look(number) = self.wheel.next(target) {
                 self.looks += 1;
-                self.wheel.unlink(&mut self.slab, slot);
-                let due = self.slab.get(slot).unwrap().value.unwrap();
+                self.wheel.unlink(&mut self.slab, number);
+                let due = self.slab.get(number).unwrap().value.unwrap();
                 if due < target {
-                    out.push(self.slab.remove(slot).unwrap());
+                    out.push(self.slab.remove(number).unwrap());
                 } else {
-                    self.wheel.link(&mut self.slab, slot, due);
+                    self.wheel.link(&mut self.slab, number, due);
                 }
             }
             out
@@ -221,10 +223,10 @@ mod tests {
     #[test]
     fn unlinked_entries_never_come() {
         let mut run = Run::new(1000);
-        let slots: Vec<Slot> = (0..300).map(|n| run.add(1000 + n * 7)).collect();
-        for &slot in slots.iter().step_by(2) {
-            run.wheel.unlink(&mut run.slab, slot);
-            run.slab.remove(slot);
+        let numbers: Vec<EntryNumber> = (0..300).map(|n| run.add(1000 + n * 7)).collect();
+        for &number in numbers.iter().step_by(2) {
+            run.wheel.unlink(&mut run.slab, number);
+            run.slab.remove(number);
         }
         assert_eq!(run.expire(10_000).len(), 150);
         assert_eq!(run.wheel.next(20_000), Next::Nothing(u32::MAX));
