@@ -1,8 +1,7 @@
 //! The key file: secrets as lines of hex digits, newest first.
 //!
-//! Reads no more than it is sure of: a file that others could read or change is refused. Secrets
-//! are wiped when dropped and neither printed nor put into an error. Knows nothing of OpenSSL: the
-//! `sesscache` command uses it as well. No locks.
+//! A file that other users could read or change is refused. Secrets are wiped when dropped, and
+//! neither printed nor put into an error. No locks.
 
 use crate::system::process::effective_user;
 use std::fs::{File, Metadata, OpenOptions};
@@ -14,28 +13,28 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a secret.
 pub const KEY_BYTES: usize = 32;
-/// How many keys a file may hold.
+/// The most keys in a file.
 pub const MAX_KEYS: usize = 16;
-/// How long a file may be.
+/// The most bytes of a file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The permissions that group and others must not have.
 const OF_OTHERS: u32 = 0o077;
 
-/// What keys are derived from.
+/// A secret, from which keys are derived.
 pub struct Secret([u8; KEY_BYTES]);
 
 impl Secret {
-    /// Of bytes that nobody can guess. The caller wipes its own copy.
+    /// A secret of these bytes, which must not be guessable. The caller wipes its own copy.
     pub const fn new(bytes: [u8; KEY_BYTES]) -> Secret {
         Secret(bytes)
     }
 
-    /// The bytes themselves, to derive keys from.
+    /// The bytes, to derive keys from.
     pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// The bytes themselves, to be filled.
+    /// The bytes, to be filled.
     pub fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
         &mut self.0
     }
@@ -53,7 +52,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Which file it was and in what state, to find out cheaply whether it has changed since.
+/// The file and its state, by which a change is noticed without reading it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileVersion {
     device: u64,
@@ -77,7 +76,8 @@ impl FileVersion {
     }
 }
 
-/// Why a key file is not used. Its text goes on after the file's name: "… is a symbolic link; …".
+/// Why a key file is not used. Its text continues a sentence that begins with the file's name: "…
+/// is a symbolic link; …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFileError {
     /// There is no such file.
@@ -86,7 +86,7 @@ pub enum KeyFileError {
     SymbolicLink,
     /// A directory, device, pipe or socket.
     NotAFile,
-    /// It belongs to this user, who is neither root nor the process's.
+    /// It belongs to this user, which is neither root nor the process's.
     Owner(u32),
     /// Group or others have some of these permissions.
     Permissions(u32),
@@ -98,13 +98,13 @@ pub enum KeyFileError {
     Forbidden,
     /// The system cannot read it: errno.
     Unreadable(i32),
-    /// The line of this number, counted from 1.
+    /// This line, counted from 1, is not a key.
     Line(usize),
-    /// More than [`MAX_KEYS`].
+    /// It has more than [`MAX_KEYS`] keys.
     TooManyKeys,
-    /// Not one.
+    /// It has no key.
     NoKey,
-    /// No memory to read it into.
+    /// There is no memory to read it into.
     NoMemory,
 }
 
@@ -148,7 +148,7 @@ impl From<io::Error> for KeyFileError {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ENOENT) => Self::Missing,
-            // O_NOFOLLOW's answer; a loop further up is not told from it.
+            // The answer to O_NOFOLLOW. A loop further up in the path gives the same.
             Some(libc::ELOOP) => Self::SymbolicLink,
             Some(libc::EACCES | libc::EPERM) => Self::Forbidden,
             // A socket cannot be opened.
@@ -159,14 +159,14 @@ impl From<io::Error> for KeyFileError {
     }
 }
 
-/// The file's present version; `None` if it is not there.
+/// The file's present version; `None` if there is no file.
 pub fn version(path: &Path) -> Option<FileVersion> {
     fs::symlink_metadata(path).ok().map(|metadata| FileVersion::of(&metadata))
 }
 
-/// The secrets in the file, newest first, and what version of it they are from.
+/// The secrets in the file, newest first, and the version they were read from.
 pub fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyFileError> {
-    // Not blocking: a pipe of that name must not hang the server.
+    // Non-blocking, because a pipe of that name must not hang the server.
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
@@ -192,7 +192,8 @@ fn check(owner: u32, mode: u32, size: u64, user: u32) -> Result<(), KeyFileError
     Ok(())
 }
 
-/// All of the file, in one buffer that is never moved: what a reallocation leaves is not wiped.
+/// The whole file, in a buffer that is never moved, because a reallocation would leave secrets
+/// behind.
 fn contents(file: &mut File, size: u64) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let size = usize::try_from(size).map_err(|_| KeyFileError::TooLong)?;
     let mut text = Zeroizing::new(Vec::new());
@@ -217,7 +218,7 @@ fn contents(file: &mut File, size: u64) -> Result<Zeroizing<Vec<u8>>, KeyFileErr
 /// The secrets in the text of a key file, newest first.
 pub fn parse(text: &[u8]) -> Result<Vec<Secret>, KeyFileError> {
     let mut secrets = Vec::new();
-    // At once, for the same reason as in `contents`.
+    // Reserved at once, for the same reason as in `contents`.
     secrets.try_reserve_exact(MAX_KEYS).map_err(|_| KeyFileError::NoMemory)?;
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();

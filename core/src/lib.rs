@@ -9,8 +9,8 @@
 //!   system/      clock, files, thread, process, errno                   unsafe
 //! ```
 //!
-//! The library (`src/`) and the `sesscache` command (`cli/`) stand on it. It exports no C symbol
-//! and reads no setting. tests/arrows.rs checks that it names nothing above itself.
+//! The library (`src/`) and the `sesscache` command (`cli/`) are built on it. It exports no C
+//! symbol and reads no setting. tests/arrows.rs checks that it names nothing above itself.
 
 #[forbid(unsafe_code)]
 pub mod cache;

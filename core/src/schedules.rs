@@ -43,10 +43,10 @@ pub(crate) fn explore(body: impl Fn() + Send + Sync + Clone + 'static) {
 
 fn run(scheduler: impl Scheduler + 'static, body: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
-    // A schedule is long; the seed is enough.
+    // Shuttle would print the whole schedule, which is long. The seed is enough.
     config.failure_persistence = FailurePersistence::None;
-    // Shuttle has one order of memory, SeqCst. ThreadSanitizer and the tests with real threads are
-    // for the weaker orders.
+    // Shuttle treats every memory order as SeqCst. ThreadSanitizer and the tests with real threads
+    // are there for the weaker orders.
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(body);
 }

@@ -1,18 +1,18 @@
 //! A value that is replaced while threads use it: a few slots, of which one is current.
 //!
-//! A new value is written into a free slot, which then becomes current in one step. Users of the
-//! old value keep it until they have done with it, and the last of them empties its slot. So no use
-//! waits for a replacement, and no replacement waits for a use.
+//! A new value is written into a free slot, which then becomes current in a single step. Users of
+//! the old value keep it until they have finished with it, and the last of them empties its slot.
+//! So no use waits for a replacement, and no replacement waits for a use.
 //!
 //! Locks: one for each slot, held for reading while its value is used, and for writing while it is
-//! filled or emptied. Each is tried a bounded number of times and never waited for: in a forked
+//! filled or emptied. Each is tried a bounded number of times and never waited for. In a forked
 //! child, a lock that another thread of the parent held stays held for ever.
 
 use crate::sync::{AtomicU64, TryReadGuard, TryRwLock, TryWriteGuard, fence, yield_now};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 use std::{array, mem};
 
-/// One slot is current, one is being filled, and the others have users that have not done with an
+/// The current slot, a slot that is being filled, and others whose users have not finished with an
 /// old value.
 const SLOTS: usize = 8;
 
@@ -26,12 +26,12 @@ const SLOTS: usize = 8;
 /// | free | no | open | empty |
 /// | filling | no | written by a [`Slots::put`] | becomes the new one |
 /// | offered | no | read by that put, so that no other put takes the slot | the new one |
-/// | current | yes | open, or read by users | the one that is used from now on |
-/// | retired | no | read by its last users, who empty it | an old one |
+/// | current | yes | open, or read by users | the current one |
+/// | retired | no | read by its last users, which empty it | an old one |
 /// | lost | yes or no | held for ever by a thread that a fork did not copy | any |
 ///
-/// Nobody writes to the current slot. A thread with an old [`Generation`] may lock it for writing
-/// for an instant; it then sees that the slot is current, and lets go.
+/// No thread writes to the current slot. A thread with an old [`Generation`] may lock it for
+/// writing for an instant. It then sees that the slot is current, and lets go.
 #[derive(Debug)]
 pub struct Slots<T> {
     slots: [TryRwLock<T>; SLOTS],
@@ -39,8 +39,8 @@ pub struct Slots<T> {
     current: AtomicU64,
 }
 
-/// How often the value was replaced, and the slot it is in. One word holds both, so that one
-/// compare-and-exchange changes both.
+/// The number of replacements, and the slot of the value. Both are in the same word, so that a
+/// single compare-and-exchange changes both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
@@ -111,10 +111,10 @@ impl<T: Default> Slots<T> {
 
     /// Replaces the value by the one that `make` returns, if it returns any.
     ///
-    /// `make` is called again if another thread replaced the value meanwhile: that thread may have
-    /// looked at the world before this one did, and its value may be the older one.
+    /// `make` is called again if another thread replaced the value meanwhile. That thread may have
+    /// looked at the world before this one did, and its value may be older.
     pub fn update(&self, mut make: impl FnMut() -> Option<T>) {
-        /// As many other threads may be faster.
+        /// The most other threads that may be faster.
         const ROUNDS: u32 = 8;
         for _ in 0..ROUNDS {
             let generation = self.generation();
@@ -177,8 +177,8 @@ impl<T: Default> Slots<T> {
     /// has let go of a slot's lock calls this, for whatever reason it had the lock.
     fn empty(&self, slot: usize) {
         loop {
-            // Of a put and another thread, at least one sees what the other did last: the put that
-            // the lock is open, or the thread that another slot is current.
+            // The put sees that the lock is open, or the thread that let go sees that another slot
+            // is current. The fences rule out that both miss it.
             fence(SeqCst);
             if self.is_current(slot) {
                 return;
@@ -188,7 +188,8 @@ impl<T: Default> Slots<T> {
                 drop(mem::take(&mut *old));
                 return;
             }
-            // It became current again; a put that ends that may be turned away by this lock.
+            // The slot has become current again. A put that ends its turn may be refused by this
+            // lock, so look again.
             drop(old);
         }
     }

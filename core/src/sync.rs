@@ -1,5 +1,5 @@
-//! The locks and atomics of this crate: the real ones, or under `--cfg shuttle` those of the shuttle
-//! scheduler, which runs the same code in many interleavings (`make shuttle`).
+//! The locks and atomics of this crate. Under `--cfg shuttle` they are those of shuttle, which runs
+//! the same code in many interleavings (`make shuttle`).
 
 #[cfg(not(shuttle))]
 pub(crate) use parking_lot::RwLock;

@@ -1,17 +1,17 @@
-//! What leaves a [`Cache`] in numbers: expired, flushed, drained. In short steps under a shard's lock,
-//! a handful of values each, which are handed out with no lock held.
+//! Expiry, flushes and drains of a [`Cache`]. Each takes short steps under a shard's lock, a
+//! handful of values at a time, and hands them out with no lock held.
 
 use super::shard::Shard;
 use super::{Batch, Cache, Key, PaddedShard, Value, second};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-/// How many shards an amortised step of expiry asks.
+/// The most shards that a step of expiry looks at.
 const SHARDS_A_STEP: usize = 8;
-/// How many values a drain sorts by address before it hands them out.
+/// The most values that a drain sorts by address before it hands them out.
 const DRAIN_WINDOW: usize = 1 << 16;
 
 impl<V: Value> Cache<V> {
-    /// One bounded step of expiry, meant to be called with every add: returns some of the values
+    /// Takes a bounded step of expiry, to be called with every add. Returns some of the values
     /// whose deadline, as `deadline_of` tells, lies before `now`. Costs one load when there is
     /// nothing to do.
     pub fn expire(&self, now: i64, deadline_of: impl Fn(&V) -> i64) -> Batch<V> {
@@ -32,7 +32,7 @@ impl<V: Value> Cache<V> {
         out
     }
 
-    /// One step in one shard; whether it may have more.
+    /// Takes a step in a shard; returns whether the shard may have more expired values.
     fn expire_step(
         &self,
         padded: &PaddedShard<V>,
@@ -54,15 +54,15 @@ impl<V: Value> Cache<V> {
     }
 
     fn recompute_earliest(&self, shards: &[PaddedShard<V>]) {
-        // What is added meanwhile lowers it again; what was there is found by the walk.
+        // An add meanwhile lowers it again; the walk finds the values that were there before.
         self.earliest.store(u32::MAX, Relaxed);
         let bound = shards.iter().map(|padded| padded.earliest.load(Acquire)).min();
         self.earliest.fetch_min(bound.unwrap_or(u32::MAX), AcqRel);
     }
 
     /// Takes out every value whose deadline lies before `at` and hands it to `sink`, a few at a
-    /// time and with no lock held. `now` is the present. With `walk` every value is asked for its
-    /// deadline, also those whose deadline came nearer since they were added.
+    /// time and with no lock held. `now` is the present. With `walk`, every value is asked for its
+    /// deadline, because a deadline may have come nearer since the add.
     #[expect(
         clippy::too_many_arguments,
         reason = "two times, a choice, and the caller's two answers"
@@ -80,11 +80,12 @@ impl<V: Value> Cache<V> {
         if !walk && target <= self.earliest.load(Acquire) && target != u32::MAX {
             return;
         }
-        // The wheel turns with the present only: another time is asked of every entry.
+        // The wheel turns with the present only. For another time, every entry is asked.
         if walk || at != now {
             return self.sweep(at, deadline_of, sink);
         }
-        // What `sink` adds again is left to the next flush, or this one might never end.
+        // Values that `sink` adds again are left to the next flush. This flush might never end
+        // otherwise.
         let entries = |padded: &PaddedShard<V>| padded.shard.read().len();
         go_round(shards, entries, |padded, left| {
             let mut out = Batch::new();
@@ -106,7 +107,7 @@ impl<V: Value> Cache<V> {
         {
             return self.sweep(i64::MAX, |_| i64::MIN, sink);
         }
-        // Each shard's content goes as a whole: nobody waits while it is taken apart.
+        // Each shard's content goes as a whole, so that no thread waits while it is taken apart.
         for padded in shards {
             let mut shard = padded.shard.write();
             let content = std::mem::replace(&mut *shard, Shard::new(second(now)));
@@ -115,8 +116,8 @@ impl<V: Value> Cache<V> {
             drop(shard);
             contents.push(content.into_values());
         }
-        // Taken from the shards in turn, values come nearly in the order in which they were added
-        // and lie in memory. Put right within a window they are freed twice as fast.
+        // Values taken from the shards in turn come nearly in the order of their adds, and so of
+        // their memory. Sorted within a window, they are freed twice as fast.
         while !contents.is_empty() {
             contents.retain_mut(|values| {
                 let value = values.next();
@@ -131,8 +132,9 @@ impl<V: Value> Cache<V> {
         }
     }
 
-    /// Asks every value for its deadline: takes out those that lie before `at`, a few at a time,
-    /// and hands them to `sink` with no lock held; puts the others where they belong.
+    /// Asks every value for its deadline. Values that expired before `at` are taken out, a few at a
+    /// time, and handed to `sink` with no lock held. The others move to their place in the order of
+    /// expiry.
     pub(super) fn sweep(&self, at: i64, deadline_of: impl Fn(&V) -> i64, mut sink: impl FnMut(V)) {
         let Some(shards) = self.shards.get() else { return };
         go_round(
@@ -154,9 +156,9 @@ impl<V: Value> Cache<V> {
     }
 }
 
-/// Takes one step in each shard, and goes round again, until `step` says of each that there is no
-/// more to do. In turn, so that whoever waits for a shard has the length of a round to take its
-/// lock: handing it over after each step costs a switch of threads every time.
+/// Takes a step in each shard, and goes round again, until `step` returns false for each. The
+/// shards come in turn, so that a thread that waits for a shard has a whole round to take its lock.
+/// Handing the lock over after each step would cost a switch of threads every time.
 fn go_round<V, S>(
     shards: &[PaddedShard<V>],
     start: impl Fn(&PaddedShard<V>) -> S,

@@ -1,8 +1,8 @@
 //! From hash to entry number: an open-addressing table with linear probing, one per shard.
 //!
-//! A cell is one u64: the upper half the hash's 32 bits, the lower half the number plus one; zero is
-//! an empty cell. The hash in the cell means that a miss reads no entry, and that growing or
-//! deleting (by shifting back) needs no key.
+//! A cell is a u64: the upper half has 32 bits of the hash, the lower half the number plus one.
+//! Zero is an empty cell. Because the hash is in the cell, a miss reads no entry, and neither
+//! growing nor deleting (by shifting back) needs a key.
 
 use super::slab::EntryNumber;
 
@@ -55,7 +55,7 @@ impl Index {
         }
     }
 
-    /// How many entries are listed.
+    /// The number of entries in the table.
     pub(super) fn len(&self) -> usize {
         self.used
     }
@@ -97,7 +97,7 @@ impl Index {
         }
     }
 
-    /// Forgets an entry and shifts back what follows, so that no probe meets a hole.
+    /// Forgets an entry and shifts back the cells that follow, so that no probe meets a hole.
     pub(super) fn remove(&mut self, hash: u32, number: EntryNumber) {
         let Some(mut hole) = self.position(hash, |found| found == number) else { return };
         let mask = self.cells.len().wrapping_sub(1);

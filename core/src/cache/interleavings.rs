@@ -1,8 +1,8 @@
-//! A few operations of a few threads in many interleavings (`make shuttle`; schedules.rs tells how a
-//! failing one is replayed).
+//! A few operations of a few threads in many interleavings (`make shuttle`). schedules.rs tells how
+//! a failing one is replayed.
 //!
-//! What must hold in each: no value is lost or handed out twice, the count is right at the end and
-//! never above the capacity, and nothing waits for ever (shuttle reports a deadlock).
+//! In each interleaving, no value is lost or handed out twice. The count is right at the end and
+//! never above the capacity. No thread waits for ever (shuttle reports a deadlock).
 
 use super::tests::key;
 use super::{Cache, Value};
@@ -21,12 +21,13 @@ impl PartialEq for Token {
 
 impl Value for Token {}
 
-/// Runs the bodies at once on a cache of this capacity; afterwards every token is either in the
+/// Runs the bodies at once on a cache of this capacity. Afterwards every token is either in the
 /// cache or dropped.
 fn run(capacity: usize, bodies: &'static [fn(&Cache<Token>, &dyn Fn() -> Token)]) {
     let body = move || {
         let cache = Arc::new(Cache::new(capacity, 1));
-        // Shuttle's threads are one thread of the system's: they may not meet in a OnceCell.
+        // Shuttle runs all its threads in one thread of the system, and so two of them may not meet
+        // in a OnceCell.
         cache.add(key(0), Token(Arc::new(())), 0, 0);
         cache.remove(&key(0));
         let threads: Vec<_> = bodies

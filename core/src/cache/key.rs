@@ -1,4 +1,4 @@
-//! What a session is found by: protocol version and session id.
+//! The key of a session in the cache: protocol version and session id.
 //!
 //! The version is part of the key because DTLS 1.2 and TLS 1.2 sessions with equal ids are
 //! different sessions (openssl#8929). The key is kept inline in every entry and hashed whole.
@@ -90,13 +90,13 @@ impl Key {
         room.get(..(self.head & 0xFF) as usize).unwrap_or_default()
     }
 
-    /// Whether the session id is empty: a session without one can never be looked up.
+    /// Whether the session id is empty. A session without an id can never be looked up.
     #[inline]
     pub fn id_is_empty(&self) -> bool {
         self.head & 0xFF == 0
     }
 
-    /// Feeds all that distinguishes this key from others to `hasher`.
+    /// Feeds the whole key to `hasher`.
     #[inline]
     pub(super) fn hash_into(&self, hasher: &mut impl Hasher) {
         hasher.write_u64(u64::from(self.head));

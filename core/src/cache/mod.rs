@@ -1,8 +1,9 @@
 //! This process's sessions: a bounded concurrent map with second-chance eviction and expiry.
 //!
-//! Knows no OpenSSL: generic over the value, a cheap handle whose clone is a reference. Time is a
-//! parameter. Whatever leaves is returned, so that the caller drops it and calls back with no lock
-//! held. Locks: one reader-writer lock a shard, never two at once; readers share it.
+//! Generic over the value, a cheap handle whose clone is a reference. Time is a parameter. Values
+//! that leave are returned, so that the caller drops them and calls back with no lock held.
+//!
+//! Locks: one reader-writer lock for each shard, never two at once. Readers share it.
 
 mod expiry;
 mod index;
@@ -20,36 +21,36 @@ use shard::{Insertion, Shard};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-/// Up to this capacity there is one shard, so that the order of eviction is exact.
+/// Up to this capacity there is a single shard, so that the order of eviction is exact.
 const ONE_SHARD: usize = 1024;
-/// No more shards than leave each this many entries of the capacity.
+/// The number of shards is limited, so that each has at least this share of the capacity.
 const MIN_PER_SHARD: usize = 256;
-/// Enough shards that each has no more entries than this, so that growing one is short.
+/// There are enough shards that none has more entries than this, so that growing a shard is short.
 const MAX_PER_SHARD: usize = 4096;
-/// What an unlimited cache is laid out for.
+/// The capacity for which an unlimited cache is laid out.
 const UNLIMITED_LAYOUT: usize = 1 << 20;
 const MAX_SHARDS: usize = 1024;
-/// How often an add looks for a place in a full cache whose places other threads are about to use.
+/// The most tries of an add in a full cache whose places other threads are about to use.
 const TRIES: usize = 64;
 
 /// A cache of values found by [`Key`].
 #[derive(Debug)]
 pub struct Cache<V> {
-    /// Made when the first value comes, laid out for the capacity of that moment.
+    /// Made by the first add, for the capacity of that moment.
     shards: OnceCell<Box<[PaddedShard<V>]>>,
     seed: FixedState,
     cpus: usize,
     /// 0: unlimited.
     capacity: AtomicUsize,
-    /// Entries, with the places of those that are about to be added.
+    /// Entries, and places that an add has reserved for its entry.
     count: AtomicUsize,
     /// Nothing expires before this second.
     earliest: AtomicU32,
-    /// The shard whose turn it is to expire or to lose an entry.
+    /// The next shard to expire or to lose an entry.
     hand: AtomicUsize,
 }
 
-/// A shard, its lock, and when it must be looked at; alone on its cache lines.
+/// A shard with its lock and the time of its next expiry, alone on its cache lines.
 #[repr(align(128))]
 #[derive(Debug)]
 struct PaddedShard<V> {
@@ -58,7 +59,7 @@ struct PaddedShard<V> {
     earliest: AtomicU32,
 }
 
-/// What [`Cache::add`] did, and what it pushed out.
+/// The result of [`Cache::add`], and the values that it pushed out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Added<V> {
     /// False if this very value was there already, or was not kept.
@@ -92,7 +93,7 @@ impl<V> Batch<V> {
         }
     }
 
-    /// Whether nothing left.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -107,7 +108,7 @@ impl<V> IntoIterator for Batch<V> {
     }
 }
 
-/// A deadline in the wheel's terms: seconds since 1970; what lies beyond 2106 never comes.
+/// A deadline in the wheel's terms: seconds since 1970. A deadline beyond 2106 never comes.
 fn second(time: i64) -> u32 {
     u32::try_from(time.max(0)).unwrap_or(u32::MAX)
 }
@@ -122,9 +123,10 @@ fn shard_count(capacity: usize, cpus: usize) -> usize {
     wanted.min(1 << most.ilog2())
 }
 
-/// What a cache holds: a handle whose clone is a reference, equal if it is the same object.
+/// A value of a cache: a handle whose clone is a reference. Two handles are equal if they refer to
+/// the same object.
 pub trait Value: Clone + PartialEq {
-    /// Where the object lies, so that many can be dropped in an order that suits the memory.
+    /// The object's address, so that many objects can be dropped in the order of their memory.
     fn address(&self) -> usize {
         0
     }
@@ -136,7 +138,7 @@ pub trait Value: Clone + PartialEq {
 impl<V: Value> Cache<V> {
     /// An empty cache for `capacity` values (0: no limit) on a machine with `cpus` processors.
     pub fn new(capacity: usize, cpus: usize) -> Self {
-        // RandomState is seeded by the operating system; that is all it is asked for.
+        // RandomState is used for its seed alone, which comes from the operating system.
         let seed = RandomState::new().build_hasher().finish();
         Cache {
             shards: OnceCell::new(),
@@ -149,8 +151,8 @@ impl<V: Value> Cache<V> {
         }
     }
 
-    /// How many values there are; never more than the capacity, once a smaller one has been
-    /// enforced by [`Cache::evict_excess`].
+    /// The number of values. It is never above the capacity, once [`Cache::evict_excess`] has
+    /// enforced a smaller one.
     pub fn len(&self) -> usize {
         self.count.load(Relaxed)
     }
@@ -160,7 +162,7 @@ impl<V: Value> Cache<V> {
         self.len() == 0
     }
 
-    /// The most values there may be; 0 means no limit.
+    /// The most values that the cache holds; 0 means no limit.
     pub fn capacity(&self) -> usize {
         self.capacity.load(Relaxed)
     }
@@ -207,14 +209,14 @@ impl<V: Value> Cache<V> {
         self.find(key).is_some_and(|(padded, hash)| padded.shard.read().contains(hash, key))
     }
 
-    /// The value under `key`, expired or not; this is a use of it.
+    /// The value under `key`, expired or not. It counts as a use.
     #[inline]
     pub fn get(&self, key: &Key) -> Option<V> {
         let (padded, hash) = self.find(key)?;
         padded.shard.read().get(hash, key).cloned()
     }
 
-    /// The shards, made now if there are none; `None` without memory, until there is some.
+    /// The shards, made now if there are none. `None` without memory; a later call tries again.
     fn shards_or_new(&self, now: u32) -> Option<&[PaddedShard<V>]> {
         let make = || -> Result<Box<[PaddedShard<V>]>, ()> {
             let count = shard_count(self.capacity(), self.cpus);
@@ -245,8 +247,9 @@ impl<V: Value> Cache<V> {
 
     /// Adds a value that expires when `deadline` has passed; `now` is the present.
     ///
-    /// In a full cache the value not used for longest makes room (in a cache of many shards: one
-    /// not used for long). A value under the same key is replaced and is the newest again.
+    /// In a full cache, the value that was not used for longest makes room. In a cache of many
+    /// shards, it is a value that was not used for long. A value under the same key is replaced and
+    /// becomes the newest again.
     pub fn add(&self, key: Key, value: V, deadline: i64, now: i64) -> Added<V> {
         let (due, now) = (second(deadline), second(now));
         let shards = self.shards_or_new(now);
@@ -267,13 +270,14 @@ impl<V: Value> Cache<V> {
                 }
                 Err(value) => value,
             };
-            // A victim's place is ours: the count stays. A free one is taken under the lock, so
-            // that whoever then looks for a victim finds what is put there.
+            // A victim's place is ours, and the count stays. A free place is taken under the lock,
+            // so that a thread that then looks for a victim finds the new entry there.
             if evicted.is_none() && !self.reserve() {
                 evicted = shard.evict(|key| self.table_hash(key));
                 if evicted.is_none() {
                     drop(shard);
-                    // This shard is empty while the cache is full: another one must give.
+                    // This shard is empty while the cache is full, so another shard must give an
+                    // entry.
                     evicted = self.evict_any();
                     if evicted.is_none() {
                         yield_now();
@@ -289,12 +293,12 @@ impl<V: Value> Cache<V> {
             }
             return Added::from(put, evicted);
         }
-        // Threads that were put to sleep hold every place: rather than wait for them, the value is
-        // its own victim.
+        // Suspended threads hold every place. The value is its own victim, because waiting for
+        // those threads could take long.
         Added { new: false, displaced: None, evicted: Some(value) }
     }
 
-    /// Takes one value out of some shard that has any; its place stays reserved.
+    /// Evicts a value from any shard that has some. Its place stays reserved.
     fn evict_any(&self) -> Option<V> {
         let shards = self.shards.get()?;
         (0..shards.len()).find_map(|_| {
@@ -307,8 +311,8 @@ impl<V: Value> Cache<V> {
         shards.get(self.hand.fetch_add(1, Relaxed) & shards.len().wrapping_sub(1))
     }
 
-    /// Takes out one value if there are more than the capacity, because it was made smaller. To be
-    /// called before an add until it returns `None`.
+    /// Evicts a value if there are more than the capacity, which was made smaller. To be called
+    /// before an add until it returns `None`.
     pub fn evict_excess(&self) -> Option<V> {
         let capacity = self.capacity();
         if capacity == 0 || self.len() <= capacity {
@@ -321,7 +325,7 @@ impl<V: Value> Cache<V> {
         evicted
     }
 
-    /// Remembers that something in `padded` is due; under its lock.
+    /// Remembers that an entry in `padded` is due then. Called under its lock.
     fn note_due(&self, padded: &PaddedShard<V>, due: u32) {
         if due < padded.earliest.load(Relaxed) {
             padded.earliest.store(due, Relaxed);
@@ -336,7 +340,7 @@ impl<V: Value> Cache<V> {
         self.remove_if(key, |_| true)
     }
 
-    /// Takes out the value under `key` if `is_it` holds for it; of several threads that ask, one
+    /// Takes out the value under `key` if `is_it` holds for it. Of several threads that ask, one
     /// gets it.
     pub fn remove_if(&self, key: &Key, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
         let (padded, hash) = self.find(key)?;

@@ -1,12 +1,13 @@
 //! The cache beside a short list that does the same, checked after each operation.
 //!
-//! Uses nothing but the cache's public interface: the unit test gives it random operations, and the
-//! fuzz target includes this file for operations made of its input.
+//! It uses the cache's public interface alone. The unit test gives it random operations; the fuzz
+//! target includes this file and makes operations of its input.
 
 use super::{Cache, Key, Value};
 use std::collections::HashMap;
 
-/// So many sessions there are; no more than eviction passes over for a second chance.
+/// The number of different sessions. Eviction passes over more entries than this for a second
+/// chance.
 pub(crate) const SESSIONS: u32 = 60;
 
 /// A value that is the number of its session.
@@ -20,7 +21,7 @@ impl Value for Number {}
 pub(crate) enum Operation {
     /// Adds a session, or adds it again with another deadline.
     Add { session: u32, deadline: i64 },
-    /// Looks a session up: it gets a second chance.
+    /// Looks a session up, which gives it a second chance.
     Get { session: u32 },
     /// Removes a session.
     Remove { session: u32 },
@@ -125,7 +126,8 @@ impl Model {
         self.oldest_first.push(Entry { session, deadline, referenced });
     }
 
-    /// An entry has left to make room. Second chance: one that was looked up is passed over once.
+    /// An entry has left to make room. An entry that was looked up has a second chance: eviction
+    /// passes over it once.
     fn evict(&mut self, evicted: Number) {
         while self.is_exact == Some(true) {
             let oldest = self.oldest_first.remove(0);
@@ -177,7 +179,7 @@ impl Model {
     }
 }
 
-/// The cache hands out in no order.
+/// The cache hands out values in no order.
 fn assert_same(mut values: Vec<Number>, entries: Vec<Entry>) {
     let mut expected: Vec<_> = entries.into_iter().map(|entry| Number(entry.session)).collect();
     values.sort_unstable();

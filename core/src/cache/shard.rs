@@ -1,7 +1,7 @@
-//! One shard's content: slab, index, order of eviction and wheel, always changed together.
+//! The content of a shard: slab, index, order of eviction and wheel, always changed together.
 //!
-//! No lock here: [`super::Cache`] holds one a shard, and every method is one short step under it.
-//! Values are handed out, never dropped or called, so that nothing of the caller's runs inside.
+//! No locks: [`super::Cache`] has one for each shard, and every method is a short step under it.
+//! Values are handed out, never dropped here, so that no code of the caller runs under the lock.
 
 use super::index::Index;
 use super::key::Key;
@@ -10,9 +10,9 @@ use super::wheel::{Next, Wheel};
 use super::{Batch, Value, second};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How many entries one step looks at, at most: a step is what another thread may have to wait for.
+/// The most entries that a step looks at, because another thread may have to wait for a step.
 const STEP: u32 = 16;
-/// How many looked-up entries eviction passes over before it takes the oldest all the same.
+/// The most entries that eviction passes over because they were looked up.
 const SECOND_CHANCES: usize = 64;
 
 /// Entries that share a lock.
@@ -25,7 +25,7 @@ pub(super) struct Shard<V> {
     newest: EntryNumber,
 }
 
-/// What became of a value that was to be added.
+/// The result of adding a value.
 #[derive(Debug)]
 pub(super) enum Insertion<V> {
     /// A new entry.
@@ -87,7 +87,7 @@ impl<V> Shard<V> {
         let Some(entry) = self.slab.get_mut(number) else { return Err(value) };
         match entry.value.replace(value) {
             Some(old) if entry.value.as_ref() != Some(&old) => Ok(Insertion::Replaced(old)),
-            // The reference that came is the one that is kept.
+            // The new reference is kept and the old one dropped.
             _ => Ok(Insertion::Present),
         }
     }
@@ -151,7 +151,7 @@ impl<V> Shard<V> {
         self.slab.remove(number)
     }
 
-    /// Takes out the entry that was not used for longest, by second chance.
+    /// Evicts the entry that was not used for longest, by second chance.
     pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V>
     where
         V: Value,
@@ -168,16 +168,16 @@ impl<V> Shard<V> {
         let number = self.oldest;
         let hash = hash_of(&self.slab.get(number)?.key.key());
         let victim = self.take(hash, number);
-        // The next to go; it will be cold memory.
+        // The next victim, whose memory will be cold.
         if let Some(next) = self.slab.get(self.oldest).and_then(|entry| entry.value.as_ref()) {
             next.prefetch();
         }
         victim
     }
 
-    /// One step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells, lies
-    /// before `target`. Returns the second before which nothing is due; while that is smaller than
-    /// `target`, there is more to do.
+    /// Takes a step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells,
+    /// lies before `target`. Returns the second before which nothing is due. While that is smaller
+    /// than `target`, there is more to do.
     pub(super) fn expire(
         &mut self,
         target: u32,
@@ -209,7 +209,7 @@ impl<V> Shard<V> {
         0
     }
 
-    /// The clock was set back: the wheel turns back too, which takes a look at every entry.
+    /// The clock was set back. The wheel turns back too, which takes a look at every entry.
     fn set_back(&mut self, now: u32) {
         self.wheel = Wheel::new(now);
         for number in 0..self.slab.end() {
@@ -221,10 +221,12 @@ impl<V> Shard<V> {
         }
     }
 
-    /// One step of a walk over all entries from `cursor`: fills `out` with those whose deadline, as
-    /// `deadline_of` tells, lies before `at`, and moves those that stay to where they belong in the
-    /// order of expiry. Returns where to go on, `None` at the end, and the first second in which
-    /// one of those that were moved is due.
+    /// Takes a step of a walk over all entries from `cursor`. Fills `out` with entries whose
+    /// deadline, as `deadline_of` tells, lies before `at`. Moves the others to their place in the
+    /// order of expiry.
+    ///
+    /// Returns the next cursor, `None` at the end, and the first second in which a moved entry is
+    /// due.
     #[expect(
         clippy::too_many_arguments,
         reason = "the step, and what only the cache can tell of an entry"
@@ -258,7 +260,7 @@ impl<V> Shard<V> {
         ((end < self.slab.end()).then_some(end), earliest)
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }

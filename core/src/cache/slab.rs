@@ -1,8 +1,8 @@
 //! The entries of one shard, found by number; an entry never moves.
 //!
-//! Grows by chunks that double, so that no growth copies entries: a pause under the shard's lock
-//! would be seen by every thread. Free entries are chained through `newer`.
-//! No locks here: the shard holds one.
+//! It grows by chunks that double, and copies no entries: every thread would notice a pause under
+//! the shard's lock. Free entries are chained through `newer`. No locks: the shard's caller has
+//! one.
 
 use super::key::{Key, Stored};
 use crate::sync::AtomicBool;
@@ -17,7 +17,7 @@ const FIRST_CHUNK: usize = 16;
 /// Doubling from [`FIRST_CHUNK`], this many chunks hold 2^31 entries.
 const CHUNKS: usize = 27;
 
-/// One cached value, 64 bytes so that a hit touches one cache line of ours.
+/// An entry with its value. It has 64 bytes, so that a hit touches one cache line of ours.
 #[repr(align(64))]
 #[derive(Debug)]
 pub(super) struct Entry<V> {
@@ -26,7 +26,7 @@ pub(super) struct Entry<V> {
     pub(super) key: Stored,
     /// Looked up since it was added or last passed over for eviction. Set by readers.
     pub(super) referenced: AtomicBool,
-    /// When the wheel looks at the entry; the value's own deadline decides then.
+    /// The second in which the wheel looks at the entry. The value's own deadline decides then.
     pub(super) due: u32,
     /// Neighbours in the order of eviction.
     pub(super) older: EntryNumber,
@@ -77,7 +77,7 @@ impl<V> Slab<V> {
         self.chunks.into_iter().flatten().filter_map(|entry| entry.value)
     }
 
-    /// How many entries there are, free ones included: every number is below this.
+    /// The number of entries, free ones included. Every entry's number is below this.
     pub(super) fn end(&self) -> EntryNumber {
         self.end
     }
@@ -113,7 +113,7 @@ impl<V> Slab<V> {
         Ok(number)
     }
 
-    /// Makes room for `number`, the next one to be used; false when there is no memory.
+    /// Makes room for the entry `number`, which is the next; false when there is no memory.
     fn reserve(&mut self, number: EntryNumber) -> bool {
         let (chunk, _) = position(number);
         if chunk < self.chunks.len() {

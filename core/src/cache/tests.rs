@@ -196,7 +196,7 @@ fn never_expires_what_has_no_end() {
     assert_eq!(cache.len(), 1);
     cache.drain(0, |value| assert_eq!(value, 1));
     assert!(cache.is_empty());
-    // What was drained leaves nothing behind.
+    // A drain leaves nothing behind.
     assert!(cache.add(key(1), 1, 5, 0).new);
     cache.flush(6, 6, false, |_| 5, |value| assert_eq!(value, 1));
     assert!(cache.is_empty());
@@ -257,8 +257,8 @@ fn behaves_like_the_model() {
     }
 }
 
-/// All operations from several threads: no value is lost or handed out twice, and the count and
-/// the capacity hold at the end and in between.
+/// All operations from several threads. No value is lost or handed out twice. Count and capacity
+/// hold at the end and in between.
 #[test]
 fn threads_lose_nothing() {
     const THREADS: u32 = 4;

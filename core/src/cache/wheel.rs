@@ -1,10 +1,10 @@
 //! When entries expire: a hierarchical timing wheel with ticks of one second.
 //!
 //! Six levels of 64 buckets cover every u32 second. An entry lies on the level of the highest
-//! base-64 digit in which its due time differs from the wheel's `now`, so adding and removing are
-//! O(1) whatever the mix of timeouts, and an entry moves down at most once a level. The wheel only
-//! proposes: who holds it asks the value for its true deadline and expires it or puts it back.
-//! A bucket is a doubly linked list through the slab's entries; no locks here.
+//! base-64 digit in which its due time differs from the wheel's `now`. So adding and removing are
+//! O(1) whatever the mix of timeouts. An entry moves down at most once a level. The wheel only
+//! proposes: its owner asks the value for its true deadline and expires it or puts it back. A
+//! bucket is a doubly linked list through the slab's entries. No locks.
 
 use super::slab::{EntryNumber, NONE, Slab};
 
@@ -25,10 +25,10 @@ pub(super) struct Wheel {
     occupied: [u64; LEVELS],
 }
 
-/// What the wheel says when asked for work.
+/// The wheel's answer when asked for work.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Look at this entry: it is due, or must move to a nearer bucket.
+    /// This entry is due, or must move to a nearer bucket.
     Look(EntryNumber),
     /// Nothing is due before this second.
     Nothing(u32),
@@ -47,14 +47,14 @@ impl Wheel {
         Wheel { now, heads: [NONE; OVERDUE + 1], occupied: [0; LEVELS] }
     }
 
-    /// Sets an empty wheel to the present, so that what comes lies on low levels.
+    /// Sets an empty wheel to the present, so that new entries lie on low levels.
     pub(super) fn skip_to(&mut self, now: u32) {
         if self.occupied == [0; LEVELS] && self.heads.last() == Some(&NONE) {
             self.now = now;
         }
     }
 
-    /// Whether the wheel has already turned past `target`: the clock was set back.
+    /// Whether the wheel has already turned past `target`, because the clock was set back.
     pub(super) fn is_past(&self, target: u32) -> bool {
         target < self.now
     }
@@ -109,8 +109,8 @@ impl Wheel {
         }
     }
 
-    /// The next entry to look at when everything due before `target`, which is not past, shall go.
-    /// The caller expires it or links it again with a time not before `target`, and asks again.
+    /// The next entry to look at, to remove all that is due before `target`, which is not past. The
+    /// caller expires it or links it again with a time not before `target`, and asks again.
     pub(super) fn next(&mut self, target: u32) -> Next {
         loop {
             if let Some(&number) = self.heads.last()
@@ -144,7 +144,7 @@ impl Wheel {
         self.heads.get(level * BUCKETS + bucket).copied().unwrap_or(NONE)
     }
 
-    /// An entry of a higher bucket that `now` has entered: it belongs further down.
+    /// An entry of a higher bucket that `now` has entered, and which belongs further down.
     fn entered(&self) -> Option<EntryNumber> {
         (1..LEVELS)
             .map(|level| self.head(level, digit(self.now, level)))

@@ -1,9 +1,9 @@
-//! A few uses and replacements in many interleavings (`make shuttle`; schedules.rs tells how a
-//! failing one is replayed).
+//! A few uses and replacements in many interleavings (`make shuttle`). schedules.rs tells how a
+//! failing one is replayed.
 //!
-//! In each interleaving: no user meets an empty value or one that changes under it, no value is
-//! current before one that it replaced, and at the end one slot has a value. The last test is the
-//! protocol of a key file: whoever has seen a change of the file uses it, or one after it.
+//! In each interleaving, no user meets an empty value or a value that changes in use. No older
+//! value comes back. At the end a single slot has a value. The last test is the protocol of a key
+//! file. A thread that has seen a change of the file uses that version or a later one.
 
 use super::*;
 use crate::schedules::explore;
@@ -32,7 +32,7 @@ fn assert_one_is_filled(slots: &Slots<u64>) {
     assert_eq!(filled, 1, "slots with a value");
 }
 
-/// Uses the value twice; it is never empty, never changes in use, and never gets older.
+/// Uses the value twice. It is never empty, never changes in use, and never gets older.
 fn use_twice(slots: &Slots<u64>) {
     let look = || {
         let look_again = |value: &u64| {
@@ -48,7 +48,7 @@ fn use_twice(slots: &Slots<u64>) {
     assert!(look() >= first, "an older value came back");
 }
 
-/// Replaces the value by a greater one; as often as another thread is faster, again.
+/// Replaces the value by a greater one, and again if another thread is faster.
 fn grow(slots: &Slots<u64>) {
     slots.update(|| slots.using(|value| value + 1).ok());
 }
@@ -81,8 +81,8 @@ fn one_put_of_a_generation_is_done() {
     });
 }
 
-/// The protocol of a key file: `file` is its version, and a thread that reloads reads it, makes of
-/// it what it uses, and puts that in.
+/// The protocol of a key file. `file` is its version. A thread that reloads reads the file, derives
+/// a value from it and puts the value in.
 #[test]
 fn every_change_of_a_file_is_seen() {
     explore(|| {

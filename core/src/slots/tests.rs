@@ -40,7 +40,7 @@ fn a_value_in_use_stays_until_it_has_been_used() {
     assert_eq!(filled(&slots), 1);
 }
 
-/// As a fork leaves them in the child when other threads of the parent hold them.
+/// A fork leaves slots so in the child when other threads of the parent hold them.
 #[test]
 fn slots_locked_for_ever_do_not_stop_a_replacement() {
     let slots = Slots::new(1);

@@ -1,4 +1,4 @@
-//! A cell of the index: the tag of a locator and the place of its record, in one word.
+//! A cell of the index: a word with the tag of a locator and the place of its record.
 //!
 //! A cell is `tag:31 | removal:1 | unit+1:32`, 0 if empty. Nothing here reads the mapping.
 
@@ -30,7 +30,7 @@ impl Cell {
         self.0 != 0 && self.0 >> TAG_SHIFT == tag(locator)
     }
 
-    /// Where in the ring its record begins; `None` if it is empty.
+    /// The offset of its record in the ring; `None` if the cell is empty.
     pub(super) fn offset(self) -> Option<usize> {
         let unit = usize::try_from(self.0 & u64::from(u32::MAX)).ok()?.checked_sub(1)?;
         unit.checked_mul(UNIT)

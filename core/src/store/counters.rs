@@ -1,9 +1,9 @@
-//! What a store counts: in each shard, and for the whole store.
+//! The counters of a store: those of each shard, and those of the whole store.
 //!
-//! Counters live in the mapping, are shared by all processes, and only grow. They are atomics
-//! without order: they tell, and decide nothing.
+//! Counters are in the mapping, shared by all processes, and only grow. They are atomics without
+//! order, because nothing is decided by them.
 
-/// What a shard counts; the number is its place.
+/// A counter of a shard; its number is its place.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Counter {
     Hits,
@@ -18,7 +18,7 @@ pub(super) enum Counter {
     Resets,
 }
 
-/// What is counted for the whole store, by those who know the reasons.
+/// A counter of the whole store, for an event of which the store's caller knows the reason.
 #[derive(Clone, Copy, Debug)]
 pub enum Tally {
     /// Records that do not open: another key file, another server name, or damage.
@@ -35,17 +35,17 @@ pub enum Tally {
     RefusedNotAsked,
 }
 
-/// How many there are.
+/// The number of tallies.
 pub(super) const TALLIES: usize = Tally::RefusedNotAsked as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
-/// (`sesscache_stats`): a new one goes to the end.
+/// (`sesscache_stats`), so a new counter goes to the end.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Lookups that found a record which could be used.
+    /// Lookups that found a usable record.
     pub hits: u64,
-    /// Lookups that found none.
+    /// Lookups that found no usable record.
     pub misses: u64,
     /// Sessions stored.
     pub stores: u64,
@@ -53,11 +53,11 @@ pub struct Counters {
     pub removes: u64,
     /// Sessions taken for single use (early data).
     pub takes: u64,
-    /// Records that were found or made room after their end.
+    /// Records that were found, or made room, after their deadline.
     pub expired: u64,
-    /// Records that made room before their end.
+    /// Records that made room before their deadline.
     pub evicted: u64,
-    /// Lookups, also of sessions a process had itself, that met a removal.
+    /// Lookups that met a removal, also those of a session that the process had itself.
     pub tombstone_hits: u64,
     /// See [`Tally::Oversize`].
     pub oversize: u64,
@@ -67,7 +67,8 @@ pub struct Counters {
     pub mismatched: u64,
     /// Operations given up because another process held the lock too long.
     pub busy: u64,
-    /// How often a shard lost everything: a process died while it changed it, or damage.
+    /// How often a shard lost its contents, because a process died while it changed the shard, or
+    /// by damage.
     pub resets: u64,
     /// See [`Tally::RefusedNoIdentity`].
     pub refused_no_identity: u64,
@@ -79,6 +80,6 @@ pub struct Counters {
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes there are for records.
+    /// Bytes that there are for records.
     pub capacity: u64,
 }

@@ -1,6 +1,6 @@
 //! Damage: a value in a shard that cannot be, by its name.
 //!
-//! Absence is an `Option`, damage an error, so that no `?` can take the one for the other: the
+//! Absence is an `Option`, damage an error, so that no `?` can take the one for the other. The
 //! holder of the lock empties the shard over damage alone.
 
 use super::mapping::Outside;

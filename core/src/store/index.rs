@@ -1,8 +1,8 @@
 //! The index of a shard: cells in buckets of two cache lines, and how a locator is found in them.
 //!
 //! Cells are read without the lock, so that a miss costs next to nothing, and written with it.
-//! Without the lock a cell says only that a record of this tag may be there; the record itself is
-//! read with it.
+//! Without the lock, a cell says only that a record of this tag may be there. The record itself is
+//! read with the lock.
 
 use super::cell::Cell;
 use super::counters::Counter;
@@ -22,7 +22,7 @@ pub(super) struct Hit<'a> {
     pub(super) head: Head,
 }
 
-/// What a look at the index alone can tell.
+/// The result of a look at the index alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Glance {
     /// A session of this tag is there.
@@ -58,7 +58,7 @@ impl<'a> Shard<'a> {
 }
 
 impl<'a> LockedShard<'a> {
-    /// What the shard knows of a locator: a session or a removal.
+    /// The record of a locator: a session or a removal.
     pub(super) fn find(&self, locator: &Locator) -> Result<Option<Hit<'a>>, Damaged> {
         for cell in self.shard.bucket(locator)? {
             let value = Cell(cell.load(Relaxed));
@@ -78,7 +78,7 @@ impl<'a> LockedShard<'a> {
         Ok(None)
     }
 
-    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round.
+    /// A session leaves. Its bytes are wiped; the ring passes over its place when it comes round.
     pub(super) fn kill(&self, hit: &Hit<'_>) -> Result<(), Damaged> {
         hit.cell.store(0, Release);
         self.bury(hit.position, &hit.head)
@@ -101,7 +101,7 @@ impl<'a> LockedShard<'a> {
         Ok(())
     }
 
-    /// Has a cell name the record at a position.
+    /// Points a cell to the record at a position.
     pub(super) fn point(
         &self,
         cell: &AtomicU64,
@@ -112,7 +112,8 @@ impl<'a> LockedShard<'a> {
         cell.store(Cell::new(locator, is_removal, self.offset(position)).0, Release);
     }
 
-    /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no other.
+    /// Empties the cell of a bucket's oldest session, or of its oldest removal if it has no
+    /// session.
     fn clear_one(&self, bucket: &'a [AtomicU64]) -> Result<&'a AtomicU64, Damaged> {
         let mut oldest: Option<(bool, u64, &AtomicU64)> = None;
         for cell in bucket {

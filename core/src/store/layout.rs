@@ -1,6 +1,6 @@
-//! Where things lie in a store: a header page, then the shards, each with head words, index, ring.
+//! The layout of a store: a header page, then the shards, each with head words, index and ring.
 //!
-//! All of it follows from the total size alone, so that nothing read from a file can lead outside.
+//! It follows from the total size alone, so that nothing read from a file can lead outside.
 //! docs/STORE.md has the layout, byte by byte.
 
 use super::record::UNIT;
@@ -14,7 +14,7 @@ pub(super) const SHARD_HEAD_BYTES: usize = 512;
 pub(super) const BUCKET_CELLS: usize = 16;
 /// Bytes of a bucket.
 pub(super) const BUCKET_BYTES: usize = BUCKET_CELLS * size_of::<u64>();
-/// One byte of index for this many of index and ring: buckets half full of the smallest records.
+/// The index is this part of index and ring. With the smallest records, its buckets are half full.
 const INDEX_SHARE: usize = 14;
 /// The most shards.
 const MOST_SHARDS: usize = 64;
@@ -27,20 +27,20 @@ pub(super) mod header {
     pub(in crate::store) const DESCRIPTION: usize = 8;
     /// 16 random bytes.
     pub(in crate::store) const ID: usize = 72;
-    /// The boot during which the locks were made: they mean nothing in another.
+    /// The boot during which the locks were made. They mean nothing in another boot.
     pub(in crate::store) const BOOT: usize = 96;
     /// 1 while a reader of the log waits (a futex).
     pub(in crate::store) const WAITING: usize = 256;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
-    /// What the reader of the log keeps.
+    /// Notes of the log's reader.
     pub(in crate::store) const NOTES: usize = 2048;
 }
 
 /// Offsets in a shard.
 pub(super) mod shard {
     pub(in crate::store) const LOCK: usize = 0;
-    /// Where the next record goes, as a position that only grows.
+    /// The position of the next record. Positions only grow.
     pub(in crate::store) const HEAD: usize = 64;
     /// The oldest record.
     pub(in crate::store) const TAIL: usize = 72;
@@ -52,18 +52,18 @@ pub(super) mod shard {
     pub(in crate::store) const LIVE_BYTES: usize = 96;
     /// Removals in the ring.
     pub(in crate::store) const REMOVALS: usize = 104;
-    /// How often everything was lost.
+    /// The number of resets.
     pub(in crate::store) const EPOCH: usize = 112;
     /// 1 while nobody waits for the lock: see `Shard::lock`.
     pub(in crate::store) const STUCK: usize = 120;
-    /// Removals that were not written because the lock was not to be had, since the last reset.
+    /// Removals since the last reset that were not written, because the lock was not to be had.
     pub(in crate::store) const LOST: usize = 124;
     pub(in crate::store) const COUNTERS: usize = 128;
-    /// Records ever appended, those that were only moved not counted.
+    /// Records ever appended. A record that was only moved does not count.
     pub(in crate::store) const APPENDED: usize = 320;
-    /// Those of them that are not in the ring any more.
+    /// Appended records that are not in the ring any more.
     pub(in crate::store) const PASSED: usize = 328;
-    /// How far the log was read: [`crate::store::log::Cursor`].
+    /// The reader's position in the log: [`crate::store::log::Cursor`].
     pub(in crate::store) const READ_EPOCH: usize = 384;
     pub(in crate::store) const READ_POSITION: usize = 392;
     pub(in crate::store) const READ_NUMBER: usize = 400;
@@ -102,13 +102,13 @@ impl Geometry {
         Some(Geometry { total, shards, shard_bytes, buckets, ring })
     }
 
-    /// Where a shard begins.
+    /// The offset of a shard.
     #[inline]
     pub(super) fn shard(&self, number: usize) -> usize {
         HEADER_BYTES + number * self.shard_bytes
     }
 
-    /// Where the ring begins in a shard.
+    /// The offset of the ring in a shard.
     #[inline]
     pub(super) fn ring_offset(&self) -> usize {
         shard::INDEX + self.buckets * BUCKET_BYTES

@@ -1,9 +1,9 @@
-//! The log that the rings are: what was stored and removed, in order, for whom it concerns.
+//! The rings as a log: sessions stored and removed, in order, for the agent that tells other hosts.
 //!
-//! One reader (the agent) follows every shard from a cursor, which is kept in the store so that a
-//! restarted reader goes on where it was. It holds a shard's lock for the length of a short copy;
-//! what the ring has overwritten before it was read is counted as lost. Writers wake it, if it
-//! waits, by one word that is rarely written.
+//! A single reader (the agent) follows every shard from a cursor. The cursor is kept in the store,
+//! so that a restarted reader continues there. The reader holds a shard's lock for the length of a
+//! short copy. Records that the ring has overwritten before they were read are counted as lost.
+//! Writers wake the reader by a word that is rarely written.
 
 use super::damaged::Damaged;
 use super::layout::{header, shard as at};
@@ -14,34 +14,34 @@ use super::{Locator, MOST_PAYLOAD, Now, PutError, Source, Store};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
 
-/// How much is copied under a shard's lock at most, unless one record is larger.
+/// The most bytes that are copied under a shard's lock, unless a single record is larger.
 const MOST_AT_ONCE: usize = 32 << 10;
 
-/// How much of the ring is looked at under a shard's lock at most.
+/// The most bytes of the ring that are looked at under a shard's lock.
 const MOST_WALKED: u64 = 128 << 10;
 
-/// How far a shard has been read.
+/// The reader's position in a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     epoch: u64,
     position: u64,
     /// Records before it.
     number: u64,
-    /// Removals that were written again are told up to this position: what was overwritten while
-    /// nobody read may be their first.
+    /// Removals that were written again are told up to this position, because their first copy may
+    /// have been overwritten unread.
     moved: u64,
 }
 
-/// Records in the order in which they were written, one behind the other as in the ring.
+/// Records in the order in which they were written, and as they lie in the ring.
 #[derive(Debug, Default)]
 pub struct LogBatch {
     /// Heads and payloads.
     pub bytes: Vec<u8>,
     /// How many.
     pub records: u64,
-    /// How many there were before these that could not be read any more.
+    /// The records before these that could not be read any more.
     pub lost: u64,
-    /// Where to go on.
+    /// The cursor behind them.
     pub next: Cursor,
 }
 
@@ -54,7 +54,7 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The first record of `bytes`, and the rest; `None` if it cannot be one.
+    /// The first record of `bytes`, and the rest; `None` if no record begins there.
     pub fn split(bytes: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
         let head = Head::from_bytes(bytes.first_chunk()?).ok()?;
         let (bytes, rest) = bytes.split_at_checked(head.size())?;
@@ -63,17 +63,17 @@ impl<'a> Record<'a> {
         travels.then_some((Record { head, payload, bytes }, rest))
     }
 
-    /// Whose it is.
+    /// The session's locator.
     pub fn locator(&self) -> &Locator {
         &self.head.locator
     }
 
-    /// Whether a session was removed; else one was stored.
+    /// Whether a session was removed; otherwise it was stored.
     pub fn is_removal(&self) -> bool {
         self.head.kind == Kind::Removal
     }
 
-    /// The last second, since 1970, in which it matters.
+    /// The last second, since 1970, in which the record matters.
     pub fn deadline(&self) -> u64 {
         self.head.deadline
     }
@@ -83,14 +83,14 @@ impl<'a> Record<'a> {
         self.head.written
     }
 
-    /// As it travels.
+    /// The record as it travels.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 }
 
 impl Store {
-    /// How many shards there are to be read.
+    /// The number of shards to read.
     pub fn shard_count(&self) -> usize {
         self.geometry.shards
     }
@@ -102,7 +102,7 @@ impl Store {
         id
     }
 
-    /// How far a shard was read, as kept by [`Store::keep_cursor`].
+    /// The cursor of a shard, as kept by [`Store::keep_cursor`].
     pub fn cursor(&self, shard: usize) -> Cursor {
         let shard = self.numbered(shard);
         Cursor {
@@ -113,10 +113,10 @@ impl Store {
         }
     }
 
-    /// Keeps how far a shard was read.
+    /// Keeps the cursor of a shard.
     pub fn keep_cursor(&self, shard: usize, cursor: Cursor) {
         let shard = self.numbered(shard);
-        // First: a reader that ends in between must not believe that it was told those.
+        // MOVED comes first: a reader that ends in between must not believe that it was told those.
         let words = [
             (at::READ_MOVED, cursor.moved),
             (at::READ_EPOCH, cursor.epoch),
@@ -130,24 +130,24 @@ impl Store {
         }
     }
 
-    /// Whether a shard has something behind `cursor`; a look without its lock.
+    /// Whether a shard has records behind `cursor`. It is a look without the lock.
     pub fn has_more(&self, shard: usize, cursor: Cursor) -> bool {
         self.numbered(shard).value(at::HEAD) != cursor.position
     }
 
-    /// How many records were written to a shard since `cursor`, of whatever kind.
+    /// The number of records written to a shard since `cursor`, of any kind.
     pub fn unread(&self, shard: usize, cursor: Cursor) -> u64 {
         self.numbered(shard).value(at::APPENDED).saturating_sub(cursor.number)
     }
 
-    /// Reads what other hosts should know from a shard, from `cursor` on, into `batch` (which is
-    /// emptied first). False if the shard's lock was not to be had.
+    /// Empties `batch` and reads records into it that other hosts should know, from `cursor` on.
+    /// False if the shard's lock was not to be had.
     pub fn read_log(&self, shard: usize, cursor: Cursor, now: Now, batch: &mut LogBatch) -> bool {
         batch.bytes.clear();
         (batch.records, batch.lost, batch.next) = (0, 0, cursor);
         let read = self.numbered(shard).locked(now.0, |locked| {
             if locked.read_from(cursor, batch).is_err() {
-                // A cursor that is not at a record's begin: what it missed cannot be told.
+                // The cursor is not at the beginning of a record. Nobody can tell what it missed.
                 batch.bytes.clear();
                 batch.records = 0;
                 batch.next = locked.oldest();
@@ -158,10 +158,10 @@ impl Store {
         read != Err(Busy)
     }
 
-    /// Takes over what another host has written. A session that was removed here stays removed:
-    /// one from before the last removal that had to be forgotten is not taken.
+    /// Takes over a record of another host. A session that was removed here stays removed. If
+    /// removals had to be forgotten, a session from before the last of them is refused.
     ///
-    /// When it was written is what the record says. Nothing proves that: see docs/STORE.md.
+    /// The record itself says when it was written, which nothing proves: see docs/STORE.md.
     ///
     /// # Errors
     /// As [`Store::put`].
@@ -177,13 +177,13 @@ impl Store {
             let source = Source::Elsewhere { second: written / 1000 };
             return self.put_from(source, &locator, deadline, now, record.payload);
         }
-        // A removal costs room until its end, which somebody may have put far away.
+        // A removal takes room until its deadline, which the sender may have put far away.
         let deadline = deadline.min(now.seconds() + LONGEST_REMOVAL);
         if self.remove_as(&locator, deadline, now, APPLIED) { Ok(()) } else { Err(PutError::Busy) }
     }
 
-    /// Whether exactly this session is kept already, or known to be removed. Records may be told
-    /// more than once, and to write them again would push out as many others.
+    /// Whether exactly this session is kept already, or known to be removed. A record may be told
+    /// more than once, and writing it again would push out another.
     pub fn has(&self, record: &Record<'_>, now: Now) -> bool {
         let Head { locator, deadline, payload, .. } = record.head;
         let shard = self.shard(&locator);
@@ -213,12 +213,12 @@ impl Store {
         is_kept == Ok(true)
     }
 
-    /// Waits until something is written, or until `patience` is over. `cursors` are those of all
-    /// shards: if one has more to read, there is no waiting.
+    /// Waits until a record is written, or until `patience` is over. `cursors` are those of all
+    /// shards. If a shard has more to read, it returns at once.
     pub fn wait(&self, cursors: &[Cursor], patience: Duration) {
         let Ok(waiting) = self.mapping.half_word(header::WAITING) else { return };
         waiting.store(1, Release);
-        // After the store: a writer in between sees it, or is seen.
+        // After the store. A writer in between sees the flag, or its record is seen here.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         let idle = cursors.iter().enumerate().all(|(shard, &cursor)| !self.has_more(shard, cursor));
         if idle {
@@ -256,10 +256,11 @@ impl Store {
     }
 }
 
-/// How many notes there are.
+/// The number of notes.
 pub const NOTES: usize = 256;
 
-/// Removals of other hosts are kept for a week at most (RFC 8446 4.6.1: so long lives a ticket).
+/// Removals of other hosts are kept for a week at most, the longest life of a ticket (RFC 8446
+/// 4.6.1).
 const LONGEST_REMOVAL: u64 = 7 * 24 * 60 * 60;
 
 impl LockedShard<'_> {
@@ -271,7 +272,7 @@ impl LockedShard<'_> {
             batch.lost = oldest.number.saturating_sub(cursor.number);
             next = oldest;
         }
-        // What does not concern other hosts takes time as well.
+        // Records that do not concern other hosts take time as well.
         let enough = next.position + MOST_WALKED;
         while next.position < head.min(enough) {
             let mut bytes = [0; START_BYTES];
@@ -290,7 +291,7 @@ impl LockedShard<'_> {
         Ok(())
     }
 
-    /// A cursor at the oldest record, of somebody who may have missed others.
+    /// A cursor at the oldest record, of a reader that may have missed others.
     fn oldest(&self) -> Cursor {
         Cursor {
             epoch: self.get(at::EPOCH),

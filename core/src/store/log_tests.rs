@@ -6,7 +6,7 @@ use super::*;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Follows a store to the end of its log; what it read, and how much it missed.
+/// Follows a store to the end of its log. Returns the records and the number of lost ones.
 fn follow(store: &Store, cursors: &mut [Cursor]) -> (Vec<u8>, u64) {
     let (mut all, mut lost, mut batch) = (Vec::new(), 0, LogBatch::default());
     for (shard, cursor) in cursors.iter_mut().enumerate() {
@@ -43,7 +43,7 @@ fn what_is_written_is_read_once_and_in_order() {
     store.remove(&locator(1), LATER, NOW);
     store.remove(&locator(2), LATER, NOW);
     let (bytes, lost) = follow(&store, &mut cursors);
-    // What was removed before it was read is no more; single-use sessions stay on the host.
+    // A session removed before it was read is gone. Single-use sessions stay on the host.
     assert_eq!((records(&bytes), lost), (vec![(locator(1), true)], 0));
     put(&store, 3, 0);
     put(&store, 4, 0);
@@ -178,7 +178,7 @@ fn what_may_have_been_removed_is_not_taken_over() {
     assert_eq!(apply(&to, &revoked, after(30)), Err(PutError::Removed));
     assert_eq!(to.get(&locator(1), NOW, &mut Vec::new()), Lookup::Missing);
     assert_eq!(to.counters().stores, stores);
-    // What was made after all that was forgotten is not concerned, nor what is made here.
+    // A session made after all that was forgotten is not concerned, nor a session made here.
     assert_eq!(apply(&to, &made_elsewhere(20_000, after(21)), after(30)), Ok(()));
     assert_eq!(to.put(&locator(20_001), LATER, NOW, 0, b"x"), Ok(()));
     assert_eq!(to.counters().resets, 0);

@@ -1,11 +1,11 @@
 //! The mapped memory itself: bytes, atomic words and locks at offsets, all bounds checked.
 //!
-//! The one unsafe corner of the store. Other processes change the memory at any time, so no
-//! reference to plain bytes is ever made: bytes are copied in and out through raw pointers, words
-//! are atomics. What lies where, and what to believe of it, is not known here.
+//! The single unsafe corner of the store. Other processes change the memory at any time, so no
+//! reference to plain bytes is ever made. Bytes are copied in and out through raw pointers; words
+//! are atomics. Layout and meaning of the bytes are not known here.
 //!
-//! Locks: a process-shared robust mutex at an offset; a process that dies with it leaves it to the
-//! next one, which is told. No two are ever held at once.
+//! Locks: a process-shared robust mutex at an offset. If a process dies with it, the next one gets
+//! it and is told. No two are ever held at once.
 
 use libc::{c_int, pthread_mutex_t, pthread_mutexattr_t};
 use std::fs::File;
@@ -21,10 +21,10 @@ use std::time::Duration;
 /// Bytes that a lock takes.
 pub(super) const LOCK_BYTES: usize = size_of::<pthread_mutex_t>();
 
-/// How often a lock is asked for before the kernel is asked to wake us.
+/// The most tries for a lock before the kernel is asked to wake us.
 const SPINS: u32 = 64;
 
-/// Where glibc keeps a mutex's kind, on 64-bit machines.
+/// The offset of a mutex's kind in glibc, on 64-bit machines.
 const KIND_OFFSET: usize = 16;
 
 unsafe extern "C" {
@@ -58,11 +58,11 @@ pub(super) struct Outside;
 /// How an attempt to take a lock ended.
 #[derive(Debug)]
 pub(super) enum Lock<'a> {
-    /// LockedShard until the guard is dropped.
+    /// Held until the guard is dropped.
     Held(Guard<'a>),
-    /// Held, and who held it before died: what it guards is half done.
+    /// Held, and the holder before died: its change is half done.
     Inherited(Guard<'a>),
-    /// Somebody holds it.
+    /// Another thread or process holds it.
     Busy,
     /// The memory does not hold a lock.
     Broken,
@@ -83,12 +83,12 @@ impl Drop for Guard<'_> {
 }
 
 impl Mapping {
-    /// Memory that is shared with the processes this one forks; all zeroes.
+    /// Memory that is shared with the processes this one forks. It is all zeroes.
     pub(super) fn anonymous(length: usize) -> io::Result<Mapping> {
         Mapping::map(length, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
     }
 
-    /// The first `length` bytes of a file, which must have them: past its end is a fault.
+    /// The first `length` bytes of a file, which must have them: an access past its end is a fault.
     pub(super) fn of_file(file: &File, length: usize) -> io::Result<Mapping> {
         Mapping::map(length, libc::MAP_SHARED, file.as_raw_fd())
     }
@@ -108,7 +108,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Where `length` bytes at `offset` are.
+    /// The address of `length` bytes at `offset`.
     #[inline]
     fn place(&self, offset: usize, length: usize) -> Result<*mut u8, Outside> {
         let inside = offset.checked_add(length).is_some_and(|end| end <= self.length);
@@ -193,7 +193,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Makes a lock at `offset`. Nobody may use one there.
+    /// Makes a lock at `offset`, where no lock may be in use.
     pub(super) fn init_lock(&self, offset: usize) -> io::Result<()> {
         let place = self.mutex(offset).map_err(|Outside| io::ErrorKind::InvalidInput)?;
         let fresh = new_mutex()?;
@@ -210,7 +210,8 @@ impl Mapping {
     #[inline]
     pub(super) fn lock(&self, offset: usize, patience: Option<Duration>) -> Lock<'_> {
         let Ok(mutex) = self.mutex(offset) else { return Lock::Broken };
-        // glibc stops the process over a mutex whose kind makes no sense: a damaged file must not.
+        // glibc stops the process over a mutex of an unknown kind, which a damaged file must not
+        // do.
         let Ok(kind) = self.half_word(offset + KIND_OFFSET) else { return Lock::Broken };
         if cfg!(target_pointer_width = "64") && kind.load(Relaxed) != self.lock_kind {
             return Lock::Broken;
@@ -218,7 +219,7 @@ impl Mapping {
         // SAFETY: a mutex of ours, see above, in memory that stays mapped while `self` lives.
         let attempt = || unsafe { libc::pthread_mutex_trylock(mutex) };
         let mut result = attempt();
-        // It is held for the length of a copy: sleeping takes longer than that.
+        // The holder needs the length of a copy, and sleeping takes longer than that.
         for _ in 0..SPINS {
             if result != libc::EBUSY {
                 break;
@@ -249,10 +250,10 @@ impl Mapping {
     }
 }
 
-/// Waiting for a word to change, and telling those who wait.
+/// Waiting for a word to change, and waking the waiting threads.
 impl Mapping {
-    /// Waits while the half word at `offset` is `value`, until somebody wakes or `patience` is
-    /// over.
+    /// Waits while the half word at `offset` is `value`, until [`Mapping::wake`] or until
+    /// `patience` is over.
     pub(super) fn wait(&self, offset: usize, value: u32, patience: Duration) {
         let Ok(word) = self.half_word(offset) else { return };
         let seconds = libc::time_t::try_from(patience.as_secs()).unwrap_or(1);
@@ -270,7 +271,7 @@ impl Mapping {
         };
     }
 
-    /// Wakes whoever waits at `offset`.
+    /// Wakes every thread that waits at `offset`.
     pub(super) fn wake(&self, offset: usize) {
         let Ok(word) = self.half_word(offset) else { return };
         // SAFETY: a word of the mapping.
@@ -296,7 +297,7 @@ fn after(patience: Duration) -> libc::timespec {
     now
 }
 
-/// A mutex for several processes that tells when its owner died.
+/// A mutex for several processes that tells if its owner died.
 fn new_mutex() -> io::Result<pthread_mutex_t> {
     let mut attributes = MaybeUninit::<pthread_mutexattr_t>::uninit();
     let attributes = attributes.as_mut_ptr();

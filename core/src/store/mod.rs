@@ -1,10 +1,11 @@
 //! The host store: one fixed piece of memory that all processes of a host share.
 //!
-//! Generic over bytes: it keeps opaque payloads under locators until a deadline, tells of removals,
-//! and knows neither OpenSSL nor keys. A put never fails for want of room: the oldest records are
-//! forgotten. Everything read from the memory is checked; what makes no sense is a miss.
+//! It keeps opaque payloads under locators until a deadline, and tells of removals. It knows
+//! neither OpenSSL nor keys. A put never fails for want of room, because the oldest records are
+//! forgotten. Everything read from the memory is checked; damage is a miss.
 //!
-//! Locks: one a shard, held for the length of a copy; never two at once, none across a call out.
+//! Locks: one for each shard, held for the length of a copy. Never two at once, none across a call
+//! out.
 
 mod cell;
 mod counters;
@@ -51,7 +52,7 @@ pub struct Store {
     geometry: Geometry,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// The payload, good until the end of this second.
@@ -67,10 +68,10 @@ pub enum Lookup {
     Busy,
 }
 
-/// What is to be thought of a session that a process has itself.
+/// Whether a session that a process has itself may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Nobody has removed it.
+    /// It was not removed.
     Good,
     /// It was removed.
     Removed,
@@ -89,7 +90,7 @@ pub enum PutError {
     Busy,
 }
 
-/// Who made a session.
+/// The maker of a session.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// A process of this host, just now.
@@ -97,7 +98,7 @@ enum Source {
         /// 0 or [`LOCAL`].
         flags: u8,
     },
-    /// Another host, in this second by its clock, and perhaps it was told before.
+    /// Another host, in this second by its clock. The session may have been told before.
     Elsewhere { second: u64 },
 }
 
@@ -109,7 +110,7 @@ impl Source {
         }
     }
 
-    /// Whether the removals that were forgotten, the last of them in second `floor`, may be of it.
+    /// Whether a forgotten removal may be of this session. The last of those was in second `floor`.
     fn is_doubtful(self, floor: u64) -> bool {
         matches!(self, Source::Elsewhere { second } if second <= floor)
     }
@@ -144,8 +145,8 @@ impl Store {
         (0..self.geometry.shards).map(|number| self.numbered(number))
     }
 
-    /// Keeps `payload` under `locator` until the end of second `deadline`, in place of what was
-    /// kept there. `flags` is 0 or [`LOCAL`].
+    /// Keeps `payload` under `locator` until the end of second `deadline`, in place of a payload
+    /// before. `flags` is 0 or [`LOCAL`].
     ///
     /// # Errors
     /// [`PutError`]; nothing has changed then.
@@ -208,13 +209,14 @@ impl Store {
         }
     }
 
-    /// Appends what is kept under `locator` to `into`.
+    /// Appends the payload under `locator` to `into`.
     #[inline]
     pub fn get(&self, locator: &Locator, now: Now, into: &mut Vec<u8>) -> Lookup {
         self.look_up(locator, now, into, false)
     }
 
-    /// As [`Store::get`], and removes it: of several callers, in whatever processes, one finds it.
+    /// As [`Store::get`], and removes it. Of several callers, in any processes, a single one finds
+    /// it.
     pub fn take(&self, locator: &Locator, now: Now, into: &mut Vec<u8>) -> Lookup {
         self.look_up(locator, now, into, true)
     }
@@ -246,12 +248,12 @@ impl Store {
         found.unwrap_or(Lookup::Busy)
     }
 
-    /// What the store knows of a session that this process has itself. `began` is when the session
+    /// Whether a session that this process has itself may be used. `began` is when the session
     /// began, in seconds since 1970.
     ///
     /// If the store had to forget removals, a session that began before the last of these is
-    /// [`Trust::Unproven`]: it is only good if it is in the store, and opens. That something is
-    /// there is no proof: who can write to the streams of a fleet can put anything there.
+    /// [`Trust::Unproven`]. It is good only if it is in the store, and opens. Presence proves
+    /// nothing: anyone who can write to the Redis streams can insert records.
     #[inline]
     pub fn trust(&self, locator: &Locator, began: u64, now: Now) -> Trust {
         let shard = self.shard(locator);
@@ -268,7 +270,7 @@ impl Store {
                 Err(Busy) => return Trust::Unproven,
             }
         }
-        // In this order: who forgets a removal raises the floor first.
+        // In this order, because a thread that forgets a removal raises the floor first.
         if shard.has_lost_a_removal() || began <= shard.value(at::FLOOR) {
             Trust::Unproven
         } else {
@@ -286,10 +288,10 @@ impl Store {
         self.shard(locator).glance(locator).put
     }
 
-    /// Removes what is kept under `locator`, and remembers that until the end of second `deadline`
-    /// or what the record said, whichever is later.
+    /// Removes the session under `locator`, and remembers that until the end of second `deadline`
+    /// or of the record's, whichever is later.
     ///
-    /// False if the shard's lock was not to be had: then everything in the shard counts as removed
+    /// False if the shard's lock was not to be had. Then everything in the shard counts as removed
     /// from now on.
     pub fn remove(&self, locator: &Locator, deadline: u64, now: Now) -> bool {
         self.remove_as(locator, deadline, now, 0)
@@ -310,13 +312,14 @@ impl Store {
             self.wake();
         }
         if removed == Err(Busy) {
-            // Whoever gets the lock next forgets all, rather than what was removed stays.
+            // The next holder of the lock empties the shard, so that the removed session does not
+            // stay.
             shard.lose_a_removal();
         }
         removed.is_ok()
     }
 
-    /// Counts what only the caller can know.
+    /// Counts an event that only the caller can know.
     pub fn tally(&self, tally: Tally) {
         let place = header::TALLIES + tally as usize * size_of::<u64>();
         if let Ok(word) = self.mapping.word(place) {
@@ -324,7 +327,7 @@ impl Store {
         }
     }
 
-    /// The counters now. They are read one after the other, while others change them.
+    /// The counters now. They are read one after the other, while other processes change them.
     pub fn counters(&self) -> Counters {
         let mut tallies = [0; TALLIES];
         for (number, tally) in tallies.iter_mut().enumerate() {
@@ -334,7 +337,7 @@ impl Store {
         let [undecryptable, mismatched, oversize, no_identity, no_id_context, not_asked] = tallies;
         let sum = |counter| -> u64 { self.shards().map(|shard| shard.counted(counter)).sum() };
         let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
-        // What was found and could not be used was counted as found first.
+        // A record that was found and could not be used was counted as a hit first.
         let useless = undecryptable + mismatched;
         Counters {
             hits: u64::saturating_sub(sum(Counter::Hits), useless),
@@ -378,7 +381,7 @@ fn copy_out(
     Ok(Lookup::Found { deadline })
 }
 
-/// Writes a removal in place of what was there.
+/// Writes a removal in place of the record before.
 fn write_removal(
     locked: &LockedShard<'_>,
     locator: &Locator,
@@ -404,7 +407,7 @@ fn write_removal(
     head.flags |= before.head.flags & LOCAL;
     locked.bury(before.position, &before.head)?;
     let position = locked.append(&head, &[])?;
-    // In one step: nobody is to find neither of the two.
+    // In a single step, so that no lookup finds neither of the two.
     locked.point(before.cell, locator, true, position);
     locked.change(at::REMOVALS, 1, 0);
     Ok(())

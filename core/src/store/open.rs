@@ -1,8 +1,9 @@
-//! How a store comes to be: anonymous memory, a new file, or one that is there.
+//! Opening a store: anonymous memory, a new file, or an existing file.
 //!
-//! A file is made under another name and linked into place when it is whole, so that nobody ever
-//! sees half of one. One that is there is checked and never changed, unless the machine was started
-//! anew since: the locks of a boot before mean nothing. The descriptor is closed at once.
+//! A file is made under another name and linked into place when it is whole, so that no process
+//! ever sees half of it. An existing file is checked and not changed. But after a restart of the
+//! machine its locks are made anew, because they mean nothing in another boot. The descriptor is
+//! closed at once.
 
 use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
@@ -19,23 +20,23 @@ use std::path::{Path, PathBuf};
 /// Why a store could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The system says no; what was attempted, and why not.
+    /// The system refuses: the attempt, and the reason.
     System(&'static str, io::Error),
     /// The path is a symbolic link.
     Link,
     /// The path is not a regular file.
     NotAFile,
-    /// The file belongs to another user than the one this process runs as.
+    /// The file belongs to another user than this process runs as.
     Owner,
-    /// Others than the owner may read or write it.
+    /// Users other than the owner may read or write it.
     Mode,
-    /// Others may put files into its folder.
+    /// Other users may put files into its folder.
     Folder,
     /// It lies on a network file system, where locks and memory are not shared.
     Network,
     /// It does not begin as a store does.
     NotAStore,
-    /// It is a store, of another version, machine or size than it says.
+    /// It is a store of another version or machine, or of another size than it says.
     Layout,
     /// It is a store of another size than the URL asks for.
     Size {
@@ -44,7 +45,7 @@ pub enum OpenError {
         /// The URL's.
         asked: u64,
     },
-    /// Another process is putting it in order after a restart, and does not get done.
+    /// Another process renews its locks after a restart, and does not finish.
     Busy,
 }
 
@@ -92,10 +93,9 @@ type Header = [u8; header::BOOT + BOOT_BYTES];
 const BOOT_BYTES: usize = 36;
 
 impl Store {
-    /// Opens the store of a URL; a file that is not there is made.
+    /// Opens the store of a URL. A missing file is made.
     ///
-    /// # Errors
-    /// [`OpenError`]; what is there is left as it is.
+    /// # Errors [`OpenError`]; an existing file is left as it is.
     pub fn open(url: &StoreUrl) -> Result<Store, OpenError> {
         match &url.medium {
             Medium::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
@@ -109,15 +109,14 @@ impl Store {
                 if let Some(store) = make_file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
                     return Ok(store);
                 }
-                // Another process was faster: its file is there now.
+                // Another process was faster, and its file is there now.
             },
         }
     }
 
-    /// Opens a file that is there; root may open anybody's, to look at it.
+    /// Opens an existing file. Root may open every user's, to look at it.
     ///
-    /// # Errors
-    /// [`OpenError`], also if there is none.
+    /// # Errors [`OpenError`], also if there is no file.
     pub fn open_existing(path: &Path) -> Result<Store, OpenError> {
         let any_owner = effective_user() == 0;
         Store::of_file(&open_file(path, any_owner)?, None, any_owner)
@@ -183,7 +182,8 @@ impl Store {
     /// After a restart of the machine the locks are made anew, by one process.
     fn renew_locks(&self, file: &File) -> Result<(), OpenError> {
         let ours = boot_id();
-        // Zeroes: it was made, or is opened, where /proc is hidden, and nobody can tell.
+        // Zeroes if it was made, or is opened, where /proc is hidden. Nobody can tell the boot
+        // then.
         let unknown = [0; BOOT_BYTES];
         if ours == unknown || self.boot() == Ok(ours) || self.boot() == Ok(unknown) {
             return Ok(());
@@ -225,7 +225,7 @@ fn open_file(path: &Path, any_owner: bool) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Others could have put a file of theirs in place, and truncate it under us.
+/// Other users could have put a file of theirs in place, and truncate it under us.
 fn check(file: &Metadata, any_owner: bool) -> Result<(), OpenError> {
     if !file.is_file() {
         Err(OpenError::NotAFile)
@@ -250,7 +250,8 @@ fn check_folder(folder: &Path) -> Result<(), OpenError> {
 fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.exists() {
-        // /run is empty after a start of the machine. Only the last folder: more is a typing error.
+        // /run is empty after a start of the machine. Only the last folder is made: if more are
+        // missing, the path is mistyped.
         match DirBuilder::new().mode(0o700).create(folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(OpenError::System("cannot make its folder", error));
@@ -259,7 +260,8 @@ fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
         }
     }
     check_folder(folder)?;
-    // Not the process id: two threads have the same, and so have the servers of two containers.
+    // A process id would not do: two threads have the same, and so have the servers of two
+    // containers.
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{:032x}.new", u128::from_ne_bytes(random_id())));
     let unfinished = Unfinished(PathBuf::from(name));
@@ -274,7 +276,7 @@ fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
     if is_network_filesystem(&file) {
         return Err(OpenError::Network);
     }
-    // Room that is not there later would be a fault in the middle of a handshake.
+    // Missing room would be a fault in the middle of a handshake later.
     reserve(&file, size).map_err(system("no room for it"))?;
     let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
     let store = Store::made(mapping, size)?;
@@ -294,7 +296,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// All zeroes if it is not to be had (in a chroot without /proc).
+/// All zeroes if the boot is unknown (in a chroot without /proc).
 fn boot_id() -> [u8; BOOT_BYTES] {
     let mut id = [0; BOOT_BYTES];
     let read =

@@ -1,11 +1,11 @@
-//! The head of a record in the ring: what it is, whose it is, how long it is good.
+//! The head of a record in the ring: kind, length, deadline, locator.
 //!
-//! What follows the head is opaque here (sealed bytes). Everything read from the mapping is checked
-//! before it is believed. docs/STORE.md has the layout, byte by byte.
+//! The payload behind the head is opaque here (sealed bytes). Everything read from the mapping is
+//! checked before it is believed. docs/STORE.md has the layout, byte by byte.
 
 use super::damaged::Damaged;
 
-/// What a session is found by: a hash of namespace, version and id.
+/// The key of a session in a store: a hash of namespace, version and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locator(pub [u8; 16]);
 
@@ -28,7 +28,7 @@ impl Locator {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A session.
@@ -48,19 +48,19 @@ pub(super) const UNIT: usize = 8;
 /// The largest record, with its head.
 pub(super) const MOST_BYTES: usize = 64 << 10;
 
-/// The record only stays on this host: it is not for other hosts to apply.
+/// The record stays on this host; other hosts are not told.
 pub const LOCAL: u8 = 1 << 4;
-/// Another host wrote it: it is not for this one to tell.
+/// Another host wrote the record, so that this host does not tell it.
 pub(super) const APPLIED: u8 = 1 << 5;
 /// A removal that was written again because the ring came round.
 pub(super) const MOVED: u8 = 1 << 3;
-/// How many bytes at the end are not part of it.
+/// The bits for the number of bytes at the end that are not part of the record.
 const PADDING: u8 = 7;
 
 /// The head of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// What it is.
+    /// Its kind.
     pub(super) kind: Kind,
     /// [`LOCAL`], [`MOVED`].
     pub(super) flags: u8,
@@ -68,9 +68,9 @@ pub(super) struct Head {
     pub(super) payload: usize,
     /// The last second (since 1970) in which it is good.
     pub(super) deadline: u64,
-    /// When it was written, in milliseconds since 1970.
+    /// The time of its writing, in milliseconds since 1970.
     pub(super) written: u64,
-    /// Whose it is.
+    /// The session's locator.
     pub(super) locator: Locator,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to a shard that loses its contents, and to what it knew.
+//! Resets: a shard loses its contents, and the removals that it knew.
 
 use super::cell::Cell;
 use super::layout::shard as at;
@@ -154,7 +154,8 @@ fn a_reset_forgets_all_there_is_and_what_is_left_of_it_is_never_met() {
     assert!(resets == 7 && store.counters().resets == resets);
 }
 
-/// Others give up after 20 ms, and the removal of one that gives up is the next reset's reason.
+/// Other threads give up after 20 ms. If one of them gives up a removal, that is the next reset's
+/// reason.
 #[test]
 fn a_reset_touches_the_index_and_not_the_ring() {
     let store = store();

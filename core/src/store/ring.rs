@@ -1,8 +1,8 @@
 //! The ring of a shard: records one behind the other, the oldest making room for the newest.
 //!
-//! An append never fails for want of room and never moves a session. Removals that are still needed
-//! when the ring comes round to them are written again at its head, as long as they take no more
-//! than a share of it.
+//! An append never fails for want of room and never moves a session. When the ring comes round to a
+//! removal that is still needed, the removal is written again at the head. Removals take no more
+//! than a share of the ring.
 
 use super::cell::Cell;
 use super::counters::Counter;
@@ -14,15 +14,15 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Bytes of a removal in the ring.
 const REMOVAL_BYTES: usize = HEAD_BYTES.next_multiple_of(UNIT);
-/// Removals are kept up to this part of the ring.
+/// Removals may take this part of the ring.
 const REMOVAL_SHARE: u64 = 8;
-/// Removals that one append carries along at most.
+/// The most removals that an append carries along.
 const MOST_CARRIED: usize = 1024;
 
 /// A removal on its way from the tail to the head.
 struct Carried {
     head: Head,
-    /// The cell's value while it points to the old place.
+    /// The cell's value, which points to the old place.
     cell: Cell,
 }
 
@@ -45,12 +45,12 @@ impl LockedShard<'_> {
         self.ring() - self.get(shard::HEAD) % self.ring()
     }
 
-    /// Frees what a record of `size` bytes needs, and what the removals need that were met.
+    /// Frees the room for a record of `size` bytes, and for the removals that it meets.
     fn make_room(&self, size: usize) -> Result<Vec<Carried>, Damaged> {
         let mut carried = Vec::new();
         loop {
             let total = (size + carried.len() * REMOVAL_BYTES) as u64;
-            // One record at most does not fit before the end, which is then filled.
+            // At most one record does not fit before the end, which is then filled.
             let fill = if self.to_end() < total { size.max(REMOVAL_BYTES) as u64 } else { 0 };
             if self.used() + total + fill <= self.ring() {
                 return Ok(carried);

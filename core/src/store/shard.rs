@@ -1,9 +1,9 @@
-//! One shard: a lock, an index and a ring, and the operations on them.
+//! A shard: a lock, an index and a ring, and the operations on them.
 //!
 //! Everything but a glance at the index happens under the shard's lock, for the length of a copy. A
-//! shard whose last holder died, or that does not make sense, loses its contents: it may forget and
-//! must not lie, so sessions that began before are then refused where nothing else proves them good.
-//! [`Damaged`] names the value that makes no sense.
+//! shard is emptied if its last holder died or if its memory is damaged. It may forget and must not
+//! lie, so sessions that began before are refused where nothing else proves them good. [`Damaged`]
+//! names the value that makes no sense.
 
 use super::cell::Cell;
 use super::counters::Counter;
@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use std::time::Duration;
 
-/// How long to wait for another process's copy. One that takes longer is stopped or starved.
+/// The longest wait for another process's copy. A process that takes longer is stopped or starved.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Positions beyond this are not believed.
 const MOST_POSITION: u64 = 1 << 62;
@@ -29,7 +29,7 @@ pub(super) struct Shard<'a> {
     pub(super) base: usize,
 }
 
-/// The lock was not to be had, or what it guards made no sense and was dropped.
+/// The lock was not to be had, or the shard was damaged and has been emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Busy;
 
@@ -67,30 +67,30 @@ impl<'a> Shard<'a> {
         self.mapping.half_word(self.base + shard::LOST)
     }
 
-    /// Whether a removal could not be written: then nothing in here is to be believed, until the
-    /// next holder of the lock has dropped it all.
+    /// Whether a removal could not be written. Then nothing in here is believed until the next
+    /// holder of the lock has emptied the shard.
     #[inline]
     pub(super) fn has_lost_a_removal(&self) -> bool {
         self.lost().is_ok_and(|lost| lost.load(Acquire) != 0)
     }
 
-    /// Says so.
+    /// Notes that a removal could not be written.
     pub(super) fn lose_a_removal(&self) {
         if let Ok(lost) = self.lost() {
-            // Never back to 0, however often.
+            // It never becomes 0 again, however often.
             let more = |lost: u32| Some(lost.wrapping_add(1).max(1));
             let _ = lost.fetch_update(AcqRel, Relaxed, more);
         }
     }
 
-    /// Has it dropped now; false if the lock is still not to be had.
+    /// Empties the shard now; false if the lock is still not to be had.
     #[cold]
     pub(super) fn mend(&self, now: u64) -> bool {
         self.locked(now, |_| Ok(())).is_ok()
     }
 
-    /// Runs `body` with the lock held. One that is not to be had in [`PATIENCE`] is asked for
-    /// without waiting from then on, by everybody, until somebody gets it.
+    /// Runs `body` with the lock held. If a lock is not to be had within [`PATIENCE`], every
+    /// process tries it without waiting from then on, until one gets it.
     pub(super) fn locked<T>(
         &self,
         now: u64,
@@ -149,14 +149,16 @@ impl LockedShard<'_> {
             && head.checked_sub(tail).is_some_and(|used| used <= self.ring())
     }
 
-    /// Forgets everything, and says that removals were forgotten too. The ring stays as it is: to
-    /// wipe it takes longer than others wait, whose removals would be the next reset's reason.
+    /// Forgets everything, and notes that removals were forgotten too. The ring stays as it is. To
+    /// wipe it takes longer than other processes wait, and a removal given up is the next reset's
+    /// reason.
     fn reset(&self) {
         let lost = self.shard.lost().map(|lost| (lost, lost.load(Acquire)));
-        // Not only from when this operation began: it may have waited or been stopped since, while
-        // others removed what began later.
+        // The present counts, not only the start of this operation. It may have waited or been
+        // stopped since, while others removed sessions that began later.
         self.raise_floor(self.now.max(now_milliseconds()) / 1000);
-        // Who sees an empty cell is to see the floor. What follows are no atomic stores.
+        // A thread that sees an empty cell must see the floor. The stores after this are not
+        // atomic.
         fence(Release);
         let Shard { mapping, geometry, base } = self.shard;
         // The index lies inside the mapping: `Geometry`.
@@ -171,26 +173,26 @@ impl LockedShard<'_> {
         self.set(shard::PASSED, self.get(shard::APPENDED));
         self.change(shard::EPOCH, 1, 0);
         self.shard.count(Counter::Resets);
-        // One that was lost meanwhile may be of a session that began after the floor.
+        // A removal that was lost meanwhile may be of a session that began after the floor.
         if let Ok((lost, before)) = lost {
             let _ = lost.compare_exchange(before, 0, AcqRel, Relaxed);
         }
     }
 
-    /// A removal is forgotten: sessions that began until `second` are trusted no more unless they
-    /// are in the store. Before the cell goes: see `Store::trust`.
+    /// A removal is forgotten. Sessions that began until `second` are trusted no more unless they
+    /// are in the store. Called before the cell is emptied: see `Store::trust`.
     pub(super) fn raise_floor(&self, second: u64) {
         if let Ok(floor) = self.shard.word(shard::FLOOR) {
             floor.fetch_max(second, Release);
         }
     }
 
-    /// Where the record at a position lies in the mapping.
+    /// The offset in the mapping of the record at a position.
     pub(super) fn place(&self, position: u64) -> usize {
         self.shard.base + self.shard.geometry.ring_offset() + self.offset(position)
     }
 
-    /// How many bytes into the ring the record at a position lies.
+    /// The offset in the ring of the record at a position.
     pub(super) fn offset(&self, position: u64) -> usize {
         // Less than the ring's length, which is a `usize`.
         usize::try_from(position % self.ring()).unwrap_or(0)
@@ -220,8 +222,8 @@ impl LockedShard<'_> {
         if head.size() as u64 > room { Err(Damaged::Length) } else { Ok(head) }
     }
 
-    /// A session leaves: its bytes are wiped, its place is passed over when the ring comes round. The
-    /// caller clears its cell.
+    /// A session leaves. Its bytes are wiped; the ring passes over its place when it comes round.
+    /// The caller clears its cell.
     pub(super) fn bury(&self, position: u64, head: &Head) -> Result<(), Damaged> {
         let place = self.place(position);
         self.shard.mapping.wipe(place + HEAD_BYTES, head.size() - HEAD_BYTES)?;

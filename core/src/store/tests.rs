@@ -1,4 +1,4 @@
-//! The store against what it promises: get what was put, forget the oldest, never lie.
+//! The promises of the store: get what was put, forget the oldest, never lie.
 
 use super::cell::Cell;
 use super::layout::shard as at;
@@ -265,7 +265,7 @@ fn a_head_that_is_accepted_is_in_bounds_and_the_only_one_of_its_bytes() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             place.copy_from_slice(&state.to_be_bytes()[..place.len()]);
         }
-        // Most kinds there can be are none.
+        // Most bytes are no kind.
         bytes[2] %= 8;
         if let Ok(head) = Head::from_bytes(&bytes) {
             assert!(head.payload <= MOST_PAYLOAD && head.size() <= MOST_BYTES, "{head:?}");

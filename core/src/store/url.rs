@@ -1,11 +1,11 @@
-//! `SESSCACHE_STORE` and its like: which store, how large, with which key file.
+//! Store URLs, as in `SESSCACHE_STORE`: the medium, its size and the key file.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The size of a store that does not say.
+/// The size of a store whose URL names none.
 pub const DEFAULT_SIZE: usize = 64 << 20;
-/// The least size: a ring must hold several of the largest records.
+/// The least size, because a ring must hold several of the largest records.
 pub const LEAST_SIZE: usize = 1 << 20;
 
 /// The kind of memory that a store lies in.
@@ -17,18 +17,19 @@ pub enum Medium {
     File(PathBuf),
 }
 
-/// A store as `shm:` or `file:` URL.
+/// A store as a `shm:` or `file:` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
     /// The memory it lies in.
     pub medium: Medium,
-    /// Its size in bytes; `None` takes an existing file as it is, and makes [`DEFAULT_SIZE`].
+    /// Its size in bytes. With `None`, an existing file is taken as it is; a new store has
+    /// [`DEFAULT_SIZE`].
     pub size: Option<usize>,
-    /// The key file, if it is not that of SESSCACHE_KEY_FILE.
+    /// The key file, if the URL names one.
     pub key_file: Option<PathBuf>,
 }
 
-/// What is wrong with a URL.
+/// The fault of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UrlError {
     /// Neither `shm:` nor `file:`.
@@ -75,8 +76,7 @@ impl std::error::Error for UrlError {}
 impl StoreUrl {
     /// Reads a URL.
     ///
-    /// # Errors
-    /// What is wrong with it, in one line.
+    /// # Errors Its fault, in one line.
     pub fn parse(text: &str) -> Result<StoreUrl, UrlError> {
         let (scheme, rest) = text.split_once(':').ok_or(UrlError::Scheme)?;
         let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));

@@ -1,7 +1,7 @@
-//! errno as the program left it: our bookkeeping must not show there.
+//! errno as the program left it, because our bookkeeping must not show there.
 
-/// Puts errno back when dropped. Dropped before a callback of the application runs, so that what
-/// the callback does to errno stays.
+/// Puts errno back when dropped. It is dropped before a callback of the application runs, so that
+/// the callback's errno stays.
 #[derive(Debug)]
 pub struct KeepErrno(libc::c_int);
 

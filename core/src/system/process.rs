@@ -20,7 +20,7 @@ pub fn environment_variable(name: &CStr) -> Option<String> {
     unsafe { CStr::from_ptr(value) }.to_str().ok().map(str::to_owned)
 }
 
-/// Fills `out` from the system's generator; false if it cannot.
+/// Fills `out` from the system's generator; false if the system cannot.
 pub fn random_bytes(out: &mut [u8]) -> bool {
     // SAFETY: that many bytes to write. Up to 256 bytes come at once.
     let got = unsafe { libc::getrandom(out.as_mut_ptr().cast(), out.len(), 0) };
@@ -33,8 +33,8 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// How many processors this process may use: one system call and no file, which a chroot or a
-/// seccomp filter might not allow.
+/// The number of processors that this process may use. It takes a system call and no file, which a
+/// chroot or a seccomp filter might not allow.
 pub fn cpus() -> usize {
     // SAFETY: all zeroes is an empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };

@@ -12,8 +12,8 @@ unsafe extern "C" {
 }
 
 /// Keeps pthread_cancel(3) from ending the thread while a callback of the application runs under
-/// our frames: that it could be unwound through them, and that they are cleaned up, Rust does not
-/// promise. It takes effect afterwards.
+/// our frames. Rust does not promise that cancellation can unwind them or cleans them up. It takes
+/// effect afterwards.
 #[derive(Debug)]
 pub struct HoldCancel(c_int);
 
@@ -40,8 +40,8 @@ impl Drop for HoldCancel {
     }
 }
 
-/// SIGPIPE is blocked in this thread while this lives, because the program's action for that
-/// signal may be to end. A SIGPIPE that was caused meanwhile is taken away.
+/// Blocks SIGPIPE in this thread while it lives, because the program's action for that signal may
+/// be to end. A SIGPIPE that was caused meanwhile is taken away.
 pub struct BlockSigpipe {
     sigpipe: libc::sigset_t,
     before: libc::sigset_t,
