@@ -10,6 +10,7 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <string.h>
 
 /* How far the thread came, in this order. */
 enum progress { CALLING, IN_CALLBACK, CALLBACK_WENT_ON, CALL_RETURNED, NEVER_CANCELLED };
@@ -153,6 +154,32 @@ static void in_get_cb(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
+static int cancelled_generator(SSL *ssl, unsigned char *id, unsigned int *id_len)
+{
+    (void)ssl;
+    memset(id, 7, *id_len);
+    ask_for_the_end();
+    return 1;
+}
+
+/* TLS 1.3 asks no generator. Stock loses the session that the handshake was making. */
+static void in_generator(const struct protocol *p)
+{
+    SSL_CTX *server = new_server(p), *client = new_client(p);
+    struct attempt attempt = { .server = server };
+    long before = sessions_alive();
+
+    section("%s in the generator", p->name);
+    CHECK_INT(SSL_CTX_set_generate_session_id(server, cancelled_generator), 1);
+    attempt.c = connection_new(server, client);
+    make_call(&attempt, handshake);
+    connection_close(&attempt.c);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+    if (overlaid())
+        CHECK_INT(sessions_alive(), before);
+}
+
 int main(void)
 {
     long before = sessions_alive();
@@ -163,6 +190,10 @@ int main(void)
         in_get_cb(p);
         section("%s in the end", p->name);
         CHECK_INT(sessions_alive(), before);
+    }
+    FOR_EACH_PROTOCOL(p) {
+        if (p->version != TLS1_3_VERSION)
+            in_generator(p);
     }
     return test_end();
 }

@@ -129,6 +129,7 @@ pub unsafe fn call_generate(
     id: *mut u8,
     id_len: *mut c_uint,
 ) -> c_int {
+    let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), id, id_len) }
 }
