@@ -85,7 +85,7 @@ check: all ## format, lints, the committed header and list of symbols
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' | diff -u tests/exports.txt - || \
 	    { echo 'run: make symbols'; exit 1; }
 
-shuttle: ## the cache's locking in many interleavings
+shuttle: ## the locking of cache and slots in many interleavings
 	RUSTFLAGS='--cfg shuttle' CARGO_TARGET_DIR=target/shuttle $(CARGO) test --release --locked \
 	    --quiet -p sesscache-core --lib interleavings
 
