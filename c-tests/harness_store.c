@@ -241,6 +241,7 @@ SSL_CTX *new_host(const struct protocol *p)
 
 int accept_every(int preverified, X509_STORE_CTX *store)
 {
-    (void)preverified, (void)store;
+    (void)preverified;
+    X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
 }
