@@ -113,7 +113,7 @@ static void *offer_my_own(void *ticket)
     return NULL;
 }
 
-/* What one thread has planted for the engine is not evicted by another in a full cache. */
+/* A session that a thread has planted for libssl is not evicted by another thread. */
 static void tickets_of_their_own(void)
 {
     SSL_CTX *client = new_client(tls13);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* What the callbacks of this file share with the test that runs. */
+/* State that the callbacks of this file share with the test that runs. */
 static struct {
     int new_calls, remove_calls, get_calls;
     int declines;              /* new_cb returns 0 */

@@ -15,7 +15,7 @@
 enum { OLD_ERROR = 7, MARKED_ERROR = 8, CALLBACK_ERROR = 9 };
 enum { OLD_ERRNO = 12345, CALLBACK_ERRNO = 777 };
 
-/* What the program has on its hands when it calls: an error, a mark, an error after it, errno. */
+/* The state in which the program calls: an error, a mark, an error after it, errno. */
 static void before(void)
 {
     ERR_clear_error();
@@ -44,7 +44,7 @@ static void check_dlerror(void)
     check_true(__FILE__, __LINE__, message == NULL ? "no dlerror" : message, message == NULL);
 }
 
-/* What is there after a call that must touch nothing. */
+/* The state after a call that must touch nothing. */
 static void check_untouched(const char *call)
 {
     int number = errno;
@@ -265,7 +265,7 @@ static void touching_remove_cb(SSL_CTX *ctx, SSL_SESSION *session)
     errno = CALLBACK_ERRNO;
 }
 
-/* What a callback leaves is the application's, and so stays; what it finds is the caller's. */
+/* Errors that a callback leaves are the application's and stay; it finds the caller's. */
 static void callbacks(void)
 {
     SSL_CTX *ctx = new_server(&protocols[0]);

@@ -72,7 +72,7 @@ static void limits(const struct protocol *p)
     }
 }
 
-/* What happens to the one that goes. */
+/* The session that goes: what happens to it. */
 static void evicted(const struct protocol *p)
 {
     struct recorder recorder = { .get_copy = -1 };
@@ -96,7 +96,7 @@ static void evicted(const struct protocol *p)
     CHECK_INT(SSL_CTX_sess_number(ctx), 2);
     report_cached("cached", ctx, sessions);
     report("is resumable", SSL_SESSION_is_resumable(sessions[0]));
-    /* What is in the cache already takes no second place, and pushes nobody out. */
+    /* A session that is cached already takes no second place and evicts none. */
     CHECK_INT(SSL_CTX_add_session(ctx, sessions[2]), 0);
     CHECK_INT(SSL_CTX_add_session(ctx, sessions[1]), 0);
     CHECK_INT(SSL_CTX_sess_number(ctx), 2);

@@ -118,7 +118,7 @@ static int child_main(
     return test_end();
 }
 
-/* What the child writes is a failed check's text, or was never to be written. */
+/* The child's output is a failed check's text, or was never to be written. */
 static void run(const struct protocol *p, enum progress progress, const char *empty_folder)
 {
     static const char *const names[] = { "nothing yet", "contexts made", "sessions cached" };

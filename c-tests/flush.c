@@ -23,7 +23,7 @@ static void add_with(
 static const long deadlines[] = { 100, -200, 1000, 0, -100, 99, 1000000000, 5000000000 };
 enum { DEADLINES = sizeof(deadlines) / sizeof(deadlines[0]), AGE = 10000 };
 
-/* What has a deadline before `at` goes, and nothing else. */
+/* Sessions with a deadline before `at` go, and no others. */
 static void flushed_at(const struct protocol *p, const char *name, long now, long at)
 {
     struct recorder recorder = { .get_copy = -1 };
@@ -116,7 +116,7 @@ static void in_steps(const struct protocol *p)
     CHECK_INT(recorder.remove_calls, MANY);
 }
 
-/* What a remove_cb sees during a flush. */
+/* A remove_cb during a flush: its view of the cache. */
 struct seen {
     const struct protocol *protocol;
     int calls, added;

@@ -53,7 +53,7 @@ static int expected_number(const struct protocol *p, int handshakes, int resumpt
     return p->version == TLS1_3_VERSION ? handshakes + resumptions : handshakes;
 }
 
-/* What a worker does with the contexts it was born with; it frees them, so that nothing leaks. */
+/* A worker with the contexts it was born with; it frees them, so that nothing leaks. */
 static void work(const struct protocol *p, SSL_CTX *server, SSL_CTX *client, int inherited)
 {
     SSL_SESSION *sessions[SESSIONS];

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What happened, in order: "r" remove_cb, else the letter of an index whose value was freed. */
+/* The events, in order: "r" remove_cb, else the letter of an index whose value was freed. */
 static char events[64];
 
 static void event(char letter)

@@ -84,7 +84,7 @@ static int generate_nothing(SSL *ssl, unsigned char *id, unsigned int *length)
     return 0;
 }
 
-/* Whose prefix the id has: 'a', 'b', 's', or '?' for a random one. */
+/* The owner of the id's prefix: 'a', 'b', 's', or '?' for a random one. */
 static int maker_of(const SSL_SESSION *session)
 {
     struct session_id id = server_id_of(session);
@@ -304,7 +304,7 @@ static void switched(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
-/* What a generator may not do ends the handshake; a shorter id is allowed. */
+/* A result that a generator may not give ends the handshake; a shorter id is allowed. */
 static void refused(const struct protocol *p, const char *name, GEN_SESSION_CB generator)
 {
     SSL_CTX *server = new_server(p), *client = new_client(p);

@@ -1,5 +1,5 @@
 /*
- * What the test programs share: checks, reports, contexts that talk to each other in memory, and a
+ * Shared by the test programs: checks, reports, contexts that talk to each other in memory, and a
  * recorder of the three session callbacks.
  *
  * A program checks what it knows (CHECK...) and reports values (report) as lines `name: value`.
@@ -144,7 +144,7 @@ int same_id(const struct session_id *a, const struct session_id *b);
 /* The id under which the server knows what this client holds (1.2: its id; 1.3: its ticket). */
 struct session_id server_id_of(const SSL_SESSION *client_session);
 
-/* What the server has cached under the client's session, or NULL. Not a new reference. */
+/* The session that the server has cached for the client's, or NULL. Not a new reference. */
 SSL_SESSION *cached_on_server(SSL_CTX *server, const SSL_SESSION *client_session);
 
 /*
@@ -176,7 +176,7 @@ SSL_SESSION *store_find(const struct store *store, const unsigned char *id, int 
 int store_count(const struct store *store);
 void store_clear(struct store *store);
 
-/* What new_cb does with the reference it is given. */
+/* The ways in which new_cb treats the reference it is given. */
 enum new_action {
     NEW_FREES,   /* frees the reference and returns 1: nothing but the cache holds the session */
     NEW_KEEPS,   /* keeps the reference in recorder.kept and returns 1 */

@@ -1,5 +1,5 @@
 /*
- * What the tests of the host store share: the library's functions for it, files and certificates
+ * Shared by the tests of the host store: the library's functions for it, files and certificates
  * that outlive a process, processes with other settings, and workers that do what they are asked.
  *
  * Needs an overlaid process: NAME.build says WAYS="preload link". The files lie in the current
@@ -107,7 +107,7 @@ struct worker {
 };
 
 /*
- * What a worker is asked: it finds the client's session that was sent, or NULL, may put another in
+ * A task of a worker: it finds the client's session that was sent, or NULL, may put another in
  * its place (freeing the first) that is sent back, and returns the answer.
  */
 typedef long task(long argument, SSL_SESSION **session);
@@ -128,7 +128,7 @@ void end_worker(struct worker *worker);
 /* In a worker: closes every descriptor but its wire and 2, where failed checks go. */
 void close_descriptors(void);
 
-/* What the tasks below work on, in each process its own. */
+/* The tasks below work on these, in each process its own. */
 extern SSL_CTX *own_server, *own_client;
 extern const char *own_name; /* the server name that the client sends, or NULL */
 

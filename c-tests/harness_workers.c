@@ -372,7 +372,7 @@ static long obtain(long argument, SSL_SESSION **session)
     return argument;
 }
 
-/* What came of it goes back. */
+/* The session that came of it goes back. */
 static long resume(long argument, SSL_SESSION **session)
 {
     SSL_SESSION *offered = *session;

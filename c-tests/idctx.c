@@ -104,7 +104,7 @@ static void of_the_connection(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
-/* What get_cb brings is held to the same rule, but is cached before that. */
+/* A session from get_cb is held to the same rule, but is cached before that. */
 static void from_get_cb(const struct protocol *p)
 {
     struct store store = { .der = { NULL } };

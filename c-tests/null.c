@@ -26,14 +26,14 @@ const char *__asan_default_options(void)
     return "handle_segv=0:handle_sigbus=0";
 }
 
-/* What a child leaves for its parent. */
+/* A child leaves this for its parent. */
 static struct outcome {
     int is_done;
     long value;
     unsigned long error;
 } *outcome;
 
-/* What the calls are made with; a child has its own copies. */
+/* Arguments of the calls; a child has its own copies. */
 static SSL_CTX *ctx;
 static SSL *ssl;
 static SSL_SESSION *session; /* cached in ctx */
@@ -149,7 +149,7 @@ static int ticket_key(SSL *s, unsigned char *name, unsigned char *iv, EVP_CIPHER
     return 0;
 }
 
-/* Those that are no cache's, and that the overlay hears of. */
+/* Callbacks of other parts of libssl that the overlay overlays, too. */
 static void other_callbacks(void)
 {
     static const int commands[] = { SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,

@@ -162,7 +162,7 @@ static void add_all(void)
         results[i] = SSL_CTX_add_session(server, sessions[i]);
 }
 
-/* What was added is cached, and what was not is not; all references are accounted for. */
+/* Added sessions are cached and others are not; all references are accounted for. */
 static void check_added(void)
 {
     long cached = 0;

@@ -10,7 +10,7 @@ static void set_allocator(void)
 #include <link.h>
 #include <stdint.h>
 
-/* What glibc's own are called, too. */
+/* Other names of glibc's own. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);

@@ -142,7 +142,7 @@ static void report_all(SSL_CTX *server)
     report("remove calls", test.remove_calls);
 }
 
-/* What new_cb does to the cache, with another session there. */
+/* Changes that new_cb makes to the cache, with another session there. */
 static void in_new_cb(const struct protocol *p, const char *name, enum action action)
 {
     SSL_CTX *server = new_tested_server(p), *client = new_client(p);

@@ -85,7 +85,7 @@ static void get_copy(const struct protocol *p, long mode, enum refusal refusal, 
         recorder.new_calls, recorder.remove_calls);
     report_text("leaves", line);
 
-    /* What the cache does not hold, only the application holds now. */
+    /* A session that left the cache: only the application holds it now. */
     SSL_CTX_sess_set_remove_cb(server, NULL);
     SSL_CTX_flush_sessions(server, 0);
     /* Our SSL_CTX_sessions() keeps what it listed until it is called again: this empties it. */

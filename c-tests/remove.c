@@ -64,7 +64,7 @@ static void unclean_close(const struct protocol *p, int is_resumption)
     pair_close(&pair);
 }
 
-/* What counts as clean: a close_notify that was sent, or said to have been. */
+/* Clean is a close with a close_notify that was sent, or said to have been. */
 static void clean_close(const struct protocol *p)
 {
     struct pair pair;

@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# What the developer has set must not change a test.
+# The developer's own settings must not change a test.
 for variable in ${!SESSCACHE_@}; do unset "$variable"; done
 unset LD_PRELOAD MALLOC_PERTURB_
 export OPENSSL_CONF=/dev/null LC_ALL=C
@@ -207,7 +207,7 @@ judge() {
         124 | 137) echo "  stopped: out of time"; return 1 ;;
         *) echo "  ended with $status"; return 1 ;;
     esac
-    # What has no meaning on stock is compared with nothing.
+    # A test without meaning on stock is compared with nothing.
     case " $WAYS " in *" stock "*) ;; *) return 0 ;; esac
     [ "$way" = stock ] || [ "$(<"$results/$name.stock.status")" = 77 ] ||
         awk -f "$here/compare.awk" -v "test=$name" -v "libssl=$libssl" \
@@ -223,7 +223,7 @@ test_program() (
     for way in $ways; do
         case " $WAYS " in *" $way "*) ;; *) continue ;; esac
         verdict=passed story=
-        # What is preloaded is the program that stock runs.
+        # The library is preloaded into the program that stock runs.
         if story=$(build "$name" "${way/preload/stock}" 2>&1); then
             run "$name" "$way"
             story=$(judge "$name" "$way") || verdict=$([ $? = 77 ] && echo skipped || echo failed)

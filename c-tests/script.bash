@@ -1,4 +1,4 @@
-# What the tests that are scripts share; sourced. run.sh sets LIBDIR, ROOT, CC, LD_LIBRARY_PATH,
+# Shared by the tests that are scripts; sourced. run.sh sets LIBDIR, ROOT, CC, LD_LIBRARY_PATH,
 # OPENSSL_LIBDIR and OPENSSL_INCDIR, and runs a script in an empty folder of its own.
 set -euo pipefail
 

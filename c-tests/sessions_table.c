@@ -15,7 +15,7 @@ static OPENSSL_LHASH *table_of(SSL_CTX *ctx)
     return (OPENSSL_LHASH *)SSL_CTX_sessions(ctx);
 }
 
-/* What a walk saw, since OPENSSL_LH_doall() takes no argument. */
+/* The sessions that a walk saw. OPENSSL_LH_doall() takes no argument. */
 static struct {
     int count;
     int sum_of_numbers; /* of made sessions: the first byte of the id */
@@ -140,7 +140,7 @@ static void refreshed(const struct protocol *p)
     SSL_CTX_free(ctx);
 }
 
-/* What a list holds between two calls. */
+/* A list between two calls. */
 static void between_calls(const struct protocol *p)
 {
     SSL_CTX *ctx = new_server(p);
@@ -157,7 +157,7 @@ static void between_calls(const struct protocol *p)
     CHECK_INT(SSL_CTX_sess_number(ctx), 0);
     report("items after a flush", (long)OPENSSL_LH_num_items(table));
     report("sessions alive after a flush", sessions_alive() - before);
-    /* What is listed may be read, if anything is. */
+    /* Listed sessions may be read, if there are any. */
     walk_over(table);
     report("sum of ids after a flush", walk.sum_of_numbers);
     CHECK_INT(OPENSSL_LH_num_items(table_of(ctx)), 0);

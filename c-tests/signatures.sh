@@ -47,7 +47,7 @@ for language in "${languages[@]}"; do
     must_compile "$language" -DWRONG=0 "$here/wrong.c"
     for wrong in 1 2 3 4 5 6; do must_not_compile "$language" -DWRONG=$wrong "$here/wrong.c"; done
     must_compile "$language" "$here/old_get_cb.c"
-    # What is right today is wrong there: the types are still checked.
+    # Today's types are wrong there: types are still checked.
     must_not_compile "$language" -DSESSCACHE_OLD_GET_CB -DWRONG=0 "$here/wrong.c"
 done
 

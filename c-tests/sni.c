@@ -13,7 +13,7 @@ enum { FIRST, SECOND, THIRD, SERVERS };
 /* Which callback switches, and by which steps. */
 enum switcher { BY_SERVERNAME, BY_CLIENT_HELLO };
 
-/* What a context's own callbacks saw; the callbacks are different functions for each context. */
+/* Seen by a context's own callbacks; they are different functions for each context. */
 struct seen {
     int new_calls, get_calls, remove_calls;
     SSL_SESSION *kept, *provides;

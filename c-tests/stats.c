@@ -107,7 +107,7 @@ static void external(const struct protocol *p, long mode)
     report_counters("server after a miss", server);
     SSL_SESSION_free(session);
 
-    /* What get_cb returns and libssl refuses: marked, it is no hit at all; expired, a timeout. */
+    /* A session from get_cb that libssl refuses: marked, it is no hit at all; expired, a timeout. */
     recorder = (struct recorder){ .new_action = NEW_KEEPS, .get_copy = 1 };
     session = obtain_session(server, client);
     SSL_CTX_flush_sessions(server, 0);

@@ -16,7 +16,7 @@ static int rounds = ROUNDS;
 
 static const char early[] = "early";
 
-/* What all processes see. */
+/* All processes see this. */
 static struct shared {
     atomic_int arrived; /* workers, in all rounds */
     int length;
@@ -256,7 +256,7 @@ static void make_store_forget(void)
     SSL_CTX_free(server);
 }
 
-/* What was used up stays so, when the store has forgotten that it was. */
+/* A ticket that was used up stays so when the store has forgotten it. */
 static void forgotten(void)
 {
     struct worker a, b;

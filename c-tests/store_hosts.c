@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* What a host may have; hosts with the same of everything are the same host. */
+/* Attributes that a host may have; hosts with the same of everything are the same host. */
 enum trust { NOBODY, ONE, OTHER };
 
 struct host {

@@ -1,7 +1,7 @@
 /*
- * What does not remove a session from the host store: an unclean close, eviction, expiry and flush
- * in one process, the end of its context or of the process itself, and whatever a client's context
- * does. The session resumes in another worker that never had it.
+ * Events that do not remove a session from the host store: an unclean close, eviction, expiry and
+ * flush in one process, the end of its context or of the process itself, and whatever a client's
+ * context does. The session resumes in another worker that never had it.
  */
 #include "harness_store.h"
 

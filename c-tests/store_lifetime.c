@@ -151,7 +151,7 @@ static void check_good_until(SSL_SESSION *session, long end)
     CHECK_INT(after.hits - before.hits, 0);
 }
 
-/* What the application says is the session's lifetime. */
+/* The application's timeout is the session's lifetime. */
 static void by_timeout(const char *what, long of_context, long in_new_cb, long expected)
 {
     SSL_SESSION *session;

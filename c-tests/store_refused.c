@@ -1,5 +1,5 @@
 /*
- * What never goes to the host store: sessions of a server that caches none, or asked for none;
+ * Sessions that never go to the host store: those of a server that caches none, or asked for none;
  * stateless tickets, empty ids, clients' sessions; and those of a context that could not tell its
  * sessions from another's, or whose resumption OpenSSL would refuse with an alert. Beside each kind
  * what is almost the same and is shared.
@@ -193,7 +193,7 @@ static void offered_elsewhere(const struct kind *which)
         CHECK_INT(after.hits - before.hits, 0);
         CHECK_INT(after.stores - before.stores, 0);
     }
-    /* Who shares nothing does not look, either: that is all but free. */
+    /* A server that shares nothing does not look, either: that is all but free. */
     if (wants_nothing(kind))
         CHECK_INT(after.misses - before.misses, 0);
     if (kind->moved != 0)

@@ -1,8 +1,8 @@
 /*
- * What removes a session from the host store, for all processes: the application's own
+ * Events that remove a session from the host store, for all processes: the application's own
  * SSL_CTX_remove_session, and a fatal alert. A process that has it in its own cache does not resume
  * it any more, either. SESSCACHE_UNCLEAN_CLOSE=forget adds the unclean close (a second process of
- * this test). What does not remove has store_kept.c.
+ * this test). The other events are in store_kept.c.
  */
 #include "harness_store.h"
 
@@ -236,7 +236,7 @@ static long use_external(long argument, SSL_SESSION **session)
     return argument;
 }
 
-/* What get_cb still has does not resume either, and remove_cb tells the application so. */
+/* A session that get_cb still has does not resume either; remove_cb says so. */
 static void external_cache(void)
 {
     struct worker has, removes;

@@ -151,7 +151,7 @@ static void find_when_known(void)
         open_server(p);
         CHECK_INT(resumes_here(session), 0);
         CHECK_INT(resumes_here(session), 1);
-        /* What a process knows its children know. */
+        /* A process passes its knowledge on to its children. */
         worker = fork_worker();
         CHECK_INT(resumes_in(&worker, session), 1);
         end_worker(&worker);

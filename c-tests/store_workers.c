@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* What an application does. */
+/* The ways of an application. */
 struct use {
     const char *name;
     long mode;
@@ -108,7 +108,7 @@ static void shared(int contexts_first)
         CHECK_INT(resumes_in(&workers[i], other), 1);
     SSL_SESSION_free(other);
     if (protocol->version == TLS1_3_VERSION) {
-        /* What a resumption made is as good. */
+        /* A session that a resumption made is as good. */
         other = renew_in(&workers[SECOND], session);
         CHECK_INT(resumes_in(&workers[FIRST], other), 1);
         CHECK_INT(resumes_in(&workers[LATE], other), 1);
@@ -163,7 +163,7 @@ static long forget_external(long argument, SSL_SESSION **session)
     return argument;
 }
 
-/* What get_cb has is not looked for in the store; what it lost is. */
+/* A session of get_cb is not looked for in the store; one that it lost is. */
 static void get_cb_first(void)
 {
     struct worker workers[1], *a = &workers[0];
@@ -258,7 +258,7 @@ static void counted(void)
     CHECK_MOVED(hits, 0);
     SSL_SESSION_free(unshared);
 
-    /* What went wrong, or was refused: nothing. */
+    /* Nothing went wrong, nothing was refused. */
     CHECK_MOVED(takes, 0);
     CHECK_MOVED(expired, 0);
     CHECK_MOVED(oversize, 0);

@@ -11,7 +11,7 @@
 
 enum { WORKERS = 4, TURNS = 30, SMALL = 8 };
 
-/* What all threads share; the callbacks count and look at the number of cached sessions. */
+/* Shared by all threads; the callbacks count and look at the number of cached sessions. */
 static SSL_CTX *server;
 static const struct protocol *protocol;
 static atomic_int new_calls, get_calls, remove_calls, calls_by_set[2], highest, is_done;

@@ -192,7 +192,7 @@ static void rotated(void)
 static int asked;
 static unsigned char own_keys[80] = "one key of the application's own, for names, ciphers and macs";
 
-/* What both callbacks do before the MAC: 0 if the ticket's key is another. */
+/* The part of both callbacks before the MAC: 0 if the ticket's key is another. */
 static int own_cipher(unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, int enc)
 {
     asked++;
@@ -279,7 +279,7 @@ static void own(void)
         section("own keys, way %d", way);
         RUN_AGAIN(leave_own, key_file("keys"), variable);
         RUN_AGAIN(lose, key_file("keys"));
-        /* What opens them is the application's, whatever the key file is. */
+        /* The application's keys open them, whatever the key file is. */
         RUN_AGAIN(find_own, key_file("others"), variable);
     }
 }

@@ -291,7 +291,7 @@ static void set_in_new_cb(const struct protocol *p)
     SSL_SESSION_free(shorter);
     SSL_SESSION_free(longer);
 
-    /* What new_cb lets expire is a case for automatic expiry, and no hit in any case. */
+    /* A session that new_cb lets expire is a case for automatic expiry, and no hit. */
     SSL_CTX_flush_sessions(server, 0);
     begin_in_new_cb = -1000;
     timeout_in_new_cb = 50;

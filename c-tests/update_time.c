@@ -96,7 +96,7 @@ static void used(const struct protocol *p, long mode)
     SSL_CTX_free(server);
 }
 
-/* What has expired is not brought back to life by the attempt to use it. */
+/* An expired session is not brought back to life by the attempt to use it. */
 static void expired(const struct protocol *p)
 {
     SSL_CTX *server = new_server(p), *client = new_client(p);
@@ -144,7 +144,7 @@ static void looked_for(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
-/* What get_cb brings is updated when it is cached (even if it had expired), and only then. */
+/* A session from get_cb is updated when it is cached (even an expired one), and only then. */
 static void from_get_cb(const struct protocol *p, long mode, long age)
 {
     struct recorder recorder = { .new_action = NEW_KEEPS, .get_copy = 1 };

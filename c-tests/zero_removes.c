@@ -58,7 +58,7 @@ static void declined_but_saved(const struct protocol *p, long mode)
     CHECK_INT(store_count(&store), 1);
     CHECK_INT(resumes(server, client, session), 1);
     report("get_cb calls", recorder.get_calls);
-    /* What get_cb returned is cached: it was not declined. */
+    /* A session that get_cb returned is cached: it was not declined. */
     report("cached after get_cb", cached_on_server(server, session) != NULL);
     CHECK_INT(resumes(server, client, session), 1);
     report("get_cb calls in the end", recorder.get_calls);

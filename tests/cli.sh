@@ -157,8 +157,7 @@ has() {
     check "the keys of ${2##*/} are $1" same "$1" "$(<"$work/order")"
 }
 
-# What a fleet does, as docs/STORE.md has it: on each of two hosts a file, in all the states that
-# it goes through
+# The steps of a fleet, as docs/STORE.md has them: on each of two hosts a file, in all its states
 check_steps() {
     local file=$work/steps/k before n
     local -A names=()
@@ -222,7 +221,7 @@ check_steps() {
     check 'no temporary file is left' same '' "$(find "$work/steps" -name '.*.new')"
 }
 
-# What is not to be used is not changed by any step, whose reason is said
+# A file that is not to be used is changed by no step; each says why
 check_steps_on_bad_files() {
     local file=$1 step bad
     for step in --next --promote '--keep 1'; do

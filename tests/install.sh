@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make install` puts in place is complete, and enough for a C server: examples/server.c is
+# The result of `make install` is complete, and enough for a C server: examples/server.c is
 # built against the installed tree with what pkg-config says and nothing else, and resumes.
 # shellcheck source=tests/shell.sh
 . "$(dirname "$0")/shell.sh"

@@ -1,4 +1,4 @@
-/* What LLVM's instrumentation of the library calls and GCC's runtime does not have. */
+/* Functions that LLVM's instrumentation calls and GCC's runtime lacks. */
 #include <string.h>
 
 void *__tsan_memset(void *to, int byte, size_t length);

@@ -1,4 +1,4 @@
-//! What is known of every put, in memory that all share: each put has a number of its own, written
+//! The account of every put, in memory that all share: each put has a number of its own, written
 //! in its payload, so that whoever finds it can look up whether it may still be there.
 
 use crate::processes::Plain;
@@ -13,7 +13,7 @@ const MOST_PUTS: usize = 16 << 20;
 /// Sessions that are removed for good.
 const MOST_REMOVED: usize = 1 << 20;
 
-/// What a store must never do.
+/// A thing that a store must never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Lie {

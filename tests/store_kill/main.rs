@@ -169,7 +169,7 @@ fn a_stopped_holder_is_passed_over_and_heals() {
     assert!(victim.ends_well(Duration::from_secs(10)));
     crew.report("stopped");
     assert!(crew.slowest() < LONGEST, "an operation took too long");
-    // What the others removed meanwhile could not be written there: it went with the rest.
+    // The others' removals could not be written there: the shard lost all it had.
     assert!(store.counters().resets > 0, "removals were lost");
     assert!(crew.worker().every_shard_works(OURS));
 }

@@ -92,7 +92,7 @@ impl Drop for Process {
     }
 }
 
-/// What may lie in shared memory.
+/// A type of value that may lie in shared memory.
 ///
 /// # Safety
 /// All zeroes must be a value of it, and all of it must be atomics.

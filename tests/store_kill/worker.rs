@@ -90,7 +90,7 @@ fn payload_in<'a>(record: &Record<'a>) -> &'a [u8] {
     rest.get(..length).unwrap_or_default()
 }
 
-/// Whose payload this is, if all of it is one.
+/// The session whose payload this is, if all of it is one.
 fn number_of(bytes: &[u8]) -> Option<u64> {
     let number = u64::from_le_bytes(*bytes.first_chunk()?);
     put_of(number, bytes).map(|_| number)
@@ -157,7 +157,7 @@ impl Worker<'_> {
         self.start + LIFE + number % 1000
     }
 
-    /// What a process says of a session that began before the test.
+    /// The begin of a session from before the test.
     fn began(&self) -> u64 {
         self.start - 100
     }
