@@ -71,8 +71,9 @@ t: ## one C test, three ways: T=name; ON=upstream, valgrind or asan; PROFILE=rel
 # engine, which is C++, need not be built.
 OUTSIDE := fuzz tests/fleet/load
 
-check: all ## format, lints, the committed header and list of symbols
+check: all ## prose, format, lints, the committed header and list of symbols
 	@packaging/deps.sh check
+	tests/prose.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --quiet --all-targets -- -D warnings
 	for crate in $(OUTSIDE); do \
