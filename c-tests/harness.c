@@ -97,6 +97,13 @@ void test_abort(void)
     exit(1);
 }
 
+int variable_is(const char *variable, const char *value)
+{
+    const char *has = getenv(variable);
+
+    return has != NULL && strcmp(has, value) == 0;
+}
+
 int is_under_valgrind(void)
 {
     const char *preloaded = getenv("LD_PRELOAD");

@@ -57,6 +57,9 @@ int is_ours(const SSL_CTX *ctx);
 /* Stock's function of this name, past the overlay. */
 void *stock_function(const char *name);
 
+/* 1 if the environment's variable has this value. */
+int variable_is(const char *variable, const char *value);
+
 /* 1 under valgrind, where a test that repeats itself does so less often. */
 int is_under_valgrind(void);
 

@@ -1,7 +1,7 @@
 /*
  * A client's standing is known to the process that verified it. A session is shared with nobody if
- * the verification did not end in X509_V_OK, if a certificate was asked for and none shown, or if it
- * was asked for on the connection alone. And a session from elsewhere does not resume where the
+ * the verification did not end in X509_V_OK, if a certificate was asked for and none shown, or if
+ * it was asked for on the connection alone. And a session from elsewhere does not resume where the
  * connection asks otherwise than its context: the client is asked. In the process that made it each
  * resumes as on stock, by id and by ticket.
  */
@@ -13,16 +13,9 @@
 
 static const struct protocol *protocol;
 
-static int is_set(const char *variable, const char *value)
-{
-    const char *has = getenv(variable);
-
-    return has != NULL && strcmp(has, value) == 0;
-}
-
 static int has_tickets(void)
 {
-    return is_set("TEST_TICKETS", "1");
+    return variable_is("TEST_TICKETS", "1");
 }
 
 /* ---- a server as the variables describe it --------------------------------------------------- */
@@ -51,13 +44,13 @@ static void open_server(const struct protocol *p)
         SSL_CTX_clear_options(own_server, SSL_OP_NO_TICKET);
         SSL_CTX_clear_options(own_client, SSL_OP_NO_TICKET);
     }
-    if (!is_set("TEST_CLIENT", "none"))
+    if (!variable_is("TEST_CLIENT", "none"))
         use_identity(own_client, host_identity());
-    if (is_set("TEST_SERVER", "asks"))
+    if (variable_is("TEST_SERVER", "asks"))
         SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, accept_every);
-    if (is_set("TEST_SERVER", "looks away"))
+    if (variable_is("TEST_SERVER", "looks away"))
         SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, look_away);
-    if (is_set("TEST_SERVER", "asks on the connection"))
+    if (variable_is("TEST_SERVER", "asks on the connection"))
         SSL_CTX_set_client_hello_cb(own_server, ask_on_connection, NULL);
     section("%s, server %s, client %s, tickets %s", p->name, getenv("TEST_SERVER"),
             getenv("TEST_CLIENT"), getenv("TEST_TICKETS"));

@@ -16,16 +16,9 @@ static SSL_CTX *host; /* the one that the name leads to; own_server is where con
 
 /* ---- a server as the variables describe it --------------------------------------------------- */
 
-static int is_set(const char *variable, const char *value)
-{
-    const char *has = getenv(variable);
-
-    return has != NULL && strcmp(has, value) == 0;
-}
-
 static int has_tickets(void)
 {
-    return is_set("TEST_TICKETS", "1");
+    return variable_is("TEST_TICKETS", "1");
 }
 
 static void switch_to_host(SSL *ssl)
@@ -73,10 +66,10 @@ static void ask_for_certificate(SSL_CTX *ctx)
 /* TEST_HOST: the named host is plain, or asks for certificates, or trusts one issuer more. */
 static void make_asking(SSL_CTX *ctx)
 {
-    if (is_set("TEST_HOST", "plain"))
+    if (variable_is("TEST_HOST", "plain"))
         return;
     ask_for_certificate(ctx);
-    if (is_set("TEST_HOST", "trusts more"))
+    if (variable_is("TEST_HOST", "trusts more"))
         CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), host_identity()->certificate),
                   1);
 }
@@ -92,10 +85,10 @@ static void open_server(const struct protocol *p)
     use_identity(own_client, host_identity());
     own_name = named;
     host = own_server;
-    if (!is_set("TEST_SWITCH", "nowhere"))
+    if (!variable_is("TEST_SWITCH", "nowhere"))
         host = make_context();
     make_asking(host);
-    if (is_set("TEST_SWITCH", "hello"))
+    if (variable_is("TEST_SWITCH", "hello"))
         SSL_CTX_set_client_hello_cb(own_server, client_hello_cb, NULL);
     else
         SSL_CTX_set_tlsext_servername_callback(own_server, servername_cb);
@@ -169,7 +162,8 @@ static void lose_under_other_names(SSL_SESSION *session)
 {
     static const char *const others[] = { "other.example", NULL };
 
-    if (has_tickets() && (protocol->version == TLS1_3_VERSION || is_set("TEST_SWITCH", "hello")))
+    if (has_tickets()
+        && (protocol->version == TLS1_3_VERSION || variable_is("TEST_SWITCH", "hello")))
         return;
     for (int i = 0; i < 2; i++) {
         own_name = others[i];
@@ -189,7 +183,7 @@ static void lose(void)
         for (int i = 0; i < 3; i++)
             CHECK_INT(resumes_here(session), 0);
         lose_under_other_names(session);
-        if (!is_set("TEST_HOST", "plain")) {
+        if (!variable_is("TEST_HOST", "plain")) {
             SSL_CTX_free(own_client);
             own_client = new_client(p);
             if (has_tickets())
