@@ -62,6 +62,7 @@ static SSL_CTX *make_server(void)
 
 int main(void)
 {
+    OSSL_PROVIDER *own, *none;
     SSL_CTX *server, *client;
     SSL_SESSION *session;
     struct connection c;
@@ -69,8 +70,9 @@ int main(void)
     size_t length;
 
     library = OSSL_LIB_CTX_new();
-    REQUIRE(OSSL_PROVIDER_load(library, "default") != NULL);
-    REQUIRE(OSSL_PROVIDER_load(NULL, "null") != NULL);
+    own = OSSL_PROVIDER_load(library, "default");
+    none = OSSL_PROVIDER_load(NULL, "null");
+    REQUIRE(own != NULL && none != NULL);
     server = make_server();
     client = SSL_CTX_new_ex(library, NULL, TLS_client_method());
     REQUIRE(client != NULL);
@@ -92,5 +94,8 @@ int main(void)
     store_clear(&external);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
+    OSSL_PROVIDER_unload(own);
+    OSSL_PROVIDER_unload(none);
+    OSSL_LIB_CTX_free(library);
     return test_end();
 }
