@@ -241,7 +241,6 @@ SSL_CTX *new_host(const struct protocol *p)
 
 int accept_every(int preverified, X509_STORE_CTX *store)
 {
-    (void)preverified;
-    X509_STORE_CTX_set_error(store, X509_V_OK);
+    (void)preverified, (void)store;
     return 1;
 }

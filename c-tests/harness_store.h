@@ -66,7 +66,7 @@ const struct identity *host_identity(void);
 /* new_server() with that certificate. */
 SSL_CTX *new_host(const struct protocol *p);
 
-/* A verify callback that takes every certificate, with X509_V_OK as the verification's result. */
+/* A verify callback that takes every certificate. */
 int accept_every(int preverified, X509_STORE_CTX *store);
 
 /* ---- processes ------------------------------------------------------------------------------- */

@@ -86,18 +86,6 @@ typedef struct sesscache_stats {
    * Bytes there are for sessions.
    */
   uint64_t capacity;
-  /**
-   * Sessions not shared: the client's certificate did not pass the verification.
-   */
-  uint64_t refused_unverified;
-  /**
-   * Sessions not shared: a client certificate was asked for, and none was shown.
-   */
-  uint64_t refused_no_client_certificate;
-  /**
-   * Sessions not shared: SSL_set_verify() made the connection ask otherwise than its context.
-   */
-  uint64_t refused_connection_verify;
 } sesscache_stats;
 
 #ifdef __cplusplus

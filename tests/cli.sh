@@ -422,7 +422,7 @@ stats = json.loads(sys.argv[2])
 assert stats["store"] == sys.argv[1]
 assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
 assert 1 << 19 < stats["capacity"] < 1 << 20, stats
-assert len(stats) == 25, stats
+assert len(stats) == 22, stats
 PYTHON
     check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
     check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd

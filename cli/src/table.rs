@@ -55,21 +55,6 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
                     "client certificates without a session id context",
                 ),
                 Row("refused_not_asked", c.refused_not_asked, "the server wants no resumption"),
-                Row(
-                    "refused_unverified",
-                    c.refused_unverified,
-                    "the client's certificate did not pass",
-                ),
-                Row(
-                    "refused_no_client_certificate",
-                    c.refused_no_client_certificate,
-                    "a client certificate was asked for and none shown",
-                ),
-                Row(
-                    "refused_connection_verify",
-                    c.refused_connection_verify,
-                    "certificates are asked for on the connection alone",
-                ),
             ],
         ),
         (
@@ -176,7 +161,7 @@ mod tests {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
         let value = json(Path::new("/run/x"), &counters);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 3 + 22);
+        assert_eq!(object.len(), 3 + 19);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

@@ -46,12 +46,6 @@ impl<'a> Event<'a> {
         Key::new(u16::try_from(self.version).ok()?, id)
     }
 
-    /// Whether the connection asks for a client certificate as the context does that it is in now.
-    /// Else the application has set that for this connection alone.
-    pub(super) fn asks_as_its_context(&self) -> bool {
-        self.ssl.asks_as_its_context(self.current.ctx)
-    }
-
     /// Whether libssl will insist on removing the session from its own cache before it resumes
     /// it (tls_parse_ctos_psk): early data, each ticket good for one use.
     pub(super) fn is_single_use(&self) -> bool {

@@ -65,9 +65,7 @@ impl State {
         let key = event.key(id);
         let address = self.offered_address(event, key);
         let address = address.as_ref();
-        let has_store = self.host_store().is_some();
-        let bars_foreign = has_store && !event.asks_as_its_context();
-        let offer = Offer { event, id, key, has_store, bars_foreign, address };
+        let offer = Offer { event, id, key, has_store: self.host_store().is_some(), address };
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(&offer) {

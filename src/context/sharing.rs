@@ -12,21 +12,6 @@ use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SES
 use sesscache_core::cache::Key;
 use sesscache_core::store::Tally;
 
-/// The reason why a client's session is not shared, if there is one: nobody else could tell whether
-/// to let this client in. Its verification has failed, it has shown no certificate where one was asked
-/// for, or the application has set for this connection alone whether one is asked for.
-pub(super) fn refusal(event: &Event<'_>, session: SessionRef<'_>) -> Option<Tally> {
-    if !event.asks_as_its_context() {
-        Some(Tally::RefusedConnectionVerify)
-    } else if !event.ssl.is_verified() {
-        Some(Tally::RefusedUnverified)
-    } else if event.ssl.asks_for_certificate() && !session.has_peer() {
-        Some(Tally::RefusedNoClientCertificate)
-    } else {
-        None
-    }
-}
-
 impl State {
     /// Whether sessions go into the store and come out of it: not if this is no server that caches,
     /// or one whose application asked for no resumption.
@@ -73,9 +58,6 @@ impl State {
         if !self.shares() || !event.ssl.is_server() || key.id_is_empty() {
             return None;
         }
-        if refusal(event, session).is_some() {
-            return None;
-        }
         let _errors = KeepErrors::new(event.libssl());
         let name = event.ssl.negotiated_name();
         let (server, policy) = self.virtual_host.policy_reached(event.ctx, name, &event.current)?;
@@ -110,8 +92,6 @@ impl State {
         if let Some(address) = address {
             let _errors = KeepErrors::new(event.libssl());
             address.publish(session, single_use);
-        } else if let Some(cause) = refusal(event, session) {
-            host.store.tally(cause);
         }
     }
 

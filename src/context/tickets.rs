@@ -16,7 +16,6 @@ use super::event::Event;
 use super::host::keys::KeyRing;
 use super::lock::read_soon;
 use super::policy::{ServerName, VirtualHost};
-use super::sharing::refusal;
 use crate::config::config;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::identity::{Policy, Server};
@@ -160,10 +159,7 @@ impl TicketKeys {
     ) -> Option<TicketKey> {
         let name = event.ssl.negotiated_name();
         let reached = virtual_host.policy_reached(event.ctx, name, &event.current);
-        let session = event.ssl.session();
-        let has_id_context = session.is_some_and(|session| session.has_id_context());
-        let may_share =
-            may_share && session.is_some_and(|session| refusal(event, session).is_none());
+        let has_id_context = event.ssl.session().is_some_and(|session| session.has_id_context());
         // As for the host store: whoever opens it must be known to be the same server.
         let is_known = |(server, policy): &(Server, Policy)| {
             let asks = server.policy.asks() || policy.asks();
@@ -185,10 +181,6 @@ impl TicketKeys {
     ) -> Option<(TicketKey, bool)> {
         if self.own.name == *name {
             return Some((self.own.clone(), false));
-        }
-        if !event.asks_as_its_context() {
-            // Another connection's ticket may let in a client whom this one would ask.
-            return None;
         }
         let server = virtual_host.server(event.ctx)?;
         let server_name = event.ssl.offered_name();

@@ -44,9 +44,6 @@ pub(super) struct Offer<'e, 'a> {
     pub(super) key: Option<Key>,
     /// Whether the context has a host store.
     pub(super) has_store: bool,
-    /// Whether the connection asks for a client certificate otherwise than its context: nobody could
-    /// tell whether a full handshake would let the client in.
-    pub(super) bars_foreign: bool,
     /// The address of the record, if there can be one.
     pub(super) address: Option<&'e Address<'a>>,
 }
@@ -63,8 +60,6 @@ pub(super) struct Offer<'e, 'a> {
 /// | 6 | if its address is known, one for single use was taken out of the store | cache | removed | RFC 8446 8.1 |
 /// | 7 | if its server is known, one for single use was taken out of the store | application | miss | RFC 8446 8.1 |
 /// | 8 | without a session id context the connection asks for no certificate | store | miss, counted | ssl_get_prev_session ends the handshake |
-/// | 9 | the connection asks for a certificate as its context does | store, and cache if it came from there | miss, counted | SSL_set_verify(3): for this connection alone |
-/// | 10 | it has a client certificate where the connection asks for one | store | miss, counted | a full handshake would ask for it |
 ///
 /// For single use, rule 6 replaces 3 to 5: the record opens only for the right name, in its time,
 /// and unless it was removed.
@@ -75,9 +70,8 @@ pub(super) fn verdict(
     single_use: bool,
 ) -> Verdict {
     match source {
-        Source::Store if offer.bars(session) => Verdict::Miss,
+        Source::Store if offer.would_end_the_handshake(session) => Verdict::Miss,
         Source::Store => Verdict::Resume,
-        Source::Cache if offer.bars_foreign && is_foreign(session) => Verdict::Miss,
         Source::Cache if !offer.is_asked_for(session) || !offer.can_judge_binding(session) => {
             Verdict::Miss
         }
@@ -94,11 +88,6 @@ pub(super) fn verdict(
             trusted => trusted,
         },
     }
-}
-
-/// Whether a cached session was fetched from the store.
-fn is_foreign(session: SessionRef<'_>) -> bool {
-    session.mark().is_some_and(|mark| mark.is_foreign)
 }
 
 impl Offer<'_, '_> {
@@ -143,24 +132,9 @@ impl Offer<'_, '_> {
     /// cache.
     fn take(&self) -> bool {
         let libssl = self.event.libssl();
-        self.address
-            .and_then(|address| address.fetch(libssl, true))
-            .is_some_and(|taken| !self.would_end_the_handshake(taken.as_ref(libssl)))
-    }
-
-    /// Rules 8 to 10, counted.
-    fn bars(&self, session: SessionRef<'_>) -> bool {
-        let cause = if self.bars_foreign {
-            Tally::RefusedConnectionVerify
-        } else if self.event.ssl.asks_for_certificate() && !session.has_peer() {
-            Tally::RefusedNoClientCertificate
-        } else {
-            return self.would_end_the_handshake(session);
-        };
-        if let Some(address) = self.address {
-            address.tally(cause);
-        }
-        true
+        self.address.and_then(|address| address.fetch(libssl, true)).is_some_and(|taken| {
+            verdict(self, taken.as_ref(libssl), Source::Store, true) == Verdict::Resume
+        })
     }
 
     /// Rule 8.

@@ -22,15 +22,8 @@ static MARK: Index = Index::new();
 pub struct Mark {
     /// When its chain of resumptions began, in seconds since 1970.
     pub first_authenticated: u32,
-    /// A hash of the server name, and of whom that host asks for a certificate: 31 bits.
+    /// A hash of the server name, and of whom that host asks for a certificate.
     pub binding: u32,
-    /// Whether it was fetched from the store. Else this process made it, or the one that forked it.
-    pub is_foreign: bool,
-}
-
-impl Mark {
-    /// The bits of a binding; the highest says that the session is foreign.
-    pub const BINDING: u32 = u32::MAX >> 1;
 }
 
 /// Takes the index on SSL_SESSION, if it was not: before the application's first, see
@@ -86,13 +79,6 @@ impl SessionRef<'_> {
         length != 0
     }
 
-    /// Whether the client showed a certificate.
-    pub fn has_peer(self) -> bool {
-        // SAFETY: a valid session.
-        let peer = self.libssl().SSL_SESSION_get0_peer.map(|get| unsafe { get(self.as_ptr()) });
-        peer.is_some_and(|peer| !peer.is_null())
-    }
-
     /// The last second in which the client's certificate is valid; `None` if it showed none.
     pub fn peer_not_after(self) -> Option<i64> {
         // SAFETY: a valid session.
@@ -129,16 +115,13 @@ impl SessionRef<'_> {
         let value = unsafe { self.libssl().SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
         let value = value as usize as u64;
         let first_authenticated = u32::try_from(value >> 32).ok()?;
-        let low = u32::try_from(value & u64::from(u32::MAX)).ok()?;
-        let (binding, is_foreign) = (low & Mark::BINDING, low & !Mark::BINDING != 0);
-        (value != 0).then_some(Mark { first_authenticated, binding, is_foreign })
+        let binding = u32::try_from(value & u64::from(u32::MAX)).ok()?;
+        (value != 0).then_some(Mark { first_authenticated, binding })
     }
 
     /// Sets its mark; false without memory.
     pub fn set_mark(self, mark: Mark) -> bool {
-        let foreign = if mark.is_foreign { !Mark::BINDING } else { 0 };
-        let low = mark.binding & Mark::BINDING | foreign;
-        let value = u64::from(mark.first_authenticated) << 32 | u64::from(low);
+        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.binding);
         let Some((index, value)) = take_mark_index(self.libssl()).zip(usize::try_from(value).ok())
         else {
             return false;

@@ -8,7 +8,7 @@ use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
 use super::libssl::libssl;
 use super::table::Libssl;
-use libc::{c_int, c_long, c_uint};
+use libc::{c_int, c_uint};
 use openssl_sys::{OPENSSL_STACK, X509, X509_STORE};
 use std::ffi::CStr;
 use std::fmt;
@@ -20,8 +20,6 @@ const SERVER_NAME: c_uint = 0;
 const HOST_NAME: c_int = 0;
 /// `SSL_CTRL_GET_VERIFY_CERT_STORE`, OpenSSL 3.0.
 const SSL_CTRL_GET_VERIFY_CERT_STORE: c_int = 137;
-/// `X509_V_OK`.
-const VERIFY_OK: c_long = 0;
 /// `SSL_VERIFY_PEER`.
 const VERIFY_PEER: c_int = 1;
 
@@ -334,27 +332,10 @@ impl<'a> Ssl<'a> {
 
     /// Whether this connection asks for a client certificate.
     pub fn asks_for_certificate(self) -> bool {
-        self.verify_mode() & VERIFY_PEER != 0
-    }
-
-    /// Whether this connection asks for a client certificate as its context does: no, or in the same
-    /// way. An application may set it for each connection (SSL_set_verify(3)).
-    pub fn asks_as_its_context(self, ctx: Ctx<'_>) -> bool {
-        self.verify_mode() == ctx.verify_mode()
-    }
-
-    /// Whether the client's certificate has passed the verification. Also if it showed none
-    /// (SSL_get_verify_result(3)).
-    pub fn is_verified(self) -> bool {
         // SAFETY: a valid connection.
-        let result = self.libssl().SSL_get_verify_result.map(|get| unsafe { get(self.as_ptr()) });
-        result == Some(VERIFY_OK)
-    }
-
-    /// `SSL_VERIFY_…` bits.
-    fn verify_mode(self) -> c_int {
-        // SAFETY: a valid connection.
-        self.libssl().SSL_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) })
+        let mode =
+            self.libssl().SSL_get_verify_mode.map_or(0, |mode| unsafe { mode(self.as_ptr()) });
+        mode & VERIFY_PEER != 0
     }
 }
 

@@ -172,7 +172,6 @@ table! {
         SSL_in_before: fn(*const SSL) -> c_int;
         SSL_get_servername: fn(*const SSL, c_int) -> *const c_char;
         SSL_get_verify_mode: fn(*const SSL) -> c_int;
-        SSL_get_verify_result: fn(*const SSL) -> c_long;
         SSL_client_hello_get0_ext: fn(*mut SSL, c_uint, *mut *const u8, *mut usize) -> c_int;
         X509_STORE_up_ref: fn(*mut X509_STORE) -> c_int;
         X509_STORE_free: fn(*mut X509_STORE);

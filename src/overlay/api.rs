@@ -127,12 +127,6 @@ pub struct sesscache_stats {
     pub bytes: u64,
     /// Bytes there are for sessions.
     pub capacity: u64,
-    /// Sessions not shared: the client's certificate did not pass the verification.
-    pub refused_unverified: u64,
-    /// Sessions not shared: a client certificate was asked for, and none was shown.
-    pub refused_no_client_certificate: u64,
-    /// Sessions not shared: SSL_set_verify() made the connection ask otherwise than its context.
-    pub refused_connection_verify: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

@@ -47,7 +47,7 @@ static _Noreturn void usage(void)
                     "       client [OPTION...] PLACE reach OTHER COUNT\n"
                     "       client [OPTION...] PLACE spoil FILE\n"
                     "       client [OPTION...] PLACE load OTHER SECONDS FILE\n"
-                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|postgres, -c FILE\n");
+                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|postgres\n");
     exit(2);
 }
 
@@ -286,15 +286,13 @@ int main(int argc, char **argv)
                              .application = find_application("http") };
     int option;
 
-    while ((option = getopt(argc, argv, "p:ts:a:c:")) != -1) {
+    while ((option = getopt(argc, argv, "p:ts:a:")) != -1) {
         if (option == 'p')
             client.version = parse_version(optarg);
         else if (option == 't')
             client.in_tickets = 1;
         else if (option == 's')
             client.name = optarg;
-        else if (option == 'c')
-            client.certificate = optarg;
         else if (option != 'a' || (client.application = find_application(optarg)) == NULL)
             usage();
     }

@@ -77,10 +77,6 @@ void make_context(struct client *client)
     if (client->version == TLS1_2_VERSION && !client->in_tickets)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    if (client->certificate != NULL
-        && (SSL_CTX_use_certificate_file(ctx, client->certificate, SSL_FILETYPE_PEM) != 1
-            || SSL_CTX_use_PrivateKey_file(ctx, client->certificate, SSL_FILETYPE_PEM) != 1))
-        die("cannot use the certificate");
     client->ctx = ctx;
 }
 

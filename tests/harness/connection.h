@@ -25,7 +25,6 @@ struct client {
     int version;
     int in_tickets;   /* sessions are carried in a ticket that is all of it, not by their id */
     const char *name; /* for SNI; NULL sends none */
-    const char *certificate; /* a PEM file of it and its key, shown if asked for; NULL: none */
     const struct application *application;
     SSL_CTX *ctx;
 };

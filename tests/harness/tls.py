@@ -79,7 +79,6 @@ class Client:
     tickets: bool = False  # else sessions are looked up by their id
     name: str = ""         # of the server, for SNI; none if empty
     application: str = "http"
-    certificate: Path = None  # a file with a certificate to show, and its key; none if None
 
     def of(self, **changes):
         return replace(self, **changes)
@@ -110,7 +109,6 @@ class Client:
         options = ["-p", self.protocol, "-a", self.application]
         options += ["-t"] if self.tickets else []
         options += ["-s", self.name] if self.name else []
-        options += ["-c", str(self.certificate)] if self.certificate else []
         return [str(self.program), *options, _place(place), *map(str, words)]
 
     def _run(self, place, *words):

@@ -131,15 +131,7 @@ def test(prepared, work):
     need("nginx", "nginx", "nginx")
     print_version("nginx", "-v")
     if "store" in run_rows(Nginx, ROWS, prepared, work):
-        asking_changes(Known([ASKING], "store", prepared, work))
-
-
-class Known(Nginx):
-    """Its clients have a certificate to show, which it trusts. A session of a client who was asked
-    and has shown none is not shared."""
-
-    def client_for(self, name):
-        return super().client_for(name).of(certificate=self.work / "both.pem")
+        asking_changes(Nginx([ASKING], "store", prepared, work))
 
 
 def asking_changes(server):

@@ -111,9 +111,6 @@ fn refusals(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             ("no_identity", c.refused_no_identity),
             ("verify_without_id_context", c.refused_verify_without_id_context),
             ("not_asked", c.refused_not_asked),
-            ("unverified", c.refused_unverified),
-            ("no_client_certificate", c.refused_no_client_certificate),
-            ("connection_verify", c.refused_connection_verify),
         ],
     )
 }

@@ -33,13 +33,10 @@ pub enum Tally {
     RefusedVerifyWithoutIdContext,
     /// Not shared: the application asked for no resumption.
     RefusedNotAsked,
-    /// Not shared: the client's verification did not end in X509_V_OK.
-    RefusedUnverified,
-    /// Not shared: a client certificate was asked for, and none was shown.
-    RefusedNoClientCertificate,
-    /// Not shared: the connection asks for certificates otherwise than its context.
-    RefusedConnectionVerify,
 }
+
+/// The number of tallies.
+pub(super) const TALLIES: usize = Tally::RefusedNotAsked as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -85,10 +82,4 @@ pub struct Counters {
     pub bytes: u64,
     /// Bytes that there are for records.
     pub capacity: u64,
-    /// See [`Tally::RefusedUnverified`].
-    pub refused_unverified: u64,
-    /// See [`Tally::RefusedNoClientCertificate`].
-    pub refused_no_client_certificate: u64,
-    /// See [`Tally::RefusedConnectionVerify`].
-    pub refused_connection_verify: u64,
 }

@@ -33,7 +33,7 @@ pub use open::OpenError;
 pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
-use counters::Counter;
+use counters::{Counter, TALLIES};
 use damaged::Damaged;
 use index::Hit;
 use layout::{Geometry, header, shard as at};
@@ -329,11 +329,12 @@ impl Store {
 
     /// The counters now. They are read one after the other, while other processes change them.
     pub fn counters(&self) -> Counters {
-        let tally = |tally: Tally| -> u64 {
-            let place = header::TALLIES + tally as usize * size_of::<u64>();
-            self.mapping.word(place).map_or(0, |word| word.load(Relaxed))
-        };
-        let (undecryptable, mismatched) = (tally(Tally::Undecryptable), tally(Tally::Mismatched));
+        let mut tallies = [0; TALLIES];
+        for (number, tally) in tallies.iter_mut().enumerate() {
+            let word = self.mapping.word(header::TALLIES + number * size_of::<u64>());
+            *tally = word.map_or(0, |word| word.load(Relaxed));
+        }
+        let [undecryptable, mismatched, oversize, no_identity, no_id_context, not_asked] = tallies;
         let sum = |counter| -> u64 { self.shards().map(|shard| shard.counted(counter)).sum() };
         let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
         // A record that was found and could not be used was counted as a hit first.
@@ -347,17 +348,14 @@ impl Store {
             expired: sum(Counter::Expired),
             evicted: sum(Counter::Evicted),
             tombstone_hits: sum(Counter::TombstoneHits),
-            oversize: tally(Tally::Oversize),
+            oversize,
             undecryptable,
             mismatched,
             busy: sum(Counter::Busy),
             resets: sum(Counter::Resets),
-            refused_no_identity: tally(Tally::RefusedNoIdentity),
-            refused_verify_without_id_context: tally(Tally::RefusedVerifyWithoutIdContext),
-            refused_not_asked: tally(Tally::RefusedNotAsked),
-            refused_unverified: tally(Tally::RefusedUnverified),
-            refused_no_client_certificate: tally(Tally::RefusedNoClientCertificate),
-            refused_connection_verify: tally(Tally::RefusedConnectionVerify),
+            refused_no_identity: no_identity,
+            refused_verify_without_id_context: no_id_context,
+            refused_not_asked: not_asked,
             entries: total(at::LIVE),
             bytes: total(at::LIVE_BYTES),
             capacity: (self.geometry.shards * self.geometry.ring) as u64,

@@ -90,12 +90,12 @@ impl<'a> Address<'a> {
     pub(in crate::context) fn mark(&self, session: SessionRef<'_>) -> Option<Mark> {
         let binding = self.binding.as_ref()?.hash;
         let known = session.mark();
-        if let Some(mark) = known.filter(|mark| mark.binding == binding && !mark.is_foreign) {
+        if let Some(mark) = known.filter(|mark| mark.binding == binding) {
             return Some(mark);
         }
         let began = u32::try_from(session.time()).ok()?;
         let first_authenticated = known.map_or(began, |mark| mark.first_authenticated);
-        let mark = Mark { first_authenticated, binding, is_foreign: false };
+        let mark = Mark { first_authenticated, binding };
         session.set_mark(mark).then_some(mark)
     }
 
@@ -191,7 +191,7 @@ impl<'a> Address<'a> {
             found.set_deadline(deadline);
         }
         let first_authenticated = u32::from_le_bytes(*first);
-        let mark = Mark { first_authenticated, binding: binding.hash, is_foreign: true };
+        let mark = Mark { first_authenticated, binding: binding.hash };
         if found.set_mark(mark) { Ok(session) } else { Err(Tally::Mismatched) }
     }
 
@@ -255,7 +255,7 @@ fn binding_hash(server: &Server, name: &ServerName, policy: Policy) -> Option<u3
     hasher.write(policy.bytes());
     hasher.write(name.bytes());
     let [a, b, c, d, ..] = hasher.finish128().as_bytes();
-    Some(u32::from_le_bytes([a, b, c, d]) & Mark::BINDING)
+    Some(u32::from_le_bytes([a, b, c, d]))
 }
 
 /// A random number, drawn at the first call; `None` without randomness.
