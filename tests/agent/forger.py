@@ -1,13 +1,13 @@
 """Somebody who writes to the streams and should not; each function says how much it appended. The
-layout of an entry and of a record is in docs/STORE.md."""
+fields of an entry are in cli/src/agent/stream_entry.rs."""
 
 import os
+
+from harness.record import DEADLINE, HEAD, LOCATOR, PUT, REMOVAL, UNIT
 
 from .scene import STREAMS, stream
 
 ORIGIN = b"forger's host id"
-HEAD = 36  # bytes before a record's payload
-PUT, REMOVAL = 1, 2
 
 
 def records(connection):
@@ -16,8 +16,8 @@ def records(connection):
     for number in STREAMS:
         for _, fields in connection("XRANGE", stream(number), "-", "+"):
             rest = dict(zip(fields[::2], fields[1::2])).get(b"r", b"")
-            while len(rest) >= HEAD and rest[2] in (PUT, REMOVAL):
-                size = int.from_bytes(rest[:2], "little") * 8
+            while len(rest) >= HEAD.size and rest[2] in (PUT, REMOVAL):
+                size = int.from_bytes(rest[:2], "little") * UNIT
                 if size > len(rest):
                     break
                 found.append((number, rest[:size]))
@@ -28,19 +28,23 @@ def records(connection):
 def flip(index, number, record, _):
     """A bit of the payload."""
     forged = bytearray(record)
-    forged[HEAD + index % (len(record) - HEAD - 8)] ^= 1 << index % 8
+    forged[HEAD.size + index % (len(record) - HEAD.size - UNIT)] ^= 1 << index % 8
     return number, bytes(forged)
 
 
 def redate(_, number, record, other):
     """It ends an hour later."""
-    deadline = int.from_bytes(record[4:12], "little") + 3600
-    return number, record[:4] + deadline.to_bytes(8, "little") + record[12:]
+    deadline = int.from_bytes(record[DEADLINE], "little") + 3600
+    return number, replaced(record, DEADLINE, deadline.to_bytes(8, "little"))
 
 
 def replay(_, number, record, other):
     """It stands for another session: its locator, in the stream of that."""
-    return other[0], record[:20] + other[1][20:HEAD] + record[HEAD:]
+    return other[0], replaced(record, LOCATOR, other[1][LOCATOR])
+
+
+def replaced(record, part, by):
+    return record[:part.start] + by + record[part.stop:]
 
 
 FORGERIES = (flip, redate, replay)
@@ -97,7 +101,7 @@ def large(redis, count):
         _, record = records(connection)[0]
         fitting = (64 << 10) // len(record)
         for index in range(len(STREAMS) * count):
-            made = [record[:20] + os.urandom(16) + record[HEAD:] for _ in range(fitting)]
+            made = [replaced(record, LOCATOR, os.urandom(16)) for _ in range(fitting)]
             append(connection, index % len(STREAMS), b"".join(made))
     return len(STREAMS) * count * fitting
 

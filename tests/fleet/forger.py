@@ -3,23 +3,20 @@ of a record is in docs/STORE.md."""
 
 import os
 import random
-import struct
 import time
 
+from harness.record import HEAD, PUT, REMOVAL, UNIT
 from harness.verdicts import wait_until
 
-# Units of 8 bytes, kind, flags and padding, deadline, written, locator.
-HEAD = struct.Struct("<HBBQQ16s")
-PUT, REMOVAL = 1, 2
 LIFETIME = 600
 ORIGIN = os.urandom(16)
 
 
 def pack(kind, deadline, locator, payload):
-    size = (HEAD.size + len(payload) + 7) // 8 * 8
+    size = (HEAD.size + len(payload) + UNIT - 1) // UNIT * UNIT
     padding = size - HEAD.size - len(payload)
     written = int(time.time() * 1000)
-    head = HEAD.pack(size // 8, kind, padding, deadline, written, locator)
+    head = HEAD.pack(size // UNIT, kind, padding, deadline, written, locator)
     return head + payload + bytes(padding)
 
 
@@ -28,8 +25,8 @@ def unpack(data):
     while data:
         units, kind, flags, deadline, _, locator = HEAD.unpack_from(data)
         if kind == PUT:
-            yield deadline, locator, data[HEAD.size:units * 8 - (flags & 7)]
-        data = data[units * 8:]
+            yield deadline, locator, data[HEAD.size:units * UNIT - (flags & 7)]
+        data = data[units * UNIT:]
 
 
 def flip(data, bit):

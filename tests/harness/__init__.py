@@ -10,6 +10,7 @@
   tls         certificates, key files, the resuming client (client.c)
   redis       a real Redis, and a connection that speaks its protocol
   agent       a sesscache agent: its log, its metrics, its health
+  record      the layout of a record
 
 A harness is a program that gives verdicts.main a table of parts, by name. A part is a function of
 what the harness prepared and of a folder of its own. It starts all that it needs, so that it runs
