@@ -113,9 +113,8 @@ fn arrows(crate_folder: &Path, folder: &Path) -> Arrows {
     let mut arrows = Arrows::new();
     for file in sources(folder) {
         let here = module(crate_folder, &file);
-        let is_test = here.last().is_some_and(|name| {
-            name.ends_with("tests") || name == "interleavings" || name == "interleaved"
-        });
+        let is_test =
+            here.last().is_some_and(|name| name.ends_with("tests") || name == "interleavings");
         let Some(from) = here.get(depth.len()).filter(|_| !is_test) else { continue };
         let targets = arrows.entry(from.clone()).or_default();
         for path in paths(&code(&file), &here) {

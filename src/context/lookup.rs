@@ -156,7 +156,8 @@ impl State {
             self.discard(event.ctx, session);
         }
         answer.give_back();
-        // The store was already asked for a single-use session; do not ask again.
+        // The verdict has asked the store for a session for single use, unless the store had to
+        // forget removals. That is a miss, too.
         let ask_store = !is_removed && !single_use && found != Verdict::Removed;
         Asked::Missed { ask_store }
     }
@@ -225,7 +226,7 @@ fn note_expiry(event: &Event<'_>, session: SessionRef<'_>) {
 }
 
 /// Puts a session into the stock cache, where libssl will look for it in a moment: it resumes
-/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. A session that the
+/// a single-use ticket only if its own SSL_CTX_remove_session finds the session. A session that
 /// libssl would ignore before that must not be left there.
 fn plant(ctx: Ctx<'_>, session: SessionRef<'_>) {
     if session.is_resumable() {

@@ -113,7 +113,7 @@ impl Offer<'_, '_> {
     fn is_within_limits(&self, session: SessionRef<'_>) -> bool {
         let (Some(address), Some(mark)) = (self.address, session.mark()) else { return true };
         let now = now();
-        address.matches_binding(Some(mark))
+        address.matches_binding(mark)
             // Return an expired session: libssl counts and removes it.
             && (session.deadline() < now || deadline(session, mark) >= now)
     }

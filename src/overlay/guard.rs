@@ -1,7 +1,7 @@
 //! Panics stop here: the only catch_unwind.
 //!
-//! A panic is our defect, not the server's: it is counted, said once in the log, and answered with
-//! the value the manual page gives for failure.
+//! A panic is our defect, not the server's. It takes the cache of its context out of use, is said
+//! once in the log, and is answered with the value that the manual page gives for failure.
 
 use crate::context::State;
 use crate::log::Once;

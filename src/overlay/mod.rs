@@ -1,9 +1,9 @@
 //! C calls this: OpenSSL's exported names, and our hooks in the stock contexts.
 //!
 //! Every function is one call inside [`guard`]. With no state for the context (no memory when it
-//! was made, or an OpenSSL that is not supported) it is stock's; with NULL it does nothing and
-//! returns failure, where stock would crash. Knows C's rules only; `context` decides what is to be
-//! done. No locks here.
+//! was made, or an OpenSSL that is not supported) it is stock's. With NULL it does nothing and
+//! returns failure, where stock would crash; SSL_CTX_ctrl alone passes NULL on. Knows C's rules
+//! only; `context` decides what is to be done. No locks here.
 
 pub mod api;
 pub mod arguments;

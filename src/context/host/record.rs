@@ -73,10 +73,9 @@ impl<'a> Address<'a> {
         self.binding.is_some()
     }
 
-    /// Whether a session that this process has may be resumed under the address's server name and
-    /// policy: its mark says so, or it was never shared.
-    pub(in crate::context) fn matches_binding(&self, mark: Option<Mark>) -> bool {
-        mark.is_none_or(|mark| self.binding.as_ref().is_some_and(|own| own.hash == mark.binding))
+    /// Whether a session with this mark was made under the address's server name and policy.
+    pub(in crate::context) fn matches_binding(&self, mark: Mark) -> bool {
+        self.binding.as_ref().is_some_and(|own| own.hash == mark.binding)
     }
 
     /// Whether no process has removed the session at this address, as far as is known.
