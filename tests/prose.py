@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Keeps the prose plain, in two figures: the words of a sentence on the pages that explain the
-design (below 18 on average), and the comment lines that begin with a stand-in for a noun (below 1 %).
+design and its safety (below 18 on average), and the comment lines that begin with a stand-in for a
+noun (below 1 %).
 
 Usage: tests/prose.py              checks both, prints the figures, ends with 1 if one is missed
        tests/prose.py --long FILE  prints the sentences of FILE that have more than 25 words
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/STORE.md", "docs/ARCHITECTURE.md")
+PAGES = ("docs/STORE.md", "docs/ARCHITECTURE.md", "docs/SECURITY.md", "SECURITY.md")
 SOURCES = ("src", "core", "cli")
 WORDS_A_SENTENCE = 18
 LONG = 25
