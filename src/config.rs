@@ -51,6 +51,26 @@ pub enum TicketMode {
     Application,
 }
 
+/// How a session in which the client has shown a certificate resumes in other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCerts {
+    /// On trust in what the other server has found.
+    Share,
+    /// After the certificate was verified again.
+    Verify,
+    /// Not at all.
+    Never,
+}
+
+/// Whose session id context a session has that another process made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdContextMode {
+    /// That of the connection on which it is to resume: it is put in.
+    Ours,
+    /// That of the connection that made it.
+    Theirs,
+}
+
 /// The settings of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -66,6 +86,13 @@ pub struct Config {
     pub namespace: String,
     /// SESSCACHE_MAX_LIFETIME: seconds after the first authentication.
     pub max_lifetime: u32,
+    /// Whether the operator has set SESSCACHE_MAX_LIFETIME, so that it holds for a process's own
+    /// sessions too.
+    pub max_lifetime_is_set: bool,
+    /// SESSCACHE_CLIENT_CERTS: `verify` (the default), `share` or `never`.
+    pub client_certs: ClientCerts,
+    /// SESSCACHE_ID_CONTEXT: `theirs` (the default) or `ours`.
+    pub id_context: IdContextMode,
     /// SESSCACHE_TICKETS: `shared`, `off` or `application`; if unset, `shared` with a key file.
     pub tickets: Option<TicketMode>,
     /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
@@ -92,6 +119,7 @@ impl Config {
         let set = |name: &CStr| variable(name).filter(|value| !value.is_empty());
         let mut complaints = Vec::new();
         let key_file = set(c"SESSCACHE_KEY_FILE").map(PathBuf::from);
+        let lifetime = max_lifetime(set(c"SESSCACHE_MAX_LIFETIME"), &mut complaints);
         Config {
             new_cb_zero: new_cb_zero(set(c"SESSCACHE_NEW_CB_ZERO"), &mut complaints),
             log: log(set(c"SESSCACHE_LOG"), &mut complaints),
@@ -99,7 +127,10 @@ impl Config {
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
             unclean_close: unclean_close(set(c"SESSCACHE_UNCLEAN_CLOSE"), &mut complaints),
             tickets: tickets(set(c"SESSCACHE_TICKETS"), key_file.is_some(), &mut complaints),
-            max_lifetime: max_lifetime(set(c"SESSCACHE_MAX_LIFETIME"), &mut complaints),
+            max_lifetime: lifetime.unwrap_or(MAX_LIFETIME),
+            max_lifetime_is_set: lifetime.is_some(),
+            client_certs: client_certs(set(c"SESSCACHE_CLIENT_CERTS"), &mut complaints),
+            id_context: id_context(set(c"SESSCACHE_ID_CONTEXT"), &mut complaints),
             key_file,
             cpus,
             complaints,
@@ -180,14 +211,42 @@ fn tickets(
     Some(mode)
 }
 
-fn max_lifetime(value: Option<String>, complaints: &mut Vec<String>) -> u32 {
-    let Some(text) = value else { return MAX_LIFETIME };
-    text.parse().unwrap_or_else(|_| {
+/// `None` if it is not set, or not understood.
+fn max_lifetime(value: Option<String>, complaints: &mut Vec<String>) -> Option<u32> {
+    let text = value?;
+    let complain = |_| {
         complaints.push(format!(
             "SESSCACHE_MAX_LIFETIME={text} is not a number of seconds; taken as {MAX_LIFETIME}"
         ));
-        MAX_LIFETIME
-    })
+    };
+    text.parse().map_err(complain).ok()
+}
+
+fn client_certs(value: Option<String>, complaints: &mut Vec<String>) -> ClientCerts {
+    match value.as_deref() {
+        None | Some("verify") => ClientCerts::Verify,
+        Some("share") => ClientCerts::Share,
+        Some("never") => ClientCerts::Never,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_CLIENT_CERTS={other} is none of verify, share and never; taken as never"
+            ));
+            ClientCerts::Never
+        }
+    }
+}
+
+fn id_context(value: Option<String>, complaints: &mut Vec<String>) -> IdContextMode {
+    match value.as_deref() {
+        None | Some("theirs") => IdContextMode::Theirs,
+        Some("ours") => IdContextMode::Ours,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_ID_CONTEXT={other} is neither theirs nor ours; taken as theirs"
+            ));
+            IdContextMode::Theirs
+        }
+    }
 }
 
 #[cfg(test)]
@@ -222,8 +281,17 @@ mod tests {
         assert_eq!(with(c"SESSCACHE_TICKETS", "none").complaints.len(), 1);
         assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").tickets, Some(TicketMode::Shared));
         assert_eq!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime, 60);
+        assert!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime_is_set);
+        assert_eq!(with(c"SESSCACHE_CLIENT_CERTS", "share").client_certs, ClientCerts::Share);
+        assert_eq!(with(c"SESSCACHE_CLIENT_CERTS", "").client_certs, ClientCerts::Verify);
+        let wrong = with(c"SESSCACHE_CLIENT_CERTS", "no");
+        assert_eq!((wrong.client_certs, wrong.complaints.len()), (ClientCerts::Never, 1));
+        assert_eq!(with(c"SESSCACHE_ID_CONTEXT", "ours").id_context, IdContextMode::Ours);
+        let wrong = with(c"SESSCACHE_ID_CONTEXT", "mine");
+        assert_eq!((wrong.id_context, wrong.complaints.len()), (IdContextMode::Theirs, 1));
         let wrong = with(c"SESSCACHE_MAX_LIFETIME", "-1");
         assert_eq!((wrong.max_lifetime, wrong.complaints.len()), (MAX_LIFETIME, 1));
+        assert!(!wrong.max_lifetime_is_set);
         assert!(with(c"SESSCACHE_STORE", "shm:").store.is_some());
         let wrong = with(c"SESSCACHE_STORE", "shm");
         assert_eq!((wrong.store, wrong.complaints.len()), (None, 1));

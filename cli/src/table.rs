@@ -12,7 +12,7 @@ struct Row(&'static str, u64, &'static str);
 
 /// The counters in groups, each with its name in C and JSON, and its meaning.
 #[expect(clippy::too_many_lines, reason = "a table: a line a counter")]
-fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
+fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
     [
         (
             "lookups",
@@ -55,6 +55,44 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
                     "client certificates without a session id context",
                 ),
                 Row("refused_not_asked", c.refused_not_asked, "the server wants no resumption"),
+                Row(
+                    "refused_no_client_certificate",
+                    c.refused_no_client_certificate,
+                    "a client certificate was asked for and none given",
+                ),
+                Row(
+                    "refused_unverified",
+                    c.refused_unverified,
+                    "OpenSSL has not found the client's certificate good",
+                ),
+                Row(
+                    "refused_application",
+                    c.refused_application,
+                    "a pre-shared key or SRP has let the client in",
+                ),
+            ],
+        ),
+        (
+            "not resumed",
+            vec![
+                Row("declined_name", c.declined_name, "made for another server name or service"),
+                Row("declined_lifetime", c.declined_lifetime, "too old by the settings of today"),
+                Row(
+                    "declined_id_context",
+                    c.declined_id_context,
+                    "another session id context: SESSCACHE_ID_CONTEXT=ours helps",
+                ),
+                Row("declined_cipher", c.declined_cipher, "its cipher is no longer offered"),
+                Row(
+                    "declined_client",
+                    c.declined_client,
+                    "the client must show a certificate that passes",
+                ),
+                Row(
+                    "declined_host",
+                    c.declined_host,
+                    "the first handshake under its server name in a process",
+                ),
             ],
         ),
         (
@@ -72,7 +110,15 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 4] {
 fn hit_rate(c: &Counters) -> Option<f64> {
     let found = c.hits.saturating_add(c.takes);
     let not = [c.misses, c.tombstone_hits, c.undecryptable, c.mismatched];
-    part(found, not.into_iter().fold(found, u64::saturating_add))
+    let declined = [
+        c.declined_name,
+        c.declined_lifetime,
+        c.declined_id_context,
+        c.declined_cipher,
+        c.declined_client,
+        c.declined_host,
+    ];
+    part(found, not.into_iter().chain(declined).fold(found, u64::saturating_add))
 }
 
 /// The part of the capacity that is used.
@@ -161,7 +207,7 @@ mod tests {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
         let value = json(Path::new("/run/x"), &counters);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 3 + 19);
+        assert_eq!(object.len(), 3 + 28);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

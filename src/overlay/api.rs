@@ -127,6 +127,25 @@ pub struct sesscache_stats {
     pub bytes: u64,
     /// Bytes there are for sessions.
     pub capacity: u64,
+    /// Sessions not shared: a client certificate was asked for and none given.
+    pub refused_no_client_certificate: u64,
+    /// Sessions not shared: OpenSSL has not found the client's certificate good, or
+    /// SESSCACHE_CLIENT_CERTS is `never`.
+    pub refused_unverified: u64,
+    /// Sessions not shared: authenticated by a pre-shared key or SRP.
+    pub refused_application: u64,
+    /// Sessions not resumed: made for another server name or another service.
+    pub declined_name: u64,
+    /// Sessions not resumed: over their lifetime by the settings of today.
+    pub declined_lifetime: u64,
+    /// Sessions not resumed: the connection has another session id context.
+    pub declined_id_context: u64,
+    /// Sessions not resumed: their cipher would not be negotiated now.
+    pub declined_cipher: u64,
+    /// Sessions not resumed: the client has to show a certificate, or another one.
+    pub declined_client: u64,
+    /// Sessions not resumed: it is not known yet to which virtual host the server name leads.
+    pub declined_host: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

@@ -41,6 +41,7 @@ impl Collector for StoreMetrics {
         lookups(&c, &mut encoder)?;
         records(&c, &mut encoder)?;
         refusals(&c, &mut encoder)?;
+        declines(&c, &mut encoder)?;
         counter(
             &mut encoder,
             ("store_busy", "Operations given up because a lock was held too long."),
@@ -111,6 +112,25 @@ fn refusals(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             ("no_identity", c.refused_no_identity),
             ("verify_without_id_context", c.refused_verify_without_id_context),
             ("not_asked", c.refused_not_asked),
+            ("no_client_certificate", c.refused_no_client_certificate),
+            ("unverified", c.refused_unverified),
+            ("application", c.refused_application),
+        ],
+    )
+}
+
+fn declines(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    family(
+        encoder,
+        ("store_declined_sessions", "Sessions that were found and not resumed, by cause."),
+        "cause",
+        &[
+            ("name", c.declined_name),
+            ("lifetime", c.declined_lifetime),
+            ("id_context", c.declined_id_context),
+            ("cipher", c.declined_cipher),
+            ("client", c.declined_client),
+            ("host", c.declined_host),
         ],
     )
 }

@@ -33,10 +33,29 @@ pub enum Tally {
     RefusedVerifyWithoutIdContext,
     /// Not shared: the application asked for no resumption.
     RefusedNotAsked,
+    /// Not shared: a client certificate was asked for and none given.
+    RefusedNoClientCertificate,
+    /// Not shared: OpenSSL has not found the client's certificate good, or SESSCACHE_CLIENT_CERTS is
+    /// `never`.
+    RefusedUnverified,
+    /// Not shared: authenticated by a pre-shared key or SRP.
+    RefusedApplication,
+    /// Not resumed: made for another server name or another service.
+    DeclinedName,
+    /// Not resumed: over its lifetime by the settings of today.
+    DeclinedLifetime,
+    /// Not resumed: the connection has another session id context.
+    DeclinedIdContext,
+    /// Not resumed: its cipher would not be negotiated now.
+    DeclinedCipher,
+    /// Not resumed: the client has to show a certificate, or another one.
+    DeclinedClient,
+    /// Not resumed: it is not known yet to which virtual host the server name leads.
+    DeclinedHost,
 }
 
 /// The number of tallies.
-pub(super) const TALLIES: usize = Tally::RefusedNotAsked as usize + 1;
+pub(super) const TALLIES: usize = Tally::DeclinedHost as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -82,4 +101,22 @@ pub struct Counters {
     pub bytes: u64,
     /// Bytes that there are for records.
     pub capacity: u64,
+    /// See [`Tally::RefusedNoClientCertificate`].
+    pub refused_no_client_certificate: u64,
+    /// See [`Tally::RefusedUnverified`].
+    pub refused_unverified: u64,
+    /// See [`Tally::RefusedApplication`].
+    pub refused_application: u64,
+    /// See [`Tally::DeclinedName`].
+    pub declined_name: u64,
+    /// See [`Tally::DeclinedLifetime`].
+    pub declined_lifetime: u64,
+    /// See [`Tally::DeclinedIdContext`].
+    pub declined_id_context: u64,
+    /// See [`Tally::DeclinedCipher`].
+    pub declined_cipher: u64,
+    /// See [`Tally::DeclinedClient`].
+    pub declined_client: u64,
+    /// See [`Tally::DeclinedHost`].
+    pub declined_host: u64,
 }

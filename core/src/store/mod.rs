@@ -209,7 +209,8 @@ impl Store {
         }
     }
 
-    /// Appends the payload under `locator` to `into`.
+    /// Appends the payload under `locator` to `into`. A lookup that finds none is counted as a miss;
+    /// see [`Store::count_hit`] for the others.
     #[inline]
     pub fn get(&self, locator: &Locator, now: Now, into: &mut Vec<u8>) -> Lookup {
         self.look_up(locator, now, into, false)
@@ -241,7 +242,8 @@ impl Store {
         });
         match found {
             Ok(Lookup::Found { .. }) if take => shard.count(Counter::Takes),
-            Ok(Lookup::Found { .. }) => shard.count(Counter::Hits),
+            // The caller knows whether it is of use, see `count_hit`.
+            Ok(Lookup::Found { .. }) => {}
             Ok(Lookup::Removed) => shard.count(Counter::TombstoneHits),
             _ => shard.count(Counter::Misses),
         }
@@ -319,6 +321,11 @@ impl Store {
         removed.is_ok()
     }
 
+    /// Counts a hit: what [`Store::get`] has found is used.
+    pub fn count_hit(&self, locator: &Locator) {
+        self.shard(locator).count(Counter::Hits);
+    }
+
     /// Counts an event that only the caller can know.
     pub fn tally(&self, tally: Tally) {
         let place = header::TALLIES + tally as usize * size_of::<u64>();
@@ -334,13 +341,11 @@ impl Store {
             let word = self.mapping.word(header::TALLIES + number * size_of::<u64>());
             *tally = word.map_or(0, |word| word.load(Relaxed));
         }
-        let [undecryptable, mismatched, oversize, no_identity, no_id_context, not_asked] = tallies;
+        let tally = |tally: Tally| tallies.get(tally as usize).copied().unwrap_or_default();
         let sum = |counter| -> u64 { self.shards().map(|shard| shard.counted(counter)).sum() };
         let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
-        // A record that was found and could not be used was counted as a hit first.
-        let useless = undecryptable + mismatched;
         Counters {
-            hits: u64::saturating_sub(sum(Counter::Hits), useless),
+            hits: sum(Counter::Hits),
             misses: sum(Counter::Misses),
             stores: sum(Counter::Stores),
             removes: sum(Counter::Removes),
@@ -348,17 +353,26 @@ impl Store {
             expired: sum(Counter::Expired),
             evicted: sum(Counter::Evicted),
             tombstone_hits: sum(Counter::TombstoneHits),
-            oversize,
-            undecryptable,
-            mismatched,
+            oversize: tally(Tally::Oversize),
+            undecryptable: tally(Tally::Undecryptable),
+            mismatched: tally(Tally::Mismatched),
             busy: sum(Counter::Busy),
             resets: sum(Counter::Resets),
-            refused_no_identity: no_identity,
-            refused_verify_without_id_context: no_id_context,
-            refused_not_asked: not_asked,
+            refused_no_identity: tally(Tally::RefusedNoIdentity),
+            refused_verify_without_id_context: tally(Tally::RefusedVerifyWithoutIdContext),
+            refused_not_asked: tally(Tally::RefusedNotAsked),
             entries: total(at::LIVE),
             bytes: total(at::LIVE_BYTES),
             capacity: (self.geometry.shards * self.geometry.ring) as u64,
+            refused_no_client_certificate: tally(Tally::RefusedNoClientCertificate),
+            refused_unverified: tally(Tally::RefusedUnverified),
+            refused_application: tally(Tally::RefusedApplication),
+            declined_name: tally(Tally::DeclinedName),
+            declined_lifetime: tally(Tally::DeclinedLifetime),
+            declined_id_context: tally(Tally::DeclinedIdContext),
+            declined_cipher: tally(Tally::DeclinedCipher),
+            declined_client: tally(Tally::DeclinedClient),
+            declined_host: tally(Tally::DeclinedHost),
         }
     }
 }

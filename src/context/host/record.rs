@@ -142,7 +142,10 @@ impl<'a> Address<'a> {
         else {
             return None;
         };
-        self.open(libssl, binding, deadline, &sealed).map_err(|tally| self.tally(tally)).ok()
+        let opened = self.open(libssl, binding, deadline, &sealed);
+        let found = opened.map_err(|tally| self.tally(tally)).ok()?;
+        self.host.store.count_hit(&self.locator);
+        Some(found)
     }
 
     /// Counts something about this session in the store.
