@@ -173,6 +173,89 @@ static void other_callbacks(void)
     }
 }
 
+static int certificate_cb(SSL *s, void *arg)
+{
+    (void)s, (void)arg;
+    return 1;
+}
+
+static int verify_all(X509_STORE_CTX *store, void *arg)
+{
+    (void)store, (void)arg;
+    return 1;
+}
+
+static int find_psk(SSL *s, const unsigned char *identity, size_t length, SSL_SESSION **found)
+{
+    (void)s, (void)identity, (void)length;
+    *found = NULL;
+    return 1;
+}
+
+static unsigned int psk(SSL *s, const char *identity, unsigned char *key, unsigned int length)
+{
+    (void)s, (void)identity, (void)key, (void)length;
+    return 0;
+}
+
+static int secret(SSL *s, void *key, int *length, STACK_OF(SSL_CIPHER) *ciphers,
+    const SSL_CIPHER **cipher, void *arg)
+{
+    (void)s, (void)key, (void)length, (void)ciphers, (void)cipher, (void)arg;
+    return 0;
+}
+
+/* Settings that are passed on, and noted. */
+static void settings(void)
+{
+    section("settings");
+    TRY_VOID(SSL_CTX_set_cert_cb(NULL, NULL, NULL));
+    TRY_VOID(SSL_CTX_set_cert_cb(NULL, certificate_cb, NULL));
+    TRY_VOID(SSL_CTX_set_cert_cb(ctx, NULL, NULL));
+    TRY_VOID(SSL_set_cert_cb(NULL, NULL, NULL));
+    TRY_VOID(SSL_set_cert_cb(NULL, certificate_cb, NULL));
+    TRY_VOID(SSL_set_cert_cb(ssl, NULL, NULL));
+    TRY_VOID(SSL_CTX_set_cert_verify_callback(NULL, NULL, NULL));
+    TRY_VOID(SSL_CTX_set_cert_verify_callback(NULL, verify_all, NULL));
+    TRY_VOID(SSL_CTX_set_cert_verify_callback(ctx, NULL, NULL));
+    TRY_VOID(SSL_CTX_set_psk_find_session_callback(NULL, NULL));
+    TRY_VOID(SSL_CTX_set_psk_find_session_callback(NULL, find_psk));
+    TRY_VOID(SSL_CTX_set_psk_find_session_callback(ctx, NULL));
+    TRY_VOID(SSL_set_psk_find_session_callback(NULL, NULL));
+    TRY_VOID(SSL_set_psk_find_session_callback(NULL, find_psk));
+    TRY_VOID(SSL_set_psk_find_session_callback(ssl, NULL));
+    TRY_VOID(SSL_CTX_set_psk_server_callback(NULL, NULL));
+    TRY_VOID(SSL_CTX_set_psk_server_callback(NULL, psk));
+    TRY_VOID(SSL_CTX_set_psk_server_callback(ctx, NULL));
+    TRY_VOID(SSL_set_psk_server_callback(NULL, NULL));
+    TRY_VOID(SSL_set_psk_server_callback(NULL, psk));
+    TRY_VOID(SSL_set_psk_server_callback(ssl, NULL));
+    TRY(SSL_set_session_secret_cb(NULL, NULL, NULL));
+    TRY(SSL_set_session_secret_cb(NULL, secret, NULL));
+    TRY(SSL_set_session_secret_cb(ssl, NULL, NULL));
+}
+
+static void id_contexts(void)
+{
+    static const unsigned int most = SSL_MAX_SID_CTX_LENGTH;
+
+    section("id contexts");
+    TRY(SSL_CTX_set_session_id_context(NULL, NULL, 0));
+    TRY(SSL_CTX_set_session_id_context(NULL, id, most));
+    TRY(SSL_CTX_set_session_id_context(ctx, NULL, 0));
+    TRY(SSL_CTX_set_session_id_context(ctx, NULL, most));
+    TRY(SSL_CTX_set_session_id_context(ctx, NULL, most + 1));
+    TRY(SSL_CTX_set_session_id_context(ctx, id, most));
+    TRY(SSL_CTX_set_session_id_context(ctx, id, most + 1));
+    TRY(SSL_CTX_set_session_id_context(ctx, id, UINT_MAX));
+    TRY(SSL_set_session_id_context(NULL, NULL, 0));
+    TRY(SSL_set_session_id_context(NULL, id, most));
+    TRY(SSL_set_session_id_context(ssl, NULL, 0));
+    TRY(SSL_set_session_id_context(ssl, NULL, most));
+    TRY(SSL_set_session_id_context(ssl, id, most));
+    TRY(SSL_set_session_id_context(ssl, id, most + 1));
+}
+
 static void connections(void)
 {
     section("connections");
@@ -429,6 +512,8 @@ int main(void)
     contexts();
     callbacks();
     other_callbacks();
+    settings();
+    id_contexts();
     connections();
     sessions();
     later_functions();

@@ -1,5 +1,6 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
+use super::application::{Application, IdContext, OwnIdContext};
 use super::policy::Current;
 use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
 use crate::openssl::handle::{Ctx, Ssl};
@@ -18,14 +19,36 @@ pub struct Event<'a> {
     pub ctx: Ctx<'a>,
     /// The context it is in now.
     pub current: Current<'a>,
+    id_contexts: IdContexts<'a>,
     version: c_int,
+}
+
+/// From where a connection has its session id context.
+#[derive(Clone, Copy, Debug)]
+pub struct IdContexts<'a> {
+    /// The connection's own; `None` if it never had one.
+    pub own: Option<&'a OwnIdContext>,
+    /// The settings of the context it is in; `None` if that is not one of ours.
+    pub here: Option<&'a Application>,
 }
 
 impl<'a> Event<'a> {
     /// The event of a connection, the context it started with and the one it is in.
     #[inline]
-    pub fn new(ssl: Ssl<'a>, ctx: Ctx<'a>, current: Current<'a>) -> Event<'a> {
-        Event { ssl, ctx, current, version: ssl.version() }
+    pub fn new(
+        ssl: Ssl<'a>,
+        ctx: Ctx<'a>,
+        current: Current<'a>,
+        id_contexts: IdContexts<'a>,
+    ) -> Event<'a> {
+        Event { ssl, ctx, current, id_contexts, version: ssl.version() }
+    }
+
+    /// The session id context that libssl compares with a session's: the connection's own, or that
+    /// of the context it is in. `None` if it is not known.
+    pub fn id_context(&self) -> Option<IdContext> {
+        let IdContexts { own, here } = self.id_contexts;
+        own.and_then(OwnIdContext::get).or_else(|| here?.id_context())
     }
 
     /// The functions of its libssl.

@@ -5,6 +5,7 @@
 //! `life`, `lookup`, `verdict`, `sharing` and `tickets`. Safe code: C is behind the `openssl` layer.
 //! Settings are atomics, read when the event happens. No callback runs under a lock.
 
+mod application;
 mod event;
 pub mod host;
 mod life;
@@ -32,11 +33,13 @@ use openssl_sys::{
 };
 use parking_lot::Mutex;
 use sesscache_core::cache::Cache;
+use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 
-pub use event::Event;
+pub use application::{Application, IdContext, OwnIdContext};
+pub use event::{Event, IdContexts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::{Current, VirtualHost};
@@ -73,6 +76,9 @@ pub struct State {
     /// The keys of stateless tickets, if they follow from the key file.
     tickets: Option<TicketKeys>,
     virtual_host: VirtualHost,
+    application: Application,
+    /// Names the context among all, also in other processes; see [`State::context_number`].
+    context_number: u64,
 }
 
 impl State {
@@ -97,7 +103,21 @@ impl State {
             store: ContextStore::new(ctx.libssl()),
             tickets: host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new),
             virtual_host: VirtualHost::new(ctx),
+            application: Application::default(),
+            context_number: random_number(),
         }
+    }
+
+    /// What the application has set, where libssl does not tell.
+    #[inline]
+    pub fn application(&self) -> &Application {
+        &self.application
+    }
+
+    /// The random number that names this context and its copies in processes that are forked
+    /// later; 0 if there was no randomness.
+    pub fn context_number(&self) -> u64 {
+        self.context_number
     }
 
     /// Where the application's new_session_cb is kept.
@@ -274,6 +294,12 @@ impl State {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as stock does")]
 fn bits(mode: c_long) -> u32 {
     mode as u32
+}
+
+/// 0 without randomness.
+fn random_number() -> u64 {
+    let mut number = [0; 8];
+    if random_bytes(&mut number) { u64::from_ne_bytes(number) } else { 0 }
 }
 
 fn long(count: usize) -> c_long {

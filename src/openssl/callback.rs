@@ -4,7 +4,9 @@
 //! when the event happens. No lock of ours is held around a call.
 
 use super::handle::{Ctx, Session, SessionRef, Ssl};
-use super::types::{GenerateCb, GetCb, NewCb, RemoveCb};
+use super::types::{
+    DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, RemoveCb, ServernameCb,
+};
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
 use sesscache_core::system::thread::HoldCancel;
@@ -30,6 +32,12 @@ unsafe impl FnPtr for RemoveCb {}
 unsafe impl FnPtr for GetCb {}
 // SAFETY: a function pointer.
 unsafe impl FnPtr for GenerateCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for ServernameCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for GenerateTicketCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for DecryptTicketCb {}
 
 /// A callback that may be set, replaced and read at any time by any thread.
 pub struct Callback<F>(AtomicPtr<c_void>, PhantomData<F>);

@@ -4,11 +4,12 @@
 //! come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
 use super::handle::{Ctx, SessionRef, Ssl};
+use super::libssl::libssl;
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::c_int;
 use once_cell::sync::OnceCell;
-use openssl_sys::CRYPTO_EX_dup;
+use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_dup};
 use std::ptr::{self, NonNull};
 
 /// `CRYPTO_EX_INDEX_SSL` (crypto.h of OpenSSL 1.1.0 and later).
@@ -78,6 +79,16 @@ pub unsafe fn free_box<T>(value: NonNull<T>) {
 pub fn of_ctx<T>(ctx: Ctx<'_>, index: c_int) -> Option<NonNull<T>> {
     // SAFETY: a valid context; any index may be asked for.
     NonNull::new(unsafe { (ctx.libssl().SSL_CTX_get_ex_data)(ctx.as_ptr(), index) }.cast())
+}
+
+/// The value under `index` in an object's data, which OpenSSL passes to a function of ours.
+///
+/// # Safety
+/// `data` is an object's data, or NULL.
+pub unsafe fn of_data<T>(data: *const CRYPTO_EX_DATA, index: c_int) -> Option<NonNull<T>> {
+    let get = libssl()?.CRYPTO_get_ex_data.filter(|_| !data.is_null())?;
+    // SAFETY: valid data; any index may be asked for.
+    NonNull::new(unsafe { get(data, index) }.cast())
 }
 
 /// Sets the value that a context holds under `index`; false without memory.

@@ -4,7 +4,10 @@
 //! the application promised that to OpenSSL. So these functions are safe.
 
 use super::handle::{Ctx, SessionRef, Ssl};
-use super::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb, TicketKeyEvpCb, VerifyCb};
+use super::types::{
+    CallbackArg, CertCb, CertVerifyCb, GenerateCb, GetCb, Lhash, NewCb, PskFindSessionCb,
+    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+};
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL_CTX, SSL_OP_NO_TICKET};
 use std::ptr;
@@ -97,6 +100,34 @@ impl Ctx<'_> {
         unsafe { (self.libssl().SSL_CTX_set_verify)(self.as_ptr(), mode, callback) };
     }
 
+    /// SSL_CTX_set_cert_verify_callback(3).
+    pub fn stock_set_cert_verify_cb(self, callback: Option<CertVerifyCb>, arg: CallbackArg) {
+        // SAFETY: a valid context and the application's callback.
+        unsafe { (self.libssl().SSL_CTX_set_cert_verify_callback)(self.as_ptr(), callback, arg) };
+    }
+
+    /// SSL_CTX_set_cert_cb(3).
+    pub fn stock_set_cert_cb(self, callback: Option<CertCb>, arg: CallbackArg) {
+        // SAFETY: a valid context and the application's callback.
+        unsafe { (self.libssl().SSL_CTX_set_cert_cb)(self.as_ptr(), callback, arg) };
+    }
+
+    /// SSL_CTX_set_psk_find_session_callback(3).
+    pub fn stock_set_psk_find_session_cb(self, callback: Option<PskFindSessionCb>) {
+        if let Some(set) = self.libssl().SSL_CTX_set_psk_find_session_callback {
+            // SAFETY: a valid context and the application's callback.
+            unsafe { set(self.as_ptr(), callback) };
+        }
+    }
+
+    /// SSL_CTX_set_psk_server_callback(3).
+    pub fn stock_set_psk_server_cb(self, callback: Option<PskServerCb>) {
+        if let Some(set) = self.libssl().SSL_CTX_set_psk_server_callback {
+            // SAFETY: a valid context and the application's callback.
+            unsafe { set(self.as_ptr(), callback) };
+        }
+    }
+
     /// SSL_CTX_set_tlsext_ticket_key_evp_cb(3); `None` where libssl lacks it.
     pub fn stock_set_ticket_key_cb(self, cb: Option<TicketKeyEvpCb>) -> Option<c_int> {
         let set = self.libssl().SSL_CTX_set_tlsext_ticket_key_evp_cb?;
@@ -130,6 +161,39 @@ impl Ssl<'_> {
         let ctx = ctx.map_or(ptr::null_mut(), Ctx::as_ptr);
         // SAFETY: a valid connection; a valid context, of which stock takes a reference, or NULL.
         unsafe { (self.libssl().SSL_set_SSL_CTX)(self.as_ptr(), ctx) }
+    }
+
+    /// SSL_set_cert_cb(3).
+    pub fn stock_set_cert_cb(self, callback: Option<CertCb>, arg: CallbackArg) {
+        // SAFETY: a valid connection and the application's callback.
+        unsafe { (self.libssl().SSL_set_cert_cb)(self.as_ptr(), callback, arg) };
+    }
+
+    /// SSL_set_psk_find_session_callback(3).
+    pub fn stock_set_psk_find_session_cb(self, callback: Option<PskFindSessionCb>) {
+        if let Some(set) = self.libssl().SSL_set_psk_find_session_callback {
+            // SAFETY: a valid connection and the application's callback.
+            unsafe { set(self.as_ptr(), callback) };
+        }
+    }
+
+    /// SSL_set_psk_server_callback(3).
+    pub fn stock_set_psk_server_cb(self, callback: Option<PskServerCb>) {
+        if let Some(set) = self.libssl().SSL_set_psk_server_callback {
+            // SAFETY: a valid connection and the application's callback.
+            unsafe { set(self.as_ptr(), callback) };
+        }
+    }
+
+    /// SSL_set_session_secret_cb of ssl.h.
+    pub fn stock_set_session_secret_cb(
+        self,
+        callback: Option<SessionSecretCb>,
+        arg: CallbackArg,
+    ) -> c_int {
+        let Some(set) = self.libssl().SSL_set_session_secret_cb else { return 0 };
+        // SAFETY: a valid connection and the application's callback.
+        unsafe { set(self.as_ptr(), callback, arg) }
     }
 
     /// SSL_set_generate_session_id(3).

@@ -5,14 +5,15 @@
 
 use super::library::Library;
 use super::types::{
-    EvpMacCtx, ExFree, GenerateCb, GetCb, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
-    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, RemoveCb, TicketKeyEvpCb,
-    VerifyCb,
+    CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, ExFree, GenerateCb,
+    GenerateTicketCb, GetCb, Lhash, LhashCompare, LhashCompareThunk, LhashHash, LhashHashThunk,
+    LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb, PskServerCb, RemoveCb,
+    SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_char, c_int, c_long, c_uint, c_void, time_t};
 use openssl_sys::{
-    ASN1_TIME, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER, EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX,
-    OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509, X509_NAME, X509_STORE,
+    ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER, EVP_CIPHER_CTX, EVP_MD,
+    EVP_MD_CTX, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509, X509_NAME, X509_STORE,
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
@@ -119,6 +120,18 @@ table! {
         SSL_set_generate_session_id: fn(*mut SSL, Option<GenerateCb>) -> c_int;
         SSL_has_matching_session_id: fn(*const SSL, *const u8, c_uint) -> c_int;
         SSL_CTX_set_verify: fn(*mut SSL_CTX, c_int, Option<VerifyCb>);
+        SSL_set_verify: fn(*mut SSL, c_int, Option<VerifyCb>);
+        SSL_CTX_set_cert_verify_callback: fn(*mut SSL_CTX, Option<CertVerifyCb>, CallbackArg);
+        SSL_CTX_set_cert_cb: fn(*mut SSL_CTX, Option<CertCb>, CallbackArg);
+        SSL_set_cert_cb: fn(*mut SSL, Option<CertCb>, CallbackArg);
+        SSL_CTX_set_session_id_context: fn(*mut SSL_CTX, *const u8, c_uint) -> c_int;
+        SSL_set_session_id_context: fn(*mut SSL, *const u8, c_uint) -> c_int;
+        SSL_CTX_set_session_ticket_cb: fn(
+            *mut SSL_CTX,
+            Option<GenerateTicketCb>,
+            Option<DecryptTicketCb>,
+            CallbackArg
+        ) -> c_int;
         SSL_set_SSL_CTX: fn(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
         SSL_get_SSL_CTX: fn(*const SSL) -> *mut SSL_CTX;
         SSL_get_ex_data: fn(*const SSL, c_int) -> *mut c_void;
@@ -152,13 +165,23 @@ table! {
         ERR_pop_to_mark: fn() -> c_int;
     }
     optional {
+        CRYPTO_get_ex_data: fn(*const CRYPTO_EX_DATA, c_int) -> *mut c_void;
         SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+        // A libssl may be built without shared keys.
+        SSL_CTX_set_psk_find_session_callback: fn(*mut SSL_CTX, Option<PskFindSessionCb>);
+        SSL_set_psk_find_session_callback: fn(*mut SSL, Option<PskFindSessionCb>);
+        SSL_CTX_set_psk_server_callback: fn(*mut SSL_CTX, Option<PskServerCb>);
+        SSL_set_psk_server_callback: fn(*mut SSL, Option<PskServerCb>);
+        SSL_set_session_secret_cb: fn(*mut SSL, Option<SessionSecretCb>, CallbackArg) -> c_int;
         // Sharing with other processes needs these.
         i2d_SSL_SESSION: fn(*const SSL_SESSION, *mut *mut u8) -> c_int;
         d2i_SSL_SESSION: fn(*mut *mut SSL_SESSION, *mut *const u8, c_long) -> *mut SSL_SESSION;
         SSL_SESSION_get_ex_data: fn(*const SSL_SESSION, c_int) -> *mut c_void;
         SSL_SESSION_set_ex_data: fn(*mut SSL_SESSION, c_int, *mut c_void) -> c_int;
         SSL_SESSION_get0_id_context: fn(*const SSL_SESSION, *mut c_uint) -> *const u8;
+        SSL_SESSION_set1_id_context: fn(*mut SSL_SESSION, *const u8, c_uint) -> c_int;
+        SSL_SESSION_get0_ticket_appdata: fn(*mut SSL_SESSION, *mut *mut c_void, *mut usize) -> c_int;
+        SSL_SESSION_set1_ticket_appdata: fn(*mut SSL_SESSION, *const c_void, usize) -> c_int;
         SSL_SESSION_get0_peer: fn(*mut SSL_SESSION) -> *mut X509;
         SSL_CTX_get0_certificate: fn(*const SSL_CTX) -> *mut X509;
         SSL_CTX_get_verify_mode: fn(*const SSL_CTX) -> c_int;

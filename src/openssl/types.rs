@@ -3,9 +3,10 @@
 
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use openssl_sys::{
-    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, EVP_CIPHER_CTX, SSL, SSL_CTX,
-    SSL_SESSION, X509_STORE_CTX,
+    CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, EVP_CIPHER_CTX, OPENSSL_STACK,
+    SSL, SSL_CIPHER, SSL_CTX, SSL_SESSION, X509_STORE_CTX,
 };
+use std::ptr;
 
 /// `new_session_cb`: SSL_CTX_sess_set_new_cb(3).
 pub type NewCb = unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int;
@@ -25,6 +26,69 @@ pub type GenerateCb =
 /// `SSL_verify_cb`: SSL_CTX_set_verify(3).
 pub type VerifyCb =
     unsafe extern "C" fn(preverify_ok: c_int, x509_ctx: *mut X509_STORE_CTX) -> c_int;
+
+/// The pointer that an application has handed over for its callback. It is only handed on.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackArg(*mut c_void);
+
+impl CallbackArg {
+    /// The argument of a callback that wants none.
+    pub const NONE: CallbackArg = CallbackArg(ptr::null_mut());
+
+    /// The argument that is this pointer.
+    pub fn new(pointer: *mut c_void) -> CallbackArg {
+        CallbackArg(pointer)
+    }
+
+    /// The pointer.
+    pub fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// `cert_cb`: SSL_CTX_set_cert_cb(3).
+pub type CertCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
+/// The callback of SSL_CTX_set_cert_verify_callback(3).
+pub type CertVerifyCb =
+    unsafe extern "C" fn(x509_ctx: *mut X509_STORE_CTX, arg: CallbackArg) -> c_int;
+/// `SSL_psk_find_session_cb_func`: SSL_CTX_set_psk_find_session_callback(3).
+pub type PskFindSessionCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    identity: *const u8,
+    identity_len: usize,
+    sess: *mut *mut SSL_SESSION,
+) -> c_int;
+/// `SSL_psk_server_cb_func`: SSL_CTX_set_psk_server_callback(3).
+pub type PskServerCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    identity: *const c_char,
+    psk: *mut u8,
+    max_psk_len: c_uint,
+) -> c_uint;
+/// `tls_session_secret_cb_fn` (ssl.h).
+pub type SessionSecretCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    secret: *mut c_void,
+    secret_len: *mut c_int,
+    peer_ciphers: *mut OPENSSL_STACK,
+    cipher: *mut *const SSL_CIPHER,
+    arg: CallbackArg,
+) -> c_int;
+/// The callback of SSL_CTX_set_tlsext_servername_callback(3).
+pub type ServernameCb =
+    unsafe extern "C" fn(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int;
+/// `SSL_CTX_generate_session_ticket_fn`: SSL_CTX_set_session_ticket_cb(3).
+pub type GenerateTicketCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
+/// `SSL_CTX_decrypt_session_ticket_fn`: SSL_CTX_set_session_ticket_cb(3).
+pub type DecryptTicketCb = unsafe extern "C" fn(
+    ssl: *mut SSL,
+    ss: *mut SSL_SESSION,
+    keyname: *const u8,
+    keyname_length: usize,
+    status: c_int,
+    arg: CallbackArg,
+) -> c_int;
 
 /// An `EVP_MAC_CTX`, opaque as in OpenSSL.
 #[repr(C)]

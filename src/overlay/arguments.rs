@@ -6,9 +6,11 @@
 //! calling, and Rust code makes one only by the unsafe [`Argument::from_c`]. So to borrow it is
 //! safe.
 
+use crate::context::IdContext;
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
 use crate::openssl::libssl::libssl_of;
 use crate::openssl::table::Libssl;
+use libc::c_uint;
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 
 /// A pointer that a C caller passed: to C just that pointer. NULL, or valid for the length of the
@@ -86,5 +88,14 @@ impl Argument<*const u8> {
     pub(super) unsafe fn session_id(&self, length: usize) -> Option<&[u8]> {
         // SAFETY: NULL or that many bytes, see `Argument`.
         unsafe { session_id(self.0, length) }
+    }
+
+    /// The session id context of `length` bytes; `None` if it cannot be one.
+    ///
+    /// # Safety
+    /// `length` is the argument that C passed beside this one.
+    pub(super) unsafe fn id_context(&self, length: c_uint) -> Option<IdContext> {
+        // SAFETY: the caller's promise. An id context may be as long as an id.
+        IdContext::new(unsafe { self.session_id(length as usize) }?)
     }
 }

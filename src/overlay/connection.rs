@@ -1,9 +1,10 @@
 //! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
-//! A connection that is never switched to another context and has no session id generator has
-//! nothing attached. No locks.
+//! A connection that is never switched to another context, and has neither a session id generator
+//! nor an id context of its own, has nothing attached. No locks here.
 
 use super::guard::guard;
+use crate::context::OwnIdContext;
 use crate::openssl::callback::Callback;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -28,6 +29,8 @@ pub struct Connection {
     was_switched: AtomicBool,
     /// The application's SSL_set_generate_session_id(3).
     generate_cb: Callback<GenerateCb>,
+    /// SSL_set_session_id_context(3).
+    id_context: OwnIdContext,
 }
 
 impl Connection {
@@ -36,6 +39,7 @@ impl Connection {
             session_ctx: AtomicPtr::new(ptr::null_mut()),
             was_switched: AtomicBool::new(false),
             generate_cb: Callback::new(),
+            id_context: OwnIdContext::default(),
         }
     }
 
@@ -65,6 +69,11 @@ impl Connection {
     /// Where the application's generator of session ids is kept.
     pub(super) fn generate_cb(&self) -> &Callback<GenerateCb> {
         &self.generate_cb
+    }
+
+    /// The connection's own session id context.
+    pub(super) fn id_context(&self) -> &OwnIdContext {
+        &self.id_context
     }
 }
 
@@ -115,27 +124,36 @@ unsafe extern "C" fn free(
 }
 
 /// SSL_dup(3) makes a connection that starts with the context its original has now, and copies the
-/// stock generator, which is our wrapper: only the application's generator is carried over.
+/// stock generator, which is our wrapper, and the session id context. So the application's generator
+/// and the id context are carried over, and nothing else.
 unsafe extern "C" fn duplicate(
-    _to: *mut CRYPTO_EX_DATA,
+    to: *mut CRYPTO_EX_DATA,
     _from: *const CRYPTO_EX_DATA,
     from_d: *mut *mut c_void,
-    _index: c_int,
+    index: c_int,
     _argl: c_long,
     _argp: *mut c_void,
 ) -> c_int {
     guard(0, || {
         // SAFETY: CRYPTO_dup_ex_data passes the address of its copy of the slot's value.
         let Some(slot) = (unsafe { from_d.as_mut() }) else { return 0 };
-        let Some(original) = NonNull::new(slot.cast::<Connection>()) else { return 1 };
+        let original = NonNull::new(slot.cast::<Connection>());
+        // SAFETY: the new connection's data, and our index. Debian's SSL_dup has called our
+        // SSL_set_session_id_context, which may have attached something.
+        let attached = unsafe { ex_data::of_data::<Connection>(to, index) };
+        *slot = attached.map_or(ptr::null_mut(), |attached| attached.as_ptr().cast());
+        let Some(original) = original else { return 1 };
         // SAFETY: the original's value, made by `attach`.
-        let generate_cb = unsafe { original.as_ref() }.generate_cb.get();
-        *slot = ptr::null_mut();
-        if generate_cb.is_some() {
-            let Some(copy) = ex_data::try_box(Connection::new()) else { return 0 };
-            // SAFETY: made above.
-            unsafe { copy.as_ref() }.generate_cb.set(generate_cb);
-            *slot = copy.as_ptr().cast();
+        let original = unsafe { original.as_ref() };
+        let (generate_cb, id_context) = (original.generate_cb.get(), original.id_context.get());
+        if generate_cb.is_some() || id_context.is_some() {
+            let made = attached.or_else(|| ex_data::try_box(Connection::new()));
+            let Some(made) = made else { return 0 };
+            // SAFETY: made above or by `attach`.
+            let copy = unsafe { made.as_ref() };
+            copy.generate_cb.set(generate_cb);
+            copy.id_context.set(id_context);
+            *slot = made.as_ptr().cast();
         }
         1
     })

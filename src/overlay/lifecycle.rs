@@ -20,9 +20,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Where a context's [`State`] is.
 pub(super) static CTX_INDEX: Index = Index::new();
-/// Makes the cache of a new context ours. Does nothing if it is already (Debian's SSL_CTX_new
-/// calls our SSL_CTX_new_ex), or without memory: the context then works as stock.
-fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
+/// Makes the cache of a new context ours, which was made in `library_context`. Does nothing if it is
+/// already (Debian's SSL_CTX_new calls our SSL_CTX_new_ex), or without memory: the context then
+/// works as stock.
+fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_void) {
     // SAFETY: NULL or the context just made.
     let Some(ctx) = (unsafe { Ctx::borrow(libssl, ctx) }) else { return };
     if !libssl.is_supported || state(ctx).is_some() {
@@ -41,6 +42,7 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
         None
     });
     if let Some(state) = attached {
+        state.application().note_library_context(library_context);
         hooks::register(ctx);
         state.adopt(ctx);
         tickets::register(ctx, state);
@@ -84,7 +86,7 @@ pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
         let Some(libssl) = libssl_of_method(meth) else { return ptr::null_mut() };
         // SAFETY: the method that the caller passed.
         let ctx = unsafe { (libssl.SSL_CTX_new)(meth) };
-        attach(libssl, ctx);
+        attach(libssl, ctx, ptr::null_mut());
         ctx
     })
 }
@@ -104,7 +106,7 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
         let Some(stock) = libssl.SSL_CTX_new_ex else { return ptr::null_mut() };
         // SAFETY: the caller's own arguments.
         let ctx = unsafe { stock(libctx, propq, meth) };
-        attach(libssl, ctx);
+        attach(libssl, ctx, libctx);
         ctx
     })
 }

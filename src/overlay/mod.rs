@@ -6,6 +6,7 @@
 //! only; `context` decides what is to be done. No locks here.
 
 pub mod api;
+pub mod application;
 pub mod arguments;
 pub mod callbacks;
 pub mod closing;
@@ -22,10 +23,11 @@ pub mod sessions;
 pub mod switch;
 pub mod tickets;
 
-use crate::context::{Current, Event, State};
+use crate::context::{Current, Event, IdContexts, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use arguments::Argument;
+use connection::Connection;
 use guard::{guard, with};
 use openssl_sys::SSL_CTX;
 
@@ -68,15 +70,19 @@ fn session_state(ssl: Ssl<'_>) -> Option<(Ctx<'_>, &State)> {
 /// libssl's call about a connection, and the state of the context that it started with.
 #[inline]
 fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
-    let (ctx, state) = session_state(ssl)?;
-    Some((Event::new(ssl, ctx, current(ssl)?), state))
-}
-
-/// The context that a connection is in now, and whether that may change.
-#[inline]
-fn current(ssl: Ssl<'_>) -> Option<Current<'_>> {
-    let ctx = ssl.ctx()?;
-    let is_final = connection::of(ssl).is_some_and(connection::Connection::was_switched)
-        && ssl.session().is_none();
-    Some(Current { ctx, virtual_host: state(ctx).map(State::virtual_host), is_final })
+    let attached = connection::of(ssl);
+    let now = ssl.ctx()?;
+    let here = state(now);
+    let ctx = attached.map_or(Some(now), |attached| attached.session_ctx(ssl))?;
+    let started = if ctx.as_ptr() == now.as_ptr() { here } else { state(ctx) };
+    let current = Current {
+        ctx: now,
+        virtual_host: here.map(State::virtual_host),
+        is_final: attached.is_some_and(Connection::was_switched) && ssl.session().is_none(),
+    };
+    let id_contexts = IdContexts {
+        own: attached.map(Connection::id_context),
+        here: here.map(State::application),
+    };
+    Some((Event::new(ssl, ctx, current, id_contexts), started?))
 }

@@ -5,6 +5,7 @@ use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
 use super::{answer, event, state};
+use crate::context::IdContext;
 use crate::openssl::handle::Ssl;
 use crate::openssl::types::VerifyCb;
 use libc::c_int;
@@ -28,13 +29,26 @@ pub unsafe extern "C" fn SSL_set_SSL_CTX(
     guard(ptr::null_mut(), || {
         let Some(ssl) = ssl.ssl() else { return ptr::null_mut() };
         let connection = note_start(ssl);
+        let id_context = id_context_here(ssl);
         let switched = ssl.stock_set_ctx(ctx.ctx());
+        if let Some(own) = connection.map(Connection::id_context)
+            && !switched.is_null()
+            && own.get().is_some_and(|own| Some(own) == id_context)
+        {
+            // It was that of the old context: libssl has replaced it by the new one's.
+            own.set(None);
+        }
         if ssl.is_in_handshake() {
             let _errno = KeepErrno::new();
             note_switch(ssl, connection);
         }
         switched
     })
+}
+
+/// The session id context of the context that a connection is in.
+pub(super) fn id_context_here(ssl: Ssl<'_>) -> Option<IdContext> {
+    state(ssl.ctx()?)?.application().id_context()
 }
 
 /// Notes the context a connection started with: before the first switch, the one it has.
