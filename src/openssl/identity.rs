@@ -3,15 +3,15 @@
 //! Read through OpenSSL's getters, which take none of the locks that libssl holds when it
 //! calls us. No locks of ours.
 
-use super::failed::{Failed, present, succeeded};
+use super::failed::{Failed, present};
 use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
-use super::libssl::libssl;
+use super::names::{Names, hash_of};
+use super::reference::{Counted, Reference};
 use super::table::Libssl;
 use libc::{c_int, c_uint};
-use openssl_sys::{OPENSSL_STACK, X509, X509_STORE};
+use openssl_sys::{EVP_PKEY, OPENSSL_STACK, X509, X509_STORE};
 use std::ffi::CStr;
-use std::fmt;
 use std::ptr::{self, NonNull};
 
 /// `TLSEXT_TYPE_server_name` (RFC 6066 3).
@@ -23,66 +23,6 @@ const SSL_CTRL_GET_VERIFY_CERT_STORE: c_int = 137;
 /// `SSL_VERIFY_PEER`.
 const VERIFY_PEER: c_int = 1;
 
-/// A reference to a certificate or a trust store. As long as it is held, no other can be at its
-/// address.
-struct Reference<T: Counted>(NonNull<T>);
-
-impl<T: Counted> fmt::Debug for Reference<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// An object that OpenSSL counts references to.
-trait Counted {
-    /// Takes a reference: returns 1.
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
-    /// Gives one back.
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self)>;
-}
-
-impl Counted for X509 {
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509) -> c_int> {
-        libssl.X509_up_ref
-    }
-
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509)> {
-        libssl.X509_free
-    }
-}
-
-impl Counted for X509_STORE {
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE) -> c_int> {
-        libssl.X509_STORE_up_ref
-    }
-
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE)> {
-        libssl.X509_STORE_free
-    }
-}
-
-// SAFETY: the reference counts are atomic, and we change nothing else.
-unsafe impl<T: Counted> Send for Reference<T> {}
-// SAFETY: as above.
-unsafe impl<T: Counted> Sync for Reference<T> {}
-
-impl<T: Counted> Reference<T> {
-    fn new(libssl: &'static Libssl, object: NonNull<T>) -> Result<Reference<T>, Failed> {
-        // SAFETY: a valid object of the context we were called with.
-        succeeded(unsafe { present(T::up_ref(libssl))?(object.as_ptr()) })?;
-        Ok(Reference(object))
-    }
-}
-
-impl<T: Counted> Drop for Reference<T> {
-    fn drop(&mut self) {
-        if let Some(free) = libssl().and_then(T::free) {
-            // SAFETY: the reference this value owns.
-            unsafe { free(self.0.as_ptr()) };
-        }
-    }
-}
-
 /// The identity of a server: its certificate and, if it asks clients for theirs, whom it trusts.
 ///
 /// Another trust store changes it. A certificate that is added to a trust store later does not,
@@ -90,6 +30,8 @@ impl<T: Counted> Drop for Reference<T> {
 #[derive(Debug)]
 pub struct Identity {
     certificate: Option<Reference<X509>>,
+    /// Its key, if the server may show that raw.
+    key: Option<Reference<EVP_PKEY>>,
     verify_mode: c_int,
     trust: [Option<Reference<X509_STORE>>; 2],
     /// The server, as it follows from these.
@@ -141,7 +83,7 @@ impl Identity {
         let certificate = ctx.certificate().and_then(hold);
         let verify_mode = ctx.verify_mode();
         let own = match &certificate {
-            Some(certificate) => hash_of(libssl, certificate.0.as_ptr())?,
+            Some(certificate) => hash_of(libssl, certificate.as_ptr())?,
             None => [0; HASH_BYTES],
         };
         let (mut trust, mut policy) = ([None, None], Policy::default());
@@ -159,14 +101,50 @@ impl Identity {
             has_certificate: certificate.is_some(),
             policy,
         };
-        Ok(Identity { certificate, verify_mode, trust, server })
+        Ok(Identity { certificate, key: None, verify_mode, trust, server })
+    }
+
+    /// The identity of this context's server by the names that its certificates are good for.
+    ///
+    /// `alone` is a number of the context whose certificates are set for each connection, so that
+    /// their names cannot be known here: it shares with its own, or with those that the operator
+    /// has given the same namespace.
+    pub fn by_names(ctx: Ctx<'_>, namespace: &str, alone: Option<u64>) -> Result<Identity, Failed> {
+        let libssl = ctx.libssl();
+        let hold = |certificate| Reference::new(libssl, certificate).ok();
+        let certificate = ctx.certificate().and_then(hold);
+        let key = ctx.raw_key().and_then(|key| Reference::new(libssl, key).ok());
+        let names = if alone.is_none() { Names::of(ctx)?.bytes()? } else { Vec::new() };
+        let number = alone.unwrap_or(0).to_le_bytes();
+        let (kind, own): (&[u8; 1], &[u8]) = match alone {
+            Some(_) if namespace.is_empty() => (b"n", &number),
+            Some(_) => (b"o", &[]),
+            None => (b"c", &names),
+        };
+        let length = (namespace.len() as u64).to_le_bytes();
+        let parts: [&[u8]; 5] =
+            [b"sesscache namespace 2", kind, &length, namespace.as_bytes(), own];
+        let server = Server {
+            namespace: sha256(libssl, &parts)?,
+            has_certificate: certificate.is_some() || key.is_some() || alone.is_some(),
+            policy: Policy::default(),
+        };
+        Ok(Identity { certificate, key, verify_mode: 0, trust: [None, None], server })
+    }
+
+    /// Whether the context still shows the certificate of this identity, and the key if it may show
+    /// that raw. A certificate that is added becomes the one that is shown.
+    #[inline]
+    pub fn is_current_of(&self, ctx: Ctx<'_>) -> bool {
+        self.certificate.as_ref().map(Reference::address) == ctx.certificate()
+            && self.key.as_ref().map(Reference::address) == ctx.raw_key()
     }
 
     /// Whether the context's server still has this identity.
     #[inline]
     pub fn is_of(&self, ctx: Ctx<'_>) -> bool {
         fn address<T: Counted>(held: &Option<Reference<T>>) -> Option<NonNull<T>> {
-            held.as_ref().map(|held| held.0)
+            held.as_ref().map(Reference::address)
         }
         address(&self.certificate) == ctx.certificate()
             && self.verify_mode == ctx.verify_mode()
@@ -175,25 +153,7 @@ impl Identity {
     }
 }
 
-fn hash_of(libssl: &'static Libssl, certificate: *const X509) -> Result<[u8; HASH_BYTES], Failed> {
-    let mut hash = [0; HASH_BYTES];
-    let mut length: c_uint = 0;
-    // SAFETY: takes nothing and returns a constant.
-    let kind = unsafe { present(libssl.EVP_sha256)?() };
-    // SAFETY: a valid certificate, and room for the hash's length.
-    let ok = unsafe {
-        present(libssl.X509_digest)?(certificate, kind, hash.as_mut_ptr(), &raw mut length)
-    };
-    if ok == 1 && length as usize == HASH_BYTES { Ok(hash) } else { Err(Failed::Refused) }
-}
-
 impl Ctx<'_> {
-    /// The certificate it shows now.
-    fn certificate(self) -> Option<NonNull<X509>> {
-        // SAFETY: a valid context.
-        NonNull::new(unsafe { self.libssl().SSL_CTX_get0_certificate?(self.as_ptr()) })
-    }
-
     /// Whether it asks for the other side's certificate.
     pub fn asks_for_certificate(self) -> bool {
         self.verify_mode() & VERIFY_PEER != 0

@@ -12,8 +12,9 @@ use super::types::{
 };
 use libc::{c_char, c_int, c_long, c_uint, c_void, time_t};
 use openssl_sys::{
-    ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER, EVP_CIPHER_CTX, EVP_MD,
-    EVP_MD_CTX, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD, SSL_SESSION, X509, X509_NAME, X509_STORE,
+    ASN1_STRING, ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER,
+    EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD,
+    SSL_SESSION, X509, X509_NAME, X509_NAME_ENTRY, X509_STORE,
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
@@ -264,5 +265,27 @@ table! {
             *mut u8,
             *mut c_uint
         ) -> *mut u8;
+        // A server's names.
+        SSL_new: fn(*mut SSL_CTX) -> *mut SSL;
+        SSL_ctrl: fn(*mut SSL, c_int, c_long, *mut c_void) -> c_long;
+        SSL_get_certificate: fn(*const SSL) -> *mut X509;
+        SSL_CTX_get0_privatekey: fn(*const SSL_CTX) -> *mut EVP_PKEY;
+        SSL_CTX_get0_server_cert_type: fn(*const SSL_CTX, *mut *mut u8, *mut usize) -> c_int;
+        OSSL_QUIC_server_method: fn() -> *const SSL_METHOD;
+        X509_get_ext_d2i: fn(*const X509, c_int, *mut c_int, *mut c_int) -> *mut c_void;
+        GENERAL_NAME_get0_value: fn(*const c_void, *mut c_int) -> *mut c_void;
+        GENERAL_NAMES_free: fn(*mut OPENSSL_STACK);
+        X509_get_subject_name: fn(*const X509) -> *mut X509_NAME;
+        X509_NAME_get_index_by_NID: fn(*const X509_NAME, c_int, c_int) -> c_int;
+        X509_NAME_get_entry: fn(*const X509_NAME, c_int) -> *mut X509_NAME_ENTRY;
+        X509_NAME_ENTRY_get_data: fn(*const X509_NAME_ENTRY) -> *mut ASN1_STRING;
+        ASN1_STRING_get0_data: fn(*const ASN1_STRING) -> *const u8;
+        ASN1_STRING_length: fn(*const ASN1_STRING) -> c_int;
+        ASN1_STRING_to_UTF8: fn(*mut *mut u8, *const ASN1_STRING) -> c_int;
+        CRYPTO_free: fn(*mut c_void, *const c_char, c_int);
+        X509_get0_pubkey: fn(*const X509) -> *mut EVP_PKEY;
+        EVP_PKEY_up_ref: fn(*mut EVP_PKEY) -> c_int;
+        EVP_PKEY_free: fn(*mut EVP_PKEY);
+        i2d_PUBKEY: fn(*const EVP_PKEY, *mut *mut u8) -> c_int;
     }
 }
