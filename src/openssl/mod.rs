@@ -6,6 +6,7 @@
 
 pub mod aead;
 pub mod callback;
+mod cipher;
 pub mod codec;
 pub mod constants;
 pub mod error_queue;
@@ -24,3 +25,4 @@ pub mod stock;
 pub mod table;
 pub mod ticket;
 pub mod types;
+pub mod verification;

@@ -82,6 +82,16 @@ impl<T: Counted> Reference<T> {
         Ok(Reference(object))
     }
 
+    /// Takes over a reference to an object that was just made.
+    pub(super) fn take_over(object: NonNull<T>) -> Self {
+        Reference(object)
+    }
+
+    /// Another reference to it.
+    pub(super) fn another(&self) -> Option<Self> {
+        Reference::new(libssl()?, self.0).ok()
+    }
+
     /// The object.
     pub(super) fn address(&self) -> NonNull<T> {
         self.0

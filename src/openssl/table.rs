@@ -10,11 +10,12 @@ use super::types::{
     LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb, PskServerCb, RemoveCb,
     SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
-use libc::{c_char, c_int, c_long, c_uint, c_void, time_t};
+use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use openssl_sys::{
     ASN1_STRING, ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER,
-    EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CTX, SSL_METHOD,
-    SSL_SESSION, X509, X509_NAME, X509_NAME_ENTRY, X509_STORE,
+    EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CIPHER, SSL_CTX,
+    SSL_METHOD, SSL_SESSION, X509, X509_CRL, X509_NAME, X509_NAME_ENTRY, X509_OBJECT, X509_STORE,
+    X509_STORE_CTX, X509_VERIFY_PARAM,
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
@@ -287,5 +288,50 @@ table! {
         EVP_PKEY_up_ref: fn(*mut EVP_PKEY) -> c_int;
         EVP_PKEY_free: fn(*mut EVP_PKEY);
         i2d_PUBKEY: fn(*const EVP_PKEY, *mut *mut u8) -> c_int;
+        // A client's certificate, and its session's cipher.
+        SSL_get0_param: fn(*mut SSL) -> *mut X509_VERIFY_PARAM;
+        SSL_get_verify_depth: fn(*const SSL) -> c_int;
+        SSL_get_verify_result: fn(*const SSL) -> c_long;
+        SSL_get_security_level: fn(*const SSL) -> c_int;
+        SSL_session_reused: fn(*const SSL) -> c_int;
+        SSL_get_ex_data_X509_STORE_CTX_idx: fn() -> c_int;
+        SSL_get_ciphers: fn(*const SSL) -> *mut OPENSSL_STACK;
+        SSL_SESSION_get0_cipher: fn(*const SSL_SESSION) -> *const SSL_CIPHER;
+        SSL_SESSION_get0_peer_rpk: fn(*mut SSL_SESSION) -> *mut EVP_PKEY;
+        SSL_CIPHER_get_bits: fn(*const SSL_CIPHER, *mut c_int) -> c_int;
+        SSL_CIPHER_get_kx_nid: fn(*const SSL_CIPHER) -> c_int;
+        SSL_CIPHER_get_auth_nid: fn(*const SSL_CIPHER) -> c_int;
+        SSL_CIPHER_get_digest_nid: fn(*const SSL_CIPHER) -> c_int;
+        X509_new_ex: fn(*mut c_void, *const c_char) -> *mut X509;
+        i2d_X509: fn(*const X509, *mut *mut u8) -> c_int;
+        d2i_X509: fn(*mut *mut X509, *mut *const u8, c_long) -> *mut X509;
+        X509_verify_cert: fn(*mut X509_STORE_CTX) -> c_int;
+        X509_STORE_CTX_new_ex: fn(*mut c_void, *const c_char) -> *mut X509_STORE_CTX;
+        X509_STORE_CTX_free: fn(*mut X509_STORE_CTX);
+        X509_STORE_CTX_init: fn(
+            *mut X509_STORE_CTX,
+            *mut X509_STORE,
+            *mut X509,
+            *mut OPENSSL_STACK
+        ) -> c_int;
+        X509_STORE_CTX_get0_param: fn(*const X509_STORE_CTX) -> *mut X509_VERIFY_PARAM;
+        X509_STORE_CTX_set_flags: fn(*mut X509_STORE_CTX, c_ulong);
+        X509_STORE_CTX_set_ex_data: fn(*mut X509_STORE_CTX, c_int, *mut c_void) -> c_int;
+        X509_STORE_CTX_set_default: fn(*mut X509_STORE_CTX, *const c_char) -> c_int;
+        X509_STORE_CTX_set_verify_cb: fn(*mut X509_STORE_CTX, Option<VerifyCb>);
+        X509_VERIFY_PARAM_set1: fn(*mut X509_VERIFY_PARAM, *const X509_VERIFY_PARAM) -> c_int;
+        X509_VERIFY_PARAM_set_auth_level: fn(*mut X509_VERIFY_PARAM, c_int);
+        X509_VERIFY_PARAM_set_depth: fn(*mut X509_VERIFY_PARAM, c_int);
+        X509_VERIFY_PARAM_get_flags: fn(*const X509_VERIFY_PARAM) -> c_ulong;
+        X509_VERIFY_PARAM_get_auth_level: fn(*const X509_VERIFY_PARAM) -> c_int;
+        X509_VERIFY_PARAM_get_depth: fn(*const X509_VERIFY_PARAM) -> c_int;
+        X509_VERIFY_PARAM_get_purpose: fn(*const X509_VERIFY_PARAM) -> c_int;
+        X509_STORE_get0_param: fn(*const X509_STORE) -> *mut X509_VERIFY_PARAM;
+        X509_STORE_get0_objects: fn(*const X509_STORE) -> *mut OPENSSL_STACK;
+        X509_STORE_lock: fn(*mut X509_STORE) -> c_int;
+        X509_STORE_unlock: fn(*mut X509_STORE) -> c_int;
+        X509_OBJECT_get_type: fn(*const X509_OBJECT) -> c_int;
+        X509_OBJECT_get0_X509_CRL: fn(*const X509_OBJECT) -> *mut X509_CRL;
+        X509_CRL_get0_nextUpdate: fn(*const X509_CRL) -> *const ASN1_TIME;
     }
 }
