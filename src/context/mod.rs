@@ -16,6 +16,8 @@ mod sharing;
 mod thread;
 mod tickets;
 mod verdict;
+#[expect(dead_code, reason = "admission uses it next")]
+mod verified;
 
 use crate::config::{NewCbZero, config};
 use crate::openssl::callback::Callback;
