@@ -29,6 +29,7 @@ pub(super) struct Verified(RwLock<Results<Circumstances, Demands>>);
 impl Verified {
     /// Whether the client of this session would be let in by a full handshake that demanded this.
     /// `library_context` is where the connection's context has its algorithms, or NULL.
+    #[expect(clippy::too_many_arguments, reason = "each decides, and none is another's")]
     pub(super) fn admits(
         &self,
         ssl: Ssl<'_>,
