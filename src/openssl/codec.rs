@@ -4,7 +4,7 @@
 
 use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
 use super::failed::{Failed, present, succeeded};
-use super::handle::{Session, SessionRef};
+use super::handle::{Session, SessionRef, bytes};
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::{c_int, c_long, c_uint, c_void};
@@ -77,6 +77,44 @@ impl SessionRef<'_> {
         // SAFETY: a valid session and a place for the length.
         unsafe { id_context(self.as_ptr(), &raw mut length) };
         length != 0
+    }
+
+    /// Its session id context; empty if it has none.
+    pub fn id_context(&self) -> &[u8] {
+        let mut length: c_uint = 0;
+        let Some(id_context) = self.libssl().SSL_SESSION_get0_id_context else { return &[] };
+        // SAFETY: a valid session and a place for the length.
+        let id_context = unsafe { id_context(self.as_ptr(), &raw mut length) };
+        // SAFETY: OpenSSL's id context is `length` bytes inside the session.
+        unsafe { bytes(id_context, length as usize) }.unwrap_or_default()
+    }
+
+    /// Sets its session id context. For a session that no other thread knows.
+    pub fn set_id_context(self, id_context: &[u8]) -> bool {
+        let Some(set) = self.libssl().SSL_SESSION_set1_id_context else { return false };
+        let Ok(length) = c_uint::try_from(id_context.len()) else { return false };
+        // SAFETY: a valid session and that many bytes.
+        unsafe { set(self.as_ptr(), id_context.as_ptr(), length) == 1 }
+    }
+
+    /// The data that travels with it in a ticket, beside the session; empty if there is none.
+    pub fn ticket_appdata(&self) -> &[u8] {
+        let (mut data, mut length) = (ptr::null_mut(), 0);
+        let Some(get) = self.libssl().SSL_SESSION_get0_ticket_appdata else { return &[] };
+        // SAFETY: a valid session and places for the answers.
+        if unsafe { get(self.as_ptr(), &raw mut data, &raw mut length) } != 1 {
+            return &[];
+        }
+        // SAFETY: OpenSSL's data is `length` bytes that belong to the session.
+        unsafe { bytes(data.cast_const().cast(), length) }.unwrap_or_default()
+    }
+
+    /// Sets the data that travels with it in a ticket; false without memory. For a session that no
+    /// other thread knows.
+    pub fn set_ticket_appdata(self, data: &[u8]) -> bool {
+        let Some(set) = self.libssl().SSL_SESSION_set1_ticket_appdata else { return false };
+        // SAFETY: a valid session and that many bytes.
+        unsafe { set(self.as_ptr(), data.as_ptr().cast(), data.len()) == 1 }
     }
 
     /// The last second in which the client's certificate is valid; `None` if it showed none.

@@ -318,7 +318,7 @@ pub unsafe fn session_id<'a>(id: *const u8, len: usize) -> Option<&'a [u8]> {
 
 /// # Safety
 /// `data` is NULL or points to `len` readable bytes.
-unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
     match NonNull::new(data.cast_mut()) {
         _ if len == 0 => Some(&[]),
         // SAFETY: not NULL, so the caller promises the bytes.
