@@ -166,6 +166,16 @@ impl State {
         }
     }
 
+    /// A servername callback has answered for a connection that started with this context. Returns
+    /// whether its session, if it has resumed, may go on in the context that the connection is in.
+    pub fn admits_after_switch(&self, event: &Event<'_>) -> bool {
+        // A broken context has resumed nothing from elsewhere.
+        if !self.is_broken() && event.ctx.as_ptr() != event.current.ctx.as_ptr() {
+            self.note_switch(event);
+        }
+        true
+    }
+
     /// Whether tickets are sealed with our keys.
     pub fn shares_tickets(&self) -> bool {
         self.tickets.as_ref().is_some_and(TicketKeys::are_in_use)

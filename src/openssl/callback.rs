@@ -5,7 +5,8 @@
 
 use super::handle::{Ctx, Session, SessionRef, Ssl};
 use super::types::{
-    DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, RemoveCb, ServernameCb,
+    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, RemoveCb,
+    ServernameCb,
 };
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
@@ -13,7 +14,7 @@ use sesscache_core::system::thread::HoldCancel;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::transmute_copy;
+use std::mem::{transmute, transmute_copy};
 use std::ptr;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -140,4 +141,28 @@ pub unsafe fn call_generate(
     let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), id, id_len) }
+}
+
+/// A servername callback, as SSL_CTX_callback_ctrl(3) passes it.
+///
+/// # Safety
+/// `function` is the one of SSL_CTX_set_tlsext_servername_callback(3).
+pub unsafe fn servername_cb(function: Option<unsafe extern "C" fn()>) -> Option<ServernameCb> {
+    // SAFETY: the caller's promise; the macro has cast it to the other type.
+    function.map(|function| unsafe { transmute::<unsafe extern "C" fn(), ServernameCb>(function) })
+}
+
+/// Calls the application's servername callback with libssl's own arguments.
+///
+/// # Safety
+/// `al` is libssl's variable, and `arg` was set for this callback.
+pub unsafe fn call_servername(
+    callback: ServernameCb,
+    ssl: Ssl<'_>,
+    al: *mut c_int,
+    arg: CallbackArg,
+) -> c_int {
+    let _cancel = HoldCancel::new();
+    // SAFETY: the application's promise by setting it, and our caller's.
+    unsafe { callback(ssl.as_ptr(), al, arg) }
 }

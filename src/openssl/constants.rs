@@ -18,3 +18,11 @@ pub const SSL_CTRL_SESS_MISSES: c_int = 29;
 pub const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;
 /// Gives SSL_CTX_ctrl the application's own ticket keys.
 pub const SSL_CTRL_SET_TLSEXT_TICKET_KEYS: c_int = 59;
+/// Gives SSL_CTX_callback_ctrl the servername callback.
+pub const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
+/// A servername callback ends the handshake by an alert.
+pub const SSL_TLSEXT_ERR_ALERT_FATAL: c_int = 2;
+/// A servername callback does not acknowledge the name; the same as having no callback.
+pub const SSL_TLSEXT_ERR_NOACK: c_int = 3;
+/// The alert of a client that is not to be let in (RFC 8446 6.2).
+pub const SSL_AD_ACCESS_DENIED: c_int = 49;

@@ -3,11 +3,12 @@
 
 use super::arguments::Argument;
 use super::guard::guard;
-use super::{answer, state, tickets};
+use super::{answer, state, switch, tickets};
 use crate::context::{State, is_in_stock};
 use crate::openssl::constants::{
     SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_SESS_CACHE_FULL, SSL_CTRL_SESS_CB_HIT,
-    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER, SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
+    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+    SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
 };
 use crate::openssl::handle::Ctx;
 use libc::{c_int, c_long, c_void};
@@ -16,8 +17,6 @@ use openssl_sys::{
     SSL_CTX,
 };
 
-/// SSL_CTX_set_tlsext_servername_callback(3) is a macro over it.
-const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
 /// SSL_CTX_set_tlsext_ticket_key_cb(3) is a macro over it.
 const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
@@ -60,13 +59,15 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
         &ctx,
         0,
         |ctx, state| {
-            match cmd {
-                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => tickets::give_way(ctx, state),
-                SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => {
-                    state.virtual_host().set_may_switch(fp.is_some());
-                }
-                _ => {}
+            if cmd == SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB {
+                tickets::give_way(ctx, state);
             }
+            let fp = if cmd == SSL_CTRL_SET_TLSEXT_SERVERNAME_CB {
+                // SAFETY: the callback that this command sets, as above.
+                unsafe { switch::wrap_servername_cb(state, fp) }
+            } else {
+                fp
+            };
             ctx.stock_callback_ctrl(cmd, fp)
         },
         |ctx| ctx.stock_callback_ctrl(cmd, fp),

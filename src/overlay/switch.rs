@@ -1,16 +1,25 @@
 //! Virtual hosts: connections that are switched to another context, and whom contexts ask for a
 //! certificate.
+//!
+//! A servername callback switches when libssl has already found the session. So the application's
+//! runs inside ours, which looks once more at a session that resumes.
 
 use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
-use super::{answer, event, state};
-use crate::context::IdContext;
+use super::{answer, event, session_state, state};
+use crate::context::{IdContext, State};
+use crate::openssl::callback::{call_servername, servername_cb};
+use crate::openssl::constants::{
+    SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
+};
 use crate::openssl::handle::Ssl;
-use crate::openssl::types::VerifyCb;
+use crate::openssl::libssl::libssl;
+use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX};
 use sesscache_core::system::errno::KeepErrno;
+use std::mem::transmute;
 use std::ptr;
 
 /// Switches a connection to another context, as servername callbacks do; see SSL_set_SSL_CTX(3).
@@ -96,4 +105,57 @@ pub unsafe extern "C" fn SSL_CTX_set_verify(
         },
         |ctx| ctx.stock_set_verify(mode, callback),
     );
+}
+
+/// Notes the application's servername callback, and returns the one for stock: ours, or none.
+///
+/// # Safety
+/// `function` is the one of SSL_CTX_set_tlsext_servername_callback(3), or `None`.
+pub(super) unsafe fn wrap_servername_cb(
+    state: &State,
+    function: Option<unsafe extern "C" fn()>,
+) -> Option<unsafe extern "C" fn()> {
+    // SAFETY: the caller's promise.
+    state.application().servername_cb().set(unsafe { servername_cb(function) });
+    state.virtual_host().set_may_switch(function.is_some());
+    let ours: ServernameCb = servername;
+    // SAFETY: stock casts it back, as it does the application's.
+    function.map(|_| unsafe { transmute::<ServernameCb, unsafe extern "C" fn()>(ours) })
+}
+
+/// libssl has found the session, or made one, and asks for the host.
+unsafe extern "C" fn servername(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int {
+    guard(SSL_TLSEXT_ERR_ALERT_FATAL, || {
+        let Some(libssl) = libssl() else { return SSL_TLSEXT_ERR_NOACK };
+        // SAFETY: libssl's connection, valid during the call.
+        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return SSL_TLSEXT_ERR_NOACK };
+        let Some(callback) = servername_cb_of(ssl) else { return SSL_TLSEXT_ERR_NOACK };
+        // SAFETY: libssl's arguments; it passes that of the context whose callback it calls.
+        let answer = unsafe { call_servername(callback, ssl, al, arg) };
+        if answer == SSL_TLSEXT_ERR_ALERT_FATAL || admits(ssl) {
+            return answer;
+        }
+        // SAFETY: libssl's variable.
+        if let Some(al) = unsafe { al.as_mut() } {
+            *al = SSL_AD_ACCESS_DENIED;
+        }
+        SSL_TLSEXT_ERR_ALERT_FATAL
+    })
+}
+
+/// The application's servername callback that stock would call (final_server_name): that of the
+/// context the connection is in, else of the one it started with.
+fn servername_cb_of(ssl: Ssl<'_>) -> Option<ServernameCb> {
+    let of = |state: &State| state.application().servername_cb().get();
+    let here = ssl.ctx().and_then(state).and_then(of);
+    here.or_else(|| session_state(ssl).and_then(|(_, started)| of(started)))
+}
+
+/// Whether the host that the servername callback has led to lets the client in.
+fn admits(ssl: Ssl<'_>) -> bool {
+    if !ssl.is_server() {
+        return true;
+    }
+    let _errno = KeepErrno::new();
+    event(ssl).is_none_or(|(event, state)| with(state, false, || state.admits_after_switch(&event)))
 }
