@@ -17,7 +17,7 @@ packages_for() {
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
-            echo dovecot-imapd postgresql vsftpd python3 openssl gcc libssl-dev
+            echo dovecot-imapd postgresql vsftpd mosquitto nodejs python3 openssl gcc libssl-dev
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
@@ -59,7 +59,8 @@ is_usable() {
         libnet-ssleay-perl) perl -MNet::SSLeay -e 1 2>/dev/null ;;
         binutils) command -v readelf >/dev/null ;;
         nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
-        haproxy | apache2 | lighttpd | hitch | vsftpd) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
+        nodejs) command -v node >/dev/null ;;
+        haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
         lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
         dovecot-imapd) PATH=$PATH:/usr/sbin command -v dovecot >/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;

@@ -5,6 +5,9 @@
  *   client [OPTION...] PLACE save FILE COUNT     full connections; their sessions go to FILE
  *   client [OPTION...] PLACE offer FILE COUNT    goes round the sessions of FILE, and prints
  *                                                "resumed R of COUNT"
+ *   client [OPTION...] PLACE try FILE COUNT      the same, with a line for each connection, even if
+ *                                                the server ends it: "resumed CIPHER ANSWER", "full
+ *                                                CIPHER ANSWER"; no cipher or no answer is "-"
  *   client [OPTION...] PLACE reach OTHER COUNT   how soon after a full handshake at PLACE its
  *                                                session resumes at OTHER, in milliseconds:
  *                                                "median M most M"
@@ -16,7 +19,9 @@
  *   -p 1.2|1.3         protocol version (1.3)
  *   -t                 sessions are carried in tickets; else they are looked up by their id
  *   -s SERVERNAME      name to ask for (none)
- *   -a APPLICATION     what is spoken: http, imap, postgres (http)
+ *   -a APPLICATION     what is spoken: http, imap, postgres, mqtt (http)
+ *   -c FILE            shows the certificate of the file, which has its key and chain, too
+ *   -k IDENTITY:HEX    has a pre-shared key
  *
  * load connects to PLACE and OTHER in turn. Each time one session of that place is offered, but one
  * connection in eight is a full one; those of PLACE go to FILE. Prints a line for each place:
@@ -29,6 +34,7 @@
 #include "connection.h"
 
 #include <openssl/pem.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,10 +50,12 @@ static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: client [OPTION...] PLACE save FILE COUNT\n"
                     "       client [OPTION...] PLACE offer FILE COUNT\n"
+                    "       client [OPTION...] PLACE try FILE COUNT\n"
                     "       client [OPTION...] PLACE reach OTHER COUNT\n"
                     "       client [OPTION...] PLACE spoil FILE\n"
                     "       client [OPTION...] PLACE load OTHER SECONDS FILE\n"
-                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|postgres\n");
+                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|postgres|mqtt,\n"
+                    "         -c FILE, -k IDENTITY:HEX\n");
     exit(2);
 }
 
@@ -85,7 +93,8 @@ static SSL_SESSION *meet(const struct client *client, const struct sockaddr_in *
 {
     if (!visit(client, place, NULL, result))
         die("a full connection failed");
-    if (result->resumed)
+    /* In TLS 1.3 a pre-shared key resumes a session that it made itself. */
+    if (result->resumed && client->shared_key == NULL)
         die("a connection that offered nothing was resumed");
     if (result->session == NULL || !is_of_kind(result->session, client))
         die("the session is not of the kind that was asked for");
@@ -134,6 +143,27 @@ static void offer(const struct client *client, const struct sockaddr_in *place, 
         resumed += offer_once(client, place, sessions[i % known]);
     free_sessions(sessions, known);
     printf("resumed %d of %d\n", resumed, count);
+}
+
+static void try_each(const struct client *client, const struct sockaddr_in *place,
+                     const char *path, int count)
+{
+    SSL_SESSION **sessions;
+    int known = load_sessions(path, &sessions);
+
+    for (int i = 0; i < count; i++) {
+        SSL_SESSION *copy = SSL_SESSION_dup(sessions[i % known]);
+        struct visit result;
+        int answered = copy != NULL && visit(client, place, copy, &result);
+
+        if (copy == NULL || !result.met)
+            die("no connection to try");
+        printf("%s %s %s\n", result.resumed ? "resumed" : "full",
+               result.cipher != NULL ? result.cipher : "-", answered ? result.answer : "-");
+        SSL_SESSION_free(result.session);
+        SSL_SESSION_free(copy);
+    }
+    free_sessions(sessions, known);
 }
 
 static void spoil(const struct client *client, const struct sockaddr_in *place, const char *path)
@@ -261,6 +291,8 @@ static void run(const struct client *client, char **words, int count)
         save(client, &place, words[2], atoi(words[3]));
     else if (count == 4 && strcmp(command, "offer") == 0)
         offer(client, &place, words[2], atoi(words[3]));
+    else if (count == 4 && strcmp(command, "try") == 0)
+        try_each(client, &place, words[2], atoi(words[3]));
     else if (!parse_place(words[2], &other))
         usage();
     else if (count == 4 && strcmp(command, "reach") == 0)
@@ -286,17 +318,22 @@ int main(int argc, char **argv)
                              .application = find_application("http") };
     int option;
 
-    while ((option = getopt(argc, argv, "p:ts:a:")) != -1) {
+    while ((option = getopt(argc, argv, "p:ts:a:c:k:")) != -1) {
         if (option == 'p')
             client.version = parse_version(optarg);
         else if (option == 't')
             client.in_tickets = 1;
         else if (option == 's')
             client.name = optarg;
+        else if (option == 'c')
+            client.certificate = optarg;
+        else if (option == 'k')
+            client.shared_key = optarg;
         else if (option != 'a' || (client.application = find_application(optarg)) == NULL)
             usage();
     }
     refuse_overlay();
+    signal(SIGPIPE, SIG_IGN); /* a server that refuses may close before it has read the request */
     make_context(&client);
     run(&client, argv + optind, argc - optind);
     SSL_CTX_free(client.ctx);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@ static const struct application APPLICATIONS[] = {
     /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
     { "postgres", BYTES("\0\0\0\010\004\322\026\057"),
       BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES("") },
+    /* CONNECT of protocol 3.1.1 without a client's name, and DISCONNECT. */
+    { "mqtt", BYTES(""), BYTES("\020\014\0\004MQTT\004\002\0\074\0\0\340\0"), BYTES("") },
 };
 
 double seconds(void)
@@ -67,6 +70,33 @@ const struct application *find_application(const char *name)
     return NULL;
 }
 
+/* Without security levels, so that the server alone judges the certificate. */
+static void show_certificate(SSL_CTX *ctx, const char *file)
+{
+    SSL_CTX_set_security_level(ctx, 0);
+    if (SSL_CTX_use_certificate_chain_file(ctx, file) != 1
+        || SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) != 1)
+        die("cannot use the certificate");
+}
+
+/* libssl's psk_client_callback: the length of the key, or 0. */
+static unsigned int tell_shared_key(SSL *ssl, const char *hint, char *identity,
+                                    unsigned int most_identity, unsigned char *key,
+                                    unsigned int most_key)
+{
+    const struct client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const char *colon = strchr(client->shared_key, ':');
+    size_t length;
+
+    (void)hint;
+    if (colon == NULL || (size_t)(colon - client->shared_key) >= most_identity
+        || !OPENSSL_hexstr2buf_ex(key, most_key, &length, colon + 1, '\0'))
+        die("the pre-shared key is none");
+    memcpy(identity, client->shared_key, (size_t)(colon - client->shared_key));
+    identity[colon - client->shared_key] = '\0';
+    return (unsigned int)length;
+}
+
 void make_context(struct client *client)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -77,6 +107,12 @@ void make_context(struct client *client)
     if (client->version == TLS1_2_VERSION && !client->in_tickets)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (client->certificate != NULL)
+        show_certificate(ctx, client->certificate);
+    if (client->shared_key != NULL) {
+        SSL_CTX_set_app_data(ctx, client);
+        SSL_CTX_set_psk_client_callback(ctx, tell_shared_key);
+    }
     client->ctx = ctx;
 }
 
@@ -127,16 +163,29 @@ static int send_request(SSL *ssl, const struct client *client)
                || (send_bytes(ssl, &host) && send_bytes(ssl, &application->after_name)));
 }
 
+/* The first line, fit to print. */
+static void keep_line(char *line, size_t size, const char *data, size_t length)
+{
+    size_t i;
+
+    for (i = 0; i < length && i + 1 < size && data[i] != '\r' && data[i] != '\n'; i++)
+        line[i] = data[i] >= ' ' && data[i] <= '~' ? data[i] : '.';
+    line[i] = '\0';
+}
+
 /* Sends the request and reads to the end. TLS 1.3 tickets arrive with the first read. */
-static int exchange(SSL *ssl, const struct client *client)
+static int exchange(SSL *ssl, const struct client *client, struct visit *result)
 {
     char buffer[4096];
     int length, total = 0;
 
     if (!send_request(ssl, client))
         return 0;
-    while ((length = SSL_read(ssl, buffer, sizeof buffer)) > 0)
+    while ((length = SSL_read(ssl, buffer, sizeof buffer)) > 0) {
+        if (total == 0)
+            keep_line(result->answer, sizeof result->answer, buffer, (size_t)length);
         total += length;
+    }
     return total > 0 || complain("the server sent no answer");
 }
 
@@ -158,7 +207,8 @@ static int talk(SSL *ssl, int fd, const struct client *client, SSL_SESSION *offe
         return 0;
     result->handshaken = seconds();
     result->resumed = SSL_session_reused(ssl);
-    if (!exchange(ssl, client))
+    result->cipher = SSL_get_cipher_name(ssl);
+    if (!exchange(ssl, client, result))
         return 0;
     SSL_shutdown(ssl);
     result->session = SSL_get1_session(ssl);
@@ -176,6 +226,7 @@ int visit(const struct client *client, const struct sockaddr_in *place, SSL_SESS
     if (ssl == NULL)
         return complain("no memory");
     fd = tcp_connect(place);
+    result->met = fd >= 0;
     done = fd >= 0 && talk(ssl, fd, client, offered, result);
     if (fd >= 0)
         close(fd);

@@ -25,12 +25,17 @@ struct client {
     int version;
     int in_tickets;   /* sessions are carried in a ticket that is all of it, not by their id */
     const char *name; /* for SNI; NULL sends none */
+    const char *certificate; /* a file of key, certificate and chain, to show; or NULL */
+    const char *shared_key;  /* a pre-shared key, "IDENTITY:HEX"; or NULL */
     const struct application *application;
     SSL_CTX *ctx;
 };
 
 struct visit {
+    int met;              /* TCP connects: if the visit fails nevertheless, the server ended it */
     int resumed;
+    const char *cipher;   /* NULL before the handshake ends */
+    char answer[40];      /* the first line of it, as far as it fits */
     double began, handshaken; /* by seconds() */
     SSL_SESSION *session;     /* the caller's, or NULL */
 };

@@ -43,6 +43,20 @@ def need_root(why):
         raise Skipped(f"only root can {why}")
 
 
+def unpack(folder, *packages):
+    """Debian's packages, each "NAME" or "NAME=VERSION", below a folder instead of on the machine.
+    Skipped if that is impossible."""
+    if not find("apt-get") or not find("dpkg-deb"):
+        raise Skipped(f"no apt-get, dpkg-deb to get {' '.join(packages)}")
+    folder.mkdir()
+    done = result("apt-get", "-o", "APT::Sandbox::User=root", "download", *packages, cwd=folder,
+                  seconds=120)
+    if done.returncode != 0:
+        raise Skipped(f"no {' '.join(packages)}: {done.stderr.strip()[-200:]}")
+    for archive in folder.glob("*.deb"):
+        result("dpkg-deb", "-x", archive, folder)
+
+
 def _install(package):
     """The reason why it failed, or an empty text."""
     install = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y",

@@ -79,6 +79,8 @@ class Client:
     tickets: bool = False  # else sessions are looked up by their id
     name: str = ""         # of the server, for SNI; none if empty
     application: str = "http"
+    certificate: Path = None  # a file with key, certificate and chain to show; none if None
+    shared_key: str = ""      # a pre-shared key, "IDENTITY:HEX"; none if empty
 
     def of(self, **changes):
         return replace(self, **changes)
@@ -91,6 +93,12 @@ class Client:
     def offer(self, place, file, count):
         """How many of so many connections resume, which go round the sessions of the file."""
         return int(re.fullmatch(r"resumed (\d+) of \d+", self._run(place, "offer", file, count))[1])
+
+    def tries(self, place, file, count):
+        """As offer, but the server may end the connections: of each ("resumed" or "full", cipher,
+        the first line of the answer). "-" is no cipher, no answer."""
+        lines = self._run(place, "try", file, count).splitlines()
+        return [tuple(line.split(" ", 2)) for line in lines]
 
     def reach(self, place, other, count):
         """How soon a session of the place resumes at the other: "median MS most MS"."""
@@ -109,6 +117,8 @@ class Client:
         options = ["-p", self.protocol, "-a", self.application]
         options += ["-t"] if self.tickets else []
         options += ["-s", self.name] if self.name else []
+        options += ["-c", str(self.certificate)] if self.certificate else []
+        options += ["-k", self.shared_key] if self.shared_key else []
         return [str(self.program), *options, _place(place), *map(str, words)]
 
     def _run(self, place, *words):

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
-from servers import (apache2, dovecot, haproxy, hitch, lighttpd, nginx, postgresql, stunnel4,
+from servers import (admission, apache2, dovecot, haproxy, hitch, lighttpd, nginx, postgresql, stunnel4,
                      vsftpd)
 from servers.server import Prepared
 
@@ -27,6 +27,7 @@ SERVERS = {
     "dovecot": dovecot.test,
     "postgresql": postgresql.test,
     "vsftpd": vsftpd.test,
+    "admission": admission.test,
 }
 
 
