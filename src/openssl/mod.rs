@@ -26,3 +26,6 @@ pub mod table;
 pub mod ticket;
 pub mod types;
 pub mod verification;
+
+#[cfg(test)]
+mod tests;

@@ -448,3 +448,6 @@ impl SessionRef<'_> {
         get.is_some_and(|get| !unsafe { get(self.as_ptr()) }.is_null())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,96 +2,9 @@
 
 use super::*;
 use crate::openssl::identity::Identity;
-use crate::openssl::library::Library;
-use crate::openssl::libssl::libssl_in_test;
-use libc::c_char;
-use std::ffi::CString;
-use std::mem::transmute;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::{env, fs};
-
-/// A folder of certificates that the test makes with the openssl command.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = env::temp_dir().join(format!("sesscache-{name}-{}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn certificate(&self, file: &str, subject: &str, kind: &str, names: &[&str]) -> PathBuf {
-        let path = self.0.join(file);
-        let mut command = Command::new("openssl");
-        command.args("req -x509 -nodes -days 2 -newkey".split(' ')).args(kind.split(' '));
-        command.args(["-subj", subject]).env("OPENSSL_CONF", "/dev/null");
-        command.arg("-out").arg(&path).arg("-keyout").arg(path.with_extension("key"));
-        for name in names {
-            command.args(["-addext", name]);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
-
-const EC: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
-const RSA: &str = "rsa:2048";
-
-/// A context with these certificates.
-struct Context {
-    ctx: NonNull<SSL_CTX>,
-    free: unsafe extern "C" fn(*mut SSL_CTX),
-}
-
-fn found(name: &str) -> NonNull<c_void> {
-    Library::libssl().unwrap().find(name).unwrap()
-}
+use crate::openssl::tests::{Context, EC, Folder, RSA};
 
 impl Context {
-    fn new(certificates: &[&Path]) -> Context {
-        let libssl = libssl_in_test();
-        // SAFETY: const SSL_METHOD *TLS_method(void).
-        let method: unsafe extern "C" fn() -> *const openssl_sys::SSL_METHOD =
-            unsafe { transmute(found("TLS_method\0")) };
-        // SAFETY: takes nothing and returns a constant.
-        let method = unsafe { method() };
-        // SAFETY: a valid method.
-        let ctx = NonNull::new(unsafe { (libssl.SSL_CTX_new)(method) }).unwrap();
-        // SAFETY: void SSL_CTX_free(SSL_CTX *ctx).
-        let free: unsafe extern "C" fn(*mut SSL_CTX) =
-            unsafe { transmute(found("SSL_CTX_free\0")) };
-        let context = Context { ctx, free };
-        certificates.iter().for_each(|path| context.load(path));
-        context
-    }
-
-    fn load(&self, path: &Path) {
-        let key = path.with_extension("key");
-        for (name, path) in
-            [("SSL_CTX_use_certificate_file\0", path), ("SSL_CTX_use_PrivateKey_file\0", &key)]
-        {
-            // SAFETY: int of a context, a file and a type.
-            let load: unsafe extern "C" fn(*mut SSL_CTX, *const c_char, c_int) -> c_int =
-                unsafe { transmute(found(name)) };
-            let path = CString::new(path.to_str().unwrap()).unwrap();
-            // SAFETY: a valid context and a path; 1 is PEM.
-            assert_eq!(unsafe { load(self.ctx.as_ptr(), path.as_ptr(), 1) }, 1);
-        }
-    }
-
-    fn ctx(&self) -> Ctx<'_> {
-        // SAFETY: valid as long as `self`.
-        unsafe { Ctx::borrow(libssl_in_test(), self.ctx.as_ptr()) }.unwrap()
-    }
-
     fn names(&self) -> Vec<(u8, Vec<u8>)> {
         let names = Names::of(self.ctx()).unwrap();
         names.0.into_iter().map(|name| (name[0], name[9..].to_vec())).collect()
@@ -99,13 +12,6 @@ impl Context {
 
     fn namespace(&self, namespace: &str, alone: Option<u64>) -> [u8; HASH_BYTES] {
         Identity::by_names(self.ctx(), namespace, alone).unwrap().server.namespace
-    }
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        // SAFETY: made in `new`, and freed once.
-        unsafe { (self.free)(self.ctx.as_ptr()) };
     }
 }
 
