@@ -1,6 +1,6 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
-use super::application::{Application, IdContext, OwnIdContext};
+use super::application::{IdContext, OwnIdContext};
 use super::policy::Current;
 use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
 use crate::openssl::handle::{Ctx, Ssl};
@@ -19,17 +19,9 @@ pub struct Event<'a> {
     pub ctx: Ctx<'a>,
     /// The context it is in now.
     pub current: Current<'a>,
-    id_contexts: IdContexts<'a>,
+    /// The connection's own session id context; `None` if it never had one.
+    own_id_context: Option<&'a OwnIdContext>,
     version: c_int,
-}
-
-/// From where a connection has its session id context.
-#[derive(Clone, Copy, Debug)]
-pub struct IdContexts<'a> {
-    /// The connection's own; `None` if it never had one.
-    pub own: Option<&'a OwnIdContext>,
-    /// The settings of the context it is in; `None` if that is not one of ours.
-    pub here: Option<&'a Application>,
 }
 
 impl<'a> Event<'a> {
@@ -39,22 +31,27 @@ impl<'a> Event<'a> {
         ssl: Ssl<'a>,
         ctx: Ctx<'a>,
         current: Current<'a>,
-        id_contexts: IdContexts<'a>,
+        own_id_context: Option<&'a OwnIdContext>,
     ) -> Event<'a> {
-        Event { ssl, ctx, current, id_contexts, version: ssl.version() }
+        Event { ssl, ctx, current, own_id_context, version: ssl.version() }
     }
 
     /// The session id context that libssl compares with a session's: the connection's own, or that
     /// of the context it is in. `None` if it is not known.
     pub fn id_context(&self) -> Option<IdContext> {
-        let IdContexts { own, here } = self.id_contexts;
-        own.and_then(OwnIdContext::get).or_else(|| here?.id_context())
+        let own = self.own_id_context.and_then(OwnIdContext::get);
+        own.or_else(|| self.current.application?.id_context())
     }
 
     /// The functions of its libssl.
     #[inline]
     pub fn libssl(&self) -> &'static Libssl {
         self.ssl.libssl()
+    }
+
+    /// Whether the client is asked for a certificate in this handshake, as the connection is now.
+    pub(super) fn asks(&self) -> bool {
+        self.ssl.asks_in_handshake(self.is_tls13())
     }
 
     /// Whether TLS 1.3 was negotiated, QUIC's included.

@@ -52,10 +52,10 @@ impl State {
     pub fn new_session(&self, event: &Event<'_>, session: SessionRef<'_>) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
         let key = session.key();
-        let address = key.and_then(|key| {
+        let negotiated = key.and_then(|key| {
             // Before another thread can find the session: ex_data is not to change under it.
             let _errno = KeepErrno::new();
-            self.negotiated_address(event, session, key)
+            self.negotiated(event, session, key)
         });
         let cached = key.filter(|_| self.caches(event));
         if let Some(key) = cached {
@@ -65,7 +65,7 @@ impl State {
         if let Some(key) = key {
             // new_cb's answer is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
-            self.publish(event, session, key, address);
+            self.publish(event, session, key, negotiated);
         }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(event.ctx);

@@ -6,7 +6,7 @@
 use super::State;
 use super::event::Event;
 use super::thread::{enter_stock, note_expired};
-use super::verdict::{Offer, Source, Verdict, verdict};
+use super::verdict::{Offer, Verdict};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::handle::{Ctx, Session, SessionRef};
@@ -63,9 +63,14 @@ impl State {
     /// A client offers the session `id`.
     pub fn look_up(&self, event: &Event<'_>, id: &[u8]) -> Reply {
         let key = event.key(id);
-        let address = self.offered_address(event, key);
-        let address = address.as_ref();
-        let offer = Offer { event, id, key, has_store: self.host_store().is_some(), address };
+        let offer = Offer {
+            event,
+            state: self,
+            id,
+            key,
+            address: self.offered_address(event, key),
+            single_use: event.is_single_use(),
+        };
         let mut is_removed = false;
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(&offer) {
@@ -92,17 +97,12 @@ impl State {
         let _errno = KeepErrno::new();
         let libssl = offer.event.libssl();
         let Some((key, cache)) = offer.key.zip(self.cache()) else { return Cached::Nothing };
-        let can_judge_binding = |session: Session| offer.can_judge_binding(session.as_ref(libssl));
-        if offer.has_store && !offer.is_bound() && !cache.get(&key).is_none_or(can_judge_binding) {
-            // Not taken out below: it may be resumed by another connection.
-            return Cached::Nothing;
-        }
         // Of several connections that offer a ticket for single use, one gets it.
-        let single_use = offer.event.is_single_use();
+        let single_use = offer.single_use;
         let found = if single_use { cache.remove(&key) } else { cache.get(&key) };
         let Some(session) = found else { return Cached::Nothing };
         let handle = session.as_ref(libssl);
-        match verdict(offer, handle, Source::Cache, single_use) {
+        match offer.of_cached(handle) {
             Verdict::Resume if single_use => {
                 plant(offer.event.ctx, handle);
                 Cached::Session(session)
@@ -141,10 +141,10 @@ impl State {
                 false => Asked::Over(reply),
             };
         };
-        let single_use = event.is_single_use();
+        let single_use = offer.single_use;
         let found = {
             let _errno = KeepErrno::new();
-            verdict(offer, session, Source::Application, single_use)
+            offer.of_application(session)
         };
         if found == Verdict::Resume {
             self.accept(event, session, single_use);
@@ -164,20 +164,16 @@ impl State {
 
     /// Fetches the session from the host store, if that is to be asked.
     fn fetch(&self, offer: &Offer<'_, '_>) -> Reply {
-        let Some(address) = offer.address.filter(|_| self.shares()) else {
+        if !self.shares() {
             return Reply::MISS;
-        };
+        }
         let (event, libssl) = (offer.event, offer.event.libssl());
-        let single_use = event.is_single_use();
         let fetched = {
             let _errno = KeepErrno::new();
-            address.fetch(libssl, single_use).filter(|session| {
-                let session = session.as_ref(libssl);
-                verdict(offer, session, Source::Store, single_use) == Verdict::Resume
-            })
+            offer.fetch()
         };
         if let Some(session) = &fetched {
-            self.accept(event, session.as_ref(libssl), single_use);
+            self.accept(event, session.as_ref(libssl), offer.single_use);
         }
         fetched.map_or(Reply::MISS, Reply::with)
     }

@@ -2,21 +2,22 @@
 //! keeps.
 //!
 //! Holds the settings and counters on which the rules of the contract depend; the rules are in
-//! `life`, `lookup`, `verdict`, `sharing` and `tickets`. Safe code: C is behind the `openssl` layer.
+//! `life`, `lookup`, `verdict`, `admission`, `sharing` and `tickets`. Safe code: C is behind the `openssl` layer.
 //! Settings are atomics, read when the event happens. No callback runs under a lock.
 
+mod admission;
 mod application;
 mod event;
 pub mod host;
 mod life;
 mod lock;
 mod lookup;
+mod origin;
 mod policy;
 mod sharing;
 mod thread;
 mod tickets;
 mod verdict;
-#[expect(dead_code, reason = "admission uses it next")]
 mod verified;
 
 use crate::config::{NewCbZero, config};
@@ -25,7 +26,6 @@ use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::lhash::SessionTable;
-use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use crate::openssl::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb};
 use host::{ContextStore, HostStore};
 use libc::c_long;
@@ -39,13 +39,15 @@ use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
+use verified::Verified;
 
 pub use application::{Application, IdContext, OwnIdContext};
-pub use event::{Event, IdContexts};
+pub use event::Event;
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::{Current, VirtualHost};
 pub use thread::is_in_stock;
+pub use tickets::TicketVerdict;
 
 /// Our state of an SSL_CTX.
 #[derive(Debug)]
@@ -79,8 +81,11 @@ pub struct State {
     tickets: Option<TicketKeys>,
     virtual_host: VirtualHost,
     application: Application,
-    /// Names the context among all, also in other processes; see [`State::context_number`].
+    /// Names this context, and its copies in processes that are forked later, among all; 0 if there was
+    /// no randomness.
     context_number: u64,
+    /// Clients whose certificates were verified a moment ago.
+    verified: Verified,
 }
 
 impl State {
@@ -88,6 +93,7 @@ impl State {
     pub fn new(ctx: Ctx<'_>) -> State {
         let mode = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0);
         let size = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+        let context_number = random_number();
         State {
             cache: Cache::new(usize::try_from(size).unwrap_or(0), config().cpus),
             mode: AtomicU32::new(bits(mode)),
@@ -104,9 +110,10 @@ impl State {
             table: Mutex::new(None),
             store: ContextStore::new(ctx.libssl()),
             tickets: host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new),
-            virtual_host: VirtualHost::new(ctx),
+            virtual_host: VirtualHost::new(ctx, context_number),
             application: Application::default(),
-            context_number: random_number(),
+            context_number,
+            verified: Verified::default(),
         }
     }
 
@@ -114,12 +121,6 @@ impl State {
     #[inline]
     pub fn application(&self) -> &Application {
         &self.application
-    }
-
-    /// The random number that names this context and its copies in processes that are forked
-    /// later; 0 if there was no randomness.
-    pub fn context_number(&self) -> u64 {
-        self.context_number
     }
 
     /// Where the application's new_session_cb is kept.
@@ -159,23 +160,6 @@ impl State {
         self.store.attach(ctx.libssl(), store)
     }
 
-    /// A servername callback has led a connection, which started with this context, to another one.
-    pub fn note_switch(&self, event: &Event<'_>) {
-        if self.host_store().is_some() || self.shares_tickets() {
-            self.virtual_host.note_switch(event.ctx, event.ssl, &event.current);
-        }
-    }
-
-    /// A servername callback has answered for a connection that started with this context. Returns
-    /// whether its session, if it has resumed, may go on in the context that the connection is in.
-    pub fn admits_after_switch(&self, event: &Event<'_>) -> bool {
-        // A broken context has resumed nothing from elsewhere.
-        if !self.is_broken() && event.ctx.as_ptr() != event.current.ctx.as_ptr() {
-            self.note_switch(event);
-        }
-        true
-    }
-
     /// Whether tickets are sealed with our keys.
     pub fn shares_tickets(&self) -> bool {
         self.tickets.as_ref().is_some_and(TicketKeys::are_in_use)
@@ -184,20 +168,6 @@ impl State {
     /// The application has ticket keys of its own; true if they were ours before.
     pub fn give_up_tickets(&self) -> bool {
         self.tickets.as_ref().is_some_and(TicketKeys::give_up)
-    }
-
-    /// The key that seals the ticket of a connection's session.
-    pub fn sealing_key(&self, event: &Event<'_>) -> Option<TicketKey> {
-        self.tickets.as_ref()?.sealing(event, &self.virtual_host, !self.is_broken())
-    }
-
-    /// The key of this name, and whether the ticket it opens is to be renewed.
-    pub fn opening_key(
-        &self,
-        event: &Event<'_>,
-        name: &[u8; NAME_BYTES],
-    ) -> Option<(TicketKey, bool)> {
-        self.tickets.as_ref()?.opening(event, &self.virtual_host, name)
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions

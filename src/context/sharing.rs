@@ -4,13 +4,25 @@
 
 use super::State;
 use super::event::Event;
-use super::host::record::{Address, latest_end};
+use super::host::record::{Address, latest_end, name_hash};
+use super::origin::{Origin, first_authenticated};
+use super::policy::ServerName;
+use crate::openssl::codec::Mark;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
+use crate::openssl::identity::Server;
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use sesscache_core::cache::Key;
 use sesscache_core::store::Tally;
+
+/// A session that libssl has just negotiated, as far as sharing is concerned.
+#[derive(Debug)]
+pub(super) struct Negotiated<'a> {
+    address: Address<'a>,
+    /// Why it must not be shared, if there is a reason.
+    refusal: Option<Tally>,
+}
 
 impl State {
     /// Whether sessions go into the store and come out of it: not if this is no server that caches,
@@ -27,6 +39,11 @@ impl State {
             && self.get_cb.get().is_none()
     }
 
+    /// Who the server is with whose context a connection started. `None` if it cannot be told.
+    pub(super) fn server(&self, ctx: Ctx<'_>) -> Option<Server> {
+        self.virtual_host.server(ctx, &self.application)
+    }
+
     /// The address of the session that a client offers. `None` without a store, without an id, or
     /// if it cannot be told who the server is.
     #[inline]
@@ -37,43 +54,38 @@ impl State {
     ) -> Option<Address<'_>> {
         let host = self.host_store().filter(|_| !self.is_broken())?;
         let key = key.filter(|key| !key.id_is_empty())?;
-        let server = self.virtual_host.server(event.ctx)?;
-        let address = Address::new(host, server, key);
-        let name = event.ssl.offered_name();
-        Some(match self.virtual_host.policy_expected(&server, name, &event.current) {
-            Some(policy) => address.bound_to(name, policy),
-            None => address,
-        })
+        let server = self.server(event.ctx)?;
+        Some(Address::new(host, server, key, event.ssl.offered_name()))
     }
 
-    /// The address of the session that libssl has negotiated. The session is marked with it,
-    /// because nobody else knows it yet. `None` if sessions of this connection are not shared.
-    pub(super) fn negotiated_address(
+    /// Takes note of the session that libssl has negotiated. It is marked, because nobody else knows
+    /// it yet. `None` if sessions of this connection are not shared.
+    pub(super) fn negotiated(
         &self,
         event: &Event<'_>,
         session: SessionRef<'_>,
         key: Key,
-    ) -> Option<Address<'_>> {
+    ) -> Option<Negotiated<'_>> {
         let host = self.host_store().filter(|_| !self.is_broken())?;
         if !self.shares() || !event.ssl.is_server() || key.id_is_empty() {
             return None;
         }
         let _errors = KeepErrors::new(event.libssl());
+        let server = self.server(event.ctx);
+        let refusal = self.refusal(event, server.as_ref(), session);
         let name = event.ssl.negotiated_name();
-        let (server, policy) = self.virtual_host.policy_reached(event.ctx, name, &event.current)?;
-        let address = Address::new(host, server, key).bound_to(name, policy);
-        address.mark(session);
-        Some(address)
+        set_mark(session, server.as_ref(), name, refusal.is_some());
+        let address = Address::new(host, server?, key, name);
+        Some(Negotiated { address, refusal })
     }
 
-    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw
-    /// it, and its address is that from [`State::negotiated_address`].
+    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw it.
     pub(super) fn publish(
         &self,
         event: &Event<'_>,
         session: SessionRef<'_>,
         key: Key,
-        address: Option<Address<'_>>,
+        negotiated: Option<Negotiated<'_>>,
     ) {
         let Some(host) = self.host_store().filter(|_| !self.is_broken()) else { return };
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
@@ -89,9 +101,13 @@ impl State {
             }
             return;
         }
-        if let Some(address) = address {
-            let _errors = KeepErrors::new(event.libssl());
-            address.publish(session, single_use);
+        let Some(Negotiated { address, refusal }) = negotiated else { return };
+        if let Some(refusal) = refusal {
+            return address.tally(refusal);
+        }
+        let _errors = KeepErrors::new(event.libssl());
+        if let Some(origin) = Origin::of(event.ctx, self.context_number, session) {
+            address.publish(session, &origin, single_use);
         }
     }
 
@@ -100,16 +116,34 @@ impl State {
     pub(super) fn withdraw(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
         let Some(host) = self.host_store() else { return };
         let Some(key) = session.key().filter(|key| !key.id_is_empty()) else { return };
-        let Some(server) = self.virtual_host.server(ctx) else { return };
+        let Some(server) = self.server(ctx) else { return };
         let mark = session.mark();
         // Where use extends life, another process's copy may live longer than this one.
         let deadline = match mark {
-            Some(mark) if self.has(SSL_SESS_CACHE_UPDATE_TIME) => latest_end(mark),
+            Some(mark) if self.has(SSL_SESS_CACHE_UPDATE_TIME) => {
+                latest_end(mark.first_authenticated)
+            }
             _ => session.deadline(),
         };
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
-        Address::new(host, server, key).withdraw(deadline, mark, only_serves);
+        Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
     }
+}
+
+/// Marks a session that this context has made. The session that it came of may have been a foreign
+/// one: this one is not.
+fn set_mark(session: SessionRef<'_>, server: Option<&Server>, name: &[u8], is_private: bool) {
+    let Some(first_authenticated) = first_authenticated(session) else { return };
+    let name = server.zip(ServerName::new(name)).and_then(|(server, name)| name_hash(server, &name));
+    // Without memory it is a session of unknown past.
+    session.set_mark(Mark {
+        first_authenticated,
+        name: name.unwrap_or_default(),
+        is_foreign: false,
+        is_private: is_private || session.mark().is_some_and(|mark| mark.is_private),
+        is_alone: false,
+        has_trailer: false,
+    });
 }

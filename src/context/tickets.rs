@@ -1,39 +1,53 @@
 //! Ticket keys that follow from the key file: stateless tickets resume on every host and after
 //! every restart.
 //!
-//! A ticket key is derived (HKDF) from each key of the file, the server's namespace, the policy of
-//! the virtual host that the server name leads to (`policy`), and the time: another one in every
-//! epoch.
+//! A ticket key is derived (HKDF) from each key of the file, the server's namespace, and the time:
+//! another one in every epoch.
 //!
 //! - The key of this epoch that follows from the newest key of the file seals.
 //! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's
 //!   other keys open. A ticket that one of these opens is renewed.
-//! - A server that may not share has a key of its own, as with stock.
+//! - A private session, and that of a server that nobody knows again, is sealed with a key of the
+//!   context's own, as with stock.
+//!
+//! A ticket that others may open carries its origin: a *trailer* behind the application's ticket
+//! data, which is there only while libssl encodes or has just decoded the ticket.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
+use super::State;
+use super::admission::Foreign;
 use super::event::Event;
 use super::host::keys::KeyRing;
+use super::host::record::deadline;
 use super::lock::read_soon;
-use super::policy::{ServerName, VirtualHost};
+use super::origin::{Origin, first_authenticated};
+use super::policy::ServerName;
 use crate::config::config;
+use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::identity::{Policy, Server};
-use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
+use crate::openssl::handle::{Ctx, SessionRef};
+use crate::openssl::identity::Server;
+use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256, sha256};
 use crate::openssl::table::Libssl;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use parking_lot::RwLock;
+use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
 use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use zeroize::Zeroizing;
 
 /// How long a key seals.
 const EPOCH_SECONDS: u32 = 6 * 60 * 60;
 /// The most epochs for which keys are kept: a ticket lives a week at most (RFC 8446 4.6.1).
 const MOST_EPOCHS: u32 = 7 * 24 * 60 * 60 / EPOCH_SECONDS;
-/// For how many policies a context keeps its keys at hand.
-const MOST_TABLES: usize = 32;
+/// The longest DER of a session that gets a trailer: libssl refuses to put more than 0xFF00 bytes
+/// into a ticket.
+const MOST_DER: usize = 0xF000;
+/// A session without a client certificate, and with no more ticket data than this, is shorter.
+const USUAL_TICKET_DATA: usize = 0x1000;
+/// For how many namespaces a context keeps its keys at hand: that of now, and those of before.
+const MOST_TABLES: usize = 9;
 
 /// The ticket keys of a context.
 #[derive(Debug)]
@@ -54,7 +68,6 @@ struct Basis {
     /// Of the key ring.
     generation: u64,
     namespace: [u8; HASH_BYTES],
-    policy: Policy,
 }
 
 /// The keys of an epoch.
@@ -79,24 +92,23 @@ impl TicketKeys {
         })
     }
 
-    /// The choice of `pick` among the present keys, which are made if they are not there yet.
+    /// The choice of `pick` among the present keys of a namespace, which are made if they are not
+    /// there yet.
     fn among_keys<T>(
         &self,
-        event: &Event<'_>,
-        server: &Server,
-        policy: Policy,
+        ctx: Ctx<'_>,
+        namespace: [u8; HASH_BYTES],
         pick: impl Fn(&[TicketKey]) -> Option<T>,
     ) -> Option<T> {
         let basis = Basis {
             epoch: now() / i64::from(EPOCH_SECONDS),
             generation: self.ring.generation(),
-            namespace: server.namespace,
-            policy,
+            namespace,
         };
         if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
             return pick(&table.keys);
         }
-        let keys = self.derive_all(event.libssl(), &basis)?;
+        let keys = self.derive_all(ctx, &basis)?;
         let picked = pick(&keys);
         if let Some(mut tables) = self.tables.try_write() {
             tables.retain(|table| {
@@ -112,10 +124,12 @@ impl TicketKeys {
         picked
     }
 
-    fn derive_all(&self, libssl: &'static Libssl, basis: &Basis) -> Option<Vec<TicketKey>> {
+    fn derive_all(&self, ctx: Ctx<'_>, basis: &Basis) -> Option<Vec<TicketKey>> {
+        let libssl = ctx.libssl();
         let _errors = KeepErrors::new(libssl);
         // This one first: it seals.
-        let kept = config().max_lifetime.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
+        let longest = u32::try_from(ctx.timeout()).unwrap_or(u32::MAX).max(config().max_lifetime);
+        let kept = longest.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
         let epochs = [0, 1].into_iter().chain((1..=i64::from(kept)).map(|back| -back));
         self.ring.with_ticket_secrets(|secrets| {
             let mut keys = Vec::new();
@@ -137,8 +151,8 @@ fn derive_key(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<T
     let mut name = [0; 32];
     for (purpose, out) in [(b"n", &mut name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
         let epoch = basis.epoch.to_le_bytes();
-        let parts: [&[u8]; 4] = [purpose, &basis.namespace, basis.policy.bytes(), &epoch];
-        let mut info = [0; 1 + 2 * HASH_BYTES + 8];
+        let parts: [&[u8]; 3] = [purpose, &basis.namespace, &epoch];
+        let mut info = [0; 1 + HASH_BYTES + 8];
         for (place, byte) in info.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }
@@ -149,47 +163,22 @@ fn derive_key(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<T
 }
 
 impl TicketKeys {
-    /// The key that seals the ticket of a connection's session. `may_share`: other processes may
-    /// open it, as far as the context is concerned.
-    pub(super) fn sealing(
-        &self,
-        event: &Event<'_>,
-        virtual_host: &VirtualHost,
-        may_share: bool,
-    ) -> Option<TicketKey> {
-        let name = event.ssl.negotiated_name();
-        let reached = virtual_host.policy_reached(event.ctx, name, &event.current);
-        let has_id_context = event.ssl.session().is_some_and(|session| session.has_id_context());
-        // As for the host store: whoever opens it must be known to be the same server.
-        let is_known = |(server, policy): &(Server, Policy)| {
-            let asks = server.policy.asks() || policy.asks();
-            may_share && (has_id_context || server.has_certificate && !asks)
-        };
-        let Some((server, policy)) = reached.filter(is_known) else {
-            return Some(self.own.clone());
-        };
-        let key = self.among_keys(event, &server, policy, |keys| keys.first().cloned())?;
-        for_name(event, virtual_host, name, key)
+    /// The key that seals tickets of this server for other processes.
+    fn sealing(&self, ctx: Ctx<'_>, server: &Server) -> Option<TicketKey> {
+        self.among_keys(ctx, server.namespace, |keys| keys.first().cloned())
     }
 
-    /// The key of this name, and whether the ticket it opens is to be renewed.
-    pub(super) fn opening(
+    /// The key of this name in a namespace, and whether the ticket it opens is to be renewed.
+    fn opening(
         &self,
-        event: &Event<'_>,
-        virtual_host: &VirtualHost,
-        name: &[u8; NAME_BYTES],
+        ctx: Ctx<'_>,
+        namespace: [u8; HASH_BYTES],
+        name: &[u8],
     ) -> Option<(TicketKey, bool)> {
-        if self.own.name == *name {
-            return Some((self.own.clone(), false));
-        }
-        let server = virtual_host.server(event.ctx)?;
-        let server_name = event.ssl.offered_name();
-        let policy = virtual_host.policy_expected(&server, server_name, &event.current)?;
-        let (key, renew) = self.among_keys(event, &server, policy, |keys| {
+        self.among_keys(ctx, namespace, |keys| {
             let place = keys.iter().position(|key| key.name == *name)?;
             Some((keys.get(place)?.clone(), place > 0))
-        })?;
-        Some((for_name(event, virtual_host, server_name, key)?, renew))
+        })
     }
 
     /// Whether these keys are used: the application has set none of its own.
@@ -203,20 +192,279 @@ impl TicketKeys {
     }
 }
 
-/// Binds a key to the server name where another name's ticket could lead to another policy: on a
-/// resumption in TLS 1.2 a servername callback is told the name that is in the ticket.
-fn for_name(
-    event: &Event<'_>,
-    virtual_host: &VirtualHost,
-    name: &[u8],
-    mut key: TicketKey,
-) -> Option<TicketKey> {
-    if virtual_host.name_matters() && !event.is_tls13() {
-        let libssl = event.libssl();
-        let _errors = KeepErrors::new(libssl);
-        let mac = Zeroizing::new(key.mac);
-        let name = ServerName::new(name)?;
-        hkdf_sha256(libssl, mac.as_slice(), name.bytes(), &mut key.mac).ok()?;
+/// The decision about the session of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketVerdict {
+    /// It may resume, and the ticket be renewed if the key asks for that.
+    Resume,
+    /// It may resume, and the client is to keep the ticket.
+    ResumeWithoutRenewal,
+    /// The handshake is a full one.
+    Decline,
+}
+
+/// Whether the session is to be found by its ticket alone.
+fn goes_by_ticket(event: &Event<'_>) -> bool {
+    !event.is_tls13() || event.is_stateless() && !event.is_single_use()
+}
+
+/// Whether SSL_get_servername(3) will tell the name when the ticket is renewed. In TLS 1.2 it tells
+/// the session's, which has none where no servername callback has accepted it.
+fn names_its_ticket(event: &Event<'_>, session: SessionRef<'_>) -> bool {
+    event.is_tls13() || session.has_host_name() || event.ssl.offered_name().is_empty()
+}
+
+impl State {
+    /// libssl is about to issue a ticket of this session: writes the trailer, unless the ticket is
+    /// for this context only. A failure makes it such a one.
+    pub fn write_origin(&self, event: &Event<'_>, session: SessionRef<'_>) {
+        if !goes_by_ticket(event) {
+            return;
+        }
+        let mark = session.mark();
+        let is_alone = mark.is_some_and(|mark| mark.is_alone);
+        if !event.is_tls13() && event.ssl.is_resumed() && !is_alone {
+            // Found by its id: other threads may have the object.
+            return;
+        }
+        let _errors = KeepErrors::new(event.libssl());
+        let server = self.server(event.ctx).filter(|_| !self.is_broken());
+        let refusal = self.refusal(event, server.as_ref(), session);
+        if let Some((refusal, host)) = refusal.zip(self.host_store()) {
+            host.store.tally(refusal);
+        }
+        let trailer = match refusal {
+            None => server.and_then(|server| self.trailer(event, &server, session)),
+            Some(_) => None,
+        };
+        let Some(first_authenticated) = first_authenticated(session) else { return };
+        session.set_mark(Mark {
+            first_authenticated,
+            name: mark.map_or(0, |mark| mark.name),
+            is_foreign: false,
+            is_private: refusal.is_some(),
+            is_alone,
+            has_trailer: trailer.is_some_and(|trailer| trailer.write(session)),
+        });
     }
-    Some(key)
+
+    fn trailer(
+        &self,
+        event: &Event<'_>,
+        server: &Server,
+        session: SessionRef<'_>,
+    ) -> Option<Trailer> {
+        // Without a key for it the ticket cannot be shared.
+        self.tickets.as_ref()?.sealing(event.ctx, server)?;
+        let origin = Origin::of(event.ctx, self.context_number, session)?;
+        let end = deadline(session, origin.first_authenticated);
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        let name = Trailer::name_hash(event.libssl(), event.ssl.negotiated_name())?;
+        let trailer = Trailer { name, end, store: self.store_number(), origin };
+        // See `names_its_ticket`: a decrypt callback of the application may want a renewal.
+        let is_renewed = !event.is_tls13() && event.ssl.is_resumed();
+        let has_name = |mark: Mark| mark.name == trailer.short_name();
+        (!is_renewed || session.mark().is_some_and(has_name)).then_some(trailer)
+    }
+
+    /// The first half of the store's id; 0 without a store.
+    fn store_number(&self) -> u64 {
+        let id = self.host_store().map(|host| host.store.id());
+        id.and_then(|id| id.first_chunk().copied()).map_or(0, u64::from_le_bytes)
+    }
+
+    /// The key that seals the ticket of a connection's session, which libssl has encoded by now: the
+    /// trailer leaves the session.
+    pub fn sealing_key(&self, event: &Event<'_>) -> Option<TicketKey> {
+        let tickets = self.tickets.as_ref()?;
+        let session = event.ssl.session()?;
+        let Some(mark) = session.mark().filter(|mark| mark.has_trailer) else {
+            return Some(tickets.own.clone());
+        };
+        let was_removed = Trailer::remove(session).is_some();
+        session.set_mark(Mark { has_trailer: false, ..mark });
+        let server = self.server(event.ctx).filter(|_| was_removed)?;
+        tickets.sealing(event.ctx, &server)
+    }
+
+    /// The key of this name, and whether the ticket it opens is to be renewed.
+    pub fn opening_key(
+        &self,
+        event: &Event<'_>,
+        name: &[u8; NAME_BYTES],
+    ) -> Option<(TicketKey, bool)> {
+        let tickets = self.tickets.as_ref()?;
+        if tickets.own.name == *name {
+            return Some((tickets.own.clone(), false));
+        }
+        let server = self.server(event.ctx)?;
+        let opening = |namespace| tickets.opening(event.ctx, namespace, name);
+        opening(server.namespace)
+            .or_else(|| self.virtual_host.among_previous(|namespace| opening(*namespace)))
+    }
+
+    /// libssl has opened a ticket with the key of this name: may its session resume? The trailer
+    /// leaves it.
+    pub fn judge_ticket(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        key_name: &[u8],
+    ) -> TicketVerdict {
+        let Some(tickets) = &self.tickets else { return TicketVerdict::Resume };
+        let _errors = KeepErrors::new(event.libssl());
+        let is_for_us_only = tickets.own.name == *key_name;
+        let trailer = if is_for_us_only { None } else { Trailer::remove(session) };
+        if trailer.is_none() && !is_for_us_only {
+            return TicketVerdict::Decline;
+        }
+        let foreign = trailer.as_ref().filter(|trailer| !trailer.origin.is_own(self.context_number));
+        let first = trailer.as_ref().map(|trailer| trailer.origin.first_authenticated);
+        let Some(first_authenticated) = first.or_else(|| first_authenticated(session)) else {
+            return TicketVerdict::Decline;
+        };
+        let is_marked = session.set_mark(Mark {
+            first_authenticated,
+            name: trailer.as_ref().map_or(0, Trailer::short_name),
+            is_foreign: foreign.is_some(),
+            is_private: is_for_us_only,
+            is_alone: true,
+            has_trailer: false,
+        });
+        let objection = match foreign {
+            Some(trailer) => self.objection_to_ticket(event, session, trailer, key_name),
+            None => None,
+        };
+        if let Some((tally, host)) = objection.zip(self.host_store()) {
+            host.store.tally(tally);
+        }
+        match is_marked && objection.is_none() && self.is_young_enough(session) {
+            false => TicketVerdict::Decline,
+            true if trailer.is_some() && !names_its_ticket(event, session) => {
+                TicketVerdict::ResumeWithoutRenewal
+            }
+            true => TicketVerdict::Resume,
+        }
+    }
+
+    /// Why the session of another context's ticket does not resume; `None` if it does.
+    fn objection_to_ticket(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        trailer: &Trailer,
+        key_name: &[u8],
+    ) -> Option<Tally> {
+        let server = self.server(event.ctx)?;
+        let is_of_server = || self.tickets.as_ref()?.opening(event.ctx, server.namespace, key_name);
+        let name = Trailer::name_hash(event.libssl(), event.ssl.offered_name());
+        if name != Some(trailer.name) || is_of_server().is_none() {
+            return Some(Tally::DeclinedName);
+        }
+        if i64::from(trailer.end) < now() {
+            return Some(Tally::DeclinedLifetime);
+        }
+        self.objection(event, &Foreign { session, origin: trailer.origin, is_fresh: true })
+    }
+}
+
+/// What a ticket carries beside the session and the application's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trailer {
+    /// Of the server name under which the session was made, in lower case.
+    name: [u8; 12],
+    /// The last second in which others may resume it.
+    end: u32,
+    /// The first half of the id of the store beside it; 0 without a store.
+    store: u64,
+    origin: Origin,
+}
+
+impl Trailer {
+    const FORMAT: u8 = 1;
+    const BYTES: usize = 12 + 4 + 8 + Origin::BYTES + 1;
+
+    /// The part of a hash of a server name that a ticket carries. `None` without memory, or if the
+    /// name is longer than a name can be.
+    fn name_hash(libssl: &'static Libssl, name: &[u8]) -> Option<[u8; 12]> {
+        let name = ServerName::new(name)?;
+        sha256(libssl, &[name.bytes()]).ok()?.first_chunk().copied()
+    }
+
+    fn to_bytes(self) -> [u8; Trailer::BYTES] {
+        let mut bytes = [0; Trailer::BYTES];
+        let parts: [&[u8]; 5] = [
+            &self.name,
+            &self.end.to_le_bytes(),
+            &self.store.to_le_bytes(),
+            &self.origin.to_bytes(),
+            &[Trailer::FORMAT],
+        ];
+        for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Trailer::BYTES]) -> Option<Trailer> {
+        let (name, rest) = bytes.split_first_chunk()?;
+        let (end, rest) = rest.split_first_chunk()?;
+        let (store, rest) = rest.split_first_chunk()?;
+        let (origin, rest) = rest.split_first_chunk()?;
+        Some(Trailer {
+            name: *name,
+            end: u32::from_le_bytes(*end),
+            store: u64::from_le_bytes(*store),
+            origin: Origin::from_bytes(origin)?,
+        })
+        .filter(|_| rest == [Trailer::FORMAT])
+    }
+
+    /// Appends the trailer to the session's ticket data; false without memory or room.
+    fn write(self, session: SessionRef<'_>) -> bool {
+        let data = session.ticket_appdata();
+        let may_be_long = session.has_peer() || data.len() > USUAL_TICKET_DATA;
+        if may_be_long && session.der_length().is_ok_and(|length| length > MOST_DER) {
+            return false;
+        }
+        let mut whole = Vec::new();
+        if whole.try_reserve_exact(data.len() + Trailer::BYTES).is_err() {
+            return false;
+        }
+        whole.extend_from_slice(data);
+        whole.extend_from_slice(&self.to_bytes());
+        session.set_ticket_appdata(&whole)
+    }
+
+    /// The part of the name that fits a mark.
+    fn short_name(&self) -> u32 {
+        let [a, b, c, d, ..] = self.name;
+        u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1)
+    }
+
+    /// Takes the trailer out of the session's ticket data.
+    fn remove(session: SessionRef<'_>) -> Option<Trailer> {
+        let (data, trailer) = session.ticket_appdata().split_last_chunk()?;
+        let trailer = Trailer::from_bytes(trailer)?;
+        let mut rest = Vec::new();
+        rest.try_reserve_exact(data.len()).ok()?;
+        rest.extend_from_slice(data);
+        session.set_ticket_appdata(&rest).then_some(trailer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailer_comes_back_as_it_was() {
+        let origin = [3; Origin::BYTES];
+        let origin = Origin::from_bytes(&origin).unwrap();
+        let trailer = Trailer { name: [1; 12], end: u32::MAX, store: 2, origin };
+        let mut bytes = trailer.to_bytes();
+        assert_eq!(Trailer::from_bytes(&bytes), Some(trailer));
+        *bytes.last_mut().unwrap() += 1;
+        assert_eq!(Trailer::from_bytes(&bytes), None, "of another format");
+    }
 }

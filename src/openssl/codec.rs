@@ -16,14 +16,47 @@ use zeroize::Zeroizing;
 /// Where a session's [`Mark`] is.
 static MARK: Index = Index::new();
 
-/// Our memory of a session that is shared with other processes. It fits the slot itself, so
-/// that SSL_SESSION_dup(3), by which TLS 1.3 makes the next session, carries it over.
+/// Our memory of a session. It fits the slot itself, so that SSL_SESSION_dup(3), by which TLS 1.3
+/// makes the next session, carries it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// When its chain of resumptions began, in seconds since 1970.
     pub first_authenticated: u32,
-    /// A hash of the server name, and of whom that host asks for a certificate.
-    pub binding: u32,
+    /// [`NAME_BITS`] of a hash of the server name under which it was made.
+    pub name: u32,
+    /// It was made by another context: before a restart, in another program or on another host.
+    pub is_foreign: bool,
+    /// It, and whatever comes of it, is shared with no other process.
+    pub is_private: bool,
+    /// It came by ticket, so that its connection alone has the object.
+    pub is_alone: bool,
+    /// Our data is behind the application's in its ticket data.
+    pub has_trailer: bool,
+}
+
+/// How many bits of a hash a mark keeps.
+pub const NAME_BITS: u32 = 28;
+
+impl Mark {
+    /// The slot's value: never 0 after 1970.
+    fn pack(self) -> u64 {
+        let flags = [self.is_foreign, self.is_private, self.is_alone, self.has_trailer];
+        let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
+        let name = u64::from(self.name) & ((1 << NAME_BITS) - 1);
+        u64::from(self.first_authenticated) << 32 | flags << NAME_BITS | name
+    }
+
+    fn unpack(value: u64) -> Option<Mark> {
+        let has = |place: u32| value >> (NAME_BITS + place) & 1 == 1;
+        (value != 0).then_some(Mark {
+            first_authenticated: u32::try_from(value >> 32).ok()?,
+            name: u32::try_from(value & ((1 << NAME_BITS) - 1)).ok()?,
+            is_foreign: has(3),
+            is_private: has(2),
+            is_alone: has(1),
+            has_trailer: has(0),
+        })
+    }
 }
 
 /// Takes the index on SSL_SESSION, if it was not: before the application's first, see
@@ -44,13 +77,18 @@ unsafe extern "C" fn free_mark(
 }
 
 impl SessionRef<'_> {
-    /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
-    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Result<(), Failed> {
+    /// The length of the session's DER.
+    pub fn der_length(self) -> Result<usize, Failed> {
         let encode = present(self.libssl().i2d_SSL_SESSION)?;
         // SAFETY: a valid session; asks for the length.
         let length = unsafe { encode(self.as_ptr(), ptr::null_mut()) };
-        let length = usize::try_from(length).ok().filter(|length| *length > 0);
-        let length = length.ok_or(Failed::Refused)?;
+        usize::try_from(length).ok().filter(|length| *length > 0).ok_or(Failed::Refused)
+    }
+
+    /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
+    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Result<(), Failed> {
+        let encode = present(self.libssl().i2d_SSL_SESSION)?;
+        let length = self.der_length()?;
         // At once: a vector that grows leaves its old bytes behind.
         if out.capacity() - out.len() < length {
             let mut larger = Zeroizing::new(Vec::new());
@@ -117,6 +155,13 @@ impl SessionRef<'_> {
         unsafe { set(self.as_ptr(), data.as_ptr().cast(), data.len()) == 1 }
     }
 
+    /// Whether a servername callback has accepted the name under which it was made.
+    pub fn has_host_name(self) -> bool {
+        // SAFETY: a valid session; its own string or NULL.
+        let name = self.libssl().SSL_SESSION_get0_hostname.map(|get| unsafe { get(self.as_ptr()) });
+        name.is_some_and(|name| !name.is_null())
+    }
+
     /// The last second in which the client's certificate is valid; `None` if it showed none.
     pub fn peer_not_after(self) -> Option<i64> {
         // SAFETY: a valid session.
@@ -141,27 +186,29 @@ impl SessionRef<'_> {
         };
     }
 
+    /// How many seconds it lives.
+    pub fn timeout(self) -> i64 {
+        // SAFETY: a valid session.
+        unsafe { (self.libssl().SSL_SESSION_get_timeout)(self.as_ptr()) }
+    }
+
     /// When it began.
     pub fn time(self) -> i64 {
         // SAFETY: a valid session.
         unsafe { (self.libssl().SSL_SESSION_get_time)(self.as_ptr()) }
     }
 
-    /// Its mark, if it is shared.
+    /// Its mark, if it has one.
     pub fn mark(self) -> Option<Mark> {
         // SAFETY: a valid session; any index may be asked for.
         let value = unsafe { self.libssl().SSL_SESSION_get_ex_data?(self.as_ptr(), MARK.get()?) };
-        let value = value as usize as u64;
-        let first_authenticated = u32::try_from(value >> 32).ok()?;
-        let binding = u32::try_from(value & u64::from(u32::MAX)).ok()?;
-        (value != 0).then_some(Mark { first_authenticated, binding })
+        Mark::unpack(value as usize as u64)
     }
 
     /// Sets its mark; false without memory.
     pub fn set_mark(self, mark: Mark) -> bool {
-        let value = u64::from(mark.first_authenticated) << 32 | u64::from(mark.binding);
-        let Some((index, value)) = take_mark_index(self.libssl()).zip(usize::try_from(value).ok())
-        else {
+        let value = usize::try_from(mark.pack()).ok();
+        let Some((index, value)) = take_mark_index(self.libssl()).zip(value) else {
             return false;
         };
         set_of_session(self, index, ptr::without_provenance_mut::<c_void>(value))
@@ -195,4 +242,25 @@ fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Result<i64, Faile
     let mut broken_down = unsafe { broken_down.assume_init() };
     // SAFETY: a time of ours.
     Ok(unsafe { libc::timegm(&raw mut broken_down) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_comes_back_as_it_was() {
+        for flags in 0..16_u8 {
+            let mark = Mark {
+                first_authenticated: u32::MAX - u32::from(flags),
+                name: (1 << NAME_BITS) - 1 - u32::from(flags),
+                is_foreign: flags & 1 != 0,
+                is_private: flags & 2 != 0,
+                is_alone: flags & 4 != 0,
+                has_trailer: flags & 8 != 0,
+            };
+            assert_eq!(Mark::unpack(mark.pack()), Some(mark));
+        }
+        assert_eq!(Mark::unpack(0), None);
+    }
 }

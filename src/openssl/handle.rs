@@ -293,6 +293,12 @@ impl<'a> Ctx<'a> {
         self.ctx.as_ptr()
     }
 
+    /// How many seconds its new sessions live: SSL_CTX_get_timeout(3).
+    pub fn timeout(self) -> i64 {
+        // SAFETY: a valid context.
+        self.libssl().SSL_CTX_get_timeout.map_or(i64::MAX, |get| unsafe { get(self.as_ptr()) })
+    }
+
     /// Whether it was made by TLS_client_method(3) or DTLS_client_method(3).
     pub fn is_client(self) -> bool {
         // SAFETY: a valid context.

@@ -386,16 +386,29 @@ fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Option<i64> {
 }
 
 impl Ssl<'_> {
-    /// What it demands of its client, as it is now. A server that asks after the handshake does not
-    /// ask in it (`send_certificate_request` in statem_srvr.c).
+    /// Whether it asks for a client certificate.
+    pub fn asks_for_certificate(self) -> bool {
+        self.verify_mode() & VERIFY_PEER != 0
+    }
+
+    /// Whether it asks for a client certificate in the handshake, and not only later
+    /// (`send_certificate_request` in statem_srvr.c).
+    pub fn asks_in_handshake(self, is_tls13: bool) -> bool {
+        let mode = self.verify_mode();
+        mode & VERIFY_PEER != 0 && !(is_tls13 && mode & VERIFY_POST_HANDSHAKE != 0)
+    }
+
+    fn verify_mode(self) -> c_int {
+        // SAFETY: a valid connection.
+        self.libssl().SSL_get_verify_mode.map_or(0, |get| unsafe { get(self.as_ptr()) })
+    }
+
+    /// What it demands of its client, as it is now.
     pub fn demands(self, is_tls13: bool) -> Demands {
         let libssl = self.libssl();
-        // SAFETY: a valid connection.
-        let mode = libssl.SSL_get_verify_mode.map_or(0, |get| unsafe { get(self.as_ptr()) });
-        let is_later = is_tls13 && mode & VERIFY_POST_HANDSHAKE != 0;
         let store = self.trust_store().and_then(|store| Reference::new(libssl, store).ok());
         Demands {
-            asks: mode & VERIFY_PEER != 0 && !is_later,
+            asks: self.asks_in_handshake(is_tls13),
             depth: self.verify_depth().unwrap_or(0),
             store,
         }

@@ -23,7 +23,7 @@ pub mod sessions;
 pub mod switch;
 pub mod tickets;
 
-use crate::context::{Current, Event, IdContexts, State};
+use crate::context::{Current, Event, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use arguments::Argument;
@@ -77,12 +77,9 @@ fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
     let started = if ctx.as_ptr() == now.as_ptr() { here } else { state(ctx) };
     let current = Current {
         ctx: now,
-        virtual_host: here.map(State::virtual_host),
+        application: here.map(State::application),
         is_final: attached.is_some_and(Connection::was_switched) && ssl.session().is_none(),
     };
-    let id_contexts = IdContexts {
-        own: attached.map(Connection::id_context),
-        here: here.map(State::application),
-    };
-    Some((Event::new(ssl, ctx, current, id_contexts), started?))
+    let own_id_context = attached.map(Connection::id_context);
+    Some((Event::new(ssl, ctx, current, own_id_context), started?))
 }

@@ -75,13 +75,11 @@ fn note_switch(ssl: Ssl<'_>, connection: Option<&Connection>) {
         // SSL_CONF_cmd(3) sets it past SSL_CTX_set_verify.
         state.virtual_host().note_verify_mode(current);
     }
-    if ssl.session().is_none() {
+    if ssl.session().is_none()
+        && let Some(connection) = connection
+    {
         // Before libssl has looked for one: this is a ClientHello callback.
-        if let Some(connection) = connection {
-            connection.set_was_switched(true);
-        }
-    } else if let Some((event, state)) = event(ssl) {
-        with(state, (), || state.note_switch(&event));
+        connection.set_was_switched(true);
     }
 }
 

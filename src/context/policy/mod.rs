@@ -1,4 +1,5 @@
-//! The identity of a context's server, whom it asks for a certificate, and where server names lead.
+//! The identity of a context's server, and what the virtual host demands of clients to which a server
+//! name leads.
 //!
 //! To libssl each SSL_CTX is a virtual host. Knows nothing of caches, stores or tickets.
 //!
@@ -8,25 +9,46 @@
 mod census;
 mod names;
 
+use super::application::Application;
 use super::lock::read_soon;
 use crate::config::config;
+use crate::log::Once;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::Ctx;
 use crate::openssl::identity::{Identity, Server};
+use crate::openssl::kdf::HASH_BYTES;
 use census::{Member, note_change};
 use names::Names;
 use parking_lot::RwLock;
 
+pub use census::note_connection_asks;
+pub(super) use names::Expectation;
+
 /// The longest host name (RFC 1035 2.3.4).
 const MAX_NAME_LENGTH: usize = 255;
+
+/// How many earlier namespaces a context remembers.
+const MOST_PREVIOUS: usize = 8;
 
 /// A context as a virtual host.
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// The server's identity, once it was asked for.
-    identity: RwLock<Option<Identity>>,
+    /// The context's number.
+    number: u64,
+    known: RwLock<Known>,
     names: Names,
     member: Member,
+}
+
+/// What has been worked out about a context's server.
+#[derive(Debug, Default)]
+struct Known {
+    /// Its identity, once it was asked for.
+    identity: Option<Identity>,
+    /// Whether that is the context's number, because its certificates are set for each connection.
+    is_alone: bool,
+    /// The namespaces of before, oldest first: other names were loaded in place.
+    previous: Vec<[u8; HASH_BYTES]>,
 }
 
 /// The context that a connection is in, which may be another than it started with.
@@ -34,8 +56,8 @@ pub struct VirtualHost {
 pub struct Current<'a> {
     /// The context.
     pub ctx: Ctx<'a>,
-    /// The context as a virtual host; `None` if it is not one of ours.
-    pub virtual_host: Option<&'a VirtualHost>,
+    /// The application's settings of it; `None` if it is not one of ours.
+    pub application: Option<&'a Application>,
     /// Whether a ClientHello callback has led the connection here. No servername callback is
     /// expected to lead it away then.
     pub is_final: bool,
@@ -68,10 +90,11 @@ impl ServerName {
 }
 
 impl VirtualHost {
-    /// A context that has just been made.
-    pub(super) fn new(ctx: Ctx<'_>) -> VirtualHost {
+    /// A context that has just been made, and its number.
+    pub(super) fn new(ctx: Ctx<'_>, number: u64) -> VirtualHost {
         VirtualHost {
-            identity: RwLock::new(None),
+            number,
+            known: RwLock::default(),
             names: Names::default(),
             member: Member::new(!ctx.is_client()),
         }
@@ -79,35 +102,71 @@ impl VirtualHost {
 
     /// The context's verify mode was set, or is seen for the first time.
     pub fn note_verify_mode(&self, ctx: Ctx<'_>) {
-        // Names can have led to it only after somebody has asked for its identity.
-        if self.member.set_asks(ctx.asks_for_certificate())
-            && read_soon(&self.identity).is_none_or(|identity| identity.is_some())
-        {
+        if self.member.set_asks(ctx.asks_for_certificate()) {
             note_change();
         }
     }
 
     /// The server, worked out again if its identity has changed. `None` if it cannot be told: no
     /// memory, or a fork has left the lock held.
-    pub(super) fn server(&self, ctx: Ctx<'_>) -> Option<Server> {
-        let known = read_soon(&self.identity)?;
-        if let Some(identity) = known.as_ref()
+    pub(super) fn server(&self, ctx: Ctx<'_>, application: &Application) -> Option<Server> {
+        let is_alone = application.sets_certificates();
+        let known = read_soon(&self.known)?;
+        if let Some(identity) = &known.identity
+            && known.is_alone == is_alone
             && identity.is_of(ctx)
         {
             return Some(identity.server);
         }
-        let before = known.as_ref().map(|identity| identity.server.policy);
         drop(known);
+        self.work_out(ctx, is_alone)
+    }
+
+    fn work_out(&self, ctx: Ctx<'_>, is_alone: bool) -> Option<Server> {
+        static ALONE: Once = Once::new();
         self.note_verify_mode(ctx);
-        let _errors = KeepErrors::new(ctx.libssl());
-        let identity = Identity::of(ctx, &config().namespace).ok()?;
-        let server = identity.server;
-        if before.is_some_and(|before| before != server.policy) {
-            note_change();
+        let namespace = &config().namespace;
+        let identity = {
+            let _errors = KeepErrors::new(ctx.libssl());
+            Identity::of(ctx, namespace, is_alone.then_some(self.number)).ok()?
+        };
+        if is_alone && namespace.is_empty() {
+            ALONE.say(
+                "certificates are set for each connection (SSL_CTX_set_cert_cb), so it cannot be told \
+                 whose sessions these are: they are shared with forked processes only, unless \
+                 SESSCACHE_NAMESPACE names the service",
+            );
         }
-        if let Some(mut known) = self.identity.try_write() {
-            *known = Some(identity);
+        let server = identity.server;
+        if let Some(mut known) = self.known.try_write() {
+            known.replace(identity, is_alone);
         }
         Some(server)
+    }
+
+    /// Calls `look` with each namespace that the context had before, newest first, until there is a
+    /// result.
+    pub(super) fn among_previous<T>(
+        &self,
+        look: impl FnMut(&[u8; HASH_BYTES]) -> Option<T>,
+    ) -> Option<T> {
+        read_soon(&self.known)?.previous.iter().rev().find_map(look)
+    }
+}
+
+impl Known {
+    fn replace(&mut self, identity: Identity, is_alone: bool) {
+        let namespace = identity.server.namespace;
+        let before = self.identity.replace(identity).map(|before| before.server.namespace);
+        self.is_alone = is_alone;
+        self.previous.retain(|previous| *previous != namespace);
+        let Some(before) = before.filter(|before| *before != namespace) else { return };
+        if self.previous.len() == MOST_PREVIOUS {
+            self.previous.remove(0);
+        }
+        // Without memory the tickets of before are full handshakes.
+        if self.previous.try_reserve(1).is_ok() {
+            self.previous.push(before);
+        }
     }
 }

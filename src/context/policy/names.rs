@@ -1,27 +1,25 @@
-//! Predicts a connection's virtual host. libssl looks for the session before the servername
-//! callback chooses the host.
+//! Predicts what a connection will demand of its client. libssl looks for the session before the
+//! servername callback chooses the virtual host.
 //!
-//! A session made when that host asked nobody for a certificate must not resume there once it does
-//! (CVE-2025-23419 was such a way round). So what is shared is bound to the [`Policy`] it was made
-//! under, and is looked for under the policy that the connection will end up with:
+//! A session made where nobody was asked for a certificate must not resume at a host that asks
+//! (CVE-2025-23419 was such a way round). So a foreign session is judged by what the connection will
+//! demand in the end:
 //!
-//! - the policy of the context it is in, if a ClientHello callback has switched it already, if no
-//!   callback will switch it, or if every context of the process asks for the same (`census`);
-//! - else the policy of the context to which the same name has led, unless it led to several, or a
-//!   policy was changed since;
+//! - what it demands now, if a ClientHello callback has switched it already, if no callback will
+//!   switch it, or if nobody in this process asks for certificates (`census`);
+//! - else what was demanded when the same name was asked for last, unless that has led to several
+//!   hosts, or somebody began to ask since;
 //! - else it is not known. The handshake is a full one, and teaches.
 //!
-//! In TLS 1.2 a servername callback is told the name of the session, if that comes by ticket. There
-//! the ticket is bound to the name as well (`tickets`).
+//! After the callback the connection is looked at once more, see `admission`.
 
 use super::census::{all_ask_the_same, changes};
 use super::{Current, VirtualHost};
+use crate::context::event::Event;
 use crate::context::lock::read_soon;
-use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::identity::{Policy, Server};
+use crate::openssl::verification::Demands;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -36,13 +34,31 @@ pub(super) struct Names {
     learned: RwLock<Learned>,
 }
 
+/// What a connection will demand of its client when the virtual host is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::context) struct Expectation {
+    pub(in crate::context) demands: Demands,
+    /// Whether the application verifies certificates itself (SSL_CTX_set_cert_verify_callback(3)).
+    pub(in crate::context) verifies_itself: bool,
+}
+
 #[derive(Debug, Default)]
 struct Learned {
     /// The changes of policies that were known when this was learned; see `census`.
     changes: u64,
     /// By the name as it was sent: an application may tell upper case from lower. `None` where it
     /// led to several (the port decides, or the address).
-    policies: HashMap<Box<[u8]>, Option<Policy>>,
+    names: HashMap<Box<[u8]>, Option<Expectation>>,
+}
+
+impl Expectation {
+    /// What the connection demands as it is now. `None` if its context is not one of ours.
+    pub(in crate::context) fn now(event: &Event<'_>) -> Option<Expectation> {
+        Some(Expectation {
+            demands: event.ssl.demands(event.is_tls13()),
+            verifies_itself: event.current.application?.verifies_itself(),
+        })
+    }
 }
 
 impl VirtualHost {
@@ -51,92 +67,52 @@ impl VirtualHost {
         self.names.may_switch.store(may_switch, Relaxed);
     }
 
-    /// A servername callback has led a connection that started here to another context.
-    pub(in crate::context) fn note_switch(
-        &self,
-        ctx: Ctx<'_>,
-        ssl: Ssl<'_>,
-        current: &Current<'_>,
-    ) {
-        if !self.name_matters() {
-            return;
-        }
-        let name = ssl.negotiated_name();
-        // A callback that switches without a name goes by something else.
-        if name.is_empty() {
-            return;
-        }
-        // Only to be remembered.
-        let _ = self.policy_reached(ctx, name, current);
-    }
-
-    /// The server of this context, with which a connection started, and the policy of the context to
-    /// which a name has led it. That is remembered. `None` if it cannot be told.
-    pub(in crate::context) fn policy_reached(
-        &self,
-        ctx: Ctx<'_>,
-        name: &[u8],
-        current: &Current<'_>,
-    ) -> Option<(Server, Policy)> {
-        // First: a change that comes later must not pass for known.
-        let changes = changes();
-        let server = self.server(ctx)?;
-        let policy = self.policy_here(&server, current)?;
-        self.learn(name, changes, policy);
-        Some((server, policy))
-    }
-
-    /// The policy of the context that a connection will be in when it asks for this name; `None` if
-    /// it cannot be told.
-    #[inline]
-    pub(in crate::context) fn policy_expected(
-        &self,
-        server: &Server,
-        name: &[u8],
-        current: &Current<'_>,
-    ) -> Option<Policy> {
-        if current.is_final || !self.name_matters() {
-            return self.policy_here(server, current);
+    /// What the connection will demand when it asks for this name; `None` if it cannot be told.
+    pub(in crate::context) fn expected(&self, event: &Event<'_>, name: &[u8]) -> Option<Expectation> {
+        let Current { is_final, .. } = event.current;
+        if is_final || !self.name_matters() {
+            return Expectation::now(event);
         }
         let learned = read_soon(&self.names.learned)?;
         let is_good = learned.changes == changes();
-        learned.policies.get(name).copied().flatten().filter(|_| is_good)
+        learned.names.get(name).filter(|_| is_good)?.clone()
     }
 
-    /// The policy of the context that a connection is in; `None` if it cannot be told.
-    fn policy_here(&self, server: &Server, current: &Current<'_>) -> Option<Policy> {
-        match current.virtual_host? {
-            here if ptr::eq(here, self) => Some(server.policy),
-            here => Some(here.server(current.ctx)?.policy),
+    /// The servername callback has run: remembers what the name has led to. Returns that; `None` if
+    /// it cannot be told.
+    pub(in crate::context) fn reached(&self, event: &Event<'_>, name: &[u8]) -> Option<Expectation> {
+        // First: a change that comes later must not pass for known.
+        let changes = changes();
+        let reached = Expectation::now(event)?;
+        if self.name_matters() {
+            self.learn(name, changes, &reached);
         }
+        Some(reached)
     }
 
-    /// Remembers the policy that a name led to, and [`changes`] before that was found out.
     /// Forgotten without memory.
-    fn learn(&self, name: &[u8], changes: u64, policy: Policy) {
-        if !self.name_matters() {
-            return;
-        }
+    fn learn(&self, name: &[u8], changes: u64, reached: &Expectation) {
         let Some(known) = read_soon(&self.names.learned) else { return };
-        let before = known.policies.get(name).copied().filter(|_| known.changes == changes);
+        let is_new = match known.names.get(name).filter(|_| known.changes == changes) {
+            Some(None) => return,
+            Some(Some(before)) if before == reached => return,
+            before => before.is_none(),
+        };
         drop(known);
-        if before.is_some_and(|before| before.is_none_or(|before| before == policy)) {
-            return;
-        }
         let Some(mut learned) = self.names.learned.try_write() else { return };
-        if learned.changes != changes || learned.policies.len() >= MOST_NAMES {
-            learned.policies.clear();
+        if learned.changes != changes || learned.names.len() >= MOST_NAMES {
+            learned.names.clear();
             learned.changes = changes;
         }
         let mut key = Vec::new();
-        if key.try_reserve_exact(name.len()).is_ok() && learned.policies.try_reserve(1).is_ok() {
+        if key.try_reserve_exact(name.len()).is_ok() && learned.names.try_reserve(1).is_ok() {
             key.extend_from_slice(name);
-            learned.policies.insert(key.into(), before.is_none().then_some(policy));
+            learned.names.insert(key.into(), is_new.then(|| reached.clone()));
         }
     }
 
-    /// Whether sessions of different policies may meet under this context.
-    pub(in crate::context) fn name_matters(&self) -> bool {
+    /// Whether a server name may lead to hosts of different demands.
+    fn name_matters(&self) -> bool {
         self.names.may_switch.load(Relaxed) && !all_ask_the_same()
     }
 }

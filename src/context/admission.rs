@@ -1,0 +1,180 @@
+//! Who is let in: whether a session may be shared, and whether a foreign one may resume here and now.
+//!
+//! - A session is shared only if another server could tell later whether to let its client in. Others
+//!   are *private*, and so is whatever comes of them; in their own process they resume as on stock.
+//! - A session that another context made is *foreign*. It resumes only if this server, as it is now,
+//!   would let the client in by a full handshake.
+//!
+//! No callback of the application runs here.
+
+use super::State;
+use super::event::Event;
+use super::host::record::{deadline, latest_end};
+use super::origin::{Origin, first_authenticated};
+use super::policy::Expectation;
+use crate::config::{ClientCerts, IdContextMode, config};
+use crate::openssl::handle::SessionRef;
+use crate::openssl::identity::Server;
+use sesscache_core::store::Tally;
+use sesscache_core::system::clock::now;
+
+/// A session that another context has made, and that a client offers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Foreign<'a> {
+    pub(super) session: SessionRef<'a>,
+    pub(super) origin: Origin,
+    /// Whether the object was decoded for this connection, so that no other thread has it.
+    pub(super) is_fresh: bool,
+}
+
+impl Foreign<'_> {
+    /// Whether libssl will find the connection's session id context in the session. It is put in if
+    /// the operator wants that.
+    fn has_id_context_of(&self, event: &Event<'_>) -> bool {
+        let Some(wanted) = event.id_context() else { return false };
+        self.session.id_context() == wanted.bytes()
+            || self.is_fresh
+                && config().id_context == IdContextMode::Ours
+                && self.session.set_id_context(wanted.bytes())
+    }
+}
+
+impl State {
+    /// Why a session that this connection has made, or whose ticket it is about to issue, must not be
+    /// shared; `None` if it may.
+    ///
+    /// | it is not shared if | because |
+    /// |---|---|
+    /// | a pre-shared key or SRP has authenticated the client | the application may have removed the user |
+    /// | its verification has not ended well, or the application verified it itself | nobody can repeat that |
+    /// | the client has shown a raw public key, or SESSCACHE_CLIENT_CERTS is `never` | the same |
+    /// | a certificate was asked for and none was given | where one is asked for, it would not resume |
+    /// | it came of a private session | the same as of that one |
+    /// | nothing says whose session it is | ssl_get_prev_session would end the handshake |
+    pub(super) fn refusal(
+        &self,
+        event: &Event<'_>,
+        server: Option<&Server>,
+        session: SessionRef<'_>,
+    ) -> Option<Tally> {
+        let asks = event.asks();
+        if self.is_by_shared_key(event, session) {
+            return Some(Tally::RefusedApplication);
+        }
+        if !self.is_verified(event, session) {
+            return Some(Tally::RefusedUnverified);
+        }
+        if asks && !session.has_peer() {
+            return Some(Tally::RefusedNoClientCertificate);
+        }
+        if session.mark().is_some_and(|mark| mark.is_private) {
+            return Some(Tally::RefusedUnverified);
+        }
+        match server {
+            Some(_) if session.has_id_context() => None,
+            Some(server) if server.has_certificate => {
+                asks.then_some(Tally::RefusedVerifyWithoutIdContext)
+            }
+            _ => Some(Tally::RefusedNoIdentity),
+        }
+    }
+
+    /// Whether the application was asked for the client's key. In TLS 1.3 the cipher does not say so:
+    /// there a resumption that is none of ours may be one.
+    fn is_by_shared_key(&self, event: &Event<'_>, session: SessionRef<'_>) -> bool {
+        session.is_by_shared_key()
+            || self.application().asks_for_shared_keys()
+                && event.is_tls13()
+                && event.ssl.is_resumed()
+                && session.mark().is_none()
+    }
+
+    /// Whether libssl has verified the client's certificate and found it good, if there is one.
+    fn is_verified(&self, event: &Event<'_>, session: SessionRef<'_>) -> bool {
+        let by_libssl = || {
+            let application = event.current.application;
+            config().client_certs != ClientCerts::Never
+                && application.is_some_and(|application| !application.verifies_itself())
+        };
+        event.ssl.verify_result_is_ok()
+            && !session.has_raw_public_key()
+            && (!session.has_peer() || by_libssl())
+    }
+
+    /// Why a foreign session, which was made for the name that the client asks for, does not resume
+    /// on this connection; `None` if it does. With SESSCACHE_ID_CONTEXT=ours it may get the
+    /// connection's session id context.
+    pub(super) fn objection(&self, event: &Event<'_>, foreign: &Foreign<'_>) -> Option<Tally> {
+        let session = foreign.session;
+        if !self.is_in_time(event, foreign) {
+            return Some(Tally::DeclinedLifetime);
+        }
+        if !foreign.has_id_context_of(event) {
+            return Some(Tally::DeclinedIdContext);
+        }
+        if !session.has_id_context() && event.ssl.asks_for_certificate() {
+            return Some(Tally::RefusedVerifyWithoutIdContext);
+        }
+        if !event.is_tls13() && !event.ssl.would_negotiate(session) {
+            return Some(Tally::DeclinedCipher);
+        }
+        match self.virtual_host().expected(event, event.ssl.offered_name()) {
+            None => Some(Tally::DeclinedHost),
+            Some(expected) => {
+                (!self.admits(event, session, &expected)).then_some(Tally::DeclinedClient)
+            }
+        }
+    }
+
+    /// The lifetime of a foreign session, by the settings of today.
+    fn is_in_time(&self, event: &Event<'_>, foreign: &Foreign<'_>) -> bool {
+        let (session, origin, now) = (foreign.session, foreign.origin, now());
+        let by_context = session.time().saturating_add(event.ctx.timeout());
+        now <= deadline(session, origin.first_authenticated)
+            && (origin.has_own_timeout() || now <= by_context)
+    }
+
+    /// Whether a connection that demands this would let the client of a foreign session in.
+    fn admits(&self, event: &Event<'_>, session: SessionRef<'_>, expected: &Expectation) -> bool {
+        if !session.has_peer() {
+            return !expected.demands.asks();
+        }
+        match config().client_certs {
+            ClientCerts::Never => false,
+            ClientCerts::Share => true,
+            ClientCerts::Verify => {
+                !expected.verifies_itself && self.is_good_now(event, session, expected)
+            }
+        }
+    }
+
+    fn is_good_now(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        expected: &Expectation,
+    ) -> bool {
+        let library = self.application().library_context();
+        self.verified.admits(event.ssl, session, &expected.demands, library, now())
+    }
+
+    /// The servername callback has run. False if the connection has resumed a foreign session and now
+    /// demands what the session does not fulfil: the handshake must end then, because libssl cannot
+    /// take a resumption back.
+    pub fn admits_after_switch(&self, event: &Event<'_>) -> bool {
+        if self.host_store().is_none() && !self.shares_tickets() {
+            return true;
+        }
+        let reached = self.virtual_host().reached(event, event.ssl.negotiated_name());
+        let is_foreign =
+            |session: &SessionRef<'_>| session.mark().is_some_and(|mark| mark.is_foreign);
+        let Some(session) = event.ssl.session().filter(is_foreign) else { return true };
+        reached.is_some_and(|reached| self.admits(event, session, &reached))
+    }
+
+    /// Whether an own session is as young as the operator wants all sessions to be.
+    pub(super) fn is_young_enough(&self, session: SessionRef<'_>) -> bool {
+        !config().max_lifetime_is_set
+            || first_authenticated(session).is_some_and(|first| now() <= latest_end(first))
+    }
+}
