@@ -48,11 +48,8 @@ impl Origin {
 
     pub(super) fn to_bytes(self) -> [u8; Origin::BYTES] {
         let mut bytes = [0; Origin::BYTES];
-        let parts: [&[u8]; 3] = [
-            &self.number.to_le_bytes(),
-            &self.first_authenticated.to_le_bytes(),
-            &[self.flags],
-        ];
+        let parts: [&[u8]; 3] =
+            [&self.number.to_le_bytes(), &self.first_authenticated.to_le_bytes(), &[self.flags]];
         for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }

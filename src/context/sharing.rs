@@ -136,7 +136,8 @@ impl State {
 /// one: this one is not.
 fn set_mark(session: SessionRef<'_>, server: Option<&Server>, name: &[u8], is_private: bool) {
     let Some(first_authenticated) = first_authenticated(session) else { return };
-    let name = server.zip(ServerName::new(name)).and_then(|(server, name)| name_hash(server, &name));
+    let name =
+        server.zip(ServerName::new(name)).and_then(|(server, name)| name_hash(server, &name));
     // Without memory it is a session of unknown past.
     session.set_mark(Mark {
         first_authenticated,

@@ -318,7 +318,8 @@ impl State {
         if trailer.is_none() && !is_for_us_only {
             return TicketVerdict::Decline;
         }
-        let foreign = trailer.as_ref().filter(|trailer| !trailer.origin.is_own(self.context_number));
+        let foreign =
+            trailer.as_ref().filter(|trailer| !trailer.origin.is_own(self.context_number));
         let first = trailer.as_ref().map(|trailer| trailer.origin.first_authenticated);
         let Some(first_authenticated) = first.or_else(|| first_authenticated(session)) else {
             return TicketVerdict::Decline;

@@ -73,7 +73,11 @@ impl Offer<'_, '_> {
         match self.address.as_ref().filter(|_| !is_private) {
             None => Verdict::Resume,
             Some(address) if self.single_use => {
-                if address.take() { Verdict::Resume } else { Verdict::Removed }
+                if address.take() {
+                    Verdict::Resume
+                } else {
+                    Verdict::Removed
+                }
             }
             Some(_) => self.trust(session),
         }

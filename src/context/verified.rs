@@ -59,7 +59,7 @@ impl Verified {
 
     fn keep(&self, circumstances: Circumstances, demands: Demands, until: i64, now: i64) {
         let Some(mut results) = self.0.try_write() else { return };
-        let gone = results.keep(circumstances, Kept { until, held: demands }, now);
+        let gone = results.keep(circumstances, Kept { until, _held: demands }, now);
         drop(results);
         // A trust store that goes with them may have functions of the application's.
         drop(gone);
@@ -74,7 +74,7 @@ struct Results<K, V>(HashMap<K, Kept<V>>);
 struct Kept<V> {
     /// The last second in which it is good.
     until: i64,
-    held: V,
+    _held: V,
 }
 
 impl<V> Kept<V> {

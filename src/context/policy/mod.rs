@@ -21,7 +21,6 @@ use census::{Member, note_change};
 use names::Names;
 use parking_lot::RwLock;
 
-pub use census::note_connection_asks;
 pub(super) use names::Expectation;
 
 /// The longest host name (RFC 1035 2.3.4).

@@ -68,7 +68,11 @@ impl VirtualHost {
     }
 
     /// What the connection will demand when it asks for this name; `None` if it cannot be told.
-    pub(in crate::context) fn expected(&self, event: &Event<'_>, name: &[u8]) -> Option<Expectation> {
+    pub(in crate::context) fn expected(
+        &self,
+        event: &Event<'_>,
+        name: &[u8],
+    ) -> Option<Expectation> {
         let Current { is_final, .. } = event.current;
         if is_final || !self.name_matters() {
             return Expectation::now(event);
@@ -80,7 +84,11 @@ impl VirtualHost {
 
     /// The servername callback has run: remembers what the name has led to. Returns that; `None` if
     /// it cannot be told.
-    pub(in crate::context) fn reached(&self, event: &Event<'_>, name: &[u8]) -> Option<Expectation> {
+    pub(in crate::context) fn reached(
+        &self,
+        event: &Event<'_>,
+        name: &[u8],
+    ) -> Option<Expectation> {
         // First: a change that comes later must not pass for known.
         let changes = changes();
         let reached = Expectation::now(event)?;
