@@ -27,15 +27,26 @@ pub(super) struct Foreign<'a> {
     pub(super) is_fresh: bool,
 }
 
-impl Foreign<'_> {
-    /// Whether libssl will find the connection's session id context in the session. It is put in if
-    /// the operator wants that.
-    fn has_id_context_of(&self, event: &Event<'_>) -> bool {
-        let Some(wanted) = event.id_context() else { return false };
-        self.session.id_context() == wanted.bytes()
-            || self.is_fresh
-                && config().id_context == IdContextMode::Ours
-                && self.session.set_id_context(wanted.bytes())
+/// Why libssl would not resume a session on this connection, or would even end the handshake
+/// (ssl_get_prev_session): its session id context. With SESSCACHE_ID_CONTEXT=ours a fresh session
+/// gets that of the connection.
+pub(super) fn objection_of_libssl(
+    event: &Event<'_>,
+    session: SessionRef<'_>,
+    is_fresh: bool,
+) -> Option<Tally> {
+    let gets_it = |wanted: &[u8]| {
+        is_fresh && config().id_context == IdContextMode::Ours && session.set_id_context(wanted)
+    };
+    let has_it = event
+        .id_context()
+        .is_some_and(|wanted| session.id_context() == wanted.bytes() || gets_it(wanted.bytes()));
+    if !has_it {
+        Some(Tally::DeclinedIdContext)
+    } else if !session.has_id_context() && event.ssl.asks_for_certificate() {
+        Some(Tally::RefusedVerifyWithoutIdContext)
+    } else {
+        None
     }
 }
 
@@ -109,11 +120,8 @@ impl State {
         if !self.is_in_time(event, foreign) {
             return Some(Tally::DeclinedLifetime);
         }
-        if !foreign.has_id_context_of(event) {
-            return Some(Tally::DeclinedIdContext);
-        }
-        if !session.has_id_context() && event.ssl.asks_for_certificate() {
-            return Some(Tally::RefusedVerifyWithoutIdContext);
+        if let Some(tally) = objection_of_libssl(event, session, foreign.is_fresh) {
+            return Some(tally);
         }
         if !event.is_tls13() && !event.ssl.would_negotiate(session) {
             return Some(Tally::DeclinedCipher);

@@ -5,7 +5,7 @@
 //! Changes nothing but the store, from which a session for single use is taken.
 
 use super::State;
-use super::admission::Foreign;
+use super::admission::{Foreign, objection_of_libssl};
 use super::event::Event;
 use super::host::record::{Address, Fetched};
 use super::origin::Origin;
@@ -99,12 +99,16 @@ impl Offer<'_, '_> {
         let Fetched { session, origin } = address.fetch(self.event.libssl())?;
         let handle = session.as_ref(self.event.libssl());
         let is_foreign = !origin.is_own(self.state.context_number);
-        if is_foreign {
-            let foreign = Foreign { session: handle, origin, is_fresh: true };
-            if let Some(tally) = self.state.objection(self.event, &foreign) {
-                address.tally(tally);
-                return None;
+        let objection = match is_foreign {
+            true => {
+                let foreign = Foreign { session: handle, origin, is_fresh: true };
+                self.state.objection(self.event, &foreign)
             }
+            false => objection_of_libssl(self.event, handle, true),
+        };
+        if let Some(tally) = objection {
+            address.tally(tally);
+            return None;
         }
         let is_marked = handle.set_mark(Mark {
             first_authenticated: origin.first_authenticated,
@@ -117,7 +121,9 @@ impl Offer<'_, '_> {
         if !is_marked || self.single_use && !address.take() {
             return None;
         }
-        address.count_hit();
+        if !self.single_use {
+            address.count_hit();
+        }
         Some(session)
     }
 

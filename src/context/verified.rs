@@ -125,7 +125,7 @@ mod tests {
     use std::sync::Arc;
 
     fn kept(until: i64, held: &Arc<()>) -> Kept<Arc<()>> {
-        Kept { until, held: Arc::clone(held) }
+        Kept { until, _held: Arc::clone(held) }
     }
 
     #[test]
