@@ -1,7 +1,6 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
-use super::application::{IdContext, OwnIdContext};
-use super::policy::Current;
+use super::application::{Application, IdContext, OwnIdContext};
 use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
@@ -22,6 +21,18 @@ pub struct Event<'a> {
     /// The connection's own session id context; `None` if it never had one.
     own_id_context: Option<&'a OwnIdContext>,
     version: c_int,
+}
+
+/// The context that a connection is in, which may be another than it started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// The context.
+    pub ctx: Ctx<'a>,
+    /// The application's settings of it; `None` if it is not one of ours.
+    pub application: Option<&'a Application>,
+    /// Whether a ClientHello callback has led the connection here. No servername callback is
+    /// expected to lead it away then.
+    pub is_final: bool,
 }
 
 impl<'a> Event<'a> {

@@ -42,10 +42,10 @@ use tickets::TicketKeys;
 use verified::Verified;
 
 pub use application::{Application, IdContext, OwnIdContext};
-pub use event::Event;
+pub use event::{Current, Event};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
-pub use policy::{Current, VirtualHost};
+pub use policy::VirtualHost;
 pub use thread::is_in_stock;
 pub use tickets::TicketVerdict;
 

@@ -50,18 +50,6 @@ struct Known {
     previous: Vec<[u8; HASH_BYTES]>,
 }
 
-/// The context that a connection is in, which may be another than it started with.
-#[derive(Clone, Copy, Debug)]
-pub struct Current<'a> {
-    /// The context.
-    pub ctx: Ctx<'a>,
-    /// The application's settings of it; `None` if it is not one of ours.
-    pub application: Option<&'a Application>,
-    /// Whether a ClientHello callback has led the connection here. No servername callback is
-    /// expected to lead it away then.
-    pub is_final: bool,
-}
-
 /// A server name in lower case; empty if the client asked for none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerName {

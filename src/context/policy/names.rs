@@ -13,8 +13,8 @@
 //!
 //! After the callback the connection is looked at once more, see `admission`.
 
+use super::VirtualHost;
 use super::census::{all_ask_the_same, changes};
-use super::{Current, VirtualHost};
 use crate::context::event::Event;
 use crate::context::lock::read_soon;
 use crate::openssl::verification::Demands;
@@ -73,8 +73,7 @@ impl VirtualHost {
         event: &Event<'_>,
         name: &[u8],
     ) -> Option<Expectation> {
-        let Current { is_final, .. } = event.current;
-        if is_final || !self.name_matters() {
+        if event.current.is_final || !self.name_matters() {
             return Expectation::now(event);
         }
         let learned = read_soon(&self.names.learned)?;
