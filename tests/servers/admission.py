@@ -6,8 +6,7 @@ stages, between which the server is stopped and started, if not said otherwise:
 
   now      the session is offered where it was made: it resumes at least where it does on stock
   same     a start that changes nothing
-  reload   every rule is changed, and the server told to read its configuration; if it keeps its
-           contexts, as now
+  reload   every rule is changed, and the server told to read its configuration
   restart  and started again
 
 The client whose standing changes comes first after each start. It comes once more after the others,
@@ -29,6 +28,7 @@ from .admission_servers import (Apache, Dovecot, Haproxy, Mosquitto, Nginx, Node
 from .ways import Course, chosen
 
 WAYS = ("stock", "store")
+USERS = ("alice", "bob")  # of pre-shared keys
 STAGES = ("now", "same", "reload", "restart")
 SETUPS = {
     "nginx, its own id context": (Nginx, rules.NGINX_ALONE, {}),
@@ -78,7 +78,7 @@ def make_clients(pki):
     hashed_folder(pki / "cas_after", clients.certificate)
     hashed_folder(pki / "crls_before", none)
     hashed_folder(pki / "crls_after", one)
-    secrets = [f"{name}:{shared_key(name)}\n" for name in ("alice", "bob")]
+    secrets = [f"{name}:{shared_key(name)}\n" for name in USERS]
     for file, lines in (("both.psk", secrets), ("alice.psk", secrets[:1])):
         (pki / file).touch(mode=0o600)
         (pki / file).write_text("".join(lines))
@@ -115,10 +115,10 @@ class Stages:
 
     def __init__(self, server):
         self.server, self.seen = server, {}
-        modes = [mode for port in server.rows for mode in port.modes]
-        self.changing = [Visitor(*mode, is_other=False) for mode in modes]
-        self.others = [Visitor(*mode, is_other=True) for mode in modes
-                       if mode[0].rule.other is not None]
+        modes = [(port, protocol) for port in server.rows for protocol in port.rule.protocols]
+        self.changing = [Visitor(port, protocol, is_other=False) for port, protocol in modes]
+        self.others = [Visitor(port, protocol, is_other=True) for port, protocol in modes
+                       if port.rule.other is not None]
 
     def go(self, _):
         server = self.server
@@ -140,29 +140,29 @@ class Stages:
         self.server.bring_up()
 
     def _visit(self, stage, count):
+        """Of each other client so many visits in a row."""
         self.server.stage = stage
-        for visitor, times in ([(each, 1) for each in self.changing]
-                               + [(each, count) for each in self.others]
-                               + [(each, 1) for each in self.changing]):
-            visits = self._client(visitor).tries(
-                self.server.ports[visitor.port], self._file(visitor), times)
-            self.seen.setdefault((visitor, stage), []).extend(map(outcome, visits))
+        for visitors, times in ((self.changing, 1), (self.others, count), (self.changing, 1)):
+            for visitor in visitors:
+                visits = self._client(visitor).tries(
+                    self.server.ports[visitor.port], self._file(visitor), times)
+                self.seen.setdefault((visitor, stage), []).extend(map(outcome, visits))
         self.server.check_health()
 
     def _client(self, visitor):
-        rule = visitor.port.rule
-        name = rule.other if visitor.is_other else rule.client
-        if self.server.rules_changed and not visitor.is_other and rule.shows is not None:
-            name = rule.shows
+        name = visitor.name
+        if self.server.rules_changed and not visitor.is_other and visitor.rule.shows is not None:
+            name = visitor.rule.shows
         client = self.server.client_for("first.test").of(
             protocol=visitor.protocol, tickets=visitor.port.tickets)
-        if name in ("alice", "bob"):
+        if name in USERS:
             return client.of(shared_key=f"{name}:{shared_key(name)}")
         return client.of(certificate=self.server.pki / f"{name}.pem") if name else client
 
     def _file(self, visitor):
-        words = (self.server.rows.index(visitor.port), visitor.protocol, visitor.is_other)
-        return self.server.dir / ("{}-{}-{}.session".format(*words))
+        number = self.server.rows.index(visitor.port)
+        who = "other" if visitor.is_other else "client"
+        return self.server.dir / f"{number}-{visitor.protocol}-{who}.session"
 
 
 @dataclass(frozen=True)
@@ -171,18 +171,24 @@ class Visitor:
     protocol: str
     is_other: bool
 
+    @property
+    def rule(self):
+        return self.port.rule
+
+    @property
+    def name(self):
+        return self.rule.other if self.is_other else self.rule.client
+
     def __str__(self):
-        rule = self.port.rule
-        return (f"{self.port.setup}, {rule.name}, client"
-                f" {(rule.other if self.is_other else rule.client) or 'without a certificate'},"
+        return (f"{self.port.setup}, {self.rule.name}, client {self.name or 'without certificate'},"
                 f" TLS {self.protocol} {'in a ticket' if self.port.tickets else 'by id'}")
 
 
 def outcome(visit):
-    """(word, cipher). Misled: who resumes and is refused then cannot show a certificate."""
+    """(word, cipher). After "resumed-refused" the client was not even asked for a certificate."""
     how, cipher, answer = visit
     if answer == "-" or re.match(r"HTTP/1.\d [345]", answer):
-        return (REFUSED if how == FULL else "misled"), cipher
+        return (REFUSED if how == FULL else "resumed-refused"), cipher
     return how, cipher
 
 
@@ -192,12 +198,12 @@ def judge(kind, table, seen):
     """Prints a line for each rule and client, and checks all that was seen. seen: by way."""
     first = next(iter(seen.values()))
     visitors = sorted({visitor for visitor, _ in first}, key=lambda each: (
-        table.index(each.port.rule), each.is_other, each.port.tickets, each.protocol))
+        table.index(each.rule), each.is_other, each.port.tickets, each.protocol))
     wrong = []
     print_line("rule", "client", *STAGES)
-    for (rule, is_other), group in groupby(visitors, lambda each: (each.port.rule, each.is_other)):
+    for (rule, is_other), group in groupby(visitors, lambda each: (each.rule, each.is_other)):
         group = list(group)
-        print_line(rule.name, (rule.other if is_other else rule.client) or "nobody",
+        print_line(rule.name, group[0].name or "-",
                    *(summary(group, stage, seen) for stage in STAGES))
         for visitor, stage, way in product(group, STAGES, seen):
             wrong += verdict(kind, visitor, stage, way, seen)
@@ -206,15 +212,14 @@ def judge(kind, table, seen):
 
 
 def print_line(*cells):
-    print("%-24s %-8s  %-17s  %-17s  %-17s  %-17s" % cells, flush=True)
+    print("%-24s %-8s  %-15s  %-15s  %-15s  %s" % cells, flush=True)
 
 
 def summary(visitors, stage, seen):
-    """What all came to at last, stock/with a store."""
+    """What they came to at last, in all ways to carry sessions: stock/with a store."""
     of_ways = []
     for visits in seen.values():
-        words = {visits[visitor, stage][-1][0] for visitor in visitors}
-        of_ways.append(words.pop() if len(words) == 1 else "various")
+        of_ways.append("+".join(sorted({visits[visitor, stage][-1][0] for visitor in visitors})))
     return "/".join(of_ways)
 
 
@@ -223,13 +228,14 @@ def verdict(kind, visitor, stage, way, seen):
     visits = seen[way][visitor, stage]
     words = [word for word, _ in visits]
     cipher = ""
-    if stage == "now" or stage == "reload" and kind.keeps_contexts:  # its own sessions
+    if stage == "now":
         wanted = [word for word, _ in seen.get("stock", seen[way])[visitor, stage]]
-        good = all(ours in (stock, RESUMED) for ours, stock in zip(words, wanted, strict=True))
+        good = all(ours in (stock, RESUMED if stock == FULL else stock)
+                   for ours, stock in zip(words, wanted, strict=True))
     else:
         wanted = expected(kind, visitor, stage, way)
         good = fits(wanted, words)
-        cipher = visitor.port.rule.cipher if stage != "same" else ""
+        cipher = visitor.rule.cipher if stage != "same" else ""
     if good and all(cipher in used for _, used in visits):
         passed()
     else:
@@ -244,8 +250,10 @@ def fits(wanted, words):
 
 def expected(kind, visitor, stage, way):
     """The word for what visits come to."""
-    rule = visitor.port.rule
-    before, after = (rule.others_same, rule.others_then) if visitor.is_other else (rule.same, rule.then)
-    word = before if stage == "same" else after
+    rule = visitor.rule
+    if stage == "same" or stage == "reload" and not rule.reload_knows:
+        word = rule.others_same if visitor.is_other else rule.same
+    else:
+        word = rule.others_then if visitor.is_other else rule.then
     shared = way == "store" and visitor.port.tickets in kind.shares
     return FULL if word == RESUMED and not shared else word

@@ -8,7 +8,7 @@ A rule is configuration, in the server's own words, before and after the change:
   {outside}  the port where strangers are led
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # What comes of a client who offers a session that was made before the start.
 RESUMED = "resumed"  # on stock after a start: full
@@ -38,6 +38,7 @@ class Rule:
     others_then: str = RESUMED
     others_same: str = RESUMED
     cipher: str = ""  # must be used after the change
+    reload_knows: bool = True  # else it changes nothing, and a start is needed
     renews: bool = False  # the server's certificate is another one after the change
     protocols: tuple = VERSIONS
 
@@ -67,8 +68,8 @@ def cipher_removed(before, after):
 
 def user_removed(before, after):
     """Of pre-shared keys. Such a session is nobody else's."""
-    return Rule("user removed", before, after, "bob", same=LET_IN, other="alice", others_then=LET_IN,
-                others_same=LET_IN)
+    return Rule("user removed", before, after, "bob", same=LET_IN, other="alice",
+                others_same=LET_IN, others_then=LET_IN)
 
 
 # --- nginx --------------------------------------------------------------------------------------
@@ -161,15 +162,16 @@ DOVECOT = (
 
 # --- mosquitto ----------------------------------------------------------------------------------
 
-_MOSQUITTO_ON = "require_certificate true\ncafile {pki}/clients.pem\n"
-_MOSQUITTO_SECRETS = "psk_hint users\npsk_file {pki}/"
+# Told to read its configuration again, it adds what the same files have by now to its contexts.
+_MOSQUITTO_ON = "require_certificate true\ncafile {dir}/"
+_MOSQUITTO_CHECKS = _MOSQUITTO_ON + "clients.pem\ncrlfile {dir}/now.crl"
+_MOSQUITTO_SECRETS = "psk_hint users\npsk_file {dir}/now.psk"
 MOSQUITTO = (
-    Rule("revoked", _MOSQUITTO_ON + "crlfile {pki}/none.crl",
-         _MOSQUITTO_ON + "crlfile {pki}/one.crl", "revoked"),
-    Rule("CA removed", _MOSQUITTO_ON.replace("clients.pem", "both_cas.pem"), _MOSQUITTO_ON,
-         "moved"),
-    asks_from_now_on("cafile {pki}/clients.pem", _MOSQUITTO_ON),
-    user_removed(_MOSQUITTO_SECRETS + "both.psk", _MOSQUITTO_SECRETS + "alice.psk"),
+    Rule("revoked", _MOSQUITTO_CHECKS, _MOSQUITTO_CHECKS, "revoked"),
+    Rule("CA removed", _MOSQUITTO_ON + "now.pem", _MOSQUITTO_ON + "now.pem", "moved",
+         reload_knows=False),
+    replace(asks_from_now_on("", _MOSQUITTO_ON + "clients.pem"), reload_knows=False),
+    user_removed(_MOSQUITTO_SECRETS, _MOSQUITTO_SECRETS),
 )
 
 # --- Node ---------------------------------------------------------------------------------------

@@ -27,17 +27,11 @@ class Port:
     tickets: bool
     setup: str
 
-    @property
-    def modes(self):
-        """(port, protocol): of it and the rule."""
-        return [(self, protocol) for protocol in self.rule.protocols]
-
 
 class Admitting(Server):
     """What the seven have in common."""
 
     rules_changed = False
-    keeps_contexts = False  # when told to read its configuration again
     shares = (True, False)  # of Port.tickets: where libssl keeps sessions for it
     application = "http"
 
@@ -282,11 +276,15 @@ process.on('SIGTERM', () => process.exit(0));
 
 class Mosquitto(Admitting):
     LISTENER = "listener {port} 127.0.0.1\nallow_anonymous true\n{identity}\n{words}\n"
-    keeps_contexts = True
     application = "mqtt"
     workers_wanted = 2
 
+    FILES = {"clients.pem": ("clients.pem", "clients.pem"), "now.crl": ("none.crl", "one.crl"),
+             "now.pem": ("both_cas.pem", "clients.pem"), "now.psk": ("both.psk", "alice.psk")}
+
     def configure(self):
+        for name, sources in self.FILES.items():
+            shutil.copy(self.pki / sources[self.rules_changed], self.dir / name)
         for tickets in (True, False):
             self._file(tickets).write_text(
                 "per_listener_settings true\nuser root\nlog_dest stderr\n"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs real servers, unmodified: on stock libssl, with libsesscache preloaded, and with its host
-store too. Says how many connections resume, across workers, reloads and restarts.
+store too. Says how many connections resume, across workers, reloads and restarts. The part
+`admission` says who is let in after a rule changed, on seven of them.
 
-    tests/servers/run.py [SERVER...]    the servers whose names are given, else all
+    tests/servers/run.py [PART...]    the servers whose names are given, admission; else all
 
 LIBDIR or SESSCACHE_LIB says where the library is; WAYS names the ways to run, if not all (ways.py).
 """
