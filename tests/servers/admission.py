@@ -38,7 +38,8 @@ SETUPS = {
     "stunnel4": (Stunnel, rules.STUNNEL, {}),
     "dovecot": (Dovecot, rules.DOVECOT, {}),
     "mosquitto": (Mosquitto, rules.MOSQUITTO, {}),
-    "node": (Node, rules.NODE, {}),
+    # Node sets its certificates for each connection, so that only a name tells whose sessions they are.
+    "node": (Node, rules.NODE, {"SESSCACHE_NAMESPACE": "node"}),
 }
 
 
@@ -227,7 +228,6 @@ def verdict(kind, visitor, stage, way, seen):
     """Counts a good one; the text of another."""
     visits = seen[way][visitor, stage]
     words = [word for word, _ in visits]
-    cipher = ""
     if stage == "now":
         wanted = [word for word, _ in seen.get("stock", seen[way])[visitor, stage]]
         good = all(ours in (stock, RESUMED if stock == FULL else stock)
@@ -235,11 +235,15 @@ def verdict(kind, visitor, stage, way, seen):
     else:
         wanted = expected(kind, visitor, stage, way)
         good = fits(wanted, words)
-        cipher = visitor.rule.cipher if stage != "same" else ""
+    cipher = visitor.rule.ciphers[is_changed(visitor.rule, stage)]
     if good and all(cipher in used for _, used in visits):
         passed()
     else:
         yield f"{visitor}, {stage}, {way}: {visits}, not {wanted} {cipher}"
+
+
+def is_changed(rule, stage):
+    return stage == "restart" or stage == "reload" and rule.reload_knows
 
 
 def fits(wanted, words):
@@ -251,9 +255,9 @@ def fits(wanted, words):
 def expected(kind, visitor, stage, way):
     """The word for what visits come to."""
     rule = visitor.rule
-    if stage == "same" or stage == "reload" and not rule.reload_knows:
-        word = rule.others_same if visitor.is_other else rule.same
-    else:
+    if is_changed(rule, stage):
         word = rule.others_then if visitor.is_other else rule.then
+    else:
+        word = rule.others_same if visitor.is_other else rule.same
     shared = way == "store" and visitor.port.tickets in kind.shares
     return FULL if word == RESUMED and not shared else word

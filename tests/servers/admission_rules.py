@@ -37,7 +37,7 @@ class Rule:
     other: str | None = "good"  # whose standing does not change
     others_then: str = RESUMED
     others_same: str = RESUMED
-    cipher: str = ""  # must be used after the change
+    ciphers: tuple = ("", "")  # must be used before and after the change; "" is any
     reload_knows: bool = True  # else it changes nothing, and a start is needed
     renews: bool = False  # the server's certificate is another one after the change
     protocols: tuple = VERSIONS
@@ -62,8 +62,8 @@ def renewed(before=""):
 
 
 def cipher_removed(before, after):
-    return Rule("cipher removed", before, after, "", then=FULL, other=None, cipher=NEW_CIPHER,
-                protocols=("1.2",))
+    return Rule("cipher removed", before, after, "", then=FULL, other=None,
+                ciphers=(OLD_CIPHER, NEW_CIPHER), protocols=("1.2",))
 
 
 def user_removed(before, after):
@@ -89,7 +89,8 @@ NGINX = (
     optional_no_more(_NGINX_ON.replace(" on;", " optional;"), _NGINX_ON),
     no_more_unknown("no_ca no more", _NGINX_ON.replace(" on;", " optional_no_ca;"), _NGINX_ON),
     asks_from_now_on("", _NGINX_ON),
-    cipher_removed(f"ssl_ciphers {CIPHERS};", f"ssl_ciphers {NEW_CIPHER};"),
+    cipher_removed(f"ssl_prefer_server_ciphers on; ssl_ciphers {CIPHERS};",
+                   f"ssl_ciphers {NEW_CIPHER};"),
     renewed(),
 )
 # nginx hashes its certificates, and the names of the CAs, into the session id context.
@@ -128,7 +129,8 @@ APACHE = (
     optional_no_more(_APACHE_ON.replace("require", "optional"), _APACHE_ON),
     no_more_unknown("no_ca no more", _APACHE_ON.replace("require", "optional_no_ca"), _APACHE_ON),
     asks_from_now_on("", _APACHE_ON),
-    cipher_removed(f"SSLCipherSuite {CIPHERS}", f"SSLCipherSuite {NEW_CIPHER}"),
+    cipher_removed(f"SSLHonorCipherOrder on\nSSLCipherSuite {CIPHERS}",
+                   f"SSLCipherSuite {NEW_CIPHER}"),
     renewed(),
 )
 
