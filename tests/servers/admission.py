@@ -23,7 +23,7 @@ from harness.tls import make_certificate
 from harness.verdicts import Skipped, fail, note_skip, passed
 
 from . import admission_rules as rules
-from .admission_rules import FULL, LET_IN, REFUSED, RESUMED
+from .admission_rules import FULL, LET_IN, REFUSED, RESUMED, UNSEEN
 from .admission_servers import (Apache, Dovecot, Haproxy, Mosquitto, Nginx, Node, Port, Stunnel)
 from .ways import Course, chosen
 
@@ -35,10 +35,12 @@ SETUPS = {
     "nginx, our id context": (Nginx, rules.NGINX, {"SESSCACHE_ID_CONTEXT": "ours"}),
     "haproxy": (Haproxy, rules.HAPROXY, {}),
     "apache2": (Apache, rules.APACHE, {}),
+    "apache2, no client certificates": (Apache, rules.APACHE_NEVER,
+                                        {"SESSCACHE_CLIENT_CERTS": "never"}),
     "stunnel4": (Stunnel, rules.STUNNEL, {}),
     "dovecot": (Dovecot, rules.DOVECOT, {}),
     "mosquitto": (Mosquitto, rules.MOSQUITTO, {}),
-    # Node sets its certificates for each connection, so that only a name tells whose sessions they are.
+    # Node sets certificates for each connection, so only a namespace tells whose sessions they are.
     "node": (Node, rules.NODE, {"SESSCACHE_NAMESPACE": "node"}),
 }
 
@@ -260,4 +262,6 @@ def expected(kind, visitor, stage, way):
     else:
         word = rule.others_same if visitor.is_other else rule.same
     shared = way == "store" and visitor.port.tickets in kind.shares
+    if word == UNSEEN:
+        return RESUMED if shared else REFUSED
     return FULL if word == RESUMED and not shared else word

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 RESUMED = "resumed"  # on stock after a start: full
 FULL = "full"        # let in by a full handshake: asked for a certificate, if that is the rule
 REFUSED = "refused"  # a full handshake, and an alert or an error of the application
+UNSEEN = "unseen"    # resumed, but on stock after a start: refused
 LET_IN = "let in"    # either, because in TLS 1.3 a pre-shared key of one's own resumes, too
 
 OLD_CIPHER, NEW_CIPHER = "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
@@ -122,16 +123,21 @@ HAPROXY = (
 _APACHE_ON = "SSLVerifyClient require\nSSLCACertificateFile {pki}/clients.pem\n"
 _APACHE_CHECKS = _APACHE_ON + "SSLCARevocationCheck chain\nSSLCARevocationFile {pki}/"
 _APACHE_CHAIN = _APACHE_ON.replace("clients.pem", "chain.pem") + "SSLVerifyDepth "
+# mod_ssl counts the depth in its verify callback, which is not called for a foreign session.
+_APACHE_DEPTH = Rule("depth lowered", _APACHE_CHAIN + "2", _APACHE_CHAIN + "1", "far", then=UNSEEN)
 APACHE = (
     Rule("revoked", _APACHE_CHECKS + "none.crl", _APACHE_CHECKS + "one.crl", "revoked"),
     Rule("CA removed", _APACHE_ON.replace("clients.pem", "both_cas.pem"), _APACHE_ON, "moved"),
-    Rule("depth lowered", _APACHE_CHAIN + "2", _APACHE_CHAIN + "1", "far"),
+    _APACHE_DEPTH,
     optional_no_more(_APACHE_ON.replace("require", "optional"), _APACHE_ON),
     no_more_unknown("no_ca no more", _APACHE_ON.replace("require", "optional_no_ca"), _APACHE_ON),
     asks_from_now_on("", _APACHE_ON),
     cipher_removed(f"SSLHonorCipherOrder on\nSSLCipherSuite {CIPHERS}",
                    f"SSLCipherSuite {NEW_CIPHER}"),
     renewed(),
+)
+APACHE_NEVER = (
+    replace(_APACHE_DEPTH, then=REFUSED, same=FULL, others_same=FULL, others_then=FULL),
 )
 
 # --- stunnel ------------------------------------------------------------------------------------
