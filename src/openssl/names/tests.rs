@@ -11,7 +11,7 @@ impl Context {
     }
 
     fn namespace(&self, namespace: &str, alone: Option<u64>) -> [u8; HASH_BYTES] {
-        Identity::by_names(self.ctx(), namespace, alone).unwrap().server.namespace
+        Identity::of(self.ctx(), namespace, alone).unwrap().server.namespace
     }
 }
 
@@ -51,11 +51,11 @@ fn a_renewed_certificate_is_the_same_server_and_another_name_is_not() {
     assert_eq!(old.namespace("", None), new.namespace("", None));
     assert_ne!(old.namespace("", None), wildcard.namespace("", None));
     assert_ne!(old.namespace("", None), new.namespace("x", None));
-    let identity = Identity::by_names(old.ctx(), "", None).unwrap();
-    assert!(identity.is_current_of(old.ctx()));
-    assert!(!identity.is_current_of(new.ctx()));
+    let identity = Identity::of(old.ctx(), "", None).unwrap();
+    assert!(identity.is_of(old.ctx()));
+    assert!(!identity.is_of(new.ctx()));
     old.load(&folder.0.join("new"));
-    assert!(!identity.is_current_of(old.ctx()));
+    assert!(!identity.is_of(old.ctx()));
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn without_alternative_names_the_common_name_or_the_certificate_counts() {
 #[test]
 fn a_context_alone_is_its_number_or_what_the_operator_says() {
     let (one, other) = (Context::new(&[]), Context::new(&[]));
-    assert!(!Identity::by_names(one.ctx(), "", None).unwrap().server.has_certificate);
-    assert!(Identity::by_names(one.ctx(), "", Some(7)).unwrap().server.has_certificate);
+    assert!(!Identity::of(one.ctx(), "", None).unwrap().server.has_certificate);
+    assert!(Identity::of(one.ctx(), "", Some(7)).unwrap().server.has_certificate);
     assert_ne!(one.namespace("", Some(7)), other.namespace("", Some(8)));
     assert_eq!(one.namespace("", Some(7)), one.namespace("", Some(7)));
     assert_eq!(one.namespace("x", Some(7)), other.namespace("x", Some(8)));
