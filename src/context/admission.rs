@@ -126,7 +126,7 @@ impl State {
         if !event.is_tls13() && !event.ssl.would_negotiate(session) {
             return Some(Tally::DeclinedCipher);
         }
-        match self.virtual_host().expected(event, event.ssl.offered_name()) {
+        match self.virtual_host.expected(event, event.ssl.offered_name()) {
             None => Some(Tally::DeclinedHost),
             Some(expected) => {
                 (!self.admits(event, session, &expected)).then_some(Tally::DeclinedClient)
@@ -173,11 +173,16 @@ impl State {
         if self.host_store().is_none() && !self.shares_tickets() {
             return true;
         }
-        let reached = self.virtual_host().reached(event, event.ssl.negotiated_name());
         let is_foreign =
             |session: &SessionRef<'_>| session.mark().is_some_and(|mark| mark.is_foreign);
-        let Some(session) = event.ssl.session().filter(is_foreign) else { return true };
-        reached.is_some_and(|reached| self.admits(event, session, &reached))
+        let foreign = event.ssl.session().filter(is_foreign);
+        if foreign.is_none() && !self.virtual_host.name_matters() {
+            return true;
+        }
+        let reached = self.virtual_host.reached(event, event.ssl.negotiated_name());
+        foreign.is_none_or(|foreign| {
+            reached.is_some_and(|reached| self.admits(event, foreign, &reached))
+        })
     }
 
     /// Whether an own session is as young as the operator wants all sessions to be.

@@ -119,7 +119,7 @@ impl VirtualHost {
     }
 
     /// Whether a server name may lead to hosts of different demands.
-    fn name_matters(&self) -> bool {
+    pub(in crate::context) fn name_matters(&self) -> bool {
         self.names.may_switch.load(Relaxed) && !all_ask_the_same()
     }
 }
