@@ -13,7 +13,7 @@ use crate::openssl::libssl::libssl;
 use crate::openssl::ticket::{Contexts, IV_BYTES, NAME_BYTES};
 use crate::openssl::types::{EvpMacCtx, TicketKeyEvpCb};
 use libc::c_int;
-use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX};
+use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, TLS1_3_VERSION};
 use sesscache_core::system::errno::KeepErrno;
 
 /// Does with a new context as SESSCACHE_TICKETS says.
@@ -107,5 +107,8 @@ fn open(
     contexts: &Contexts,
 ) -> c_int {
     let Some((key, renew)) = state.opening_key(event, name) else { return 0 };
+    // With keys of its own libssl renews each ticket of TLS 1.3, because clients use it once
+    // (tls_decrypt_ticket).
+    let renew = renew || event.ssl.version() == TLS1_3_VERSION;
     key.open(iv, contexts).map_or(-1, |()| if renew { 2 } else { 1 })
 }
