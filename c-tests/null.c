@@ -205,6 +205,12 @@ static int secret(SSL *s, void *key, int *length, STACK_OF(SSL_CIPHER) *ciphers,
     return 0;
 }
 
+static int new_ticket(SSL *s, void *arg)
+{
+    (void)s, (void)arg;
+    return 1;
+}
+
 /* Settings that are passed on, and noted. */
 static void settings(void)
 {
@@ -230,6 +236,9 @@ static void settings(void)
     TRY_VOID(SSL_set_psk_server_callback(NULL, NULL));
     TRY_VOID(SSL_set_psk_server_callback(NULL, psk));
     TRY_VOID(SSL_set_psk_server_callback(ssl, NULL));
+    TRY(SSL_CTX_set_session_ticket_cb(NULL, NULL, NULL, NULL));
+    TRY(SSL_CTX_set_session_ticket_cb(NULL, new_ticket, NULL, NULL));
+    TRY(SSL_CTX_set_session_ticket_cb(ctx, NULL, NULL, NULL));
     TRY(SSL_set_session_secret_cb(NULL, NULL, NULL));
     TRY(SSL_set_session_secret_cb(NULL, secret, NULL));
     TRY(SSL_set_session_secret_cb(ssl, NULL, NULL));

@@ -150,6 +150,9 @@ static void epochs(void)
     RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=21600");
     RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=80000");
     RUN_AGAIN(lose, key_file("keys"), "TEST_CLOCK=108001"); /* 30 h: the fifth epoch after it */
+    /* A ticket says when its life ends: the server that issues it must want a longer one, too. */
+    RUN_AGAIN(lose, key_file("keys"), "TEST_CLOCK=108001", "SESSCACHE_MAX_LIFETIME=172800");
+    RUN_AGAIN(leave, key_file("keys"), "TEST_CLOCK=0", "SESSCACHE_MAX_LIFETIME=172800");
     RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=108001",
               "SESSCACHE_MAX_LIFETIME=172800");
     /* Another host's clock is ahead. */

@@ -36,6 +36,7 @@ int live(void)
     SSL_CTX_set_psk_find_session_callback(ctx, NULL);
     SSL_CTX_set_psk_server_callback(ctx, NULL);
     (void)!SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
+    SSL_CTX_set_session_ticket_cb(ctx, NULL, NULL, NULL);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     ssl = SSL_new(ctx);

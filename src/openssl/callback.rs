@@ -3,7 +3,12 @@
 //! A slot may be replaced by another thread while a handshake runs: it is one atomic word, read
 //! when the event happens. No lock of ours is held around a call.
 
-use super::handle::{Ctx, Session, SessionRef, Ssl};
+use super::constants::{
+    SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW,
+    SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW,
+};
+use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
+use super::table::Libssl;
 use super::types::{
     CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, RemoveCb,
     ServernameCb,
@@ -165,4 +170,68 @@ pub unsafe fn call_servername(
     let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), al, arg) }
+}
+
+/// Calls the application's callback for the data of a new ticket; 0 ends the handshake.
+///
+/// # Safety
+/// `arg` was set for this callback.
+pub unsafe fn call_generate_ticket(
+    callback: GenerateTicketCb,
+    ssl: Ssl<'_>,
+    arg: CallbackArg,
+) -> c_int {
+    let _cancel = HoldCancel::new();
+    // SAFETY: the application's promise by setting it, and our caller's.
+    unsafe { callback(ssl.as_ptr(), arg) }
+}
+
+/// A ticket that libssl has opened, or could not open: the arguments of dec_cb in
+/// SSL_CTX_set_session_ticket_cb(3).
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedTicket {
+    /// The session, or NULL.
+    pub session: *mut SSL_SESSION,
+    /// The first bytes of the ticket.
+    pub key_name: *const u8,
+    /// How many of them.
+    pub key_name_length: usize,
+    /// `SSL_TICKET_…`.
+    pub status: c_int,
+}
+
+impl OpenedTicket {
+    /// The session, and the name of the key that sealed its ticket; `None` if it was not opened.
+    ///
+    /// # Safety
+    /// The arguments are libssl's, and valid for `'a`.
+    pub unsafe fn session<'a>(self, libssl: &'static Libssl) -> Option<(SessionRef<'a>, &'a [u8])> {
+        if ![SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW].contains(&self.status) {
+            return None;
+        }
+        // SAFETY: libssl's session, see above.
+        let session = unsafe { SessionRef::borrow(libssl, self.session) }?;
+        // SAFETY: libssl's ticket, see above.
+        Some((session, unsafe { bytes(self.key_name, self.key_name_length) }?))
+    }
+
+    /// Calls the application's dec_cb.
+    ///
+    /// # Safety
+    /// The arguments are libssl's; `arg` was set for this callback.
+    pub unsafe fn call(self, callback: DecryptTicketCb, ssl: Ssl<'_>, arg: CallbackArg) -> c_int {
+        let OpenedTicket { session, key_name, key_name_length, status } = self;
+        let _cancel = HoldCancel::new();
+        // SAFETY: the application's promise by setting it, and our caller's.
+        unsafe { callback(ssl.as_ptr(), session, key_name, key_name_length, status, arg) }
+    }
+
+    /// The answer after which libssl goes on as without a callback (tls_decrypt_ticket).
+    pub fn neutral(self) -> c_int {
+        match self.status {
+            SSL_TICKET_SUCCESS => SSL_TICKET_RETURN_USE,
+            SSL_TICKET_SUCCESS_RENEW => SSL_TICKET_RETURN_USE_RENEW,
+            _ => SSL_TICKET_RETURN_IGNORE_RENEW,
+        }
+    }
 }

@@ -26,3 +26,13 @@ pub const SSL_TLSEXT_ERR_ALERT_FATAL: c_int = 2;
 pub const SSL_TLSEXT_ERR_NOACK: c_int = 3;
 /// The alert of a client that is not to be let in (RFC 8446 6.2).
 pub const SSL_AD_ACCESS_DENIED: c_int = 49;
+/// `SSL_TICKET_STATUS`: a ticket was opened.
+pub const SSL_TICKET_SUCCESS: c_int = 5;
+/// `SSL_TICKET_STATUS`: a ticket was opened and is to be renewed.
+pub const SSL_TICKET_SUCCESS_RENEW: c_int = 6;
+/// `SSL_TICKET_RETURN`: a full handshake, with a new ticket.
+pub const SSL_TICKET_RETURN_IGNORE_RENEW: c_int = 2;
+/// `SSL_TICKET_RETURN`: the session is resumed.
+pub const SSL_TICKET_RETURN_USE: c_int = 3;
+/// `SSL_TICKET_RETURN`: the session is resumed, with a new ticket.
+pub const SSL_TICKET_RETURN_USE_RENEW: c_int = 4;

@@ -5,8 +5,8 @@
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::types::{
-    CallbackArg, CertCb, CertVerifyCb, GenerateCb, GetCb, Lhash, NewCb, PskFindSessionCb,
-    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, Lhash,
+    NewCb, PskFindSessionCb, PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL_CTX, SSL_OP_NO_TICKET};
@@ -135,10 +135,32 @@ impl Ctx<'_> {
         Some(unsafe { set(self.as_ptr(), cb) })
     }
 
-    /// SSL_CTX_set_options(3) with `SSL_OP_NO_TICKET`: no ticket is stateless.
-    pub fn stock_forbid_tickets(self) {
+    /// SSL_CTX_set_session_ticket_cb(3).
+    pub fn stock_set_ticket_data_cbs(
+        self,
+        generate: Option<GenerateTicketCb>,
+        decrypt: Option<DecryptTicketCb>,
+        arg: CallbackArg,
+    ) -> c_int {
+        let set = self.libssl().SSL_CTX_set_session_ticket_cb;
+        // SAFETY: a valid context and the application's callbacks, or ours.
+        unsafe { set(self.as_ptr(), generate, decrypt, arg) }
+    }
+
+    /// SSL_CTX_set_options(3) with `SSL_OP_NO_TICKET`: no ticket is stateless. False if it is set
+    /// already.
+    pub fn stock_forbid_tickets(self) -> bool {
+        // SAFETY: a valid context.
+        let before = unsafe { (self.libssl().SSL_CTX_get_options)(self.as_ptr()) };
         // SAFETY: a valid context.
         unsafe { (self.libssl().SSL_CTX_set_options)(self.as_ptr(), SSL_OP_NO_TICKET) };
+        before & SSL_OP_NO_TICKET == 0
+    }
+
+    /// SSL_CTX_clear_options(3) with `SSL_OP_NO_TICKET`.
+    pub fn stock_allow_tickets(self) {
+        // SAFETY: a valid context.
+        unsafe { (self.libssl().SSL_CTX_clear_options)(self.as_ptr(), SSL_OP_NO_TICKET) };
     }
 }
 

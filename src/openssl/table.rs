@@ -116,6 +116,7 @@ table! {
         SSL_set_session: fn(*mut SSL, *mut SSL_SESSION) -> c_int;
         SSL_CTX_callback_ctrl: fn(*mut SSL_CTX, c_int, Option<unsafe extern "C" fn()>) -> c_long;
         SSL_CTX_set_options: fn(*mut SSL_CTX, u64) -> u64;
+        SSL_CTX_clear_options: fn(*mut SSL_CTX, u64) -> u64;
         SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
         SSL_CTX_get_ex_data: fn(*const SSL_CTX, c_int) -> *mut c_void;
         SSL_CTX_set_ex_data: fn(*mut SSL_CTX, c_int, *mut c_void) -> c_int;

@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod load;
 pub mod sessions;
 pub mod switch;
+pub mod ticket_data;
 pub mod tickets;
 
 use crate::context::{Current, Event, State};

@@ -5,7 +5,7 @@
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
-use super::{answer, event};
+use super::{answer, event, ticket_data};
 use crate::config::{TicketMode, config};
 use crate::context::{Event, State};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -19,9 +19,10 @@ use sesscache_core::system::errno::KeepErrno;
 /// Does with a new context as SESSCACHE_TICKETS says.
 pub(super) fn register(ctx: Ctx<'_>, state: &State) {
     if config().tickets == Some(TicketMode::Off) {
-        ctx.stock_forbid_tickets();
+        ticket_data::withhold(ctx, state);
     } else if state.shares_tickets() {
         ctx.stock_set_ticket_key_cb(Some(ticket_key));
+        ticket_data::apply(ctx, state);
     }
 }
 
@@ -29,6 +30,7 @@ pub(super) fn register(ctx: Ctx<'_>, state: &State) {
 pub(super) fn give_way(ctx: Ctx<'_>, state: &State) {
     if state.give_up_tickets() {
         ctx.stock_set_ticket_key_cb(None);
+        ticket_data::apply(ctx, state);
     }
 }
 
@@ -46,7 +48,9 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
         &ctx,
         0,
         |ctx, state| {
-            state.give_up_tickets();
+            if state.give_up_tickets() {
+                ticket_data::apply(ctx, state);
+            }
             ctx.stock_set_ticket_key_cb(fp).unwrap_or(0)
         },
         |ctx| ctx.stock_set_ticket_key_cb(fp).unwrap_or(0),
