@@ -224,6 +224,9 @@ static void settings(void)
     TRY_VOID(SSL_CTX_set_cert_verify_callback(NULL, NULL, NULL));
     TRY_VOID(SSL_CTX_set_cert_verify_callback(NULL, verify_all, NULL));
     TRY_VOID(SSL_CTX_set_cert_verify_callback(ctx, NULL, NULL));
+    TRY_VOID(SSL_set_verify(NULL, SSL_VERIFY_NONE, NULL));
+    TRY_VOID(SSL_set_verify(NULL, SSL_VERIFY_PEER, verifying));
+    TRY_VOID(SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL));
     TRY_VOID(SSL_CTX_set_psk_find_session_callback(NULL, NULL));
     TRY_VOID(SSL_CTX_set_psk_find_session_callback(NULL, find_psk));
     TRY_VOID(SSL_CTX_set_psk_find_session_callback(ctx, NULL));

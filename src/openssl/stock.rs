@@ -185,6 +185,12 @@ impl Ssl<'_> {
         unsafe { (self.libssl().SSL_set_SSL_CTX)(self.as_ptr(), ctx) }
     }
 
+    /// SSL_set_verify(3).
+    pub fn stock_set_verify(self, mode: c_int, callback: Option<VerifyCb>) {
+        // SAFETY: a valid connection and the application's callback.
+        unsafe { (self.libssl().SSL_set_verify)(self.as_ptr(), mode, callback) };
+    }
+
     /// SSL_set_cert_cb(3).
     pub fn stock_set_cert_cb(self, callback: Option<CertCb>, arg: CallbackArg) {
         // SAFETY: a valid connection and the application's callback.

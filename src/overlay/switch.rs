@@ -8,7 +8,7 @@ use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
 use super::{answer, event, session_state, state};
-use crate::context::{IdContext, State};
+use crate::context::{IdContext, State, note_connection_asks};
 use crate::openssl::callback::{call_servername, servername_cb};
 use crate::openssl::constants::{
     SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
@@ -17,7 +17,7 @@ use crate::openssl::handle::Ssl;
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
-use openssl_sys::{SSL, SSL_CTX};
+use openssl_sys::{SSL, SSL_CTX, SSL_VERIFY_PEER};
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::transmute;
 use std::ptr;
@@ -103,6 +103,31 @@ pub unsafe extern "C" fn SSL_CTX_set_verify(
         },
         |ctx| ctx.stock_set_verify(mode, callback),
     );
+}
+
+/// Sets whether a connection asks the other side for a certificate; see SSL_set_verify(3). Does
+/// nothing if `s` is NULL.
+///
+/// # Safety
+/// `s` is a valid connection or NULL; `callback` is callable while the connection lives, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_verify(
+    s: Argument<*mut SSL>,
+    mode: c_int,
+    callback: Option<VerifyCb>,
+) {
+    guard((), || {
+        let Some(ssl) = s.ssl() else { return };
+        ssl.stock_set_verify(mode, callback);
+        // With a session, libssl has looked for one: this is a servername callback or a later one.
+        let asks_late = mode & SSL_VERIFY_PEER != 0
+            && ssl.is_in_handshake()
+            && ssl.is_server()
+            && ssl.session().is_some();
+        if asks_late && session_state(ssl).is_some() {
+            note_connection_asks();
+        }
+    });
 }
 
 /// Notes the application's servername callback, and returns the one for stock: ours, or none.

@@ -1,9 +1,8 @@
 //! How many contexts of this process may serve, and how many of these ask for a certificate.
 //!
-//! While none asks, or there is but one, a server name leads to no other [`Policy`]: see `names`.
-//! Counters alone, which a fork copies as they are. No locks.
-//!
-//! [`Policy`]: crate::openssl::identity::Policy
+//! While none asks, or there is but one, a server name leads to no other demands, unless servername
+//! callbacks set them on the connection: see `names`. Counters and a flag, which a fork copies as
+//! they are. No locks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -12,6 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 static SERVING: AtomicUsize = AtomicUsize::new(0);
 /// Contexts that may serve and ask clients for a certificate.
 static ASKING: AtomicUsize = AtomicUsize::new(0);
+/// Whether connections ask that did not ask when their session was looked up. False, true once one
+/// did.
+static CONNECTIONS_ASK: AtomicBool = AtomicBool::new(false);
 /// How often a context's policy has changed while it was in use.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
@@ -64,7 +66,14 @@ pub(super) fn changes() -> u64 {
     CHANGES.load(Acquire)
 }
 
-/// Whether all contexts that may serve ask for the same.
+/// A connection asks for a certificate from now on, after its session was looked up.
+pub fn note_connection_asks() {
+    if !CONNECTIONS_ASK.load(Relaxed) && !CONNECTIONS_ASK.swap(true, Relaxed) {
+        note_change();
+    }
+}
+
+/// Whether all contexts that may serve ask for the same, and no connection asks for another.
 pub(super) fn all_ask_the_same() -> bool {
-    ASKING.load(Relaxed) == 0 || SERVING.load(Relaxed) == 1
+    !CONNECTIONS_ASK.load(Relaxed) && (ASKING.load(Relaxed) == 0 || SERVING.load(Relaxed) == 1)
 }
