@@ -86,6 +86,43 @@ typedef struct sesscache_stats {
    * Bytes there are for sessions.
    */
   uint64_t capacity;
+  /**
+   * Sessions not shared: a client certificate was asked for and none given.
+   */
+  uint64_t refused_no_client_certificate;
+  /**
+   * Sessions not shared: OpenSSL has not found the client's certificate good, or
+   * SESSCACHE_CLIENT_CERTS is `never`.
+   */
+  uint64_t refused_unverified;
+  /**
+   * Sessions not shared: authenticated by a pre-shared key or SRP.
+   */
+  uint64_t refused_application;
+  /**
+   * Sessions not resumed: made for another server name or another service.
+   */
+  uint64_t declined_name;
+  /**
+   * Sessions not resumed: over their lifetime by the settings of today.
+   */
+  uint64_t declined_lifetime;
+  /**
+   * Sessions not resumed: the connection has another session id context.
+   */
+  uint64_t declined_id_context;
+  /**
+   * Sessions not resumed: their cipher would not be negotiated now.
+   */
+  uint64_t declined_cipher;
+  /**
+   * Sessions not resumed: the client has to show a certificate, or another one.
+   */
+  uint64_t declined_client;
+  /**
+   * Sessions not resumed: it is not known yet to which virtual host the server name leads.
+   */
+  uint64_t declined_host;
 } sesscache_stats;
 
 #ifdef __cplusplus
