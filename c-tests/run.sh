@@ -309,7 +309,9 @@ while IFS='|' read -r name _; do
     [ -f "$here/$name.c" ] || die "differences.txt names a test that does not exist: $name"
 done <"$here/differences.txt"
 
-for object in harness{,_tls,_sessions,_store,_workers} proof; do build_object $object; done
+for object in harness{,_tls,_sessions,_store,_workers,_admission,_rules} proof; do
+    build_object $object
+done
 [ $mode != tsan ] || compile "$dir/tsan.o" -c "$here/faulty/tsan.c"
 printf '%s\n' '#include <stdio.h>' '#include <openssl/crypto.h>' \
     'int main(void) { printf("%u.%u\n", OPENSSL_version_major(), OPENSSL_version_minor());' \
