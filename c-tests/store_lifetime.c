@@ -87,6 +87,8 @@ static void make_contexts(void)
     SSL_CTX_sess_set_new_cb(own_server, new_cb);
     if (client_identity != NULL) {
         SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, accept_every);
+        CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(own_server),
+                      client_identity->certificate), 1);
         use_identity(own_client, client_identity);
     }
 }

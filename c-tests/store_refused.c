@@ -57,6 +57,7 @@ struct kind {
     long mode;
     int callbacks; /* 1 new_cb, 2 get_cb, 4 remove_cb */
     int is_stateless, no_certificate, no_id_context, verifies, empties_id;
+    int trusts_nobody, shows_none;
     int is_shared;       /* otherwise it is refused */
     size_t moved;        /* the counter of the refusal, if it has one */
 };
@@ -94,6 +95,10 @@ static const struct kind kinds[] = {
     { .name = "certificate only", .mode = MODE_SERVER, .no_id_context = 1, .is_shared = 1 },
     { .name = "verifies, no id context", .mode = MODE_SERVER, .no_id_context = 1, .verifies = 1 },
     { .name = "verifies", .mode = MODE_SERVER, .verifies = 1, .is_shared = 1 },
+    { .name = "verifies, trusts nobody", .mode = MODE_SERVER, .verifies = 1, .trusts_nobody = 1,
+        .moved = COUNTER(refused_unverified) },
+    { .name = "verifies, none shown", .mode = MODE_SERVER, .verifies = 1, .shows_none = 1,
+        .moved = COUNTER(refused_no_client_certificate) },
 };
 
 static const struct kind *kind;
@@ -136,7 +141,11 @@ static long make_contexts(long argument, SSL_SESSION **session)
     }
     if (kind->verifies) {
         SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, accept_every);
-        use_identity(own_client, host_identity());
+        if (!kind->trusts_nobody)
+            CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(own_server),
+                          host_identity()->certificate), 1);
+        if (!kind->shows_none)
+            use_identity(own_client, host_identity());
     }
     empties_id = kind->empties_id;
     return argument;
