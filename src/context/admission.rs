@@ -27,6 +27,17 @@ pub(super) struct Foreign<'a> {
     pub(super) is_fresh: bool,
 }
 
+/// Whether the connection would negotiate what a resumption in TLS 1.2 takes over: the cipher, no
+/// compression, and an extended master secret, without which libssl would end the handshake.
+fn has_parameters_of_now(event: &Event<'_>, foreign: &Foreign<'_>) -> bool {
+    let session = foreign.session;
+    event.is_tls13()
+        || event.ssl.would_negotiate(session)
+            && !session.is_compressed()
+            && !(event.forbids_extended_master_secret()
+                && foreign.origin.has_extended_master_secret())
+}
+
 /// Why libssl would not resume a session on this connection, or would even end the handshake
 /// (ssl_get_prev_session): its session id context. With SESSCACHE_ID_CONTEXT=ours a fresh session
 /// gets that of the connection.
@@ -123,7 +134,7 @@ impl State {
         if let Some(tally) = objection_of_libssl(event, session, foreign.is_fresh) {
             return Some(tally);
         }
-        if !event.is_tls13() && !event.ssl.would_negotiate(session) {
+        if !has_parameters_of_now(event, foreign) {
             return Some(Tally::DeclinedCipher);
         }
         match self.virtual_host.expected(event, event.ssl.offered_name()) {
@@ -181,7 +192,8 @@ impl State {
         }
         let reached = self.virtual_host.reached(event, event.ssl.negotiated_name());
         foreign.is_none_or(|foreign| {
-            reached.is_some_and(|reached| self.admits(event, foreign, &reached))
+            (event.is_tls13() || event.ssl.would_negotiate(foreign))
+                && reached.is_some_and(|reached| self.admits(event, foreign, &reached))
         })
     }
 

@@ -1,7 +1,7 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
 use super::application::{Application, IdContext, OwnIdContext};
-use crate::openssl::constants::SSL_OP_NO_ANTI_REPLAY;
+use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_OP_NO_EXTENDED_MASTER_SECRET};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
 use libc::c_int;
@@ -75,6 +75,11 @@ impl<'a> Event<'a> {
     #[inline]
     pub(super) fn key(&self, id: &[u8]) -> Option<Key> {
         Key::new(u16::try_from(self.version).ok()?, id)
+    }
+
+    /// Whether the extended master secret is not used (RFC 7627), as the connection is now.
+    pub(super) fn forbids_extended_master_secret(&self) -> bool {
+        self.ssl.options(self.ctx) & SSL_OP_NO_EXTENDED_MASTER_SECRET != 0
     }
 
     /// Whether libssl will insist on removing the session from its own cache before it resumes

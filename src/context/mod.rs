@@ -45,7 +45,7 @@ pub use application::{Application, IdContext, OwnIdContext};
 pub use event::{Current, Event};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
-pub use policy::{VirtualHost, note_connection_asks};
+pub use policy::VirtualHost;
 pub use thread::is_in_stock;
 pub use tickets::TicketVerdict;
 

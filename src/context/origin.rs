@@ -1,10 +1,13 @@
 //! The making of a session: the facts about it that travel in its record or its ticket.
 
+use super::event::Event;
 use crate::openssl::codec::Mark;
-use crate::openssl::handle::{Ctx, SessionRef};
+use crate::openssl::handle::SessionRef;
 
 /// Set in `flags`: the application gave the session a longer life than its context gives.
 const OWN_TIMEOUT: u8 = 1;
+/// Set in `flags`: it may have been made with an extended master secret (RFC 7627).
+const EXTENDED_MASTER_SECRET: u8 = 2;
 
 /// The making of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,18 +25,20 @@ impl Origin {
 
     /// The origin of a session that the context of this number has made. `None` before 1970, and
     /// after 2106.
-    pub(super) fn of(ctx: Ctx<'_>, number: u64, session: SessionRef<'_>) -> Option<Origin> {
-        let has_own_timeout = session.timeout() > ctx.timeout();
-        Some(Origin {
-            number,
-            first_authenticated: first_authenticated(session)?,
-            flags: if has_own_timeout { OWN_TIMEOUT } else { 0 },
-        })
+    pub(super) fn of(event: &Event<'_>, number: u64, session: SessionRef<'_>) -> Option<Origin> {
+        let has_own_timeout = session.timeout() > event.ctx.timeout();
+        let own_timeout = if has_own_timeout { OWN_TIMEOUT } else { 0 };
+        // An option that is set later decides, so a client that does not know it does not count.
+        let is_extended = !event.forbids_extended_master_secret();
+        let extended = if is_extended { EXTENDED_MASTER_SECRET } else { 0 };
+        let first_authenticated = first_authenticated(session)?;
+        Some(Origin { number, first_authenticated, flags: own_timeout | extended })
     }
 
     /// The origin of a session that another context made, as far as its mark says.
     pub(super) fn of_mark(mark: Mark) -> Origin {
-        Origin { number: 0, first_authenticated: mark.first_authenticated, flags: 0 }
+        let first_authenticated = mark.first_authenticated;
+        Origin { number: 0, first_authenticated, flags: EXTENDED_MASTER_SECRET }
     }
 
     /// Whether the context of this number made the session, in this process or before a fork.
@@ -44,6 +49,12 @@ impl Origin {
     /// Whether the application gave the session a longer life than its context gives.
     pub(super) fn has_own_timeout(&self) -> bool {
         self.flags & OWN_TIMEOUT != 0
+    }
+
+    /// Whether it may have an extended master secret. libssl ends the handshake if such a session
+    /// comes back without it.
+    pub(super) fn has_extended_master_secret(&self) -> bool {
+        self.flags & EXTENDED_MASTER_SECRET != 0
     }
 
     pub(super) fn to_bytes(self) -> [u8; Origin::BYTES] {

@@ -106,7 +106,7 @@ impl State {
             return address.tally(refusal);
         }
         let _errors = KeepErrors::new(event.libssl());
-        if let Some(origin) = Origin::of(event.ctx, self.context_number, session) {
+        if let Some(origin) = Origin::of(event, self.context_number, session) {
             address.publish(session, &origin, single_use);
         }
     }
@@ -128,7 +128,15 @@ impl State {
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
-        Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
+        let withdraw = |server| {
+            Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
+        };
+        withdraw(server);
+        // It may have been published before other names were loaded in place.
+        let _: Option<()> = self.virtual_host.among_previous(|namespace| {
+            withdraw(Server { namespace: *namespace, ..server });
+            None
+        });
     }
 }
 

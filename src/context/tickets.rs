@@ -256,7 +256,7 @@ impl State {
     ) -> Option<Trailer> {
         // Without a key for it the ticket cannot be shared.
         self.tickets.as_ref()?.sealing(event.ctx, server)?;
-        let origin = Origin::of(event.ctx, self.context_number, session)?;
+        let origin = Origin::of(event, self.context_number, session)?;
         let end = deadline(session, origin.first_authenticated);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         let name = Trailer::name_hash(event.libssl(), event.ssl.negotiated_name())?;

@@ -155,6 +155,13 @@ impl SessionRef<'_> {
         unsafe { set(self.as_ptr(), data.as_ptr().cast(), data.len()) == 1 }
     }
 
+    /// Whether it was made with compression.
+    pub fn is_compressed(self) -> bool {
+        let get = self.libssl().SSL_SESSION_get_compress_id;
+        // SAFETY: a valid session.
+        get.is_some_and(|get| unsafe { get(self.as_ptr()) } != 0)
+    }
+
     /// Whether a servername callback has accepted the name under which it was made.
     pub fn has_host_name(self) -> bool {
         // SAFETY: a valid session; its own string or NULL.

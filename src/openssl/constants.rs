@@ -4,6 +4,8 @@ use libc::{c_int, c_long};
 
 /// A session's time is set anew when it is used.
 pub const SSL_SESS_CACHE_UPDATE_TIME: c_long = 0x400;
+/// The extended master secret is not used (RFC 7627).
+pub const SSL_OP_NO_EXTENDED_MASTER_SECRET: u64 = 1;
 /// Early data is accepted without libssl's own protection against replay.
 pub const SSL_OP_NO_ANTI_REPLAY: u64 = 1 << 24;
 /// Asks SSL_CTX_ctrl for the cache mode.

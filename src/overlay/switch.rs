@@ -8,7 +8,7 @@ use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
 use super::{answer, event, session_state, state};
-use crate::context::{IdContext, State, note_connection_asks};
+use crate::context::{IdContext, State};
 use crate::openssl::callback::{call_servername, servername_cb};
 use crate::openssl::constants::{
     SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
@@ -124,8 +124,8 @@ pub unsafe extern "C" fn SSL_set_verify(
             && ssl.is_in_handshake()
             && ssl.is_server()
             && ssl.session().is_some();
-        if asks_late && session_state(ssl).is_some() {
-            note_connection_asks();
+        if asks_late && let Some((_, state)) = session_state(ssl) {
+            state.virtual_host().note_connection_asks();
         }
     });
 }

@@ -67,7 +67,7 @@ pub(super) fn changes() -> u64 {
 }
 
 /// A connection asks for a certificate from now on, after its session was looked up.
-pub fn note_connection_asks() {
+pub(super) fn note_connection_asks() {
     if !CONNECTIONS_ASK.load(Relaxed) && !CONNECTIONS_ASK.swap(true, Relaxed) {
         note_change();
     }

@@ -17,7 +17,6 @@ use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::Ctx;
 use crate::openssl::identity::{Identity, Server};
 use crate::openssl::kdf::HASH_BYTES;
-pub use census::note_connection_asks;
 use census::{Member, note_change};
 use names::Names;
 use parking_lot::RwLock;

@@ -14,7 +14,7 @@
 //! After the callback the connection is looked at once more, see `admission`.
 
 use super::VirtualHost;
-use super::census::{all_ask_the_same, changes};
+use super::census::{all_ask_the_same, changes, note_connection_asks};
 use crate::context::event::Event;
 use crate::context::lock::read_soon;
 use crate::openssl::verification::Demands;
@@ -31,6 +31,9 @@ const MOST_NAMES: usize = 4096;
 pub(super) struct Names {
     /// Whether the context has a servername callback.
     may_switch: AtomicBool,
+    /// Whether a connection has begun to ask for a certificate in a callback that runs after the
+    /// lookup and is not for the server name: for ALPN, for example.
+    asks_late: AtomicBool,
     learned: RwLock<Learned>,
 }
 
@@ -67,6 +70,15 @@ impl VirtualHost {
         self.names.may_switch.store(may_switch, Relaxed);
     }
 
+    /// A connection that started with this context asks for a certificate, after its session was
+    /// looked up.
+    pub fn note_connection_asks(&self) {
+        note_connection_asks();
+        if !self.names.may_switch.load(Relaxed) {
+            self.names.asks_late.store(true, Relaxed);
+        }
+    }
+
     /// What the connection will demand when it asks for this name; `None` if it cannot be told.
     pub(in crate::context) fn expected(
         &self,
@@ -74,7 +86,8 @@ impl VirtualHost {
         name: &[u8],
     ) -> Option<Expectation> {
         if event.current.is_final || !self.name_matters() {
-            return Expectation::now(event);
+            let asks_late = self.names.asks_late.load(Relaxed);
+            return if asks_late { None } else { Expectation::now(event) };
         }
         let learned = read_soon(&self.names.learned)?;
         let is_good = learned.changes == changes();
