@@ -109,6 +109,8 @@ static void make_contexts(void)
     SSL_CTX_sess_set_new_cb(own_server, marking_new_cb);
     /* So that the session has the client's certificate in it, too. */
     SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, accept_every);
+    CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(own_server), host_identity()->certificate),
+              1);
     use_identity(own_client, host_identity());
 }
 
@@ -270,9 +272,50 @@ static void quiet(void)
     CHECK_INT(ERR_peek_error(), 0);
     check_quiet("removed", removed, 0);
     SSL_CTX_set_verify(own_server, SSL_VERIFY_NONE, NULL);
-    check_quiet("another server's", session, 0);
+    check_quiet("asks nobody now", session, 1);
     SSL_SESSION_free(session);
     SSL_SESSION_free(removed);
+    end_worker(&worker);
+    free_own_contexts();
+}
+
+/* Sessions of other contexts, whose clients are verified again: all of that is quiet, too. */
+static long make_other_contexts(long argument, SSL_SESSION **session)
+{
+    (void)session;
+    free_own_contexts();
+    make_contexts();
+    return argument;
+}
+
+static void trust_nobody(void)
+{
+    X509_STORE *nobody = X509_STORE_new();
+
+    REQUIRE(nobody != NULL);
+    SSL_CTX_set_cert_store(own_server, nobody);
+}
+
+static void quiet_about_others(void)
+{
+    struct worker worker;
+    SSL_SESSION *session, *another;
+    struct sesscache_stats before, after;
+
+    make_contexts();
+    worker = fork_worker();
+    ask(&worker, make_other_contexts, 0, NULL);
+    session = obtain_in(&worker);
+    another = obtain_in(&worker);
+    check_quiet("another server's", session, 1);
+    trust_nobody();
+    before = stats_of(own_server);
+    check_quiet("another server's, no longer trusted", another, 0);
+    check_quiet("another server's, cached and no longer trusted", session, 0);
+    after = stats_of(own_server);
+    CHECK_INT(after.declined_client - before.declined_client, 2);
+    SSL_SESSION_free(session);
+    SSL_SESSION_free(another);
     end_worker(&worker);
     free_own_contexts();
 }
@@ -313,6 +356,7 @@ static void everything(void)
         if (p->version == TLS1_3_VERSION)
             wiped("taken", take_here, 1);
         quiet();
+        quiet_about_others();
     }
 }
 
@@ -324,7 +368,8 @@ static void everything_in_file(void)
 }
 
 static const struct named_function functions[] = {
-    NAMED(leave_client), NAMED(quiet_without_the_key), NAMED(everything_in_file), { NULL, NULL },
+    NAMED(leave_client), NAMED(quiet_without_the_key), NAMED(everything_in_file),
+    NAMED(make_other_contexts), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
