@@ -11,7 +11,7 @@
  */
 typedef struct sesscache_stats {
   /**
-   * Lookups that found a session.
+   * Sessions that were found and given to OpenSSL to resume.
    */
   uint64_t hits;
   /**

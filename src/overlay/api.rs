@@ -89,7 +89,7 @@ fn attach(ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct sesscache_stats {
-    /// Lookups that found a session.
+    /// Sessions that were found and given to OpenSSL to resume.
     pub hits: u64,
     /// Lookups that found none.
     pub misses: u64,
