@@ -124,12 +124,14 @@ pub(super) use stock;
 
 impl Context {
     pub(super) fn new(certificates: &[&Path]) -> Context {
-        let libssl = libssl_in_test();
         let method = stock!(TLS_method: fn() -> *const SSL_METHOD);
         // SAFETY: takes nothing and returns a constant.
-        let method = unsafe { method() };
+        Context::of_method(unsafe { method() }, certificates)
+    }
+
+    pub(super) fn of_method(method: *const SSL_METHOD, certificates: &[&Path]) -> Context {
         // SAFETY: a valid method.
-        let ctx = NonNull::new(unsafe { (libssl.SSL_CTX_new)(method) }).unwrap();
+        let ctx = NonNull::new(unsafe { (libssl_in_test().SSL_CTX_new)(method) }).unwrap();
         let context = Context { ctx };
         certificates.iter().for_each(|path| context.load(path));
         context

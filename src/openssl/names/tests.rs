@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::openssl::identity::Identity;
-use crate::openssl::tests::{Context, EC, Folder, RSA};
+use crate::openssl::libssl::libssl_in_test;
+use crate::openssl::tests::{Context, EC, Folder, RSA, stock};
 
 impl Context {
     fn names(&self) -> Vec<(u8, Vec<u8>)> {
@@ -86,4 +87,50 @@ fn a_context_alone_is_its_number_or_what_the_operator_says() {
     assert_eq!(one.namespace("x", Some(7)), other.namespace("x", Some(8)));
     assert_ne!(one.namespace("x", Some(7)), one.namespace("x", None));
     assert_ne!(one.namespace("x", Some(7)), one.namespace("y", Some(7)));
+}
+
+/// From OpenSSL 3.2 on.
+#[test]
+fn a_raw_public_key_is_part_of_the_identity() {
+    if libssl_in_test().SSL_CTX_get0_server_cert_type.is_none() {
+        return;
+    }
+    let folder = Folder::new("raw");
+    let a = folder.certificate("a", "/CN=x", EC, &["subjectAltName=DNS:a.test"]);
+    let renewed = folder.certificate("b", "/CN=x", EC, &["subjectAltName=DNS:a.test"]);
+    let (context, other) = (Context::new(&[&a]), Context::new(&[&renewed]));
+    assert_eq!(context.namespace("", None), other.namespace("", None));
+    let before = Identity::of(context.ctx(), "", None).unwrap();
+    let show = stock!(SSL_CTX_set1_server_cert_type: fn(*mut SSL_CTX, *const u8, usize) -> c_int);
+    for context in [&context, &other] {
+        let kinds = [RAW_PUBLIC_KEY, 0];
+        // SAFETY: a valid context and a list, of which it takes a copy.
+        assert_eq!(unsafe { show(context.ctx().as_ptr(), kinds.as_ptr(), kinds.len()) }, 1);
+    }
+    assert!(!before.is_of(context.ctx()));
+    assert_ne!(context.namespace("", None), before.server.namespace);
+    assert_ne!(context.namespace("", None), other.namespace("", None));
+    assert_eq!(context.names().iter().filter(|name| name.0 == KEY).count(), 1);
+    let now = Identity::of(context.ctx(), "", None).unwrap();
+    assert!(now.is_of(context.ctx()));
+    context.load(&renewed);
+    assert!(!now.is_of(context.ctx()));
+    assert_eq!(context.namespace("", None), other.namespace("", None));
+}
+
+/// From OpenSSL 3.5 on.
+#[test]
+fn a_quic_server_s_context_is_asked_itself() {
+    let Some(method) = libssl_in_test().OSSL_QUIC_server_method else { return };
+    let folder = Folder::new("quic");
+    let ec = folder.certificate("ec", "/CN=x", EC, &["subjectAltName=DNS:a.test"]);
+    let rsa = folder.certificate("rsa", "/CN=x", RSA, &["subjectAltName=DNS:b.test"]);
+    // SAFETY: takes nothing and returns a constant.
+    let context = Context::of_method(unsafe { method() }, &[&ec, &rsa]);
+    let shown = context.ctx().certificate();
+    assert_eq!(context.names(), [(DNS_NAME, b"a.test".to_vec()), (DNS_NAME, b"b.test".to_vec())]);
+    assert_eq!(context.ctx().certificate(), shown);
+    assert_eq!(context.namespace("", None), Context::new(&[&ec, &rsa]).namespace("", None));
+    // SAFETY: takes nothing and returns a constant.
+    assert_eq!(Context::of_method(unsafe { method() }, &[]).names(), []);
 }
