@@ -5,7 +5,8 @@ On stock and preloaded:
 - Without it the cache is off: none.
 - A reload (SIGUSR1) is a new start of the server in its process: none.
 
-With a store, every session that resumes at all resumes always.
+With a store, every session that resumes at all resumes always. lighttpd sets its certificates for each
+connection (SSL_CTX_set_cert_cb), so SESSCACHE_NAMESPACE has to name the service.
 """
 
 import signal
@@ -39,6 +40,10 @@ ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1.2", "Options" => "-SessionTi
 
 
 class Lighttpd(Server):
+    def _env_of_way(self):
+        env = super()._env_of_way()
+        return env | {"SESSCACHE_NAMESPACE": "lighttpd"} if self.way == "store" else env
+
     def configure(self):
         pages = self.dir / "pages"
         pages.mkdir(mode=0o755)
