@@ -262,6 +262,8 @@ def expected(kind, visitor, stage, way):
     else:
         word = rule.others_same if visitor.is_other else rule.same
     shared = way == "store" and visitor.port.tickets in kind.shares
+    if word == LET_IN and visitor.protocol == "1.2":
+        return FULL
     if word == UNSEEN:
         return RESUMED if shared else REFUSED
     return FULL if word == RESUMED and not shared else word

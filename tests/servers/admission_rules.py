@@ -15,7 +15,7 @@ RESUMED = "resumed"  # on stock after a start: full
 FULL = "full"        # let in by a full handshake: asked for a certificate, if that is the rule
 REFUSED = "refused"  # a full handshake, and an alert or an error of the application
 UNSEEN = "unseen"    # resumed, but on stock after a start: refused
-LET_IN = "let in"    # either, because in TLS 1.3 a pre-shared key of one's own resumes, too
+LET_IN = "let in"    # full, but in TLS 1.3 a pre-shared key of one's own counts as resumed, too
 
 OLD_CIPHER, NEW_CIPHER = "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
 CIPHERS = f"{OLD_CIPHER}:{NEW_CIPHER}"
