@@ -155,7 +155,38 @@ static const struct rule rules[] = {
 
 static const struct rule_list lists[] = { { RULES(rules), NULL, NULL } };
 
+/*
+ * A process that is forked later has the context's copy, and with it the keys of its tickets, also
+ * of those that are shared with nobody.
+ */
+static void share_with_forked(void)
+{
+    FOR_EACH_WAY(way) {
+        struct worker worker, other;
+        SSL_SESSION *session;
+
+        section("%s none given, forked", way->name);
+        own_server = new_host_for(way);
+        own_client = new_client_for(way, "none");
+        ask_root(own_server);
+        worker = fork_worker();
+        other = fork_worker();
+        session = obtain_in(&worker);
+        CHECK_INT(resumes_in(&worker, session), 1);
+        CHECK_INT(resumes_in(&other, session), way->by_ticket);
+        CHECK_INT(resumes_here(session), way->by_ticket);
+        SSL_SESSION_free(session);
+        end_worker(&worker);
+        end_worker(&other);
+        free_own_contexts();
+    }
+}
+
 int main(int argc, char **argv)
 {
-    return main_with_rules(argc, argv, lists, 1);
+    int failed = main_with_rules(argc, argv, lists, 1);
+
+    own_name = NULL;
+    share_with_forked();
+    return failed | test_end();
 }

@@ -81,6 +81,25 @@ static void any_purpose(SSL_CTX *server)
     REQUIRE(SSL_CTX_set_purpose(server, X509_PURPOSE_ANY) == 1);
 }
 
+/* The authority is trusted, but not for clients. */
+static void reject_clients(SSL_CTX *server)
+{
+    X509 *authority = X509_dup(identity_named("root")->certificate);
+
+    REQUIRE(authority != NULL);
+    REQUIRE(X509_add1_reject_object(authority, OBJ_nid2obj(NID_client_auth)) == 1);
+    REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(server), authority) == 1);
+    X509_free(authority);
+    require_client(server);
+}
+
+/* No client here has a policy. */
+static void demand_policy(SSL_CTX *server)
+{
+    ask_root(server);
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(server), X509_V_FLAG_EXPLICIT_POLICY);
+}
+
 static void raise_level(SSL_CTX *server) { ask_root(server); SSL_CTX_set_security_level(server, 2); }
 
 static void trust_only_middle(SSL_CTX *server)
@@ -132,7 +151,10 @@ static const struct rule rules[] = {
     { "depth lowered on the connection", know_middle, know_middle,
         .opened_after = lower_depth_there, .gone = "deep", .stays = "good", DECLINED },
     { "depth as it was", know_middle, know_middle, .stays = "deep" },
+    { "an issuer that only the client has", ask_root, NULL, .gone = "deep", DECLINED },
     { "purpose", any_purpose, ask_root, .gone = "only server", .stays = "good", DECLINED },
+    { "authority rejects clients", ask_root, reject_clients, .gone = "good", DECLINED },
+    { "policy demanded", ask_root, demand_policy, .gone = "good", DECLINED },
     { "security level raised", ask_root, raise_level, .gone = "weak", .stays = "good", DECLINED },
     { "partial chains no more", trust_partial, trust_only_middle, .gone = "deep", DECLINED },
     { "partial chains", trust_partial, trust_partial, .stays = "deep" },
