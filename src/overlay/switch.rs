@@ -120,10 +120,12 @@ pub unsafe extern "C" fn SSL_set_verify(
         let Some(ssl) = s.ssl() else { return };
         ssl.stock_set_verify(mode, callback);
         // With a session, libssl has looked for one: this is a servername callback or a later one.
+        // Where the context asks, that is known of the context.
         let asks_late = mode & SSL_VERIFY_PEER != 0
             && ssl.is_in_handshake()
             && ssl.is_server()
-            && ssl.session().is_some();
+            && ssl.session().is_some()
+            && ssl.ctx().is_some_and(|ctx| !ctx.asks_for_certificate());
         if asks_late && let Some((_, state)) = session_state(ssl) {
             state.virtual_host().note_connection_asks();
         }
