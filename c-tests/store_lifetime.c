@@ -1,8 +1,9 @@
 /*
  * How long a record of the host store is good: to the end of its session, to the end of the
  * client's certificate, or for SESSCACHE_MAX_LIFETIME after the client was first authenticated,
- * whichever comes first, and however often it was resumed by TLS 1.3 tickets since. The clock of
- * all processes is one of this program's, which it sets forward.
+ * whichever comes first, and however often it was resumed by TLS 1.3 tickets since. The process that
+ * made the session resumes it for as long as stock does, unless SESSCACHE_MAX_LIFETIME is set. The
+ * clock of all processes is one of this program's, which it sets forward.
  */
 #include "harness_store.h"
 
@@ -291,6 +292,63 @@ static void chain(const char *what, enum where where)
     free_own_contexts();
 }
 
+/* ---- in the process that made it ------------------------------------------------------------- */
+
+static void own_contexts(void)
+{
+    make_contexts();
+    SSL_CTX_sess_set_new_cb(own_server, NULL);
+}
+
+/* The session itself, and what a resumption of it brings, which is told apart in TLS 1.3 only. */
+static void check_resumes_here(SSL_SESSION *session, int expected)
+{
+    SSL_SESSION *next;
+
+    CHECK_INT(resumes_here(session), expected);
+    if (!expected)
+        return;
+    next = renew_here(session);
+    CHECK_INT(resumes_here(next), 1);
+    SSL_SESSION_free(next);
+}
+
+static void own_beyond_certificate(void)
+{
+    struct identity identity = new_identity("client", 60);
+    SSL_SESSION *session;
+    long start = (long)time(NULL);
+
+    section("%s own, beyond the client's certificate", protocol->name);
+    client_identity = &identity;
+    own_contexts();
+    session = obtain_here();
+    set_clock(start + 60 + SLACK + 1);
+    check_resumes_here(session, 1);
+    SSL_SESSION_free(session);
+    free_own_contexts();
+    free_identity(&identity);
+    client_identity = NULL;
+}
+
+/* Good to a little before that many seconds, and not after them. */
+static void own_until(long timeout, long end)
+{
+    SSL_SESSION *session;
+    long start = (long)time(NULL);
+
+    section("%s own, for %ld s of %ld", protocol->name, end, timeout);
+    own_contexts();
+    SSL_CTX_set_timeout(own_server, timeout);
+    session = obtain_here();
+    set_clock(start + end - SLACK);
+    check_resumes_here(session, 1);
+    set_clock(start + end + SLACK + 1);
+    check_resumes_here(session, 0);
+    SSL_SESSION_free(session);
+    free_own_contexts();
+}
+
 static void longest_life_set(void)
 {
     make_clock();
@@ -303,6 +361,8 @@ static void longest_life_set(void)
         }
         by_timeout("longer than the longest life", 7200, -1, MOST);
         by_timeout("shorter than the longest life", 500, -1, 500);
+        own_until(7200, MOST);
+        own_until(500, 500);
     }
 }
 
@@ -327,6 +387,8 @@ int main(int argc, char **argv)
         by_default("INT_MAX", INT_MAX, -1);
         by_default("INT_MAX in new_cb", -1, INT_MAX);
         by_default("LONG_MAX in new_cb", -1, LONG_MAX);
+        own_beyond_certificate();
+        own_until(2L * 86400, 2L * 86400);
     }
     RUN_AGAIN(longest_life_set, "SESSCACHE_STORE=shm:?size=1MiB", "SESSCACHE_MAX_LIFETIME=1000");
     return test_end();
