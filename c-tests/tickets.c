@@ -1,6 +1,7 @@
 /*
  * Ticket keys that follow from the key file: a stateless ticket resumes in every process that has
- * the file, for as long as SESSCACHE_MAX_LIFETIME says, whatever key of the file sealed it. The
+ * the file, for as long as SESSCACHE_MAX_LIFETIME says, whatever key of the file sealed it and
+ * however often it was renewed. In the process that issued it it resumes as on stock. The
  * application's own keys win. The clock is this program's: libssl and the library ask its time().
  */
 #include "harness_store.h"
@@ -8,6 +9,7 @@
 #include <openssl/core_names.h>
 #include <openssl/hmac.h>
 #include <openssl/params.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -158,6 +160,117 @@ static void epochs(void)
     /* Another host's clock is ahead. */
     RUN_AGAIN(leave, key_file("keys"), "TEST_CLOCK=21600");
     RUN_AGAIN(find_renewed, key_file("keys"), "TEST_CLOCK=0");
+}
+
+/* Tickets of tickets, each of another process, end when the first one does. */
+static void renew(void)
+{
+    FOR_BOTH(p) {
+        SSL_CTX *server = making(*p), *client = make_client(*p);
+        SSL_SESSION *session = load_session(file_of(*p));
+        struct connection c = connect_offering(server, client, session);
+
+        section("%s renew", (*p)->name);
+        CHECK_INT(connection_resumed(&c), 1);
+        CHECK_INT(SSL_SESSION_has_ticket(SSL_get_session(c.client)), 1);
+        save_session(file_of(*p), SSL_get_session(c.client));
+        connection_close(&c);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(server);
+        SSL_CTX_free(client);
+    }
+}
+
+static void chains(void)
+{
+    static const char longest[] = "SESSCACHE_MAX_LIFETIME=30000";
+
+    section("chain");
+    RUN_AGAIN(leave, key_file("keys"), longest, "TEST_CLOCK=0");
+    RUN_AGAIN(renew, key_file("keys"), longest, "TEST_CLOCK=8000");
+    /* Another epoch: in TLS 1.2, too, a new ticket comes of it. */
+    RUN_AGAIN(renew, key_file("keys"), longest, "TEST_CLOCK=22000");
+    RUN_AGAIN(find, key_file("keys"), longest, "TEST_CLOCK=29900");
+    RUN_AGAIN(lose, key_file("keys"), longest, "TEST_CLOCK=30100");
+    /* Nor by a server that would allow more. */
+    RUN_AGAIN(lose, key_file("keys"), "TEST_CLOCK=30100");
+}
+
+/* ---- in the process that issued it ----------------------------------------------------------- */
+
+static void set_ahead(long seconds)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%ld", seconds);
+    REQUIRE(setenv("TEST_CLOCK", text, 1) == 0);
+}
+
+static void open_own_for(const struct protocol *p)
+{
+    own_server = make_server(p);
+    own_client = make_client(p);
+    own_name = "one.example";
+}
+
+/* Under another name, when the context asks for certificates, and for as long as its timeout. */
+static void keep_own(void)
+{
+    FOR_BOTH(p) {
+        SSL_SESSION *session;
+
+        open_own_for(*p);
+        session = obtain_here();
+        CHECK_INT(SSL_SESSION_has_ticket(session), 1);
+        section("%s own, another name", (*p)->name);
+        own_name = "two.example";
+        CHECK_INT(resumes_here(session), 1);
+        own_name = NULL;
+        CHECK_INT(resumes_here(session), 1);
+        section("%s own, asks", (*p)->name);
+        SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+        CHECK_INT(resumes_here(session), 1);
+        SSL_CTX_set_verify(own_server, SSL_VERIFY_NONE, NULL);
+        section("%s own, later", (*p)->name);
+        set_ahead(LIFETIME - 100);
+        CHECK_INT(resumes_here(session), 1);
+        set_ahead(LIFETIME + 100);
+        CHECK_INT(resumes_here(session), 0);
+        set_ahead(0);
+        SSL_SESSION_free(session);
+        free_own_contexts();
+    }
+}
+
+/* An explicit SESSCACHE_MAX_LIFETIME, of 1000 seconds, is for own tickets, too. */
+static void end_own(void)
+{
+    FOR_BOTH(p) {
+        SSL_SESSION *session, *next;
+
+        section("%s own, ended", (*p)->name);
+        open_own_for(*p);
+        session = obtain_here();
+        set_ahead(900);
+        next = renew_here(session);
+        set_ahead(1100);
+        CHECK_INT(resumes_here(session), 0);
+        CHECK_INT(resumes_here(next), 0);
+        set_ahead(0);
+        SSL_SESSION_free(session);
+        SSL_SESSION_free(next);
+        free_own_contexts();
+    }
+}
+
+static void in_own_process(void)
+{
+    static const char most[] = "SESSCACHE_MAX_LIFETIME=1000";
+
+    section("own process");
+    RUN_AGAIN(keep_own, key_file("keys"));
+    RUN_AGAIN(keep_own, key_file("keys"), "SESSCACHE_CLIENT_CERTS=never", file_store("store"));
+    RUN_AGAIN(end_own, key_file("keys"), most);
 }
 
 /* ---- keys change ------------------------------------------------------------------------------ */
@@ -331,7 +444,7 @@ static void lose_unidentified(void) { making = unidentified; lose(); }
 static const struct named_function functions[] = {
     NAMED(leave), NAMED(find), NAMED(find_renewed), NAMED(lose), NAMED(find_asking),
     NAMED(leave_own), NAMED(find_own), NAMED(no_tickets), NAMED(leave_unidentified),
-    NAMED(lose_unidentified), { NULL, NULL },
+    NAMED(lose_unidentified), NAMED(renew), NAMED(keep_own), NAMED(end_own), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -340,6 +453,8 @@ int main(int argc, char **argv)
     (void)host_identity();
     shared();
     epochs();
+    chains();
+    in_own_process();
     rotated();
     own();
     section("off");
