@@ -49,11 +49,13 @@ static SSL_CTX *make_server(const struct protocol *p)
     return server;
 }
 
+/* It has a certificate, for servers that ask. */
 static SSL_CTX *make_client(const struct protocol *p)
 {
     SSL_CTX *client = new_client(p);
 
     SSL_CTX_clear_options(client, SSL_OP_NO_TICKET);
+    use_identity(client, host_identity());
     return client;
 }
 
@@ -433,7 +435,8 @@ static SSL_CTX *unidentified(const struct protocol *p)
     SSL_CTX *server = make_server(p);
 
     SSL_CTX_set_session_id_context(server, NULL, 0);
-    SSL_CTX_set_verify(server, SSL_VERIFY_PEER, accept_every);
+    SSL_CTX_set_verify(server, SSL_VERIFY_PEER, NULL);
+    CHECK_INT(X509_STORE_add_cert(SSL_CTX_get_cert_store(server), host_identity()->certificate), 1);
     return server;
 }
 
@@ -441,10 +444,23 @@ static SSL_CTX *unidentified(const struct protocol *p)
 static void leave_unidentified(void) { making = unidentified; leave(); }
 static void lose_unidentified(void) { making = unidentified; lose(); }
 
+/* The same with an id context. */
+static SSL_CTX *asking(const struct protocol *p)
+{
+    SSL_CTX *server = unidentified(p);
+
+    CHECK_INT(SSL_CTX_set_session_id_context(server, (const unsigned char *)"test", 4), 1);
+    return server;
+}
+
+static void leave_asking(void) { making = asking; leave(); }
+static void find_asked(void) { making = asking; find(); }
+
 static const struct named_function functions[] = {
     NAMED(leave), NAMED(find), NAMED(find_renewed), NAMED(lose), NAMED(find_asking),
     NAMED(leave_own), NAMED(find_own), NAMED(no_tickets), NAMED(leave_unidentified),
-    NAMED(lose_unidentified), NAMED(renew), NAMED(keep_own), NAMED(end_own), { NULL, NULL },
+    NAMED(lose_unidentified), NAMED(renew), NAMED(keep_own), NAMED(end_own),
+    NAMED(leave_asking), NAMED(find_asked), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -462,5 +478,8 @@ int main(int argc, char **argv)
     section("unidentified");
     RUN_AGAIN(leave_unidentified, key_file("keys"));
     RUN_AGAIN(lose_unidentified, key_file("keys"));
+    RUN_AGAIN(leave_asking, key_file("keys"));
+    RUN_AGAIN(lose_unidentified, key_file("keys"));
+    RUN_AGAIN(find_asked, key_file("keys"));
     return test_end();
 }
