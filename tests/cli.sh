@@ -415,6 +415,8 @@ check_stats() {
     run --store "file:$store?size=1MiB" -- openssl version >/dev/null 2>&1
     check 'the program made the store' same 600 "$(mode "$store")"
     check 'a table' bash -c "'$command' stats '$store' | grep -q '^    hits  *0  '"
+    check 'a session id context has its mend' bash -c "'$command' stats '$store' |
+        grep -q '^    declined_id_context  *0  .*SESSCACHE_ID_CONTEXT=ours'"
     check 'by its URL' bash -c "'$command' stats 'file:$store' | grep -qx '$store'"
     check 'JSON' python3 - "$store" "$("$command" stats --json "$store")" <<'PYTHON'
 import json, sys
@@ -422,7 +424,7 @@ stats = json.loads(sys.argv[2])
 assert stats["store"] == sys.argv[1]
 assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
 assert 1 << 19 < stats["capacity"] < 1 << 20, stats
-assert len(stats) == 22, stats
+assert len(stats) == 31, stats
 PYTHON
     check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
     check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd

@@ -17,7 +17,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
         (
             "lookups",
             vec![
-                Row("hits", c.hits, "found"),
+                Row("hits", c.hits, "found, and resumed"),
                 Row("takes", c.takes, "found and taken, for early data: once only"),
                 Row("misses", c.misses, "not there: never stored, forgotten or expired"),
                 Row("tombstone_hits", c.tombstone_hits, "removed before: may not resume"),
@@ -63,7 +63,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
                 Row(
                     "refused_unverified",
                     c.refused_unverified,
-                    "OpenSSL has not found the client's certificate good",
+                    "not verified by OpenSSL, or SESSCACHE_CLIENT_CERTS=never",
                 ),
                 Row(
                     "refused_application",
@@ -106,7 +106,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
     ]
 }
 
-/// The part of the lookups that found a usable session; `None` without lookups.
+/// The part of the lookups that led to a resumption; `None` without lookups.
 fn hit_rate(c: &Counters) -> Option<f64> {
     let found = c.hits.saturating_add(c.takes);
     let not = [c.misses, c.tombstone_hits, c.undecryptable, c.mismatched];
@@ -155,7 +155,7 @@ pub(crate) fn table(path: &Path, counters: &Counters) -> String {
     let mut line = |name: &str, value: &str, meaning: &str| {
         let _ = writeln!(text, "  {name:<35} {value:>15}  {meaning}");
     };
-    line("hit rate", &percent(hit_rate(counters)), "of lookups found a session that could be used");
+    line("hit rate", &percent(hit_rate(counters)), "of lookups found a session that resumed");
     line("fill", &percent(fill(counters)), "of the room is in use");
     for (group, rows) in groups(counters) {
         let _ = writeln!(text, "  {group}:");
@@ -200,6 +200,19 @@ mod tests {
         assert_eq!(hit_rate(&counters), Some(6.0 / 11.0));
         counters.mismatched = 1;
         assert_eq!(hit_rate(&counters), Some(0.5));
+        (counters.declined_name, counters.declined_lifetime, counters.declined_host) = (1, 2, 3);
+        (counters.declined_id_context, counters.declined_cipher) = (4, 5);
+        counters.declined_client = 9;
+        assert_eq!(hit_rate(&counters), Some(6.0 / 36.0));
+        (counters.refused_unverified, counters.refused_application) = (7, 7);
+        assert_eq!(hit_rate(&counters), Some(6.0 / 36.0), "these were no lookups");
+    }
+
+    #[test]
+    fn the_table_names_the_mend_of_a_random_id_context() {
+        let text = table(Path::new("/run/x"), &Counters::default());
+        let line = text.lines().find(|line| line.contains("declined_id_context")).unwrap();
+        assert!(line.contains("SESSCACHE_ID_CONTEXT=ours"), "{line}");
     }
 
     #[test]

@@ -62,9 +62,9 @@ pub(super) const TALLIES: usize = Tally::DeclinedHost as usize + 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Lookups that found a usable record.
+    /// Lookups that found a record which was used, see [`Store::count_hit`](super::Store::count_hit).
     pub hits: u64,
-    /// Lookups that found no usable record.
+    /// Lookups that found no record.
     pub misses: u64,
     /// Sessions stored.
     pub stores: u64,
