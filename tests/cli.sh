@@ -4,7 +4,7 @@
 # shellcheck source=tests/shell.sh
 . "$(dirname "$0")/shell.sh"
 unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
-    SESSCACHE_NAMESPACE SESSCACHE_LOG
+    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT
 
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
@@ -298,6 +298,7 @@ check_environment() {
     SESSCACHE_STORE=shm: check 'an option before the environment' \
         sees SESSCACHE_STORE "$store" --store "$store"
     check 'no log to what is not a terminal' sees SESSCACHE_LOG '' --store shm:
+    check_id_context
     check 'arguments as they are' same "-x|a b|--store" \
         "$(run --store shm: --force -- printf '%s|%s|%s' -x 'a b' --store)"
     check 'the exit status is the program'"'"'s' bash -c "'$command' run --store shm: --force \
@@ -307,6 +308,34 @@ check_environment() {
             [ \"\$(grep SigIgn /proc/self/status)\" = \"\$('$command' run --store shm: --force \
                 --library '$library' -- grep SigIgn /proc/self/status)\" ]"
     done
+}
+
+# Programs that draw a session id context at random get SESSCACHE_ID_CONTEXT=ours
+check_id_context() {
+    local name folder=$work/random
+    # what PROGRAM: what the variable is in this program, and the lines that tell of it
+    what() {
+        run --force --store shm: -- "$@" 2>"$work/err" | sed -n 's/^SESSCACHE_ID_CONTEXT=//p'
+        sed -n 's/^sesscache: SESSCACHE_ID_CONTEXT=ours, because/said:/p' "$work/err"
+    }
+    ours() { printf 'ours\nsaid: %s draws its session id context at random\n' "$1"; }
+    mkdir "$folder"
+    for name in named ruby puma pgbouncer mariadbd mysqld dotnet; do
+        cp "$work/$own" "$folder/$name"
+        check "$name has a random id context" same "$(ours $name)" "$(what "$folder/$name")"
+    done
+    check 'other programs have none' same '' "$(what "$work/$own")"
+    cp "$(command -v bash)" "$folder/ruby3.3"
+    printf '#!%s/ruby3.3\nenv\n' "$folder" >"$folder/rails" && chmod +x "$folder/rails"
+    check 'its interpreter has one' same "$(ours ruby)" "$(what "$folder/rails" 2>&1)"
+    ln -s named "$folder/dns"
+    check 'the file behind a link has one' same "$(ours named)" "$(what "$folder/dns")"
+    check 'found in PATH' same "$(ours puma)" "$(PATH=$folder:$PATH what puma)"
+    check 'the environment decides' same theirs \
+        "$(SESSCACHE_ID_CONTEXT=theirs what "$folder/named")"
+    check 'an empty one too' same '' "$(SESSCACHE_ID_CONTEXT='' what "$folder/named")"
+    check 'nothing to share, nothing to set' same '' "$(SESSCACHE_STORE='' "$command" run --force \
+        --library "$library" -- "$folder/named" 2>&1 | grep SESSCACHE_ID_CONTEXT)"
 }
 
 check_default_store() {

@@ -10,6 +10,7 @@
 mod agent;
 mod arguments;
 mod elf;
+mod id_context;
 mod key_text;
 mod keygen;
 mod library;

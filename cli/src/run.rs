@@ -7,7 +7,7 @@ use crate::arguments::Run;
 use crate::overlay_check::{self, Refusal};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
-use crate::{library, output};
+use crate::{id_context, library, output};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
@@ -88,6 +88,7 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     if let Some(namespace) = options.namespace {
         environment.set("SESSCACHE_NAMESPACE", namespace);
     }
+    environment.set_id_context(&program);
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
@@ -165,6 +166,23 @@ impl Environment {
     fn set(&mut self, name: &str, value: OsString) {
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.into(), value));
+    }
+
+    /// Lets a program that draws its session id context at random resume after a restart, unless the
+    /// variable is set.
+    fn set_id_context(&mut self, program: &Path) {
+        let shares = id_context::shares(|name| self.get(name).map(OsStr::to_owned));
+        if !shares || self.get(id_context::VARIABLE).is_some() {
+            return;
+        }
+        let runs = program::interpreter(program);
+        if let Some(name) = id_context::random_in([program, &runs]) {
+            let (variable, value) = (id_context::VARIABLE, id_context::OURS);
+            output::say(&format!(
+                "{variable}={value}, because {name} draws its session id context at random"
+            ));
+            self.set(variable, value.into());
+        }
     }
 
     /// Puts the library before other preloaded ones.
