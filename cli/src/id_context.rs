@@ -10,7 +10,7 @@ pub(crate) const OURS: &str = "ours";
 
 /// These programs, by their file names. An id context that is drawn at random tells this run of the
 /// program from others; no program here is known to tell its own services apart by it.
-const PROGRAMS: [&str; 7] = ["named", "ruby", "puma", "pgbouncer", "mariadbd", "mysqld", "dotnet"];
+const PROGRAMS: [&str; 6] = ["named", "ruby", "puma", "pgbouncer", "mariadbd", "mysqld"];
 
 /// The known program that one of these files is: the command, and the interpreter of a script.
 pub(crate) fn random_in(files: [&Path; 2]) -> Option<&'static str> {
