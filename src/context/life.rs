@@ -215,6 +215,9 @@ impl State {
         let discard = |session: Session| {
             self.discard(ctx, session.as_ref(libssl));
         };
+        if time == 0 || time > now() {
+            self.renew_record_number();
+        }
         if time == 0 {
             return cache.drain(now(), discard);
         }

@@ -46,7 +46,7 @@ pub use event::{Current, Event};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::VirtualHost;
-pub use thread::is_in_stock;
+pub use thread::{in_servername, is_in_stock};
 pub use tickets::TicketVerdict;
 
 /// Our state of an SSL_CTX.
@@ -84,6 +84,8 @@ pub struct State {
     /// Names this context, and its copies in processes that are forked later, among all; 0 if there was
     /// no randomness.
     context_number: u64,
+    /// Names the sessions in the store that this context has made, and has not flushed.
+    record_number: AtomicU64,
     /// Clients whose certificates were verified a moment ago.
     verified: Verified,
 }
@@ -113,6 +115,7 @@ impl State {
             virtual_host: VirtualHost::new(ctx, context_number),
             application: Application::default(),
             context_number,
+            record_number: AtomicU64::new(context_number),
             verified: Verified::default(),
         }
     }
@@ -177,6 +180,16 @@ impl State {
         ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
         // A configuration file of OpenSSL may have set it.
         self.virtual_host.note_verify_mode(ctx);
+    }
+
+    fn record_number(&self) -> u64 {
+        self.record_number.load(Relaxed)
+    }
+
+    /// The application has flushed sessions before their end. Those in the store are from now on as
+    /// if another context had made them.
+    fn renew_record_number(&self) {
+        self.record_number.store(random_number(), Relaxed);
     }
 
     /// The cache, unless our code has failed in this context.

@@ -4,7 +4,8 @@
 
 use super::State;
 use super::event::Event;
-use super::host::record::{Address, latest_end, name_hash};
+use super::host::HostStore;
+use super::host::record::{Address, deadline, latest_end, name_hash};
 use super::origin::{Origin, first_authenticated};
 use super::policy::ServerName;
 use crate::openssl::codec::Mark;
@@ -15,6 +16,7 @@ use crate::openssl::identity::Server;
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use sesscache_core::cache::Key;
 use sesscache_core::store::Tally;
+use sesscache_core::system::clock::now;
 
 /// A session that libssl has just negotiated, as far as sharing is concerned.
 #[derive(Debug)]
@@ -74,7 +76,10 @@ impl State {
         let server = self.server(event.ctx);
         let refusal = self.refusal(event, server.as_ref(), session);
         let name = event.ssl.negotiated_name();
-        set_mark(session, server.as_ref(), name, refusal.is_some());
+        // One that is over for others is not published, and so it is not missed there.
+        let is_over =
+            first_authenticated(session).is_none_or(|first| deadline(session, first) < now());
+        set_mark(session, server.as_ref(), name, refusal.is_some() || is_over);
         let address = Address::new(host, server?, key, name);
         Some(Negotiated { address, refusal })
     }
@@ -106,7 +111,7 @@ impl State {
             return address.tally(refusal);
         }
         let _errors = KeepErrors::new(event.libssl());
-        if let Some(origin) = Origin::of(event, self.context_number, session) {
+        if let Some(origin) = Origin::of(event, self.record_number(), session) {
             address.publish(session, &origin, single_use);
         }
     }
@@ -128,15 +133,26 @@ impl State {
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
-        let withdraw = |server| {
-            Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
-        };
-        withdraw(server);
+        Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
         // It may have been published before other names were loaded in place.
-        let _: Option<()> = self.virtual_host.among_previous(|namespace| {
-            withdraw(Server { namespace: *namespace, ..server });
+        let _: Option<()> = self.among_previous(host, &server, key, |address| {
+            address.withdraw(deadline, mark, only_serves);
             None
         });
+    }
+
+    /// Calls `look` with the addresses that a session had under the context's earlier namespaces.
+    pub(super) fn among_previous<T>(
+        &self,
+        host: &HostStore,
+        server: &Server,
+        key: Key,
+        look: impl Fn(&Address<'_>) -> Option<T>,
+    ) -> Option<T> {
+        self.virtual_host.among_previous(|namespace| {
+            let server = Server { namespace: *namespace, ..*server };
+            look(&Address::new(host, server, key, &[]))
+        })
     }
 }
 
@@ -152,7 +168,6 @@ fn set_mark(session: SessionRef<'_>, server: Option<&Server>, name: &[u8], is_pr
         name: name.unwrap_or_default(),
         is_foreign: false,
         is_private: is_private || session.mark().is_some_and(|mark| mark.is_private),
-        is_alone: false,
         has_trailer: false,
     });
 }

@@ -1,4 +1,5 @@
-//! The states of the calling thread: in a stock function, evicting, closing, after an expired one.
+//! The states of the calling thread: in a stock function, evicting, in a servername callback, closing,
+//! after an expired one.
 //!
 //! Each state is entered for as long as a guard lives, and put back when the guard is dropped, also
 //! while a panic unwinds. A fork copies the states of its one thread. No locks.
@@ -17,6 +18,9 @@ struct Thread {
     /// Whether the thread runs remove_cb for an evicted session. If that callback adds a session,
     /// it must not evict another one, and so on without end.
     evicting: Cell<bool>,
+    /// Whether the thread runs the application's servername callback, after which the connection is
+    /// looked at again.
+    in_servername: Cell<bool>,
     /// The expired session that the thread has given libssl, or NULL. libssl removes it at
     /// once, which is no reason to remove it everywhere.
     expired: Cell<*mut SSL_SESSION>,
@@ -29,6 +33,7 @@ thread_local! {
         Thread {
             in_stock: Cell::new(false),
             evicting: Cell::new(false),
+            in_servername: Cell::new(false),
             expired: Cell::new(ptr::null_mut()),
             closing: Cell::new(ptr::null_mut()),
         }
@@ -66,6 +71,17 @@ pub(super) fn enter_stock() -> Restore<bool> {
 #[inline]
 pub fn is_in_stock() -> bool {
     THREAD.with(|thread| thread.in_stock.get())
+}
+
+/// Runs the application's servername callback.
+pub fn in_servername<T>(run: impl FnOnce() -> T) -> T {
+    let _servername = Restore::enter(|thread| &thread.in_servername, true);
+    run()
+}
+
+/// Whether the thread runs the application's servername callback.
+pub(super) fn is_in_servername() -> bool {
+    THREAD.with(|thread| thread.in_servername.get())
 }
 
 /// The thread calls remove_cb for a session that was evicted.

@@ -6,12 +6,16 @@
 //!
 //! - The key of this epoch that follows from the newest key of the file seals.
 //! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's
-//!   other keys open. A ticket that one of these opens is renewed.
+//!   other keys open.
 //! - A private session, and that of a server that nobody knows again, is sealed with a key of the
 //!   context's own, as with stock.
 //!
-//! A ticket that others may open carries its origin: a *trailer* behind the application's ticket
-//! data, which is there only while libssl encodes or has just decoded the ticket.
+//! A ticket carries its origin: a *trailer* behind the application's ticket data, which is there only
+//! while libssl encodes or has just decoded the ticket.
+//!
+//! In TLS 1.2 a ticket is not renewed, because a renewal lengthens no life. And there the session may
+//! be an object that other threads have, into which no trailer can be written. If the application
+//! wants a renewal, the ticket is sealed with a key of the context's own, without a trailer.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
@@ -34,7 +38,6 @@ use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use parking_lot::RwLock;
 use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
-use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// How long a key seals.
@@ -55,6 +58,8 @@ pub(super) struct TicketKeys {
     ring: &'static KeyRing,
     /// For tickets that no other process is to open.
     own: TicketKey,
+    /// The same, for tickets without a trailer.
+    bare: TicketKey,
     /// Oldest first.
     tables: RwLock<Vec<Table>>,
     /// The application has set keys of its own.
@@ -81,12 +86,10 @@ struct Table {
 impl TicketKeys {
     /// `None` without randomness.
     pub(super) fn new(ring: &'static KeyRing) -> Option<TicketKeys> {
-        let mut own = TicketKey::default();
-        let random = [&mut own.name[..], &mut own.cipher[..], &mut own.mac[..]];
-        let filled = random.into_iter().all(random_bytes);
-        filled.then(|| TicketKeys {
+        Some(TicketKeys {
             ring,
-            own,
+            own: TicketKey::random()?,
+            bare: TicketKey::random()?,
             tables: RwLock::new(Vec::new()),
             given_up: AtomicBool::new(false),
         })
@@ -181,6 +184,11 @@ impl TicketKeys {
         })
     }
 
+    /// The key of this name that no other process has.
+    fn own_of_name(&self, name: &[u8]) -> Option<&TicketKey> {
+        [&self.own, &self.bare].into_iter().find(|key| key.name == *name)
+    }
+
     /// Whether these keys are used: the application has set none of its own.
     pub(super) fn are_in_use(&self) -> bool {
         !self.given_up.load(Relaxed)
@@ -208,23 +216,12 @@ fn goes_by_ticket(event: &Event<'_>) -> bool {
     !event.is_tls13() || event.is_stateless() && !event.is_single_use()
 }
 
-/// Whether SSL_get_servername(3) will tell the name when the ticket is renewed. In TLS 1.2 it tells
-/// the session's, which has none where no servername callback has accepted it.
-fn names_its_ticket(event: &Event<'_>, session: SessionRef<'_>) -> bool {
-    event.is_tls13() || session.has_host_name() || event.ssl.offered_name().is_empty()
-}
-
 impl State {
     /// libssl is about to issue a ticket of this session: writes the trailer, unless the ticket is
     /// for this context only. A failure makes it such a one.
     pub fn write_origin(&self, event: &Event<'_>, session: SessionRef<'_>) {
-        if !goes_by_ticket(event) {
-            return;
-        }
-        let mark = session.mark();
-        let is_alone = mark.is_some_and(|mark| mark.is_alone);
-        if !event.is_tls13() && event.ssl.is_resumed() && !is_alone {
-            // Found by its id: other threads may have the object.
+        // Of a resumption in TLS 1.2 other threads may have the object.
+        if !goes_by_ticket(event) || !event.is_tls13() && event.ssl.is_resumed() {
             return;
         }
         let _errors = KeepErrors::new(event.libssl());
@@ -233,38 +230,22 @@ impl State {
         if let Some((refusal, host)) = refusal.zip(self.host_store()) {
             host.store.tally(refusal);
         }
-        let trailer = match refusal {
-            None => server.and_then(|server| self.trailer(event, &server, session)),
-            Some(_) => None,
-        };
-        let Some(first_authenticated) = first_authenticated(session) else { return };
+        let Some(trailer) = self.trailer(event, session) else { return };
         session.set_mark(Mark {
-            first_authenticated,
-            name: mark.map_or(0, |mark| mark.name),
+            first_authenticated: trailer.origin.first_authenticated,
+            name: trailer.short_name(),
             is_foreign: false,
             is_private: refusal.is_some(),
-            is_alone,
-            has_trailer: trailer.is_some_and(|trailer| trailer.write(session)),
+            has_trailer: trailer.write(session),
         });
     }
 
-    fn trailer(
-        &self,
-        event: &Event<'_>,
-        server: &Server,
-        session: SessionRef<'_>,
-    ) -> Option<Trailer> {
-        // Without a key for it the ticket cannot be shared.
-        self.tickets.as_ref()?.sealing(event.ctx, server)?;
+    fn trailer(&self, event: &Event<'_>, session: SessionRef<'_>) -> Option<Trailer> {
         let origin = Origin::of(event, self.context_number, session)?;
         let end = deadline(session, origin.first_authenticated);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         let name = Trailer::name_hash(event.libssl(), event.ssl.negotiated_name())?;
-        let trailer = Trailer { name, end, store: self.store_number(), origin };
-        // See `names_its_ticket`: a decrypt callback of the application may want a renewal.
-        let is_renewed = !event.is_tls13() && event.ssl.is_resumed();
-        let has_name = |mark: Mark| mark.name == trailer.short_name();
-        (!is_renewed || session.mark().is_some_and(has_name)).then_some(trailer)
+        Some(Trailer { name, end, store: self.store_number(), origin })
     }
 
     /// The first half of the store's id; 0 without a store.
@@ -279,10 +260,13 @@ impl State {
         let tickets = self.tickets.as_ref()?;
         let session = event.ssl.session()?;
         let Some(mark) = session.mark().filter(|mark| mark.has_trailer) else {
-            return Some(tickets.own.clone());
+            return Some(tickets.bare.clone());
         };
         let was_removed = Trailer::remove(session).is_some();
         session.set_mark(Mark { has_trailer: false, ..mark });
+        if mark.is_private {
+            return Some(tickets.own.clone());
+        }
         let server = self.server(event.ctx).filter(|_| was_removed)?;
         tickets.sealing(event.ctx, &server)
     }
@@ -294,8 +278,8 @@ impl State {
         name: &[u8; NAME_BYTES],
     ) -> Option<(TicketKey, bool)> {
         let tickets = self.tickets.as_ref()?;
-        if tickets.own.name == *name {
-            return Some((tickets.own.clone(), false));
+        if let Some(own) = tickets.own_of_name(name) {
+            return Some((own.clone(), false));
         }
         let server = self.server(event.ctx)?;
         let opening = |namespace| tickets.opening(event.ctx, namespace, name);
@@ -313,38 +297,33 @@ impl State {
     ) -> TicketVerdict {
         let Some(tickets) = &self.tickets else { return TicketVerdict::Resume };
         let _errors = KeepErrors::new(event.libssl());
-        let is_for_us_only = tickets.own.name == *key_name;
-        let trailer = if is_for_us_only { None } else { Trailer::remove(session) };
-        if trailer.is_none() && !is_for_us_only {
+        let is_private = tickets.own_of_name(key_name).is_some();
+        let trailer = if tickets.bare.name == *key_name { None } else { Trailer::remove(session) };
+        if trailer.is_none() && tickets.bare.name != *key_name {
             return TicketVerdict::Decline;
         }
-        let foreign =
-            trailer.as_ref().filter(|trailer| !trailer.origin.is_own(self.context_number));
+        let is_foreign =
+            |trailer: &&Trailer| !is_private && !trailer.origin.is_own(self.context_number);
+        let foreign = trailer.as_ref().filter(is_foreign);
         let first = trailer.as_ref().map(|trailer| trailer.origin.first_authenticated);
-        let Some(first_authenticated) = first.or_else(|| first_authenticated(session)) else {
-            return TicketVerdict::Decline;
-        };
-        let is_marked = session.set_mark(Mark {
-            first_authenticated,
-            name: trailer.as_ref().map_or(0, Trailer::short_name),
-            is_foreign: foreign.is_some(),
-            is_private: is_for_us_only,
-            is_alone: true,
-            has_trailer: false,
+        let is_marked = first.or_else(|| first_authenticated(session)).is_some_and(|first| {
+            session.set_mark(Mark {
+                first_authenticated: first,
+                name: trailer.as_ref().map_or(0, Trailer::short_name),
+                is_foreign: foreign.is_some(),
+                is_private,
+                has_trailer: false,
+            })
         });
-        let objection = match foreign {
-            Some(trailer) => self.objection_to_ticket(event, session, trailer, key_name),
-            None => None,
-        };
+        let objection =
+            foreign.and_then(|foreign| self.objection_to_ticket(event, session, foreign, key_name));
         if let Some((tally, host)) = objection.zip(self.host_store()) {
             host.store.tally(tally);
         }
         match is_marked && objection.is_none() && self.is_young_enough(session) {
             false => TicketVerdict::Decline,
-            true if trailer.is_some() && !names_its_ticket(event, session) => {
-                TicketVerdict::ResumeWithoutRenewal
-            }
-            true => TicketVerdict::Resume,
+            true if event.is_tls13() => TicketVerdict::Resume,
+            true => TicketVerdict::ResumeWithoutRenewal,
         }
     }
 

@@ -7,7 +7,7 @@
 use super::State;
 use super::admission::{Foreign, objection_of_libssl};
 use super::event::Event;
-use super::host::record::{Address, Fetched};
+use super::host::record::{Address, Fetched, deadline};
 use super::origin::Origin;
 use crate::openssl::codec::Mark;
 use crate::openssl::handle::{Session, SessionRef};
@@ -70,10 +70,13 @@ impl Offer<'_, '_> {
             return Verdict::Miss;
         }
         let is_private = mark.is_some_and(|mark| mark.is_private);
-        match self.address.as_ref().filter(|_| !is_private) {
+        // Its record is over, so nobody else can have it.
+        let is_over =
+            |mark: Mark| self.single_use && deadline(session, mark.first_authenticated) < now();
+        match self.address.as_ref().filter(|_| !is_private && !mark.is_some_and(is_over)) {
             None => Verdict::Resume,
             Some(address) if self.single_use => {
-                if address.take() {
+                if self.take(address) {
                     Verdict::Resume
                 } else {
                     Verdict::Removed
@@ -86,7 +89,7 @@ impl Offer<'_, '_> {
     /// The verdict about what get_cb has answered.
     pub(super) fn of_application(&self, session: SessionRef<'_>) -> Verdict {
         match self.trust(session) {
-            Verdict::Resume if self.single_use && self.address.is_some() => {
+            Verdict::Resume if self.single_use && self.may_be_shared(session) => {
                 if self.fetch().is_some() { Verdict::Resume } else { Verdict::Miss }
             }
             trusted => trusted,
@@ -98,13 +101,16 @@ impl Offer<'_, '_> {
         let address = self.address.as_ref()?;
         let Fetched { session, origin } = address.fetch(self.event.libssl())?;
         let handle = session.as_ref(self.event.libssl());
-        let is_foreign = !origin.is_own(self.state.context_number);
+        // In a process that has drawn another session id context, its siblings are others.
+        let wanted = self.event.id_context()?;
+        let is_foreign =
+            !origin.is_own(self.state.record_number()) || handle.id_context() != wanted.bytes();
         let objection = match is_foreign {
             true => {
                 let foreign = Foreign { session: handle, origin, is_fresh: true };
                 self.state.objection(self.event, &foreign)
             }
-            false => objection_of_libssl(self.event, handle, true),
+            false => objection_of_libssl(self.event, handle, false),
         };
         if let Some(tally) = objection {
             address.tally(tally);
@@ -115,7 +121,6 @@ impl Offer<'_, '_> {
             name: address.name_hash()?,
             is_foreign,
             is_private: false,
-            is_alone: false,
             has_trailer: false,
         });
         if !is_marked || self.single_use && !address.take() {
@@ -125,6 +130,23 @@ impl Offer<'_, '_> {
             address.count_hit();
         }
         Some(session)
+    }
+
+    /// Whether get_cb's session may be in the store: its past is not known.
+    fn may_be_shared(&self, session: SessionRef<'_>) -> bool {
+        let is_private = session.mark().is_some_and(|mark| mark.is_private);
+        let Some(address) = self.address.as_ref().filter(|_| !is_private) else { return false };
+        self.state.refusal(self.event, Some(address.server()), session).is_none()
+    }
+
+    /// Takes the session out of the store, at its address or an earlier one.
+    fn take(&self, address: &Address<'_>) -> bool {
+        let among_previous = || {
+            let (host, key) = (self.state.host_store()?, self.key?);
+            self.state
+                .among_previous(host, address.server(), key, |address| address.take().then_some(()))
+        };
+        address.take() || among_previous().is_some()
     }
 
     /// Rule 1. libssl ignores a session that is marked not resumable: it may be in another

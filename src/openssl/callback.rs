@@ -4,8 +4,8 @@
 //! when the event happens. No lock of ours is held around a call.
 
 use super::constants::{
-    SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW,
-    SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW,
+    SSL_TICKET_NO_DECRYPT, SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE,
+    SSL_TICKET_RETURN_USE_RENEW, SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW,
 };
 use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
 use super::table::Libssl;
@@ -213,6 +213,11 @@ impl OpenedTicket {
         let session = unsafe { SessionRef::borrow(libssl, self.session) }?;
         // SAFETY: libssl's ticket, see above.
         Some((session, unsafe { bytes(self.key_name, self.key_name_length) }?))
+    }
+
+    /// The same ticket for an application that is not to resume it: as if no key had opened it.
+    pub fn unopened(self) -> OpenedTicket {
+        OpenedTicket { session: ptr::null_mut(), status: SSL_TICKET_NO_DECRYPT, ..self }
     }
 
     /// Calls the application's dec_cb.

@@ -28,19 +28,17 @@ pub struct Mark {
     pub is_foreign: bool,
     /// It, and whatever comes of it, is shared with no other process.
     pub is_private: bool,
-    /// It came by ticket, so that its connection alone has the object.
-    pub is_alone: bool,
     /// Our data is behind the application's in its ticket data.
     pub has_trailer: bool,
 }
 
 /// How many bits of a hash a mark keeps.
-pub const NAME_BITS: u32 = 28;
+pub const NAME_BITS: u32 = 29;
 
 impl Mark {
     /// The slot's value: never 0 after 1970.
     fn pack(self) -> u64 {
-        let flags = [self.is_foreign, self.is_private, self.is_alone, self.has_trailer];
+        let flags = [self.is_foreign, self.is_private, self.has_trailer];
         let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
         let name = u64::from(self.name) & ((1 << NAME_BITS) - 1);
         u64::from(self.first_authenticated) << 32 | flags << NAME_BITS | name
@@ -51,9 +49,8 @@ impl Mark {
         (value != 0).then_some(Mark {
             first_authenticated: u32::try_from(value >> 32).ok()?,
             name: u32::try_from(value & ((1 << NAME_BITS) - 1)).ok()?,
-            is_foreign: has(3),
-            is_private: has(2),
-            is_alone: has(1),
+            is_foreign: has(2),
+            is_private: has(1),
             has_trailer: has(0),
         })
     }
@@ -162,13 +159,6 @@ impl SessionRef<'_> {
         get.is_some_and(|get| unsafe { get(self.as_ptr()) } != 0)
     }
 
-    /// Whether a servername callback has accepted the name under which it was made.
-    pub fn has_host_name(self) -> bool {
-        // SAFETY: a valid session; its own string or NULL.
-        let name = self.libssl().SSL_SESSION_get0_hostname.map(|get| unsafe { get(self.as_ptr()) });
-        name.is_some_and(|name| !name.is_null())
-    }
-
     /// The last second in which the client's certificate is valid; `None` if it showed none.
     pub fn peer_not_after(self) -> Option<i64> {
         // SAFETY: a valid session.
@@ -257,14 +247,13 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_as_it_was() {
-        for flags in 0..16_u8 {
+        for flags in 0..8_u8 {
             let mark = Mark {
                 first_authenticated: u32::MAX - u32::from(flags),
                 name: (1 << NAME_BITS) - 1 - u32::from(flags),
                 is_foreign: flags & 1 != 0,
                 is_private: flags & 2 != 0,
-                is_alone: flags & 4 != 0,
-                has_trailer: flags & 8 != 0,
+                has_trailer: flags & 4 != 0,
             };
             assert_eq!(Mark::unpack(mark.pack()), Some(mark));
         }

@@ -20,6 +20,8 @@ pub const SSL_CTRL_SESS_MISSES: c_int = 29;
 pub const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;
 /// Gives SSL_CTX_ctrl the application's own ticket keys.
 pub const SSL_CTRL_SET_TLSEXT_TICKET_KEYS: c_int = 59;
+/// Asks SSL_CTX_ctrl for the ticket keys.
+pub const SSL_CTRL_GET_TLSEXT_TICKET_KEYS: c_int = 58;
 /// Gives SSL_CTX_callback_ctrl the servername callback.
 pub const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
 /// A servername callback ends the handshake by an alert.
@@ -38,3 +40,5 @@ pub const SSL_TICKET_RETURN_IGNORE_RENEW: c_int = 2;
 pub const SSL_TICKET_RETURN_USE: c_int = 3;
 /// `SSL_TICKET_RETURN`: the session is resumed, with a new ticket.
 pub const SSL_TICKET_RETURN_USE_RENEW: c_int = 4;
+/// The status of a ticket that no key opens.
+pub const SSL_TICKET_NO_DECRYPT: c_int = 4;

@@ -192,7 +192,6 @@ table! {
         TLS_client_method: fn() -> *const SSL_METHOD;
         DTLS_client_method: fn() -> *const SSL_METHOD;
         SSL_SESSION_get_compress_id: fn(*const SSL_SESSION) -> c_uint;
-        SSL_SESSION_get0_hostname: fn(*const SSL_SESSION) -> *const c_char;
         SSL_CTX_get_timeout: fn(*const SSL_CTX) -> c_long;
         SSL_CTX_get_cert_store: fn(*const SSL_CTX) -> *mut X509_STORE;
         SSL_CTX_get_client_CA_list: fn(*const SSL_CTX) -> *mut OPENSSL_STACK;

@@ -9,6 +9,7 @@ use super::table::Libssl;
 use super::types::{EvpMacCtx, Param};
 use libc::{c_char, c_int, c_uint, c_void};
 use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX};
+use sesscache_core::system::process::random_bytes;
 use std::fmt;
 use std::ptr;
 use zeroize::Zeroize;
@@ -79,6 +80,14 @@ type CipherInit = unsafe extern "C" fn(
 ) -> c_int;
 
 impl TicketKey {
+    /// A new key; `None` without randomness.
+    pub fn random() -> Option<TicketKey> {
+        let mut key = TicketKey::default();
+        let parts = [&mut key.name[..], &mut key.cipher[..], &mut key.mac[..]];
+        let is_filled = parts.into_iter().all(random_bytes);
+        is_filled.then_some(key)
+    }
+
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
     pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
         random(contexts.libssl, iv)?;

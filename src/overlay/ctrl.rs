@@ -6,9 +6,9 @@ use super::guard::guard;
 use super::{answer, state, switch, tickets};
 use crate::context::{State, is_in_stock};
 use crate::openssl::constants::{
-    SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_SESS_CACHE_FULL, SSL_CTRL_SESS_CB_HIT,
-    SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
-    SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
+    SSL_CTRL_GET_SESS_CACHE_MODE, SSL_CTRL_GET_TLSEXT_TICKET_KEYS, SSL_CTRL_SESS_CACHE_FULL,
+    SSL_CTRL_SESS_CB_HIT, SSL_CTRL_SESS_MISSES, SSL_CTRL_SESS_NUMBER,
+    SSL_CTRL_SET_TLSEXT_SERVERNAME_CB, SSL_CTRL_SET_TLSEXT_TICKET_KEYS,
 };
 use crate::openssl::handle::Ctx;
 use libc::{c_int, c_long, c_void};
@@ -88,7 +88,8 @@ impl Command {
     fn run(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
         match self.cmd {
             // Without a place for them it asks how long they are.
-            SSL_CTRL_SET_TLSEXT_TICKET_KEYS if self.has_place => {
+            // An application that takes the keys gives them to other contexts or processes.
+            SSL_CTRL_SET_TLSEXT_TICKET_KEYS | SSL_CTRL_GET_TLSEXT_TICKET_KEYS if self.has_place => {
                 tickets::give_way(ctx, state);
                 None
             }

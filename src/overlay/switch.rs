@@ -8,7 +8,7 @@ use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
 use super::{answer, event, session_state, state};
-use crate::context::{IdContext, State};
+use crate::context::{IdContext, State, in_servername};
 use crate::openssl::callback::{call_servername, servername_cb};
 use crate::openssl::constants::{
     SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
@@ -156,7 +156,7 @@ unsafe extern "C" fn servername(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg)
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return SSL_TLSEXT_ERR_NOACK };
         let Some(callback) = servername_cb_of(ssl) else { return SSL_TLSEXT_ERR_NOACK };
         // SAFETY: libssl's arguments; it passes that of the context whose callback it calls.
-        let answer = unsafe { call_servername(callback, ssl, al, arg) };
+        let answer = in_servername(|| unsafe { call_servername(callback, ssl, al, arg) });
         if answer == SSL_TLSEXT_ERR_ALERT_FATAL || admits(ssl) {
             return answer;
         }

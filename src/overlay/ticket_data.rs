@@ -9,7 +9,9 @@ use super::{answer, event};
 use crate::config::{TicketMode, config};
 use crate::context::{State, TicketVerdict};
 use crate::openssl::callback::{OpenedTicket, call_generate_ticket};
-use crate::openssl::constants::{SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE};
+use crate::openssl::constants::{
+    SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW,
+};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, DecryptTicketCb, GenerateTicketCb};
@@ -124,7 +126,16 @@ unsafe extern "C" fn decrypt(
         });
         let callback = state.application().ticket_data().decrypt_cb.get();
         match (verdict, callback) {
-            (TicketVerdict::Decline, _) => SSL_TICKET_RETURN_IGNORE_RENEW,
+            (TicketVerdict::Decline, None) => SSL_TICKET_RETURN_IGNORE_RENEW,
+            (TicketVerdict::Decline, Some(callback)) => {
+                // SAFETY: as below.
+                match unsafe { ticket.unopened().call(callback, ssl, arg) } {
+                    SSL_TICKET_RETURN_USE | SSL_TICKET_RETURN_USE_RENEW => {
+                        SSL_TICKET_RETURN_IGNORE_RENEW
+                    }
+                    answer => answer,
+                }
+            }
             // SAFETY: libssl's arguments; the last is the application's for this callback.
             (_, Some(callback)) => unsafe { ticket.call(callback, ssl, arg) },
             (TicketVerdict::Resume, None) => ticket.neutral(),

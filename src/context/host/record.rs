@@ -69,6 +69,11 @@ impl<'a> Address<'a> {
         self.name_hash() == Some(mark.name)
     }
 
+    /// Who the server is.
+    pub(in crate::context) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// The hash of the address's server name, for a mark.
     pub(in crate::context) fn name_hash(&self) -> Option<u32> {
         name_hash(&self.server, self.name.as_ref()?)
