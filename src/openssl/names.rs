@@ -36,7 +36,6 @@ const GEN_IPADD: c_int = 7;
 /// The kinds of names. A name of one kind is no name of another.
 const DNS_NAME: u8 = b'd';
 const IP_ADDRESS: u8 = b'i';
-const COMMON: u8 = b'c';
 const CERTIFICATE: u8 = b'x';
 const KEY: u8 = b'k';
 
@@ -91,7 +90,7 @@ impl Names {
         encoded.push(kind);
         encoded.extend_from_slice(&length);
         encoded.extend_from_slice(name);
-        if matches!(kind, DNS_NAME | COMMON) {
+        if kind == DNS_NAME {
             encoded.iter_mut().skip(1 + length.len()).for_each(u8::make_ascii_lowercase);
         }
         push(&mut self.0, encoded)
@@ -150,7 +149,8 @@ impl Names {
             }
             place = found;
             let text = Text::of(libssl, subject, place)?;
-            self.add(COMMON, text.bytes())?;
+            // A certificate that is renewed with an alternative name stays that service's.
+            self.add(DNS_NAME, text.bytes())?;
         }
     }
 

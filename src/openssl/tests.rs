@@ -105,6 +105,7 @@ pub(super) struct Context {
 }
 
 pub(super) fn found(name: &str) -> NonNull<c_void> {
+    libssl_in_test();
     Library::libssl().unwrap().find(&format!("{name}\0")).unwrap()
 }
 
