@@ -2,7 +2,8 @@
  * The host store keeps apart hosts that share one context and are told apart by the server name
  * (RFC 6066 section 3; CVE-2025-23419): a session made for one name resumes for that name only in
  * another process, whether a servername callback switches to another context, a ClientHello callback
- * does, or none. The process that made it resumes it as stock does, for any name.
+ * does, or none. The process that made it resumes it as stock does, for any name, and so does a fork
+ * of it that has it in its cache; one that has made contexts of its own never does.
  */
 #include "harness_store.h"
 
@@ -126,23 +127,47 @@ static int is_same(int from, int to)
     return strcasecmp(names[from], names[to]) == 0;
 }
 
+static long open_hosts_anew(long switcher, SSL_SESSION **session)
+{
+    (void)session;
+    close_hosts();
+    open_hosts((enum switcher)switcher);
+    return switcher;
+}
+
 /* One of the hosts asks for certificates: where a name leads is known when it was asked for once. */
+static void ask_for_all_names(struct worker *worker)
+{
+    for (int name = 0; name < NAMES; name++)
+        SSL_SESSION_free(ask_for_session(worker, obtain_for, name));
+}
+
 static struct worker fork_knowing_worker(void)
 {
     struct worker worker = fork_worker();
 
-    for (int name = 0; name < NAMES; name++)
-        SSL_SESSION_free(ask_for_session(&worker, obtain_for, name));
+    ask_for_all_names(&worker);
+    return worker;
+}
+
+/* The same hosts, in contexts of another number: as after a restart. */
+static struct worker fork_foreign_worker(enum switcher switcher)
+{
+    struct worker worker = fork_worker();
+
+    ask(&worker, open_hosts_anew, switcher, NULL);
+    ask_for_all_names(&worker);
     return worker;
 }
 
 static void offered_for_every_name(enum switcher switcher)
 {
-    struct worker maker, other;
+    struct worker maker, other, foreign;
 
     open_hosts(switcher);
     maker = fork_knowing_worker();
     other = fork_knowing_worker();
+    foreign = fork_foreign_worker(switcher);
     for (int from = 0; from < NAMES; from++) {
         SSL_SESSION *session = ask_for_session(&maker, obtain_for, from);
         int is_cached_there = 0;
@@ -154,24 +179,32 @@ static void offered_for_every_name(enum switcher switcher)
             is_cached_there |= is_same(from, to);
             CHECK_INT(ask(&other, offer_for, to, session), is_cached_there);
             CHECK_INT(ask(&maker, offer_for, to, session), 1);
+            CHECK_INT(ask(&foreign, offer_for, to, session), is_same(from, to));
+        }
+        /* Again, now that all have it in their own cache, too. */
+        for (int to = 0; to < NAMES; to++) {
+            CHECK_INT(ask(&other, offer_for, to, session), 1);
+            CHECK_INT(ask(&foreign, offer_for, to, session), is_same(from, to));
         }
         SSL_SESSION_free(session);
     }
     end_worker(&maker);
     end_worker(&other);
+    end_worker(&foreign);
     close_hosts();
 }
 
 /* The attack: no certificate is needed to get the session, and none to use it. */
 static void bypass(enum switcher switcher)
 {
-    struct worker maker, other;
+    struct worker maker, other, foreign;
     SSL_SESSION *session;
 
     section("%s %s bypass", protocol->name, switchers[switcher]);
     open_hosts(switcher);
     maker = fork_knowing_worker();
     other = fork_knowing_worker();
+    foreign = fork_foreign_worker(switcher);
     for (int from = 0; from < NAMES; from++) {
         if (host_of(names[from]) == REQUIRES)
             continue;
@@ -179,10 +212,14 @@ static void bypass(enum switcher switcher)
         CHECK_INT(ask(&maker, offer_bare_for, 1, session), 1);
         CHECK_INT(ask(&other, offer_bare_for, 1, session), -1);
         CHECK_INT(ask(&other, offer_bare_for, from, session), 1);
+        CHECK_INT(ask(&foreign, offer_bare_for, 1, session), -1);
+        CHECK_INT(ask(&foreign, offer_bare_for, from, session), 1);
+        CHECK_INT(ask(&foreign, offer_bare_for, 1, session), -1);
         SSL_SESSION_free(session);
     }
     end_worker(&maker);
     end_worker(&other);
+    end_worker(&foreign);
     close_hosts();
 }
 
@@ -210,7 +247,8 @@ static void second_hello(void)
 }
 
 static const struct named_function functions[] = {
-    NAMED(obtain_for), NAMED(offer_for), NAMED(offer_bare_for), { NULL, NULL },
+    NAMED(obtain_for), NAMED(offer_for), NAMED(offer_bare_for), NAMED(open_hosts_anew),
+    { NULL, NULL },
 };
 
 int main(int argc, char **argv)
