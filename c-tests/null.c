@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 /* The calls that crash are meant to be seen as what they are. */
 const char *__asan_default_options(void);
@@ -245,6 +246,24 @@ static void settings(void)
     TRY(SSL_set_session_secret_cb(NULL, NULL, NULL));
     TRY(SSL_set_session_secret_cb(NULL, secret, NULL));
     TRY(SSL_set_session_secret_cb(ssl, NULL, NULL));
+}
+
+/* Rules for certificates, of a connection. */
+static void rules(void)
+{
+    section("rules");
+    TRY(SSL_set_purpose(NULL, X509_PURPOSE_SSL_CLIENT));
+    TRY(SSL_set_purpose(ssl, X509_PURPOSE_SSL_CLIENT));
+    TRY(SSL_set_purpose(ssl, -1));
+    TRY(SSL_set_trust(NULL, X509_TRUST_SSL_CLIENT));
+    TRY(SSL_set_trust(ssl, X509_TRUST_SSL_CLIENT));
+    TRY(SSL_set_trust(ssl, -1));
+    TRY(SSL_set1_param(NULL, NULL));
+    TRY(SSL_set1_param(NULL, SSL_get0_param(ssl)));
+    TRY(SSL_set1_param(ssl, NULL));
+    TRY(SSL_set1_param(ssl, SSL_CTX_get0_param(ctx)));
+    TRY(SSL_get0_param(NULL) == NULL);
+    TRY(SSL_get0_param(ssl) == NULL);
 }
 
 static void id_contexts(void)
@@ -525,6 +544,7 @@ int main(void)
     callbacks();
     other_callbacks();
     settings();
+    rules();
     id_contexts();
     connections();
     sessions();

@@ -1,6 +1,7 @@
 /* A module that calls every overlaid function that takes a context or a connection of its libssl. */
 #include <stdio.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 int live(void);
 /* In no header of OpenSSL before 3.4. */
@@ -40,15 +41,18 @@ int live(void)
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     ssl = SSL_new(ctx);
+    (void)!SSL_set1_param(ssl, SSL_get0_param(ssl));
     SSL_has_matching_session_id(ssl, id, sizeof(id));
     SSL_set_SSL_CTX(ssl, ctx);
     SSL_set_cert_cb(ssl, NULL, NULL);
     SSL_set_generate_session_id(ssl, NULL);
     SSL_set_psk_find_session_callback(ssl, NULL);
     SSL_set_psk_server_callback(ssl, NULL);
+    (void)!SSL_set_purpose(ssl, X509_PURPOSE_SSL_CLIENT);
     SSL_set_session(ssl, session);
     (void)!SSL_set_session_id_context(ssl, id, sizeof(id));
     (void)!SSL_set_session_secret_cb(ssl, NULL, NULL);
+    (void)!SSL_set_trust(ssl, X509_TRUST_SSL_CLIENT);
     SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     SSL_clear(ssl);
     SSL_free(ssl);

@@ -13,7 +13,8 @@ C_TYPES = {
     "Lhash": "LHASH_OF(SSL_SESSION)", "CRYPTO_EX_new": "CRYPTO_EX_new *",
     "CRYPTO_EX_dup": "CRYPTO_EX_dup *", "CRYPTO_EX_free": "CRYPTO_EX_free *",
     "EVP_CIPHER_CTX": "EVP_CIPHER_CTX", "EvpMacCtx": "EVP_MAC_CTX",
-    "X509_STORE_CTX": "X509_STORE_CTX", "CallbackArg": "void *", "SSL_CIPHER": "SSL_CIPHER",
+    "X509_STORE_CTX": "X509_STORE_CTX", "X509_VERIFY_PARAM": "X509_VERIFY_PARAM",
+    "CallbackArg": "void *", "SSL_CIPHER": "SSL_CIPHER",
     "OPENSSL_STACK": "STACK_OF(SSL_CIPHER)",
     "usize": "size_t", "sesscache_stats": "struct sesscache_stats",
 }

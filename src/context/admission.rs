@@ -174,7 +174,7 @@ impl State {
         expected: &Expectation,
     ) -> bool {
         let library = self.application().library_context();
-        self.verified.admits(event.ssl, session, &expected.demands, library, now())
+        self.verified.admits(event, session, &expected.demands, library, now())
     }
 
     /// The servername callback has run. False if the connection has resumed a foreign session and now

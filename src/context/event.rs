@@ -20,6 +20,8 @@ pub struct Event<'a> {
     pub current: Current<'a>,
     /// The connection's own session id context; `None` if it never had one.
     own_id_context: Option<&'a OwnIdContext>,
+    /// Whether the connection's rules for certificates may be what no getter tells.
+    pub(super) has_own_rules: bool,
     version: c_int,
 }
 
@@ -43,8 +45,9 @@ impl<'a> Event<'a> {
         ctx: Ctx<'a>,
         current: Current<'a>,
         own_id_context: Option<&'a OwnIdContext>,
+        has_own_rules: bool,
     ) -> Event<'a> {
-        Event { ssl, ctx, current, own_id_context, version: ssl.version() }
+        Event { ssl, ctx, current, own_id_context, has_own_rules, version: ssl.version() }
     }
 
     /// The session id context that libssl compares with a session's: the connection's own, or that

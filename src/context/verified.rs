@@ -1,16 +1,19 @@
 //! Clients whose certificates were verified a moment ago: a client that comes back soon costs a look.
 //!
 //! Only good results are kept, each for [`KEPT_SECONDS`] at most, under all that OpenSSL's getters
-//! tell of the verification. No callback of the application runs here but those of its trust
+//! tell of the verification. A connection of which they may not tell enough is verified each time:
+//! [`Event::has_own_rules`]. No callback of the application runs here but those of its trust
 //! store, and none under the lock.
 //!
 //! Locks: one for the results, for the length of a look or of a change. Handshakes ask for it and
 //! do not wait.
 
+use super::event::Event;
 use super::lock::read_soon;
+use crate::openssl::circumstances::Circumstances;
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::handle::{SessionRef, Ssl};
-use crate::openssl::verification::{Circumstances, Demands, KEPT_SECONDS, verify_again};
+use crate::openssl::handle::SessionRef;
+use crate::openssl::verification::{Demands, KEPT_SECONDS, verify_again};
 use libc::c_void;
 use parking_lot::RwLock;
 use sesscache_core::system::errno::KeepErrno;
@@ -32,16 +35,19 @@ impl Verified {
     #[expect(clippy::too_many_arguments, reason = "each decides, and none is another's")]
     pub(super) fn admits(
         &self,
-        ssl: Ssl<'_>,
+        event: &Event<'_>,
         session: SessionRef<'_>,
         demands: &Demands,
         library_context: *mut c_void,
         now: i64,
     ) -> bool {
+        let ssl = event.ssl;
         let _errno = KeepErrno::new();
         let _errors = KeepErrors::new(ssl.libssl());
         // First: what changes during the verification is not what was verified.
-        let circumstances = Circumstances::of(ssl, session, demands, library_context);
+        let circumstances = (!event.has_own_rules)
+            .then(|| Circumstances::of(ssl, session, demands, library_context))
+            .flatten();
         let is_known = |found: &Circumstances| {
             read_soon(&self.0).is_some_and(|results| results.is_good(found, now))
         };

@@ -7,6 +7,7 @@
 pub mod aead;
 pub mod callback;
 mod cipher;
+pub mod circumstances;
 pub mod codec;
 pub mod constants;
 pub mod error_queue;

@@ -185,6 +185,18 @@ impl Ssl<'_> {
         unsafe { (self.libssl().SSL_set_SSL_CTX)(self.as_ptr(), ctx) }
     }
 
+    /// SSL_set_purpose (ssl.h).
+    pub fn stock_set_purpose(self, purpose: c_int) -> c_int {
+        // SAFETY: a valid connection.
+        unsafe { (self.libssl().SSL_set_purpose)(self.as_ptr(), purpose) }
+    }
+
+    /// SSL_set_trust (ssl.h).
+    pub fn stock_set_trust(self, trust: c_int) -> c_int {
+        // SAFETY: a valid connection.
+        unsafe { (self.libssl().SSL_set_trust)(self.as_ptr(), trust) }
+    }
+
     /// SSL_set_verify(3).
     pub fn stock_set_verify(self, mode: c_int, callback: Option<VerifyCb>) {
         // SAFETY: a valid connection and the application's callback.

@@ -135,6 +135,10 @@ table! {
             Option<DecryptTicketCb>,
             CallbackArg
         ) -> c_int;
+        SSL_set_purpose: fn(*mut SSL, c_int) -> c_int;
+        SSL_set_trust: fn(*mut SSL, c_int) -> c_int;
+        SSL_set1_param: fn(*mut SSL, *mut X509_VERIFY_PARAM) -> c_int;
+        SSL_get0_param: fn(*mut SSL) -> *mut X509_VERIFY_PARAM;
         SSL_set_SSL_CTX: fn(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
         SSL_get_SSL_CTX: fn(*const SSL) -> *mut SSL_CTX;
         SSL_get_ex_data: fn(*const SSL, c_int) -> *mut c_void;
@@ -292,7 +296,6 @@ table! {
         EVP_PKEY_free: fn(*mut EVP_PKEY);
         i2d_PUBKEY: fn(*const EVP_PKEY, *mut *mut u8) -> c_int;
         // A client's certificate, and its session's cipher.
-        SSL_get0_param: fn(*mut SSL) -> *mut X509_VERIFY_PARAM;
         SSL_get_verify_depth: fn(*const SSL) -> c_int;
         SSL_get_verify_result: fn(*const SSL) -> c_long;
         SSL_get_security_level: fn(*const SSL) -> c_int;
@@ -329,6 +332,12 @@ table! {
         X509_VERIFY_PARAM_get_auth_level: fn(*const X509_VERIFY_PARAM) -> c_int;
         X509_VERIFY_PARAM_get_depth: fn(*const X509_VERIFY_PARAM) -> c_int;
         X509_VERIFY_PARAM_get_purpose: fn(*const X509_VERIFY_PARAM) -> c_int;
+        X509_VERIFY_PARAM_get_inh_flags: fn(*const X509_VERIFY_PARAM) -> u32;
+        X509_VERIFY_PARAM_get_time: fn(*const X509_VERIFY_PARAM) -> time_t;
+        X509_VERIFY_PARAM_get_hostflags: fn(*const X509_VERIFY_PARAM) -> c_uint;
+        X509_VERIFY_PARAM_get0_host: fn(*mut X509_VERIFY_PARAM, c_int) -> *mut c_char;
+        X509_VERIFY_PARAM_get0_email: fn(*mut X509_VERIFY_PARAM) -> *mut c_char;
+        X509_VERIFY_PARAM_get1_ip_asc: fn(*mut X509_VERIFY_PARAM) -> *mut c_char;
         X509_STORE_get0_param: fn(*const X509_STORE) -> *mut X509_VERIFY_PARAM;
         X509_STORE_get0_objects: fn(*const X509_STORE) -> *mut OPENSSL_STACK;
         X509_STORE_lock: fn(*mut X509_STORE) -> c_int;

@@ -11,13 +11,9 @@ use super::names::encoded;
 use super::reference::Reference;
 use super::table::Libssl;
 use libc::{c_int, c_long, c_ulong, c_void};
-use once_cell::sync::OnceCell;
 use openssl_sys::{ASN1_TIME, OPENSSL_STACK, X509, X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
-use sesscache_core::system::process::random_bytes;
-use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
-use std::hash::Hasher;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
@@ -48,9 +44,9 @@ const MOST_OBJECTS: c_int = 10_000;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Demands {
     asks: bool,
-    depth: c_int,
+    pub(super) depth: c_int,
     /// Where the certificate must come from.
-    store: Option<Reference<X509_STORE>>,
+    pub(super) store: Option<Reference<X509_STORE>>,
 }
 
 impl Clone for Demands {
@@ -66,96 +62,6 @@ impl Demands {
     pub fn asks(&self) -> bool {
         self.asks
     }
-}
-
-/// What a verification depends on, as far as OpenSSL's getters tell.
-///
-/// A trust store is told by its address: whoever keeps this keeps the [`Demands`] as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Circumstances {
-    certificate: (u64, u64),
-    store: usize,
-    objects: c_int,
-    depth: c_int,
-    of_connection: Rules,
-    of_store: Rules,
-    security_level: c_int,
-    suite_b: c_long,
-    library_context: usize,
-}
-
-/// The rules of a connection or a trust store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Rules {
-    flags: c_ulong,
-    auth_level: c_int,
-    depth: c_int,
-    /// From OpenSSL 3.5 on.
-    purpose: c_int,
-}
-
-impl Rules {
-    fn of(libssl: &'static Libssl, param: *mut X509_VERIFY_PARAM) -> Result<Rules, Failed> {
-        if param.is_null() {
-            return Err(Failed::Refused);
-        }
-        Ok(Rules {
-            // SAFETY: valid parameters.
-            flags: unsafe { present(libssl.X509_VERIFY_PARAM_get_flags)?(param) },
-            // SAFETY: valid parameters.
-            auth_level: unsafe { present(libssl.X509_VERIFY_PARAM_get_auth_level)?(param) },
-            // SAFETY: valid parameters.
-            depth: unsafe { present(libssl.X509_VERIFY_PARAM_get_depth)?(param) },
-            // SAFETY: valid parameters.
-            purpose: libssl.X509_VERIFY_PARAM_get_purpose.map_or(0, |get| unsafe { get(param) }),
-        })
-    }
-}
-
-impl Circumstances {
-    /// Those in which the client of this session would be verified. `None` if it has shown no
-    /// certificate, or if they cannot be told.
-    pub fn of(
-        ssl: Ssl<'_>,
-        session: SessionRef<'_>,
-        demands: &Demands,
-        library_context: *mut c_void,
-    ) -> Option<Circumstances> {
-        let libssl = ssl.libssl();
-        let store = demands.store.as_ref()?;
-        let param = libssl.X509_STORE_get0_param?;
-        // SAFETY: a valid trust store, whose parameters they are.
-        let param = unsafe { param(store.as_ptr()) };
-        Some(Circumstances {
-            certificate: told_apart(libssl, session.peer()?)?,
-            store: store.as_ptr() as usize,
-            objects: Objects::of(libssl, store)?.count(),
-            depth: demands.depth,
-            of_connection: Rules::of(libssl, ssl.param()).ok()?,
-            of_store: Rules::of(libssl, param).ok()?,
-            security_level: ssl.security_level()?,
-            suite_b: ssl.suite_b()?,
-            library_context: library_context as usize,
-        })
-    }
-}
-
-/// A keyed hash of a certificate. This process and those it forks alone have the key, so nobody can
-/// look for a certificate that is taken for another. With SHA-256 a look would cost three times as
-/// much: 25,000 instructions, not 8,000, with a certificate of 450 bytes.
-fn told_apart(libssl: &'static Libssl, certificate: NonNull<X509>) -> Option<(u64, u64)> {
-    static KEY: OnceCell<[u8; 16]> = OnceCell::new();
-    let draw = || {
-        let mut key = [0; 16];
-        random_bytes(&mut key).then_some(key).ok_or(())
-    };
-    let encode = libssl.i2d_X509?;
-    // SAFETY: a valid certificate.
-    let der = encoded(|place| unsafe { encode(certificate.as_ptr(), place) }).ok()?;
-    let mut hash = SipHasher24::new_with_key(KEY.get_or_try_init(draw).ok()?);
-    hash.write(&der);
-    let Hash128 { h1, h2 } = hash.finish128();
-    Some((h1, h2))
 }
 
 /// Verifies the client of this session as a full handshake on this connection would, if it demanded
@@ -310,20 +216,24 @@ impl<'a> Verification<'a> {
     }
 
     fn checks_revocation(&self) -> bool {
-        let rules = self.param().and_then(|param| Rules::of(self.libssl, param));
-        rules.is_ok_and(|rules| rules.flags & CRL_CHECK != 0)
+        let get_flags = self.libssl.X509_VERIFY_PARAM_get_flags;
+        let flags = self.param().ok().zip(get_flags).map(|(param, get)| {
+            // SAFETY: the context's parameters.
+            unsafe { get(param) }
+        });
+        flags.is_some_and(|flags| flags & CRL_CHECK != 0)
     }
 }
 
 /// What a trust store holds, locked.
-struct Objects<'a> {
+pub(super) struct Objects<'a> {
     stack: *mut OPENSSL_STACK,
     store: &'a Reference<X509_STORE>,
     libssl: &'static Libssl,
 }
 
 impl<'a> Objects<'a> {
-    fn of(libssl: &'static Libssl, store: &'a Reference<X509_STORE>) -> Option<Self> {
+    pub(super) fn of(libssl: &'static Libssl, store: &'a Reference<X509_STORE>) -> Option<Self> {
         libssl.X509_STORE_unlock?;
         let objects = libssl.X509_STORE_get0_objects?;
         // SAFETY: a valid trust store.
@@ -334,7 +244,7 @@ impl<'a> Objects<'a> {
         Some(Objects { stack: unsafe { objects(store.as_ptr()) }, store, libssl })
     }
 
-    fn count(&self) -> c_int {
+    pub(super) fn count(&self) -> c_int {
         // SAFETY: a valid stack.
         self.libssl.OPENSSL_sk_num.map_or(-1, |count| unsafe { count(self.stack) })
     }
@@ -433,21 +343,21 @@ impl Ssl<'_> {
         Some(unsafe { self.libssl().SSL_get_verify_depth?(self.as_ptr()) })
     }
 
-    fn security_level(self) -> Option<c_int> {
+    pub(super) fn security_level(self) -> Option<c_int> {
         // SAFETY: a valid connection.
         Some(unsafe { self.libssl().SSL_get_security_level?(self.as_ptr()) })
     }
 
-    fn suite_b(self) -> Option<c_long> {
+    pub(super) fn suite_b(self) -> Option<c_long> {
         let ctrl = self.libssl().SSL_ctrl?;
         // SAFETY: a valid connection; sets no flag and returns those that are set.
         Some(unsafe { ctrl(self.as_ptr(), SSL_CTRL_CERT_FLAGS, 0, ptr::null_mut()) } & SUITE_B)
     }
 
-    /// Its rules for certificates; NULL if it has none.
-    fn param(self) -> *mut X509_VERIFY_PARAM {
+    /// SSL_get0_param(3): its rules for certificates; NULL if it has none.
+    pub fn param(self) -> *mut X509_VERIFY_PARAM {
         // SAFETY: a valid connection.
-        self.libssl().SSL_get0_param.map_or(ptr::null_mut(), |get| unsafe { get(self.as_ptr()) })
+        unsafe { (self.libssl().SSL_get0_param)(self.as_ptr()) }
     }
 
     /// Whether no verification of the other side has failed: SSL_get_verify_result(3).
@@ -466,7 +376,7 @@ impl Ssl<'_> {
 
 impl SessionRef<'_> {
     /// The certificate that the client has shown.
-    fn peer(self) -> Option<NonNull<X509>> {
+    pub(super) fn peer(self) -> Option<NonNull<X509>> {
         // SAFETY: a valid session.
         NonNull::new(unsafe { self.libssl().SSL_SESSION_get0_peer?(self.as_ptr()) })
     }

@@ -1,6 +1,7 @@
 //! Settings that decide who may resume, and for which libssl has no getter: passed on, and noted.
 //!
-//! A setting of a connection is noted for the context whose cache counts for it.
+//! A setting of a connection is noted for the context whose cache counts for it; that it may have
+//! rules for certificates of its own is noted on the connection.
 
 use super::arguments::Argument;
 use super::connection::{self, Connection};
@@ -8,12 +9,15 @@ use super::guard::guard;
 use super::switch::id_context_here;
 use super::{answer, session_state, state};
 use crate::context::{Application, IdContext};
+use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::types::{
     CallbackArg, CertCb, CertVerifyCb, PskFindSessionCb, PskServerCb, SessionSecretCb,
 };
 use libc::{c_int, c_uint};
-use openssl_sys::{SSL, SSL_CTX};
+use openssl_sys::{SSL, SSL_CTX, X509_VERIFY_PARAM};
+use sesscache_core::system::errno::KeepErrno;
+use std::ptr;
 
 /// `SSL_MAX_SID_CTX_LENGTH`.
 const MAX_ID_CONTEXT: c_uint = 32;
@@ -259,4 +263,66 @@ pub unsafe extern "C" fn SSL_set_session_secret_cb(
 ) -> c_int {
     let noted = note_shared_keys(session_secret_cb);
     note_of_connection(&s, 0, |ssl| ssl.stock_set_session_secret_cb(session_secret_cb, arg), noted)
+}
+
+/// Notes that a connection may have rules for certificates of its own, and passes the call on.
+fn note_rules<T: Copy>(
+    ssl: &Argument<*mut SSL>,
+    failure: T,
+    pass_on: impl FnOnce(Ssl<'_>) -> T,
+) -> T {
+    guard(failure, || {
+        let Some(ssl) = ssl.ssl() else { return failure };
+        {
+            let _errno = KeepErrno::new();
+            let _errors = KeepErrors::new(ssl.libssl());
+            connection::note_own_rules(ssl);
+        }
+        pass_on(ssl)
+    })
+}
+
+/// Sets what the other side's certificate must be for; see SSL_set_purpose in ssl.h. Returns 0 if
+/// `ssl` is NULL.
+///
+/// # Safety
+/// `ssl` is a valid connection or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_purpose(ssl: Argument<*mut SSL>, purpose: c_int) -> c_int {
+    note_rules(&ssl, 0, |ssl| ssl.stock_set_purpose(purpose))
+}
+
+/// Sets what an authority must be trusted for; see SSL_set_trust in ssl.h. Returns 0 if `ssl` is
+/// NULL.
+///
+/// # Safety
+/// `ssl` is a valid connection or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_trust(ssl: Argument<*mut SSL>, trust: c_int) -> c_int {
+    note_rules(&ssl, 0, |ssl| ssl.stock_set_trust(trust))
+}
+
+/// Sets a connection's rules for certificates; see SSL_set1_param(3). Returns 0 if `ssl` is NULL.
+///
+/// # Safety
+/// `ssl` is a valid connection or NULL; `vpm` is as SSL_set1_param(3) wants it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set1_param(
+    ssl: Argument<*mut SSL>,
+    vpm: Argument<*mut X509_VERIFY_PARAM>,
+) -> c_int {
+    note_rules(&ssl, 0, |ssl| {
+        // SAFETY: the caller's own arguments.
+        unsafe { (ssl.libssl().SSL_set1_param)(ssl.as_ptr(), vpm.as_ptr()) }
+    })
+}
+
+/// Returns a connection's rules for certificates, through which they can be changed at any time; see
+/// SSL_get0_param(3). Returns NULL if `ssl` is NULL.
+///
+/// # Safety
+/// `ssl` is a valid connection or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_get0_param(ssl: Argument<*mut SSL>) -> *mut X509_VERIFY_PARAM {
+    note_rules(&ssl, ptr::null_mut(), |ssl| ssl.param())
 }

@@ -1,7 +1,7 @@
 //! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
 //! A connection that is never switched to another context, and has neither a session id generator
-//! nor an id context of its own, has nothing attached. No locks here.
+//! nor an id context nor rules for certificates of its own, has nothing attached. No locks here.
 
 use super::guard::guard;
 use crate::context::OwnIdContext;
@@ -31,6 +31,9 @@ pub struct Connection {
     generate_cb: Callback<GenerateCb>,
     /// SSL_set_session_id_context(3).
     id_context: OwnIdContext,
+    /// Whether the application has set rules for certificates on the connection, or has a pointer to
+    /// them: SSL_set_purpose(3), SSL_set1_param(3). From then on, until it goes.
+    has_own_rules: AtomicBool,
 }
 
 impl Connection {
@@ -40,6 +43,7 @@ impl Connection {
             was_switched: AtomicBool::new(false),
             generate_cb: Callback::new(),
             id_context: OwnIdContext::default(),
+            has_own_rules: AtomicBool::new(false),
         }
     }
 
@@ -104,6 +108,22 @@ pub(super) fn attach(ssl: Ssl<'_>) -> Option<&Connection> {
     None
 }
 
+/// Whether some connection has rules of its own, and no memory to note it: then each may.
+static SOME_HAVE_OWN_RULES: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a connection's rules for certificates may be any from now on.
+pub(super) fn note_own_rules(ssl: Ssl<'_>) {
+    let noted = attach(ssl).map_or(&SOME_HAVE_OWN_RULES, |connection| &connection.has_own_rules);
+    noted.store(true, Relaxed);
+}
+
+/// Whether the rules of the connection to which this is attached may be any.
+#[inline]
+pub(super) fn has_own_rules(attached: Option<&Connection>) -> bool {
+    attached.is_some_and(|attached| attached.has_own_rules.load(Relaxed))
+        || SOME_HAVE_OWN_RULES.load(Relaxed)
+}
+
 /// Takes our index on SSL, if it was not taken; see `lifecycle::CRYPTO_get_ex_new_index`.
 pub(super) fn take_index(libssl: &'static Libssl) -> Option<c_int> {
     SSL_INDEX.take(libssl, CLASS_SSL, Some(duplicate), free)
@@ -124,8 +144,8 @@ unsafe extern "C" fn free(
 }
 
 /// SSL_dup(3) makes a connection that starts with the context its original has now, and copies the
-/// stock generator, which is our wrapper, and the session id context. So the application's generator
-/// and the id context are carried over, and nothing else.
+/// stock generator, which is our wrapper, the session id context and the rules for certificates. So
+/// facts about these are carried over, and nothing else.
 unsafe extern "C" fn duplicate(
     to: *mut CRYPTO_EX_DATA,
     _from: *const CRYPTO_EX_DATA,
@@ -146,13 +166,15 @@ unsafe extern "C" fn duplicate(
         // SAFETY: the original's value, made by `attach`.
         let original = unsafe { original.as_ref() };
         let (generate_cb, id_context) = (original.generate_cb.get(), original.id_context.get());
-        if generate_cb.is_some() || id_context.is_some() {
+        let has_own_rules = original.has_own_rules.load(Relaxed);
+        if generate_cb.is_some() || id_context.is_some() || has_own_rules {
             let made = attached.or_else(|| ex_data::try_box(Connection::new()));
             let Some(made) = made else { return 0 };
             // SAFETY: made above or by `attach`.
             let copy = unsafe { made.as_ref() };
             copy.generate_cb.set(generate_cb);
             copy.id_context.set(id_context);
+            copy.has_own_rules.store(has_own_rules, Relaxed);
             *slot = made.as_ptr().cast();
         }
         1

@@ -82,5 +82,6 @@ fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
         is_final: attached.is_some_and(Connection::was_switched) && ssl.session().is_none(),
     };
     let own_id_context = attached.map(Connection::id_context);
-    Some((Event::new(ssl, ctx, current, own_id_context), started?))
+    let has_own_rules = connection::has_own_rules(attached);
+    Some((Event::new(ssl, ctx, current, own_id_context, has_own_rules), started?))
 }

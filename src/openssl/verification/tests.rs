@@ -1,10 +1,14 @@
 //! Clients whose certificates were good in a handshake, on servers that know more since.
 
 use super::*;
+use crate::openssl::circumstances::Circumstances;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::libssl::libssl_in_test;
 use crate::openssl::tests::{Connection, Context, EC, Folder, stock};
 use crate::openssl::types::VerifyCb;
+use libc::{c_char, c_uint, time_t};
+use std::collections::HashSet;
+use std::ffi::CStr;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -169,6 +173,59 @@ fn what_changes_the_verdict_changes_the_circumstances() {
     assert_ne!(look(), flagged);
 }
 
+type Param = *mut X509_VERIFY_PARAM;
+type SetText = unsafe extern "C" fn(Param, *const c_char, usize) -> c_int;
+type Change = Box<dyn Fn(Param)>;
+
+fn text(set: SetText, value: &'static CStr, length: usize) -> Change {
+    // SAFETY: valid parameters, a C string that is no shorter than that.
+    Box::new(move |param| assert_eq!(unsafe { set(param, value.as_ptr(), length) }, 1))
+}
+
+/// Each gives the parameters something that they had not.
+fn changes() -> [Change; 8] {
+    let host = stock!(X509_VERIFY_PARAM_set1_host: fn(Param, *const c_char, usize) -> c_int);
+    let add_host = stock!(X509_VERIFY_PARAM_add1_host: fn(Param, *const c_char, usize) -> c_int);
+    let email = stock!(X509_VERIFY_PARAM_set1_email: fn(Param, *const c_char, usize) -> c_int);
+    let ip = stock!(X509_VERIFY_PARAM_set1_ip: fn(Param, *const c_char, usize) -> c_int);
+    let host_flags = stock!(X509_VERIFY_PARAM_set_hostflags: fn(Param, c_uint));
+    let inheritance = stock!(X509_VERIFY_PARAM_set_inh_flags: fn(Param, u32) -> c_int);
+    let time = stock!(X509_VERIFY_PARAM_set_time: fn(Param, time_t));
+    [
+        text(host, c"a.test", 0),
+        text(host, c"b.test", 0),
+        text(add_host, c"a.test", 0),
+        text(email, c"a@b.test", 0),
+        text(ip, c"four", 4),
+        // SAFETY: valid parameters.
+        Box::new(move |param| unsafe { host_flags(param, 4) }),
+        // SAFETY: valid parameters.
+        Box::new(move |param| assert_eq!(unsafe { inheritance(param, 4) }, 1)),
+        // SAFETY: valid parameters.
+        Box::new(move |param| unsafe { time(param, 1_000_000_000) }),
+    ]
+}
+
+#[test]
+fn names_and_time_are_circumstances() {
+    let scene = Scene::new("names", CLIENTS);
+    let server = Context::new(&[&scene.ca]);
+    let connection = server.connection();
+    let (ssl, demands) = (connection.ssl(), connection.ssl().demands(true));
+    let look = || Circumstances::of(ssl, scene.session(), &demands, ptr::null_mut()).unwrap();
+    let store = demands.store.as_ref().unwrap();
+    // SAFETY: a valid trust store.
+    let of_store = unsafe { ssl.libssl().X509_STORE_get0_param.unwrap()(store.as_ptr()) };
+    let mut seen = HashSet::from([look()]);
+    for param in [ssl.param(), of_store] {
+        for (number, change) in changes().iter().enumerate() {
+            change(param);
+            assert!(seen.insert(look()), "{number}");
+            assert_eq!(look(), look());
+        }
+    }
+}
+
 #[test]
 fn another_library_context_decodes_the_certificate_anew() {
     let scene = Scene::new("libctx", CLIENTS);
@@ -195,7 +252,7 @@ fn a_cipher_is_negotiated_by_list_and_level() {
     assert!(ssl.would_negotiate(session));
     let set = stock!(SSL_set_ciphersuites: fn(*mut openssl_sys::SSL, *const libc::c_char) -> c_int);
     // SAFETY: a valid connection and a C string.
-    let set = |name: &std::ffi::CStr| unsafe { set(connection.as_ptr(), name.as_ptr()) };
+    let set = |name: &CStr| unsafe { set(connection.as_ptr(), name.as_ptr()) };
     assert_eq!(set(c"TLS_AES_128_GCM_SHA256"), 1);
     assert!(!ssl.would_negotiate(session));
     assert_eq!(set(c"TLS_AES_256_GCM_SHA384"), 1);
