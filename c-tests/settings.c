@@ -94,6 +94,8 @@ static void verification(const struct protocol *p)
 
 static const unsigned char key[32] = "a key of 32 bytes, known to both";
 
+static unsigned int asked_room;
+
 static unsigned int client_key(
     SSL *ssl, const char *hint, char *identity, unsigned int most, unsigned char *psk, unsigned int room)
 {
@@ -105,10 +107,11 @@ static unsigned int client_key(
 
 static unsigned int server_key(SSL *ssl, const char *identity, unsigned char *psk, unsigned int room)
 {
-    (void)ssl, (void)room;
+    CHECK(SSL_is_server(ssl));
     if (strcmp(identity, "client") != 0)
         return 0;
     calls++;
+    asked_room = room;
     memcpy(psk, key, sizeof(key));
     return sizeof(key);
 }
@@ -118,7 +121,9 @@ static int found_session(SSL *ssl, const unsigned char *identity, size_t length,
     const unsigned char suite[] = { 0x13, 0x01 };
     SSL_SESSION *made = SSL_SESSION_new();
 
-    (void)identity, (void)length;
+    CHECK(SSL_is_server(ssl));
+    CHECK(length == strlen("client") && memcmp(identity, "client", length) == 0);
+    CHECK(*found == NULL);
     calls++;
     CHECK_INT(SSL_SESSION_set1_master_key(made, key, sizeof(key)), 1);
     CHECK_INT(SSL_SESSION_set_cipher(made, SSL_CIPHER_find(ssl, suite)), 1);
@@ -127,6 +132,22 @@ static int found_session(SSL *ssl, const unsigned char *identity, size_t length,
     return 1;
 }
 
+/* 1 without a session: the next callback, or a certificate. 0 ends the handshake. */
+static int found_nothing(SSL *ssl, const unsigned char *identity, size_t length, SSL_SESSION **found)
+{
+    (void)ssl, (void)identity, (void)length, (void)found;
+    calls++;
+    return 1;
+}
+
+static int found_trouble(SSL *ssl, const unsigned char *identity, size_t length, SSL_SESSION **found)
+{
+    (void)ssl, (void)identity, (void)length, (void)found;
+    calls++;
+    return 0;
+}
+
+static void nothing_here(SSL *ssl) { SSL_set_psk_find_session_callback(ssl, found_nothing); }
 static void key_here(SSL *ssl) { SSL_set_psk_server_callback(ssl, server_key); }
 static void find_here(SSL *ssl) { SSL_set_psk_find_session_callback(ssl, found_session); }
 static void no_key(SSL *ssl) { SSL_set_psk_server_callback(ssl, NULL); }
@@ -145,9 +166,18 @@ static void shared_keys(const struct protocol *p)
     CHECK_INT(handshake(server, client, NULL), without);
     CHECK_INT(handshake(server, client, key_here), 1);
     CHECK_INT(calls, 1);
+    report("room for a key", (long)asked_room);
     SSL_CTX_set_psk_server_callback(server, server_key);
     CHECK_INT(handshake(server, client, NULL), 1);
     CHECK_INT(calls, 1);
+    if (without) {
+        CHECK_INT(handshake(server, client, nothing_here), 1);
+        CHECK_INT(calls, 2);
+        SSL_CTX_set_psk_find_session_callback(server, found_trouble);
+        CHECK_INT(handshake(server, client, NULL), 0);
+        CHECK_INT(calls, 1);
+        SSL_CTX_set_psk_find_session_callback(server, NULL);
+    }
     CHECK_INT(handshake(server, client, no_key), without);
     CHECK_INT(calls, 0);
     SSL_CTX_set_psk_server_callback(server, NULL);
@@ -162,6 +192,63 @@ static void shared_keys(const struct protocol *p)
         CHECK_INT(calls, 0);
     }
     SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+
+static unsigned int other_key(SSL *ssl, const char *identity, unsigned char *psk, unsigned int room)
+{
+    calls += 100;
+    return server_key(ssl, identity, psk, room);
+}
+
+/*
+ * A connection has the callbacks of the context it starts with. SSL_dup makes one that has those of
+ * the context its original is in.
+ */
+static void whose_keys(const struct protocol *p)
+{
+    SSL_CTX *server = new_server(p), *other = new_server(p), *client = new_client(p);
+    struct connection c;
+    SSL *copy;
+    BIO *bio;
+
+    section("%s whose keys", p->name);
+    SSL_CTX_set_psk_client_callback(client, client_key);
+    if (p->version != TLS1_3_VERSION)
+        REQUIRE(SSL_CTX_set_cipher_list(client, "PSK-AES128-GCM-SHA256") == 1);
+    SSL_CTX_set_psk_server_callback(server, server_key);
+
+    calls = 0;
+    c = connection_new(server, client);
+    SSL_CTX_set_psk_server_callback(server, NULL);
+    CHECK(SSL_set_SSL_CTX(c.server, other) == other);
+    CHECK_INT(connection_handshake(&c), 1);
+    CHECK_INT(calls, 1);
+    connection_close(&c);
+
+    SSL_CTX_set_psk_server_callback(server, server_key);
+    calls = 0;
+    c = connection_new(server, client);
+    SSL_CTX_set_psk_server_callback(server, other_key);
+    CHECK_INT(connection_handshake(&c), 1);
+    report("made before it was replaced, uses the first", calls == 1);
+    connection_close(&c);
+
+    c = connection_new(other, client);
+    SSL_set_psk_server_callback(c.server, server_key);
+    REQUIRE((copy = SSL_dup(c.server)) != NULL);
+    bio = SSL_get_rbio(c.server);
+    REQUIRE(BIO_up_ref(bio) == 1);
+    SSL_set_bio(copy, bio, bio);
+    SSL_free(c.server);
+    c.server = copy;
+    calls = 0;
+    report("let in after SSL_dup", connection_handshake(&c));
+    report("calls after SSL_dup", calls);
+    connection_close(&c);
+
+    SSL_CTX_free(server);
+    SSL_CTX_free(other);
     SSL_CTX_free(client);
 }
 
@@ -205,6 +292,7 @@ int main(void)
         certificates(&protocols[i]);
         verification(&protocols[i]);
         shared_keys(&protocols[i]);
+        whose_keys(&protocols[i]);
         session_secrets(&protocols[i]);
     }
     return test_end();

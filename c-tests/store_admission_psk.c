@@ -1,7 +1,8 @@
 /*
  * Clients that are known by a pre-shared key: libssl asks the application for it, which may know
  * another set of them elsewhere, and after a restart. Their sessions resume in the process that made
- * them and nowhere else. A client with a certificate is shared, callbacks or not.
+ * them and nowhere else, also where the key is that of a session which the application has kept. A
+ * client with a certificate is shared, callbacks or not.
  */
 #include "harness_admission.h"
 
@@ -10,9 +11,12 @@
 
 static const char user[] = "alice";
 static const unsigned char key[] = "0123456789abcdef0123456789abcdef";
-enum { KEY_LENGTH = sizeof(key) - 1 };
+enum { KEY_LENGTH = sizeof(key) - 1, AGES = 3 };
 
 static int client_has_key, knows_user;
+/* An earlier connection's session, which is alice's from then on, and its key. */
+static SSL_SESSION *kept;
+static unsigned char key_of_kept[KEY_LENGTH];
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
@@ -39,6 +43,11 @@ static int find_session_cb(
     *found = NULL;
     if (!knows_user || length != strlen(user) || memcmp(identity, user, length) != 0)
         return 1;
+    if (kept != NULL) {
+        REQUIRE(SSL_SESSION_up_ref(kept) == 1);
+        *found = kept;
+        return 1;
+    }
     REQUIRE((*found = SSL_SESSION_new()) != NULL);
     REQUIRE(SSL_SESSION_set1_master_key(*found, key, KEY_LENGTH) == 1);
     REQUIRE(SSL_SESSION_set_cipher(*found, SSL_CIPHER_find(ssl, aes_128_gcm_sha256)) == 1);
@@ -54,30 +63,31 @@ static unsigned int client_cb(SSL *ssl, const char *hint, char *identity, unsign
     if (!client_has_key || longest <= strlen(user) || most < KEY_LENGTH)
         return 0;
     strcpy(identity, user);
-    memcpy(place, key, KEY_LENGTH);
+    memcpy(place, kept != NULL ? key_of_kept : key, KEY_LENGTH);
     return KEY_LENGTH;
 }
 
 /* ---- servers --------------------------------------------------------------------------------- */
 
-enum callbacks { SERVER, FIND, SERVER_THERE, FIND_THERE, CALLBACKS };
+enum callbacks { SERVER, FIND, KEEP, SERVER_THERE, FIND_THERE, KEEP_THERE, CALLBACKS };
 static const char *const described[]
-    = { "psk_server", "psk_find_session", "psk_server there", "psk_find_session there" };
+    = { "psk_server", "psk_find_session", "session kept",
+        "psk_server there", "psk_find_session there", "session kept there" };
 
 static enum callbacks callbacks;
 
 static int is_possible(const struct way *way)
 {
-    int finds = callbacks == FIND || callbacks == FIND_THERE;
+    int gives_key = callbacks == SERVER || callbacks == SERVER_THERE;
 
-    return !finds || way->protocol->version == TLS1_3_VERSION;
+    return gives_key || way->protocol->version == TLS1_3_VERSION;
 }
 
 static void set_callbacks(SSL_CTX *server)
 {
     if (callbacks == SERVER)
         SSL_CTX_set_psk_server_callback(server, server_cb);
-    if (callbacks == FIND)
+    if (callbacks == FIND || callbacks == KEEP)
         SSL_CTX_set_psk_find_session_callback(server, find_session_cb);
 }
 
@@ -85,7 +95,7 @@ static void set_callbacks_there(SSL *ssl)
 {
     if (callbacks == SERVER_THERE)
         SSL_set_psk_server_callback(ssl, server_cb);
-    if (callbacks == FIND_THERE)
+    if (callbacks == FIND_THERE || callbacks == KEEP_THERE)
         SSL_set_psk_find_session_callback(ssl, find_session_cb);
 }
 
@@ -125,44 +135,59 @@ static int shake_hands(SSL_SESSION *offer, SSL_SESSION **made)
 
 /* ---- before and after ------------------------------------------------------------------------ */
 
-static const char *file_of(const struct way *way, int only_keys, int successor)
+/* The application takes the session of a client without key. */
+static void keep(void)
+{
+    struct connection c = open_own(NULL);
+
+    CHECK(connection_handshake(&c) && connection_exchange(&c));
+    REQUIRE((kept = SSL_get1_session(c.server)) != NULL);
+    REQUIRE(SSL_SESSION_get_master_key(kept, key_of_kept, KEY_LENGTH) == KEY_LENGTH);
+    connection_close(&c);
+}
+
+/* Age 0 comes of a full handshake, or of the key. */
+static const char *file_of(const struct way *way, int only_keys, int age)
 {
     static char file[256];
 
     snprintf(file, sizeof(file), "%s, %s, %d, %d.session", described[callbacks], way->name,
-             only_keys, successor);
+             only_keys, age);
     return file;
 }
 
 static void leave_one(const struct way *way, int only_keys)
 {
-    SSL_SESSION *session = NULL, *successor = NULL;
+    SSL_SESSION *session[AGES + 1] = { NULL };
 
     section("before: %s, %s, %s", described[callbacks], way->name,
             only_keys ? "key" : "certificate");
     open_service(way, only_keys);
-    client_has_key = only_keys;
-    CHECK(shake_hands(NULL, &session) >= 0);
     client_has_key = 0;
-    REQUIRE(session != NULL);
-    CHECK_INT(shake_hands(session, &successor), 1);
-    REQUIRE(successor != NULL);
-    CHECK_INT(shake_hands(successor, NULL), 1);
-    save_session(file_of(way, only_keys, 0), session);
-    save_session(file_of(way, only_keys, 1), successor);
-    SSL_SESSION_free(session);
-    SSL_SESSION_free(successor);
+    if (only_keys && (callbacks == KEEP || callbacks == KEEP_THERE))
+        keep();
+    client_has_key = only_keys;
+    CHECK(shake_hands(NULL, &session[0]) >= 0);
+    client_has_key = 0;
+    for (int age = 0; age < AGES; age++) {
+        REQUIRE(session[age] != NULL);
+        CHECK_INT(shake_hands(session[age], &session[age + 1]), 1);
+        save_session(file_of(way, only_keys, age), session[age]);
+        SSL_SESSION_free(session[age]);
+    }
+    SSL_SESSION_free(session[AGES]);
+    SSL_SESSION_free(kept);
+    kept = NULL;
     free_own_contexts();
 }
 
 /* Its user may be known or not: without a key a full handshake does not let it in as that user. */
-static void come_with_session(const struct way *way, int successor)
+static void come_with_session(const struct way *way, int age)
 {
-    SSL_SESSION *session = load_session(file_of(way, 1, successor));
+    SSL_SESSION *session = load_session(file_of(way, 1, age));
     int full;
 
-    section("after: %s, %s, key%s", described[callbacks], way->name,
-            successor ? ", successor" : "");
+    section("after: %s, %s, key, age %d", described[callbacks], way->name, age);
     open_service(way, 1);
     client_has_key = 0;
     for (int known = 0; known < 2; known++) {
@@ -175,12 +200,11 @@ static void come_with_session(const struct way *way, int successor)
     free_own_contexts();
 }
 
-static void come_with_certificate(const struct way *way, int successor)
+static void come_with_certificate(const struct way *way, int age)
 {
-    SSL_SESSION *session = load_session(file_of(way, 0, successor));
+    SSL_SESSION *session = load_session(file_of(way, 0, age));
 
-    section("after: %s, %s, certificate%s", described[callbacks], way->name,
-            successor ? ", successor" : "");
+    section("after: %s, %s, certificate, age %d", described[callbacks], way->name, age);
     open_service(way, 0);
     CHECK_INT(shake_hands(session, NULL), 1);
     SSL_SESSION_free(session);
@@ -200,9 +224,9 @@ static void come(void)
 {
     for (callbacks = SERVER; callbacks < CALLBACKS; callbacks++)
         FOR_EACH_WAY(way)
-            for (int successor = 0; successor < 2 && is_possible(way); successor++) {
-                come_with_session(way, successor);
-                come_with_certificate(way, successor);
+            for (int age = 0; age < AGES && is_possible(way); age++) {
+                come_with_session(way, age);
+                come_with_certificate(way, age);
             }
 }
 

@@ -101,10 +101,12 @@ impl State {
         }
     }
 
-    /// Whether the application was asked for the client's key. In TLS 1.3 the cipher does not say so:
-    /// there a resumption that is none of ours may be one.
+    /// Whether the client is known by a key that the application has told. In TLS 1.2 the cipher says
+    /// so. In TLS 1.3 libssl counts it as a resumption, and its session may be any object, a marked
+    /// one too. A session of unknown past may have come of one.
     fn is_by_shared_key(&self, event: &Event<'_>, session: SessionRef<'_>) -> bool {
         session.is_by_shared_key()
+            || event.used_shared_key()
             || self.application().asks_for_shared_keys()
                 && event.is_tls13()
                 && event.ssl.is_resumed()

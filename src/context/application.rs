@@ -7,7 +7,9 @@
 
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;
-use crate::openssl::types::{CallbackArg, DecryptTicketCb, GenerateTicketCb, ServernameCb};
+use crate::openssl::types::{
+    CallbackArg, DecryptTicketCb, GenerateTicketCb, PskFindSessionCb, PskServerCb, ServernameCb,
+};
 use parking_lot::RwLock;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -75,6 +77,7 @@ pub struct Application {
     withholds_tickets: AtomicBool,
     servername_cb: Callback<ServernameCb>,
     ticket_data: TicketData,
+    shared_keys: SharedKeys,
     /// The library context of SSL_CTX_new_ex(3).
     library_context: AtomicPtr<c_void>,
 }
@@ -106,6 +109,15 @@ impl TicketData {
     pub fn argument(&self) -> CallbackArg {
         CallbackArg::new(self.argument.load(Acquire))
     }
+}
+
+/// The application's callbacks for shared keys, of a context or a connection.
+#[derive(Debug, Default)]
+pub struct SharedKeys {
+    /// SSL_CTX_set_psk_find_session_callback(3), SSL_set_psk_find_session_callback(3).
+    pub find_session_cb: Callback<PskFindSessionCb>,
+    /// SSL_CTX_set_psk_server_callback(3), SSL_set_psk_server_callback(3).
+    pub server_cb: Callback<PskServerCb>,
 }
 
 impl Application {
@@ -165,6 +177,11 @@ impl Application {
     /// Where the application's callbacks for the data in tickets are kept.
     pub fn ticket_data(&self) -> &TicketData {
         &self.ticket_data
+    }
+
+    /// Where the application's callbacks for shared keys are kept.
+    pub fn shared_keys(&self) -> &SharedKeys {
+        &self.shared_keys
     }
 
     /// Whether the context makes no stateless tickets because we have forbidden them.

@@ -18,11 +18,19 @@ pub struct Event<'a> {
     pub ctx: Ctx<'a>,
     /// The context it is in now.
     pub current: Current<'a>,
-    /// The connection's own session id context; `None` if it never had one.
-    own_id_context: Option<&'a OwnIdContext>,
-    /// Whether the connection's rules for certificates may be what no getter tells.
-    pub(super) has_own_rules: bool,
+    facts: Facts<'a>,
     version: c_int,
+}
+
+/// The facts that are attached to a connection; the default if there are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// The connection's own session id context; `None` if it never had one.
+    pub own_id_context: Option<&'a OwnIdContext>,
+    /// Whether the connection's rules for certificates may be what no getter tells.
+    pub has_own_rules: bool,
+    /// Whether the application has told a shared key on the connection.
+    pub used_shared_key: bool,
 }
 
 /// The context that a connection is in, which may be another than it started with.
@@ -38,22 +46,27 @@ pub struct Current<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The event of a connection, the context it started with and the one it is in.
+    /// The event of a connection, the context it started with, the one it is in, and facts that are
+    /// attached to it.
     #[inline]
-    pub fn new(
-        ssl: Ssl<'a>,
-        ctx: Ctx<'a>,
-        current: Current<'a>,
-        own_id_context: Option<&'a OwnIdContext>,
-        has_own_rules: bool,
-    ) -> Event<'a> {
-        Event { ssl, ctx, current, own_id_context, has_own_rules, version: ssl.version() }
+    pub fn new(ssl: Ssl<'a>, ctx: Ctx<'a>, current: Current<'a>, facts: Facts<'a>) -> Event<'a> {
+        Event { ssl, ctx, current, facts, version: ssl.version() }
+    }
+
+    /// Whether the connection's rules for certificates may be what no getter tells.
+    pub(super) fn has_own_rules(&self) -> bool {
+        self.facts.has_own_rules
+    }
+
+    /// Whether the application has told a shared key on the connection.
+    pub(super) fn used_shared_key(&self) -> bool {
+        self.facts.used_shared_key
     }
 
     /// The session id context that libssl compares with a session's: the connection's own, or that
     /// of the context it is in. `None` if it is not known.
     pub fn id_context(&self) -> Option<IdContext> {
-        let own = self.own_id_context.and_then(OwnIdContext::get);
+        let own = self.facts.own_id_context.and_then(OwnIdContext::get);
         own.or_else(|| self.current.application?.id_context())
     }
 

@@ -41,8 +41,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 use verified::Verified;
 
-pub use application::{Application, IdContext, OwnIdContext};
-pub use event::{Current, Event};
+pub use application::{Application, IdContext, OwnIdContext, SharedKeys};
+pub use event::{Current, Event, Facts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::VirtualHost;

@@ -45,7 +45,7 @@ impl Verified {
         let _errno = KeepErrno::new();
         let _errors = KeepErrors::new(ssl.libssl());
         // First: what changes during the verification is not what was verified.
-        let circumstances = (!event.has_own_rules)
+        let circumstances = (!event.has_own_rules())
             .then(|| Circumstances::of(ssl, session, demands, library_context))
             .flatten();
         let is_known = |found: &Circumstances| {

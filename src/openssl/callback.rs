@@ -10,8 +10,8 @@ use super::constants::{
 use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
 use super::table::Libssl;
 use super::types::{
-    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, RemoveCb,
-    ServernameCb,
+    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, PskFindSessionCb,
+    PskServerCb, RemoveCb, ServernameCb, SessionSecretCb,
 };
 use libc::{c_int, c_uint};
 use openssl_sys::SSL_SESSION;
@@ -44,6 +44,12 @@ unsafe impl FnPtr for ServernameCb {}
 unsafe impl FnPtr for GenerateTicketCb {}
 // SAFETY: a function pointer.
 unsafe impl FnPtr for DecryptTicketCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for PskFindSessionCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for PskServerCb {}
+// SAFETY: a function pointer.
+unsafe impl FnPtr for SessionSecretCb {}
 
 /// A callback that may be set, replaced and read at any time by any thread.
 pub struct Callback<F>(AtomicPtr<c_void>, PhantomData<F>);
@@ -146,6 +152,12 @@ pub unsafe fn call_generate(
     let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), id, id_len) }
+}
+
+/// Makes a call of a callback of the application whose arguments are all libssl's.
+pub fn call_with_libssls<T>(call: impl FnOnce() -> T) -> T {
+    let _cancel = HoldCancel::new();
+    call()
 }
 
 /// A servername callback, as SSL_CTX_callback_ctrl(3) passes it.

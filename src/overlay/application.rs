@@ -11,9 +11,7 @@ use super::{answer, session_state, state};
 use crate::context::{Application, IdContext};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::types::{
-    CallbackArg, CertCb, CertVerifyCb, PskFindSessionCb, PskServerCb, SessionSecretCb,
-};
+use crate::openssl::types::{CallbackArg, CertCb, CertVerifyCb};
 use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX, X509_VERIFY_PARAM};
 use sesscache_core::system::errno::KeepErrno;
@@ -40,20 +38,18 @@ fn note(
 }
 
 /// Passes a setting of a connection on, and notes it.
-fn note_of_connection<T: Copy>(
+fn note_of_connection(
     ssl: &Argument<*mut SSL>,
-    failure: T,
-    pass_on: impl FnOnce(Ssl<'_>) -> T,
+    pass_on: impl FnOnce(Ssl<'_>),
     noted: impl FnOnce(&Application),
-) -> T {
-    guard(failure, || {
-        let Some(ssl) = ssl.ssl() else { return failure };
-        let result = pass_on(ssl);
+) {
+    guard((), || {
+        let Some(ssl) = ssl.ssl() else { return };
+        pass_on(ssl);
         if let Some((_, state)) = session_state(ssl) {
             noted(state.application());
         }
-        result
-    })
+    });
 }
 
 /// Sets within which context sessions may be reused; see SSL_CTX_set_session_id_context(3). Returns
@@ -158,7 +154,6 @@ pub unsafe extern "C" fn SSL_set_cert_cb(
 ) {
     note_of_connection(
         &s,
-        (),
         |ssl| ssl.stock_set_cert_cb(cb, arg),
         |application| {
             if cb.is_some() {
@@ -184,85 +179,6 @@ pub unsafe extern "C" fn SSL_CTX_set_cert_verify_callback(
         |ctx| ctx.stock_set_cert_verify_cb(cb, arg),
         |application| application.note_verifies_itself(cb.is_some()),
     );
-}
-
-/// Notes a callback for shared keys, if there is one.
-fn note_shared_keys<F>(cb: Option<F>) -> impl FnOnce(&Application) {
-    let is_set = cb.is_some();
-    move |application| {
-        if is_set {
-            application.note_asks_for_shared_keys();
-        }
-    }
-}
-
-/// Sets a callback for TLS 1.3's shared keys; see SSL_CTX_set_psk_find_session_callback(3). Does
-/// nothing if `ctx` is NULL.
-///
-/// # Safety
-/// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_psk_find_session_callback(
-    ctx: Argument<*mut SSL_CTX>,
-    cb: Option<PskFindSessionCb>,
-) {
-    note(&ctx, |ctx| ctx.stock_set_psk_find_session_cb(cb), note_shared_keys(cb));
-}
-
-/// Sets a callback for a connection's shared keys; see SSL_set_psk_find_session_callback(3). Does
-/// nothing if `s` is NULL.
-///
-/// # Safety
-/// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_psk_find_session_callback(
-    s: Argument<*mut SSL>,
-    cb: Option<PskFindSessionCb>,
-) {
-    let noted = note_shared_keys(cb);
-    note_of_connection(&s, (), |ssl| ssl.stock_set_psk_find_session_cb(cb), noted);
-}
-
-/// Sets a callback for shared keys; see SSL_CTX_set_psk_server_callback(3). Does nothing if `ctx`
-/// is NULL.
-///
-/// # Safety
-/// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_psk_server_callback(
-    ctx: Argument<*mut SSL_CTX>,
-    cb: Option<PskServerCb>,
-) {
-    note(&ctx, |ctx| ctx.stock_set_psk_server_cb(cb), note_shared_keys(cb));
-}
-
-/// Sets a callback for a connection's shared keys; see SSL_set_psk_server_callback(3). Does nothing
-/// if `s` is NULL.
-///
-/// # Safety
-/// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_psk_server_callback(
-    s: Argument<*mut SSL>,
-    cb: Option<PskServerCb>,
-) {
-    note_of_connection(&s, (), |ssl| ssl.stock_set_psk_server_cb(cb), note_shared_keys(cb));
-}
-
-/// Sets a callback that knows a session's secret without libssl, as EAP-FAST does; see ssl.h.
-/// Returns 0 if `s` is NULL.
-///
-/// # Safety
-/// `s` is a valid connection or NULL; `session_secret_cb` is callable while the connection lives,
-/// or NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_session_secret_cb(
-    s: Argument<*mut SSL>,
-    session_secret_cb: Option<SessionSecretCb>,
-    arg: CallbackArg,
-) -> c_int {
-    let noted = note_shared_keys(session_secret_cb);
-    note_of_connection(&s, 0, |ssl| ssl.stock_set_session_secret_cb(session_secret_cb, arg), noted)
 }
 
 /// Notes that a connection may have rules for certificates of its own, and passes the call on.

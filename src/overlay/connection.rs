@@ -1,15 +1,16 @@
 //! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
-//! A connection that is never switched to another context, and has neither a session id generator
-//! nor an id context nor rules for certificates of its own, has nothing attached. No locks here.
+//! A connection has nothing attached if it is never switched to another context, has no session id
+//! generator, id context, rules for certificates or callback for shared keys of its own, and no shared
+//! key is told on it. No locks here.
 
 use super::guard::guard;
-use crate::context::OwnIdContext;
+use crate::context::{OwnIdContext, SharedKeys};
 use crate::openssl::callback::Callback;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
-use crate::openssl::types::GenerateCb;
+use crate::openssl::types::{GenerateCb, SessionSecretCb};
 use libc::{c_int, c_long, c_void};
 use openssl_sys::{CRYPTO_EX_DATA, SSL_CTX};
 use std::ptr::{self, NonNull};
@@ -34,6 +35,12 @@ pub struct Connection {
     /// Whether the application has set rules for certificates on the connection, or has a pointer to
     /// them: SSL_set_purpose(3), SSL_set1_param(3). From then on, until it goes.
     has_own_rules: AtomicBool,
+    /// The application's callbacks for shared keys.
+    shared_keys: SharedKeys,
+    /// The application's SSL_set_session_secret_cb.
+    session_secret_cb: Callback<SessionSecretCb>,
+    /// Whether one of these, or of its context's, has told a key.
+    used_shared_key: AtomicBool,
 }
 
 impl Connection {
@@ -44,6 +51,9 @@ impl Connection {
             generate_cb: Callback::new(),
             id_context: OwnIdContext::default(),
             has_own_rules: AtomicBool::new(false),
+            shared_keys: SharedKeys::default(),
+            session_secret_cb: Callback::new(),
+            used_shared_key: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +88,26 @@ impl Connection {
     /// The connection's own session id context.
     pub(super) fn id_context(&self) -> &OwnIdContext {
         &self.id_context
+    }
+
+    /// Where the application's own callbacks for shared keys are kept.
+    pub(super) fn shared_keys(&self) -> &SharedKeys {
+        &self.shared_keys
+    }
+
+    /// Where the application's callback that knows a session's secret is kept.
+    pub(super) fn session_secret_cb(&self) -> &Callback<SessionSecretCb> {
+        &self.session_secret_cb
+    }
+
+    /// Whether the application has told a shared key since the last SSL_clear(3).
+    pub(super) fn used_shared_key(&self) -> bool {
+        self.used_shared_key.load(Relaxed)
+    }
+
+    /// Sets whether the application has told a shared key.
+    pub(super) fn set_used_shared_key(&self, used: bool) {
+        self.used_shared_key.store(used, Relaxed);
     }
 }
 
@@ -145,7 +175,8 @@ unsafe extern "C" fn free(
 
 /// SSL_dup(3) makes a connection that starts with the context its original has now, and copies the
 /// stock generator, which is our wrapper, the session id context and the rules for certificates. So
-/// facts about these are carried over, and nothing else.
+/// facts about these are carried over, and nothing else: the callbacks for shared keys are those of
+/// the context.
 unsafe extern "C" fn duplicate(
     to: *mut CRYPTO_EX_DATA,
     _from: *const CRYPTO_EX_DATA,

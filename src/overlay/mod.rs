@@ -20,11 +20,12 @@ pub mod lifecycle;
 #[cfg(not(test))]
 pub mod load;
 pub mod sessions;
+pub mod shared_keys;
 pub mod switch;
 pub mod ticket_data;
 pub mod tickets;
 
-use crate::context::{Current, Event, State};
+use crate::context::{Current, Event, Facts, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use arguments::Argument;
@@ -82,6 +83,10 @@ fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
         is_final: attached.is_some_and(Connection::was_switched) && ssl.session().is_none(),
     };
     let own_id_context = attached.map(Connection::id_context);
-    let has_own_rules = connection::has_own_rules(attached);
-    Some((Event::new(ssl, ctx, current, own_id_context, has_own_rules), started?))
+    let facts = Facts {
+        own_id_context,
+        has_own_rules: connection::has_own_rules(attached),
+        used_shared_key: attached.is_some_and(Connection::used_shared_key),
+    };
+    Some((Event::new(ssl, ctx, current, facts), started?))
 }
