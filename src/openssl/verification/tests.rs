@@ -208,7 +208,7 @@ fn changes() -> [Change; 8] {
 
 #[test]
 fn names_and_time_are_circumstances() {
-    let scene = Scene::new("names", CLIENTS);
+    let scene = Scene::new("kept", CLIENTS);
     let server = Context::new(&[&scene.ca]);
     let connection = server.connection();
     let (ssl, demands) = (connection.ssl(), connection.ssl().demands(true));
