@@ -190,7 +190,7 @@ static void chains(void)
     section("chain");
     RUN_AGAIN(leave, key_file("keys"), longest, "TEST_CLOCK=0");
     RUN_AGAIN(renew, key_file("keys"), longest, "TEST_CLOCK=8000");
-    /* Another epoch: in TLS 1.2, too, a new ticket comes of it. */
+    /* Another epoch. In TLS 1.2 the client keeps its ticket, in TLS 1.3 it gets the third. */
     RUN_AGAIN(renew, key_file("keys"), longest, "TEST_CLOCK=22000");
     RUN_AGAIN(find, key_file("keys"), longest, "TEST_CLOCK=29900");
     RUN_AGAIN(lose, key_file("keys"), longest, "TEST_CLOCK=30100");
