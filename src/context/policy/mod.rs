@@ -61,8 +61,9 @@ impl ServerName {
     /// `None` if the name is longer than a host name can be.
     pub(super) fn new(name: &[u8]) -> Option<ServerName> {
         let mut bytes = [0; MAX_NAME_LENGTH];
-        bytes.get_mut(..name.len())?.copy_from_slice(name);
-        bytes.make_ascii_lowercase();
+        let used = bytes.get_mut(..name.len())?;
+        used.copy_from_slice(name);
+        used.make_ascii_lowercase();
         Some(ServerName { bytes, length: u8::try_from(name.len()).ok()? })
     }
 
