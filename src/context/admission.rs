@@ -12,6 +12,7 @@ use super::event::Event;
 use super::host::record::{deadline, latest_end};
 use super::origin::{Origin, first_authenticated};
 use super::policy::Expectation;
+use super::verified::Client;
 use crate::config::{ClientCerts, IdContextMode, config};
 use crate::openssl::handle::SessionRef;
 use crate::openssl::identity::Server;
@@ -142,7 +143,8 @@ impl State {
         match self.virtual_host.expected(event, event.ssl.offered_name()) {
             None => Some(Tally::DeclinedHost),
             Some(expected) => {
-                (!self.admits(event, session, &expected)).then_some(Tally::DeclinedClient)
+                let admits = self.admits(event, session, !foreign.is_fresh, &expected);
+                (!admits).then_some(Tally::DeclinedClient)
             }
         }
     }
@@ -156,7 +158,14 @@ impl State {
     }
 
     /// Whether a connection that demands this would let the client of a foreign session in.
-    fn admits(&self, event: &Event<'_>, session: SessionRef<'_>, expected: &Expectation) -> bool {
+    /// `is_cached`: the same object may come back.
+    fn admits(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        is_cached: bool,
+        expected: &Expectation,
+    ) -> bool {
         if !session.has_peer() {
             return !expected.demands.asks();
         }
@@ -164,19 +173,12 @@ impl State {
             ClientCerts::Never => false,
             ClientCerts::Share => true,
             ClientCerts::Verify => {
-                !expected.verifies_itself && self.is_good_now(event, session, expected)
+                let library_context = self.application().library_context();
+                let client = Client { session, is_cached, library_context };
+                !expected.verifies_itself
+                    && self.verified.admits(event, client, &expected.demands, now())
             }
         }
-    }
-
-    fn is_good_now(
-        &self,
-        event: &Event<'_>,
-        session: SessionRef<'_>,
-        expected: &Expectation,
-    ) -> bool {
-        let library = self.application().library_context();
-        self.verified.admits(event, session, &expected.demands, library, now())
     }
 
     /// The servername callback has run. False if the connection has resumed a foreign session and now
@@ -195,7 +197,7 @@ impl State {
         let reached = self.virtual_host.reached(event, event.ssl.negotiated_name());
         foreign.is_none_or(|foreign| {
             (event.is_tls13() || event.ssl.would_negotiate(foreign))
-                && reached.is_some_and(|reached| self.admits(event, foreign, &reached))
+                && reached.is_some_and(|reached| self.admits(event, foreign, false, &reached))
         })
     }
 

@@ -5,12 +5,12 @@
 //! [`Event::has_own_rules`]. No callback of the application runs here but those of its trust
 //! store, and none under the lock.
 //!
-//! Locks: one for the results, for the length of a look or of a change. Handshakes ask for it and
-//! do not wait.
+//! Locks: one for the results and one for the certificates, for the length of a look or of a change.
+//! Handshakes ask for them and do not wait.
 
 use super::event::Event;
 use super::lock::read_soon;
-use crate::openssl::circumstances::Circumstances;
+use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::SessionRef;
 use crate::openssl::verification::{Demands, KEPT_SECONDS, verify_again};
@@ -25,51 +25,77 @@ use std::mem;
 const MOST_RESULTS: usize = 1024;
 
 /// The good results of a context. Each holds a reference to its trust store, so that no other can be
-/// at that address.
+/// at that address. So do the certificates, which are those of cached sessions.
 #[derive(Debug, Default)]
-pub(super) struct Verified(RwLock<Results<Circumstances, Demands>>);
+pub(super) struct Verified {
+    results: RwLock<Results<Circumstances, Demands>>,
+    certificates: RwLock<Results<usize, Certificate>>,
+}
+
+/// A client that comes back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client<'a> {
+    pub(super) session: SessionRef<'a>,
+    /// Whether the same object may come back.
+    pub(super) is_cached: bool,
+    /// Where the connection's context has its algorithms, or NULL.
+    pub(super) library_context: *mut c_void,
+}
 
 impl Verified {
-    /// Whether the client of this session would be let in by a full handshake that demanded this.
-    /// `library_context` is where the connection's context has its algorithms, or NULL.
-    #[expect(clippy::too_many_arguments, reason = "each decides, and none is another's")]
+    /// Whether the client would be let in by a full handshake that demanded this.
     pub(super) fn admits(
         &self,
         event: &Event<'_>,
-        session: SessionRef<'_>,
+        client: Client<'_>,
         demands: &Demands,
-        library_context: *mut c_void,
         now: i64,
     ) -> bool {
-        let ssl = event.ssl;
+        let (ssl, library_context) = (event.ssl, client.library_context);
         let _errno = KeepErrno::new();
         let _errors = KeepErrors::new(ssl.libssl());
         // First: what changes during the verification is not what was verified.
-        let circumstances = (!event.has_own_rules())
-            .then(|| Circumstances::of(ssl, session, demands, library_context))
-            .flatten();
+        let certificate = if event.has_own_rules() { None } else { self.certificate(client, now) };
+        let circumstances = certificate
+            .and_then(|certificate| Circumstances::of(ssl, certificate, demands, library_context));
         let is_known = |found: &Circumstances| {
-            read_soon(&self.0).is_some_and(|results| results.is_good(found, now))
+            read_soon(&self.results).is_some_and(|results| results.good(found, now).is_some())
         };
         if circumstances.as_ref().is_some_and(is_known) {
             return true;
         }
-        let Some(until) = verify_again(ssl, session, demands, library_context) else {
+        let Some(until) = verify_again(ssl, client.session, demands, library_context) else {
             return false;
         };
         if let Some(circumstances) = circumstances {
-            self.keep(circumstances, demands.clone(), until, now);
+            keep(&self.results, circumstances, Kept { until, held: demands.clone() }, now);
         }
         true
     }
 
-    fn keep(&self, circumstances: Circumstances, demands: Demands, until: i64, now: i64) {
-        let Some(mut results) = self.0.try_write() else { return };
-        let gone = results.keep(circumstances, Kept { until, _held: demands }, now);
-        drop(results);
-        // A trust store that goes with them may have functions of the application's.
-        drop(gone);
+    /// The hash of the client's certificate. A cached session has the same object each time, and to
+    /// encode and hash that costs twice as much as all the rest.
+    fn certificate(&self, client: Client<'_>, now: i64) -> Option<(u64, u64)> {
+        let address = client.session.peer_address()?;
+        let known = read_soon(&self.certificates)?.good(&address, now).map(Certificate::hash);
+        known.or_else(|| {
+            let certificate = Certificate::of(client.session)?;
+            let (hash, address) = (certificate.hash(), certificate.address());
+            if client.is_cached {
+                let until = now.saturating_add(KEPT_SECONDS);
+                keep(&self.certificates, address, Kept { until, held: certificate }, now);
+            }
+            Some(hash)
+        })
     }
+}
+
+fn keep<K: Eq + Hash, V>(results: &RwLock<Results<K, V>>, key: K, result: Kept<V>, now: i64) {
+    let Some(mut results) = results.try_write() else { return };
+    let gone = results.keep(key, result, now);
+    drop(results);
+    // A trust store or a certificate that goes with them may have functions of the application's.
+    drop(gone);
 }
 
 /// Results by what they depend on.
@@ -80,7 +106,7 @@ struct Results<K, V>(HashMap<K, Kept<V>>);
 struct Kept<V> {
     /// The last second in which it is good.
     until: i64,
-    _held: V,
+    held: V,
 }
 
 impl<V> Kept<V> {
@@ -104,8 +130,8 @@ impl<K, V> Default for Results<K, V> {
 }
 
 impl<K: Eq + Hash, V> Results<K, V> {
-    fn is_good(&self, key: &K, now: i64) -> bool {
-        self.0.get(key).is_some_and(|kept| kept.is_good(now))
+    fn good(&self, key: &K, now: i64) -> Option<&V> {
+        self.0.get(key).filter(|kept| kept.is_good(now)).map(|kept| &kept.held)
     }
 
     /// Keeps a result, unless there is no memory. Those that are good no more go.
@@ -131,21 +157,21 @@ mod tests {
     use std::sync::Arc;
 
     fn kept(until: i64, held: &Arc<()>) -> Kept<Arc<()>> {
-        Kept { until, _held: Arc::clone(held) }
+        Kept { until, held: Arc::clone(held) }
     }
 
     #[test]
     fn a_result_is_good_until_its_last_second() {
         let (mut results, held) = (Results::default(), Arc::new(()));
         drop(results.keep(1, kept(1005, &held), 1000));
-        assert!(!results.is_good(&2, 1000));
+        assert!(results.good(&2, 1000).is_none());
         for (now, expected) in [(1000, true), (1005, true), (1006, false), (994, false)] {
-            assert_eq!(results.is_good(&1, now), expected, "{now}");
+            assert_eq!(results.good(&1, now).is_some(), expected, "{now}");
         }
         drop(results.keep(2, kept(999, &held), 1000));
-        assert!(!results.is_good(&2, 999));
+        assert!(results.good(&2, 999).is_none());
         drop(results.keep(1, kept(1009, &held), 1000));
-        assert!(results.is_good(&1, 1006));
+        assert!(results.good(&1, 1006).is_some());
         assert_eq!(Arc::strong_count(&held), 2);
     }
 
@@ -160,7 +186,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&held), 102);
         drop(gone);
         assert_eq!(Arc::strong_count(&held), 52);
-        assert!(results.is_good(&100, 1001));
+        assert!(results.good(&100, 1001).is_some());
         drop(results.keep(101, kept(1022, &held), 1012));
         assert_eq!(Arc::strong_count(&held), 2);
     }
@@ -171,7 +197,7 @@ mod tests {
         assert_eq!(results.0.capacity(), 0);
         for key in 0..3 * MOST_RESULTS {
             drop(results.keep(key, kept(1010, &held), 1000));
-            assert!(results.is_good(&key, 1000));
+            assert!(results.good(&key, 1000).is_some());
             assert!(results.0.len() <= MOST_RESULTS);
             assert_eq!(Arc::strong_count(&held), results.0.len() + 1);
         }

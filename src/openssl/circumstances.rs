@@ -7,6 +7,7 @@
 use super::failed::{Failed, present};
 use super::handle::{SessionRef, Ssl};
 use super::names::encoded;
+use super::reference::Reference;
 use super::table::Libssl;
 use super::verification::{Demands, Objects};
 use libc::{c_int, c_long, c_uint, c_ulong, c_void, time_t};
@@ -15,7 +16,7 @@ use openssl_sys::{X509, X509_VERIFY_PARAM};
 use sesscache_core::system::process::random_bytes;
 use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
 use std::ffi::CStr;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::ptr::NonNull;
 
 /// `X509_V_FLAG_USE_CHECK_TIME`.
@@ -24,7 +25,7 @@ const USE_CHECK_TIME: c_ulong = 2;
 /// What a verification depends on, as far as OpenSSL's getters tell.
 ///
 /// A trust store is told by its address: whoever keeps this keeps the [`Demands`] as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Circumstances {
     certificate: (u64, u64),
     store: usize,
@@ -37,8 +38,16 @@ pub struct Circumstances {
     library_context: usize,
 }
 
+/// The certificate alone says where to look: few differ in the rest, and to hash that would cost a
+/// quarter of the look.
+impl Hash for Circumstances {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.certificate.0);
+    }
+}
+
 /// The rules of a connection or a trust store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rules {
     flags: c_ulong,
     inheritance: u32,
@@ -128,12 +137,38 @@ fn add(hash: &mut Option<SipHasher24>, kind: u8, name: &CStr) -> Result<(), Fail
     Ok(())
 }
 
+/// A client's certificate, and what tells it from all others.
+#[derive(Debug)]
+pub struct Certificate {
+    held: Reference<X509>,
+    hash: (u64, u64),
+}
+
+impl Certificate {
+    /// That of the client of this session, if it has shown one.
+    pub fn of(session: SessionRef<'_>) -> Option<Certificate> {
+        let held = Reference::new(session.libssl(), session.peer()?).ok()?;
+        let hash = told_apart(session.libssl(), held.address())?;
+        Some(Certificate { held, hash })
+    }
+
+    /// A keyed hash of it.
+    pub fn hash(&self) -> (u64, u64) {
+        self.hash
+    }
+
+    /// Where it is: no other can be there as long as this is kept.
+    pub fn address(&self) -> usize {
+        self.held.as_ptr() as usize
+    }
+}
+
 impl Circumstances {
-    /// Those in which the client of this session would be verified. `None` if it has shown no
-    /// certificate, or if they cannot be told.
+    /// Those in which a client would be verified whose certificate has this hash. `None` if they
+    /// cannot be told.
     pub fn of(
         ssl: Ssl<'_>,
-        session: SessionRef<'_>,
+        certificate: (u64, u64),
         demands: &Demands,
         library_context: *mut c_void,
     ) -> Option<Circumstances> {
@@ -143,7 +178,7 @@ impl Circumstances {
         // SAFETY: a valid trust store, whose parameters they are.
         let param = unsafe { param(store.as_ptr()) };
         Some(Circumstances {
-            certificate: told_apart(libssl, session.peer()?)?,
+            certificate,
             store: store.as_ptr() as usize,
             objects: Objects::of(libssl, store)?.count(),
             depth: demands.depth,

@@ -375,6 +375,11 @@ impl Ssl<'_> {
 }
 
 impl SessionRef<'_> {
+    /// Where the certificate is that the client has shown.
+    pub fn peer_address(self) -> Option<usize> {
+        self.peer().map(|peer| peer.as_ptr() as usize)
+    }
+
     /// The certificate that the client has shown.
     pub(super) fn peer(self) -> Option<NonNull<X509>> {
         // SAFETY: a valid session.

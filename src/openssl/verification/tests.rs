@@ -1,7 +1,7 @@
 //! Clients whose certificates were good in a handshake, on servers that know more since.
 
 use super::*;
-use crate::openssl::circumstances::Circumstances;
+use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::libssl::libssl_in_test;
 use crate::openssl::tests::{Connection, Context, EC, Folder, stock};
@@ -161,7 +161,8 @@ fn what_changes_the_verdict_changes_the_circumstances() {
     let connection = server.connection();
     let look = || {
         let (ssl, demands) = (connection.ssl(), connection.ssl().demands(true));
-        Circumstances::of(ssl, scene.session(), &demands, ptr::null_mut()).unwrap()
+        let certificate = Certificate::of(scene.session()).unwrap().hash();
+        Circumstances::of(ssl, certificate, &demands, ptr::null_mut()).unwrap()
     };
     let before = look();
     assert_eq!(look(), before);
@@ -212,7 +213,8 @@ fn names_and_time_are_circumstances() {
     let server = Context::new(&[&scene.ca]);
     let connection = server.connection();
     let (ssl, demands) = (connection.ssl(), connection.ssl().demands(true));
-    let look = || Circumstances::of(ssl, scene.session(), &demands, ptr::null_mut()).unwrap();
+    let certificate = Certificate::of(scene.session()).unwrap().hash();
+    let look = || Circumstances::of(ssl, certificate, &demands, ptr::null_mut()).unwrap();
     let store = demands.store.as_ref().unwrap();
     // SAFETY: a valid trust store.
     let of_store = unsafe { ssl.libssl().X509_STORE_get0_param.unwrap()(store.as_ptr()) };
