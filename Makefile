@@ -101,7 +101,7 @@ tsan: ## the C tests with threads under ThreadSanitizer, the library instrumente
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
 	    CARGO_TARGET_DIR=target/tsan $(BUILD_LIBRARY) --release --target $(TSAN_TARGET)
 	LIBDIR=target/tsan/$(TSAN_TARGET)/release c-tests/run.sh --tsan \
-	    $(or $(T),threads early_data_threads stress)
+	    $(or $(T),threads early_data_threads stress ticket_cached)
 
 valgrind: all ## the C tests under valgrind's memcheck
 	@packaging/deps.sh test

@@ -123,6 +123,7 @@ static SSL_CTX *asked_for_length(const struct protocol *p)
     SSL_CTX *server = make_server(p);
 
     CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, NULL, 0), 80);
+    CHECK_INT(SSL_CTX_get_tlsext_ticket_keys(server, NULL, 0), 80);
     return server;
 }
 
@@ -265,6 +266,35 @@ static void end_own(void)
     }
 }
 
+/* So it is for a ticket that is sealed for this process alone: a certificate was asked for and none
+   given. In TLS 1.3 each resumption brings a new one. */
+static void end_private(void)
+{
+    static const long seconds[] = { 0, 400, 800, 950 };
+
+    FOR_BOTH(p) {
+        SSL_SESSION *session, *next;
+
+        section("%s private, ended", (*p)->name);
+        own_server = make_server(*p);
+        own_client = new_client(*p);
+        SSL_CTX_clear_options(own_client, SSL_OP_NO_TICKET);
+        SSL_CTX_set_verify(own_server, SSL_VERIFY_PEER, NULL);
+        session = obtain_here();
+        for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++) {
+            set_ahead(seconds[i]);
+            next = renew_here(session);
+            SSL_SESSION_free(session);
+            session = next;
+        }
+        set_ahead(1100);
+        CHECK_INT(resumes_here(session), 0);
+        set_ahead(0);
+        SSL_SESSION_free(session);
+        free_own_contexts();
+    }
+}
+
 static void in_own_process(void)
 {
     static const char most[] = "SESSCACHE_MAX_LIFETIME=1000";
@@ -273,6 +303,8 @@ static void in_own_process(void)
     RUN_AGAIN(keep_own, key_file("keys"));
     RUN_AGAIN(keep_own, key_file("keys"), "SESSCACHE_CLIENT_CERTS=never", file_store("store"));
     RUN_AGAIN(end_own, key_file("keys"), most);
+    RUN_AGAIN(end_private, key_file("keys"), most);
+    RUN_AGAIN(end_private, key_file("keys"), most, file_store("store"));
 }
 
 /* ---- keys change ------------------------------------------------------------------------------ */
@@ -460,6 +492,7 @@ static const struct named_function functions[] = {
     NAMED(leave), NAMED(find), NAMED(lose), NAMED(find_asking),
     NAMED(leave_own), NAMED(find_own), NAMED(no_tickets), NAMED(leave_unidentified),
     NAMED(lose_unidentified), NAMED(renew), NAMED(keep_own), NAMED(end_own),
+    NAMED(end_private),
     NAMED(leave_asking), NAMED(find_asked), { NULL, NULL },
 };
 
