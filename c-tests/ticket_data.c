@@ -201,6 +201,85 @@ static void not_opened(const struct protocol *p)
     SSL_CTX_free(client);
 }
 
+static SSL_CTX *other_server(const struct protocol *p)
+{
+    SSL_CTX *other = make_server(p);
+
+    SSL_CTX_clear_options(other, SSL_OP_NO_TICKET);
+    return other;
+}
+
+/*
+ * A ticket of another context, where none was asked for a certificate, as a ticket is after a restart:
+ * libssl would not open it, and if the library does, it declines it.
+ */
+static void declined(const struct protocol *p)
+{
+    SSL_CTX *other = other_server(p), *server = make_server(p), *client = make_client(p);
+    SSL_SESSION *session = obtain_session(other, client);
+
+    section("%s declined", p->name);
+    set_both(server);
+    SSL_CTX_set_verify(server, SSL_VERIFY_PEER, NULL);
+    CHECK_INT(offer(server, client, session), 0);
+    CHECK_INT(plan.opened, 0);
+    CHECK_INT(plan.closed, 1);
+    CHECK_INT(plan.new_tickets, 1);
+    plan.ignores = SSL_TICKET_RETURN_IGNORE;
+    CHECK_INT(offer(server, client, session), 0);
+    CHECK_INT(plan.opened, 0);
+    CHECK_INT(plan.closed, 1);
+    CHECK_INT(plan.new_tickets, p->version == TLS1_2_VERSION);
+    if (p->version == TLS1_2_VERSION) { /* for the reason in answers() */
+        section("%s declined, aborted", p->name);
+        plan.ignores = SSL_TICKET_RETURN_ABORT;
+        CHECK_INT(offer(server, client, session), -1);
+        CHECK_INT(plan.opened, 0);
+        CHECK_INT(plan.closed, 1);
+    }
+    section("%s declined, used", p->name);
+    /* There is nothing to be used; stock ends the handshake. */
+    plan.ignores = SSL_TICKET_RETURN_USE_RENEW;
+    CHECK(offer(server, client, session) != 1);
+    CHECK_INT(plan.closed, 1);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(other);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+
+/* ---- keys that an application hands on ------------------------------------------------------- */
+
+/* The keys of one context, taken and set on another: each opens the tickets of both. */
+static void handed_on(const struct protocol *p, int is_asked)
+{
+    SSL_CTX *from = other_server(p), *to = other_server(p), *client = make_client(p);
+    SSL_SESSION *of_from, *of_to, *before = obtain_session(from, client);
+    unsigned char keys[80];
+
+    section("%s keys handed on, asked %d", p->name, is_asked);
+    if (is_asked) {
+        SSL_CTX_set_verify(from, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(to, SSL_VERIFY_PEER, NULL);
+    }
+    CHECK_INT(SSL_CTX_get_tlsext_ticket_keys(from, NULL, 0), sizeof(keys));
+    CHECK_INT(offer(from, client, before), 1);
+    CHECK_INT(SSL_CTX_get_tlsext_ticket_keys(from, keys, sizeof(keys)), 1);
+    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(to, keys, sizeof(keys)), 1);
+    of_from = obtain_session(from, client);
+    of_to = obtain_session(to, client);
+    CHECK_INT(offer(from, client, of_from), 1);
+    CHECK_INT(offer(to, client, of_from), 1);
+    CHECK_INT(offer(to, client, of_to), 1);
+    CHECK_INT(offer(from, client, of_to), 1);
+    SSL_SESSION_free(before);
+    SSL_SESSION_free(of_from);
+    SSL_SESSION_free(of_to);
+    SSL_CTX_free(from);
+    SSL_CTX_free(to);
+    SSL_CTX_free(client);
+}
+
 /* ---- one callback, and none ------------------------------------------------------------------ */
 
 static void generate_alone(const struct protocol *p)
@@ -278,6 +357,9 @@ static void all(void)
     FOR_BOTH(p) {
         answers(*p);
         not_opened(*p);
+        declined(*p);
+        handed_on(*p, 0);
+        handed_on(*p, 1);
         generate_alone(*p);
         unset(*p);
         own_keys(*p, 0);
