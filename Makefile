@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-agent test-fleet fuzz bench bench-store header symbols install clean
+        test-upstream test-servers test-agent test-fleet fuzz bench bench-store bench-admission header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -134,6 +134,10 @@ bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 min
 bench-store: all ## the host store alone: operations, memory, real servers beside their own caches
 	@packaging/deps.sh bench
 	benches/run.sh --store
+
+bench-admission: all ## who is let in: sessions made elsewhere, verified again or not: BEFORE=folder
+	@packaging/deps.sh bench
+	benches/run.sh --admission
 
 header: all ## rewrite the committed header
 	cp $(NEW_HEADER) include/sesscache.h

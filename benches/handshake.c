@@ -22,102 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-
-struct ends {
-    SSL_CTX *server_ctx, *client_ctx;
-    SSL *server, *client;
-    SSL_SESSION *offer; /* what the client resumes, or NULL */
-    uint64_t server_ns;
-    void (*server_side)(struct ends *ends, int (*step)(struct ends *ends));
-};
-
-/* ---- the server's side, step by step --------------------------------------------------------- */
-
-static int server_new(struct ends *ends)
-{
-    ends->server = SSL_new(ends->server_ctx);
-    SSL_set_accept_state(ends->server);
-    return ends->server != NULL;
-}
-
-static int server_handshake(struct ends *ends)
-{
-    return SSL_do_handshake(ends->server);
-}
-
-static int server_shutdown(struct ends *ends)
-{
-    return SSL_shutdown(ends->server);
-}
-
-static int server_free(struct ends *ends)
-{
-    SSL_free(ends->server);
-    return 1;
-}
-
-static void server_side(struct ends *ends, int (*step)(struct ends *ends))
-{
-    uint64_t before = now_ns();
-
-    step(ends);
-    ends->server_ns += now_ns() - before;
-}
-
-/* The same under a name that callgrind can be told. */
-__attribute__((noinline)) void measured_server(struct ends *ends, int (*step)(struct ends *ends))
-{
-    step(ends);
-}
-
-/* ---- a handshake ----------------------------------------------------------------------------- */
-
-static void connect_ends(struct ends *ends)
-{
-    BIO *server_bio, *client_bio;
-
-    ends->server_side(ends, server_new);
-    ends->client = SSL_new(ends->client_ctx);
-    REQUIRE(ends->server != NULL && ends->client != NULL);
-    REQUIRE(BIO_new_bio_pair(&server_bio, 0, &client_bio, 0));
-    SSL_set_bio(ends->server, server_bio, server_bio);
-    SSL_set_bio(ends->client, client_bio, client_bio);
-    SSL_set_connect_state(ends->client);
-    if (ends->offer != NULL)
-        REQUIRE(SSL_set_session(ends->client, ends->offer));
-}
-
-/* One handshake and a clean close; the client offers its newest session the next time. */
-static void handshake(struct ends *ends, int resumed)
-{
-    enum { MOST_FLIGHTS = 10 };
-    char byte;
-
-    connect_ends(ends);
-    for (int i = 0; i < MOST_FLIGHTS && !SSL_is_init_finished(ends->server); i++) {
-        SSL_do_handshake(ends->client);
-        ends->server_side(ends, server_handshake);
-    }
-    SSL_do_handshake(ends->client);
-    REQUIRE(SSL_is_init_finished(ends->server) && SSL_is_init_finished(ends->client));
-    REQUIRE(SSL_session_reused(ends->server) == resumed);
-    REQUIRE(SSL_session_reused(ends->client) == resumed);
-    /* There is nothing to read but the tickets of TLS 1.3. */
-    REQUIRE(SSL_read(ends->client, &byte, 1) < 0);
-    if (resumed || ends->offer == NULL) {
-        SSL_SESSION_free(ends->offer);
-        ends->offer = SSL_get1_session(ends->client);
-    }
-    SSL_shutdown(ends->client);
-    ends->server_side(ends, server_shutdown);
-    ends->server_side(ends, server_shutdown);
-    REQUIRE(SSL_get_shutdown(ends->server) == (SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN));
-    REQUIRE(SSL_shutdown(ends->client) == 1);
-    ends->server_side(ends, server_free);
-    SSL_free(ends->client);
-}
 
 static void handshake_of(struct ends *ends, const struct kind *kind)
 {
@@ -126,6 +31,11 @@ static void handshake_of(struct ends *ends, const struct kind *kind)
         ends->offer = NULL;
     }
     handshake(ends, kind->is_resumed);
+}
+
+static void handshake_of_kind(struct ends *ends, const void *kind)
+{
+    handshake_of(ends, kind);
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */
@@ -137,10 +47,11 @@ __attribute__((noinline)) void measured_handshakes(struct ends *ends, const stru
         handshake_of(ends, kind);
 }
 
-static void report_time(const char *name, const struct kind *kind, uint64_t ns, uint64_t count,
-                        struct switches switches)
+static void report_time(const char *name, const struct kind *kind, uint64_t ns,
+                        const struct measured *measured)
 {
-    struct result result = { (double)ns / 1e3 / (double)count, "us", switches, count };
+    struct result result = { (double)ns / 1e3 / (double)measured->count, "us", measured->switches,
+                             measured->count };
     char parameters[128];
 
     snprintf(parameters, sizeof(parameters), "%s %s %s %s n=%ld", kind->protocol, kind->key,
@@ -148,30 +59,12 @@ static void report_time(const char *name, const struct kind *kind, uint64_t ns, 
     report(name, parameters, &result);
 }
 
-/* A handshake during which the kernel gave the core to another does not count. */
 static void measure(struct ends *ends, const struct kind *kind, double seconds)
 {
-    uint64_t deadline = now_ns() + (uint64_t)(seconds * 1e9), server = 0, total = 0, count = 0;
-    struct switches begin = switches_of(RUSAGE_SELF), before = begin, after;
+    struct measured measured = measure_handshakes(ends, handshake_of_kind, kind, seconds);
 
-    do {
-        uint64_t start = now_ns();
-
-        ends->server_ns = 0;
-        handshake_of(ends, kind);
-        start = now_ns() - start;
-        after = switches_of(RUSAGE_SELF);
-        if (after.involuntary == before.involuntary) {
-            server += ends->server_ns;
-            total += start;
-            count++;
-        }
-        before = after;
-    } while (now_ns() < deadline || count == 0);
-    after.voluntary -= begin.voluntary;
-    after.involuntary -= begin.involuntary;
-    report_time("handshake_server", kind, server, count, after);
-    report_time("handshake_both", kind, total, count, after);
+    report_time("handshake_server", kind, measured.server_ns, &measured);
+    report_time("handshake_both", kind, measured.both_ns, &measured);
 }
 
 static void fill_cache(struct ends *ends, const struct kind *kind)
@@ -221,7 +114,7 @@ static struct kind parse_kind(char **words, long cached)
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = { { "once", required_argument, NULL, 'o' }, { 0 } };
-    struct ends ends = { .server_side = server_side };
+    struct ends ends = { .server_side = timed_server };
     struct kind kind;
     long cached = 20000;
     double seconds = 0.3;
@@ -239,7 +132,7 @@ int main(int argc, char **argv)
         usage();
     kind = parse_kind(argv + optind, cached);
     if (once > 0)
-        use_predictable_random();
+        use_predictable_random(0);
     ends.server_ctx = make_handshake_server(&kind);
     ends.client_ctx = make_handshake_client(&kind, ends.server_ctx);
     fill_cache(&ends, &kind);

@@ -1,39 +1,53 @@
-/* The contexts of the handshake benchmark: certificates, an external cache, random numbers. */
+/* The contexts of the handshake benchmarks: certificates, an external cache, random numbers. */
 #include "handshake.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
-static X509 *self_signed(EVP_PKEY *key)
+EVP_PKEY *make_key(int is_rsa)
 {
+    EVP_PKEY *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
+
+    REQUIRE(key != NULL);
+    return key;
+}
+
+X509 *make_certificate(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
+{
+    static long serial;
     X509 *cert = X509_new();
-    X509_NAME *name;
+    X509_NAME *subject;
 
     REQUIRE(cert != NULL && X509_set_version(cert, X509_VERSION_3));
-    REQUIRE(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1));
+    REQUIRE(ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial));
     REQUIRE(X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL);
     REQUIRE(X509_gmtime_adj(X509_getm_notAfter(cert), 24 * 3600) != NULL);
-    name = X509_get_subject_name(cert);
-    REQUIRE(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"bench", -1,
+    subject = X509_get_subject_name(cert);
+    REQUIRE(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1,
                                        -1, 0));
-    REQUIRE(X509_set_issuer_name(cert, name) && X509_set_pubkey(cert, key));
-    REQUIRE(X509_sign(cert, key, EVP_sha256()) > 0);
+    REQUIRE(X509_set_issuer_name(cert, issuer == NULL ? subject : X509_get_subject_name(issuer)));
+    REQUIRE(X509_set_pubkey(cert, key));
+    if (strcmp(name, AUTHORITY) == 0) {
+        X509_EXTENSION *is_ca = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "CA:TRUE");
+
+        REQUIRE(is_ca != NULL && X509_add_ext(cert, is_ca, -1) == 1);
+        X509_EXTENSION_free(is_ca);
+    }
+    REQUIRE(X509_sign(cert, issuer == NULL ? key : issuer_key, EVP_sha256()) > 0);
     return cert;
 }
 
 /* Returns the certificate, which the context holds. */
 static X509 *use_certificate(SSL_CTX *ctx, int is_rsa)
 {
-    EVP_PKEY *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
-    X509 *cert;
+    EVP_PKEY *key = make_key(is_rsa);
+    X509 *cert = make_certificate("bench", key, NULL, NULL);
 
-    REQUIRE(key != NULL);
-    cert = self_signed(key);
     REQUIRE(SSL_CTX_use_certificate(ctx, cert) == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1);
     EVP_PKEY_free(key);
     X509_free(cert);
@@ -152,12 +166,12 @@ SSL_CTX *make_handshake_client(const struct kind *kind, SSL_CTX *server)
 
 /* ---- random numbers -------------------------------------------------------------------------- */
 
+static uint64_t random_state;
+
 static int predictable_bytes(unsigned char *out, int count)
 {
-    static uint64_t state;
-
     for (int i = 0; i < count; i++)
-        out[i] = (unsigned char)mix(state++);
+        out[i] = (unsigned char)mix(random_state++);
     return 1;
 }
 
@@ -166,11 +180,12 @@ static int is_ready(void)
     return 1;
 }
 
-void use_predictable_random(void)
+void use_predictable_random(uint64_t first)
 {
     /* Deprecated since 3.0, but all there is that needs no provider; it works in 3 and 4. */
     static const RAND_METHOD method = { .bytes = predictable_bytes,
                                         .pseudorand = predictable_bytes, .status = is_ready };
 
+    random_state = first;
     REQUIRE(RAND_set_rand_method(&method) == 1);
 }

@@ -6,6 +6,7 @@
   report.py verdicts RESULTS                   how many bars (bars.tsv) are met, and which are not
   report.py document RESULTS MACHINE DOCUMENT  rewrites the tables between DOCUMENT's two markers
   report.py store RESULTS MACHINE DOCUMENT     the same between the two markers of the host store
+  report.py admission RESULTS MACHINE DOCUMENT the same between those of admission
 
 RAW has a line a measurement: the number of the pair of runs, then bench.h's fields. A ratio is
 stock's figure over ours (ours over stock's where more is better), pair by pair; it is believed only
@@ -25,6 +26,8 @@ NUMBERS = ("stock", "ours", "ratio", "least", "most", *FIELDS[-4:])
 FIGURES = "<!-- figures: made by benches/run.sh -->", "<!-- end of figures -->"
 STORE_FIGURES = ("<!-- store figures: made by benches/run.sh --store -->",
                  "<!-- end of store figures -->")
+ADMISSION_FIGURES = ("<!-- admission figures: made by benches/run.sh --admission -->",
+                     "<!-- end of admission figures -->")
 # Units in which more is better.
 RATES = ("times", "/s")
 
@@ -246,6 +249,17 @@ def store(rows, machine, path):
     rewrite(path, STORE_FIGURES, lines)
 
 
+def admission(rows, machine, path):
+    lines = [f"Machine: {machine}. Bars: " + counted([row for row in rows if row["verdict"]]), ""]
+    for row in rows:
+        row["more"] = f"{(row['ours'] / row['stock'] - 1) * 100:+.2f} %"
+        row["by"] = amount(row["ours"] - row["stock"], row["unit"]) if row["ours"] > row["stock"] else ""
+    lines += table(["case", "before", "after", "more", "in percent", "bar", ""],
+                   ([parameters_of(row)[0], with_ends(row, "stock"), with_ends(row, "ours"),
+                     row["by"], row["more"], *verdict(row)] for row in rows))
+    rewrite(path, ADMISSION_FIGURES, lines)
+
+
 def main():
     command, path, *rest = sys.argv[1:]
     if command in ("show", "results"):
@@ -255,8 +269,8 @@ def main():
         (show if command == "show" else write_results)(rows)
     elif command == "verdicts":
         verdicts(read_results(path))
-    elif command in ("document", "store"):
-        (document if command == "document" else store)(read_results(path), *rest)
+    elif command in ("document", "store", "admission"):
+        globals()[command](read_results(path), *rest)
     else:
         sys.exit(__doc__)
 

@@ -2,19 +2,23 @@
 # Measures libsesscache against stock OpenSSL: one binary, run in turn without and with the library
 # preloaded (A B A B ...), and compares run by run.
 #
-#   benches/run.sh [--store] [--quick|--full] [--repeat N] [GROUP...]
+#   benches/run.sh [--store|--admission] [--quick|--full] [--repeat N] [GROUP...]
 #
 #   GROUP     lookup prefix add_full timeouts flush memory handshake instructions (default: all)
 #   --store   the host store instead: under 6 minutes. Its GROUPs are store_operations store_bytes
 #             store_seal store_handshake store_instructions store_nginx store_apache
+#   --admission
+#             who is let in, instead: under 10 minutes. Its GROUPs are admission_clients
+#             admission_first admission_hosts admission_siblings
 #   --quick   fewer sizes, shorter: under 3 minutes; for a look while working
 #   --full    longer, more sizes (4,000,000 sessions too), more repetitions: about an hour
 #   --repeat  so many pairs of runs (5; with --full 9)
 #
 #   LIBDIR    where libsesscache.so is (target/release)
+#   BEFORE    where an earlier one is, for admission_siblings: of the same cargo profile
 #   BUILD     where programs and results go (target/bench)
 #
-# Writes BUILD/results.tsv, or BUILD/store.tsv. A run of all groups that is not --quick also
+# Writes BUILD/results.tsv, BUILD/store.tsv or BUILD/admission.tsv. A run of all groups that is not --quick also
 # rewrites the tables of docs/PERFORMANCE.md and docs/performance.svg. Measure on an idle machine.
 set -euo pipefail
 
@@ -29,6 +33,10 @@ mode=default repeat='' groups=()
 if [ "${1:-}" = --store ]; then
     # shellcheck source-path=SCRIPTDIR source=store_groups.sh
     source "$here/store_groups.sh"
+    shift
+elif [ "${1:-}" = --admission ]; then
+    # shellcheck source-path=SCRIPTDIR source=admission_groups.sh
+    source "$here/admission_groups.sh"
     shift
 fi
 while [ $# -gt 0 ]; do
@@ -72,7 +80,8 @@ compile() {
     "${CC:-gcc}" "${cflags[@]}" "${@/#/$here/}" -o "$work/$output" -lssl -lcrypto -lpthread
 }
 compile cache cache.c cache_mix.c cache_add.c cache_whole.c bench.c
-compile handshake handshake.c handshake_ends.c bench.c
+compile handshake handshake.c handshake_one.c handshake_ends.c bench.c
+compile admission admission.c handshake_one.c handshake_ends.c bench.c
 
 # ---- running -------------------------------------------------------------------------------------
 
@@ -229,8 +238,8 @@ for group in "${groups[@]}"; do $group; done
 
 mv "$work/raw.tsv" "$build/raw-$results.tsv"
 python3 "$here/report.py" results "$build/raw-$results.tsv" >"$build/$results.tsv"
-if [ "$is_complete-$results" = yes-store ]; then
-    python3 "$here/report.py" store "$build/store.tsv" "$machine" "$root/docs/PERFORMANCE.md"
+if [ "$is_complete" = yes ] && [ "$results" != results ]; then
+    python3 "$here/report.py" $results "$build/$results.tsv" "$machine" "$root/docs/PERFORMANCE.md"
     echo "# docs/PERFORMANCE.md is rewritten"
 elif [ "$is_complete" = yes ]; then
     python3 "$here/report.py" document "$build/results.tsv" "$machine" "$root/docs/PERFORMANCE.md"
