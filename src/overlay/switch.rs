@@ -13,7 +13,7 @@ use crate::openssl::callback::{call_servername, servername_cb};
 use crate::openssl::constants::{
     SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
 };
-use crate::openssl::handle::Ssl;
+use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
@@ -118,16 +118,17 @@ pub unsafe extern "C" fn SSL_set_verify(
 ) {
     guard((), || {
         let Some(ssl) = s.ssl() else { return };
+        let asked = ssl.asks_for_certificate();
         ssl.stock_set_verify(mode, callback);
         // With a session, libssl has looked for one: this is a servername callback or a later one.
-        // Where the context asks, that is known of the context.
-        let asks_late = mode & SSL_VERIFY_PEER != 0
+        let asks_late = !asked
+            && mode & SSL_VERIFY_PEER != 0
             && ssl.is_in_handshake()
             && ssl.is_server()
-            && ssl.session().is_some()
-            && ssl.ctx().is_some_and(|ctx| !ctx.asks_for_certificate());
+            && ssl.session().is_some();
         if asks_late && let Some((_, state)) = session_state(ssl) {
-            state.virtual_host().note_connection_asks();
+            let context_asks = ssl.ctx().is_some_and(Ctx::asks_for_certificate);
+            state.virtual_host().note_connection_asks(context_asks);
         }
     });
 }

@@ -116,12 +116,15 @@ impl VirtualHost {
     }
 
     /// A connection that started with this context asks for a certificate, after its session was
-    /// looked up.
-    pub fn note_connection_asks(&self) {
-        note_connection_asks();
+    /// looked up. `context_asks`: so does the context that it is in, where the name has led.
+    pub fn note_connection_asks(&self, context_asks: bool) {
         if !is_in_servername() {
             self.names.asks_late.store(true, Relaxed);
+        } else if context_asks && self.name_matters() {
+            // That is learned by the name.
+            return;
         }
+        note_connection_asks();
     }
 
     /// What the connection will demand when it asks for this name; `None` if it cannot be told.
