@@ -103,6 +103,14 @@ static void check_not_let_in(SSL_CTX *server, SSL_SESSION *session)
     }
 }
 
+/* It asks nobody yet, though its context does. */
+static int put_off(SSL *ssl, int *alert, void *argument)
+{
+    (void)alert, (void)argument;
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 static void come(void)
 {
     SSL_CTX *server = make_server(), *good = make_client("good"), *none = make_client("none");
@@ -111,6 +119,10 @@ static void come(void)
     mode_asked = atoi(getenv("TEST_MODE"));
     section("%s, servername callback %s, mode %d", way_of_case()->name,
             getenv("TEST_SERVERNAME"), mode_asked);
+    if (variable_is("TEST_CONTEXT", "asks")) {
+        SSL_CTX_set_verify(server, mode_asked, NULL);
+        SSL_CTX_set_client_hello_cb(server, put_off, NULL);
+    }
     CHECK_INT(offer(server, none, NULL, &own), 0);
     if (overlaid() && variable_is("TEST_FIRST", "full"))
         CHECK_INT(offer(server, none, session, NULL), 1); /* before anybody asks */
@@ -131,17 +143,19 @@ static void come(void)
 static const struct named_function functions[] = { NAMED(leave), NAMED(come), { NULL, NULL } };
 
 /* Each in a process of its own, because what one connection has taught is for all. */
-static void run_case(size_t way, int has_servername, const char *first, int mode)
+static void run_case(size_t way, int has_servername, const char *first, int mode,
+    const char *context)
 {
-    char variables[4][64];
+    char variables[5][64];
 
     snprintf(variables[0], 64, "TEST_WAY=%zu", way);
     snprintf(variables[1], 64, "TEST_SERVERNAME=%d", has_servername);
     snprintf(variables[2], 64, "TEST_FIRST=%s", first);
     snprintf(variables[3], 64, "TEST_MODE=%d", mode);
+    snprintf(variables[4], 64, "TEST_CONTEXT=%s", context);
     RUN_AGAIN(leave, file_store("store"), key_file("keys"), variables[0], variables[1]);
     RUN_AGAIN(come, file_store("store"), key_file("keys"), variables[0], variables[1],
-              variables[2], variables[3]);
+              variables[2], variables[3], variables[4]);
 }
 
 int main(int argc, char **argv)
@@ -152,11 +166,12 @@ int main(int argc, char **argv)
     write_keys("keys", 1, 1);
     for (size_t way = 0; way < way_count; way++)
         for (int has_servername = 0; has_servername < 2; has_servername++) {
-            run_case(way, has_servername, "full", SSL_VERIFY_PEER);
-            run_case(way, has_servername, "full",
-                     SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
-            run_case(way, has_servername, "foreign",
-                     SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT);
+            int required = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+
+            run_case(way, has_servername, "full", SSL_VERIFY_PEER, "asks nobody");
+            run_case(way, has_servername, "full", required, "asks nobody");
+            run_case(way, has_servername, "foreign", required, "asks nobody");
+            run_case(way, has_servername, "foreign", required, "asks");
         }
     return test_end();
 }
