@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 
 enum { HOUR = 3600, LIFETIME = 100 * HOUR, FIRST_KEY = 20, SECOND_KEY = 30 };
@@ -27,6 +28,18 @@ time_t time(time_t *place)
     if (place != NULL)
         *place = seconds;
     return seconds;
+}
+
+/* By which libssl tells the time from OpenSSL 3.4 on. */
+int gettimeofday(struct timeval *restrict value, void *restrict zone)
+{
+    struct timespec now;
+
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    value->tv_sec = time(NULL);
+    value->tv_usec = now.tv_nsec / 1000;
+    return 0;
 }
 
 static const struct protocol *const with_tickets[] = { &protocols[0], &protocols[1] };
