@@ -62,9 +62,8 @@ static SSL_CTX *make_ctx(const struct task *task)
     SSL_CTX *ctx;
 
     kind.is_store = strcmp(task->how, "fetched") == 0;
+    kind.has_tickets = strcmp(task->how, "ticket") == 0;
     ctx = make_handshake_server(&kind);
-    if (strcmp(task->how, "ticket") == 0)
-        SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
     if (strcmp(task->client, "none") != 0) {
         REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), authority) == 1);
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
@@ -195,11 +194,12 @@ static void make_host(const struct task *task, int number)
 {
     struct host *host = &hosts[number];
     EVP_PKEY *key = make_key(task->kind.is_rsa);
+    struct kind kind = task->kind;
     X509 *cert;
 
     snprintf(host->name, sizeof(host->name), "h%d.example", number);
-    host->ctx = make_handshake_server(&task->kind);
-    SSL_CTX_clear_options(host->ctx, SSL_OP_NO_TICKET);
+    kind.has_tickets = 1;
+    host->ctx = make_handshake_server(&kind);
     cert = make_certificate(host->name, key, NULL, NULL);
     REQUIRE(SSL_CTX_use_certificate(host->ctx, cert) == 1);
     REQUIRE(SSL_CTX_use_PrivateKey(host->ctx, key) == 1);

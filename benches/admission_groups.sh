@@ -4,8 +4,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154  # run.sh sets and uses them
 
-all_groups="admission_clients admission_first admission_hosts admission_siblings"
+all_groups="admission_clients admission_first admission_hosts admission_siblings tickets"
 results=admission
+program=admission
 
 # Key files with one key and with as many as there can be.
 make_keys() {
@@ -34,7 +35,7 @@ count_admission() {
     shift 2
     admission_program "$1" "$2" "$3" valgrind -q --tool=callgrind \
         "--callgrind-out-file=$work/callgrind" --toggle-collect=measured_server \
-        "$work/admission" --once "$count" "${@:4}" >&2
+        "$work/$program" --once "$count" "${@:4}" >&2
     counted=$(awk -v count="$count" '$1 == "totals:" { print $2 / count }' "$work/callgrind")
     printf '1\t%s\t%s_instructions\t%s\t%s\tinstructions\t0\t0\t%s\n' "$way" "$group" "$words" \
         "$counted" "$count" >>"$work/part"
@@ -44,9 +45,10 @@ count_admission() {
 time_admission() {
     local way=$1 number=$2
     shift 2
-    admission_program "$1" "$2" "$3" "$work/admission" -s "$seconds" "${@:4}" >"$work/lines"
+    admission_program "$1" "$2" "$3" "$work/$program" -s "$seconds" "${@:4}" >"$work/lines"
+    # Of two lines the first is the server's side.
     awk -v FS='\t' -v OFS='\t' -v way="$way" -v words="$words" -v name="${group}_time" \
-        -v number="$number" '{ $1 = number OFS way; $2 = name; $3 = words; print }' \
+        -v number="$number" 'NR == 1 { $1 = number OFS way; $2 = name; $3 = words; print }' \
         "$work/lines" >>"$work/part"
 }
 
@@ -127,6 +129,20 @@ admission_siblings() {
                 arguments="$protocol ec $how sibling $client"
                 compare_admission "$protocol $how client=$client" "$(counted "$protocol")" \
                     "$work/before 1 verify $arguments" "$work 1 verify $arguments"
+            done
+        done
+    done
+}
+
+# Stateless tickets on stock, which has a key of its own, and with a key file and a store.
+tickets() {
+    local program=handshake protocol kind key arguments
+    for key in $(keys); do
+        for protocol in tls12 tls13; do
+            for kind in full resumed; do
+                arguments="-n 1000 $protocol $key $kind tickets"
+                compare_admission "$protocol $key $kind" 80 "stock 1 verify $arguments" \
+                    "$work 1 verify $arguments"
             done
         done
     done

@@ -7,8 +7,8 @@
  *   KEY       rsa (2048) or ec (P-256)
  *   KIND      full or resumed
  *   VARIANT   plain, external (callbacks, no internal cache) or store (each lookup asks the host
- *             store: run with libsesscache and SESSCACHE_STORE), or client_cert,
- *             external_client_cert, store_client_cert
+ *             store: run with libsesscache and SESSCACHE_STORE), tickets (stateless ones, in TLS 1.2
+ *             too), or client_cert, external_client_cert, store_client_cert, tickets_client_cert
  *   CACHED    so many sessions are in the cache, which is then full; 0: an empty one (external)
  *   --once    exactly COUNT handshakes, for valgrind --tool=callgrind with --toggle-collect set to
  *             measured_server or measured_handshakes: nothing varies, not even the random numbers
@@ -83,8 +83,8 @@ static void fill_cache(struct ends *ends, const struct kind *kind)
 static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: handshake [-n CACHED] [-s SECONDS] [--once COUNT] tls12|tls13 rsa|ec "
-                    "full|resumed plain|external|store|client_cert|"
-                    "external_client_cert|store_client_cert\n");
+                    "full|resumed plain|external|store|tickets|"
+                    "client_cert|external_client_cert|store_client_cert|tickets_client_cert\n");
     exit(2);
 }
 
@@ -105,8 +105,9 @@ static struct kind parse_kind(char **words, long cached)
     kind.is_resumed = is_word(words[2], "resumed", "full");
     kind.is_external = strncmp(kind.variant, "external", 8) == 0;
     kind.is_store = strncmp(kind.variant, "store", 5) == 0;
+    kind.has_tickets = strncmp(kind.variant, "tickets", 7) == 0;
     kind.has_client_cert = strstr(kind.variant, "client_cert") != NULL;
-    if (!kind.is_external && !kind.is_store && !kind.has_client_cert)
+    if (!kind.is_external && !kind.is_store && !kind.has_tickets && !kind.has_client_cert)
         is_word(kind.variant, "plain", "plain");
     return kind;
 }

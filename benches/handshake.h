@@ -11,7 +11,7 @@ enum { TIMEOUT = 7200 };
 struct kind {
     const char *protocol, *key, *variant;
     int version;
-    int is_rsa, is_resumed, is_external, is_store, has_client_cert;
+    int is_rsa, is_resumed, is_external, is_store, has_tickets, has_client_cert;
     long cached;
 };
 

@@ -136,7 +136,8 @@ SSL_CTX *make_handshake_server(const struct kind *kind)
     SSL_CTX *ctx = make_server(SSL_SESSION_CACHE_MAX_SIZE_DEFAULT);
 
     use_version(ctx, kind->version);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    if (!kind->has_tickets)
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_timeout(ctx, TIMEOUT);
     REQUIRE(SSL_CTX_set_session_id_context(ctx, context, sizeof(context)) == 1);
     use_certificate(ctx, kind->is_rsa);

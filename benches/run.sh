@@ -9,7 +9,7 @@
 #             store_seal store_handshake store_instructions store_nginx store_apache
 #   --admission
 #             who is let in, instead: under 10 minutes. Its GROUPs are admission_clients
-#             admission_first admission_hosts admission_siblings
+#             admission_first admission_hosts admission_siblings tickets
 #   --quick   fewer sizes, shorter: under 3 minutes; for a look while working
 #   --full    longer, more sizes (4,000,000 sessions too), more repetitions: about an hour
 #   --repeat  so many pairs of runs (5; with --full 9)

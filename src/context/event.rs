@@ -111,4 +111,9 @@ impl<'a> Event<'a> {
     pub(super) fn is_stateless(&self) -> bool {
         self.is_tls13() && self.ssl.options(self.ctx) & SSL_OP_NO_TICKET == 0
     }
+
+    /// Whether nobody looks up a session of this connection by its id: its TLS 1.3 ticket carries it.
+    pub(super) fn goes_by_ticket_alone(&self) -> bool {
+        self.is_stateless() && !self.is_single_use()
+    }
 }

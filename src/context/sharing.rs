@@ -72,6 +72,10 @@ impl State {
         if !self.shares() || !event.ssl.is_server() || key.id_is_empty() {
             return None;
         }
+        if event.goes_by_ticket_alone() && self.shares_tickets() {
+            // It was marked when its ticket was made, and is not published.
+            return None;
+        }
         let _errors = KeepErrors::new(event.libssl());
         let server = self.server(event.ctx);
         let refusal = self.refusal(event, server.as_ref(), session);
@@ -96,8 +100,7 @@ impl State {
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
             return;
         }
-        let single_use = event.is_single_use();
-        if !single_use && event.is_stateless() || !session.is_resumable() {
+        if event.goes_by_ticket_alone() || !session.is_resumable() {
             return;
         }
         if !self.shares() {
@@ -112,7 +115,7 @@ impl State {
         }
         let _errors = KeepErrors::new(event.libssl());
         if let Some(origin) = Origin::of(event, self.record_number(), session) {
-            address.publish(session, &origin, single_use);
+            address.publish(session, &origin, event.is_single_use());
         }
     }
 

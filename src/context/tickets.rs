@@ -32,13 +32,16 @@ use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::identity::Server;
-use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256, sha256};
+use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::table::Libssl;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use parking_lot::RwLock;
 use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use zeroize::Zeroizing;
 
 /// How long a key seals.
 const EPOCH_SECONDS: u32 = 6 * 60 * 60;
@@ -151,8 +154,8 @@ impl TicketKeys {
 
 fn derive_key(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<TicketKey> {
     let mut key = TicketKey::default();
-    let mut name = [0; 32];
-    for (purpose, out) in [(b"n", &mut name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
+    let mut name = Zeroizing::new([0; 32]);
+    for (purpose, out) in [(b"n", &mut *name), (b"c", &mut key.cipher), (b"m", &mut key.mac)] {
         let epoch = basis.epoch.to_le_bytes();
         let parts: [&[u8]; 3] = [purpose, &basis.namespace, &epoch];
         let mut info = [0; 1 + HASH_BYTES + 8];
@@ -161,7 +164,9 @@ fn derive_key(libssl: &'static Libssl, secret: &[u8], basis: &Basis) -> Option<T
         }
         hkdf_sha256(libssl, secret, &info, out).ok()?;
     }
-    key.name = *name.first_chunk::<NAME_BYTES>()?;
+    let (public, secret) = name.split_first_chunk::<NAME_BYTES>()?;
+    key.name = *public;
+    key.server_names = *secret.first_chunk()?;
     Some(key)
 }
 
@@ -211,9 +216,9 @@ pub enum TicketVerdict {
     Decline,
 }
 
-/// Whether the session is to be found by its ticket alone.
+/// Whether the ticket carries the session.
 fn goes_by_ticket(event: &Event<'_>) -> bool {
-    !event.is_tls13() || event.is_stateless() && !event.is_single_use()
+    !event.is_tls13() || event.goes_by_ticket_alone()
 }
 
 impl State {
@@ -230,28 +235,33 @@ impl State {
         if let Some((refusal, host)) = refusal.zip(self.host_store()) {
             host.store.tally(refusal);
         }
-        let Some(trailer) = self.trailer(event, session) else { return };
+        let Some(tickets) = &self.tickets else { return };
+        let shared = server.filter(|_| refusal.is_none());
+        let shared = shared.and_then(|server| tickets.sealing(event.ctx, &server));
+        let key = shared.as_ref().unwrap_or(&tickets.own);
+        let Some(trailer) = self.trailer(event, session, key) else { return };
         session.set_mark(Mark {
             first_authenticated: trailer.origin.first_authenticated,
             name: trailer.short_name(),
             is_foreign: false,
-            is_private: refusal.is_some(),
+            is_private: shared.is_none(),
             has_trailer: trailer.write(session),
         });
     }
 
-    fn trailer(&self, event: &Event<'_>, session: SessionRef<'_>) -> Option<Trailer> {
+    /// The trailer of a ticket that this key is to seal. Should there be another key when it is
+    /// sealed, its name fits no more, and others decline it.
+    fn trailer(
+        &self,
+        event: &Event<'_>,
+        session: SessionRef<'_>,
+        key: &TicketKey,
+    ) -> Option<Trailer> {
         let origin = Origin::of(event, self.context_number, session)?;
         let end = deadline(session, origin.first_authenticated);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
-        let name = Trailer::name_hash(event.libssl(), event.ssl.negotiated_name())?;
-        Some(Trailer { name, end, store: self.store_number(), origin })
-    }
-
-    /// The first half of the store's id; 0 without a store.
-    fn store_number(&self) -> u64 {
-        let id = self.host_store().map(|host| host.store.id());
-        id.and_then(|id| id.first_chunk().copied()).map_or(0, u64::from_le_bytes)
+        let name = Trailer::name_hash(key, event.ssl.negotiated_name())?;
+        Some(Trailer { name, end, origin })
     }
 
     /// The key that seals the ticket of a connection's session, which libssl has encoded by now: the
@@ -336,9 +346,11 @@ impl State {
         key_name: &[u8],
     ) -> Option<Tally> {
         let server = self.server(event.ctx)?;
-        let is_of_server = || self.tickets.as_ref()?.opening(event.ctx, server.namespace, key_name);
-        let name = Trailer::name_hash(event.libssl(), event.ssl.offered_name());
-        if name != Some(trailer.name) || is_of_server().is_none() {
+        let tickets = self.tickets.as_ref()?;
+        // Not a key of a namespace of before.
+        let key = tickets.opening(event.ctx, server.namespace, key_name);
+        let name = key.and_then(|(key, _)| Trailer::name_hash(&key, event.ssl.offered_name()));
+        if name != Some(trailer.name) {
             return Some(Tally::DeclinedName);
         }
         if i64::from(trailer.end) < now() {
@@ -351,35 +363,29 @@ impl State {
 /// What a ticket carries beside the session and the application's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trailer {
-    /// Of the server name under which the session was made, in lower case.
-    name: [u8; 12],
+    /// A hash of the server name under which the session was made, in lower case.
+    name: [u8; 8],
     /// The last second in which others may resume it.
     end: u32,
-    /// The first half of the id of the store beside it; 0 without a store.
-    store: u64,
     origin: Origin,
 }
 
 impl Trailer {
-    const FORMAT: u8 = 1;
-    const BYTES: usize = 12 + 4 + 8 + Origin::BYTES + 1;
+    const FORMAT: u8 = 2;
+    const BYTES: usize = 8 + 4 + Origin::BYTES + 1;
 
-    /// The part of a hash of a server name that a ticket carries. `None` without memory, or if the
-    /// name is longer than a name can be.
-    fn name_hash(libssl: &'static Libssl, name: &[u8]) -> Option<[u8; 12]> {
-        let name = ServerName::new(name)?;
-        sha256(libssl, &[name.bytes()]).ok()?.first_chunk().copied()
+    /// A hash of a server name, for a ticket that this key seals. Its key is known to no client, who
+    /// could else find another name of the same hash. `None` if the name is longer than a name can be.
+    fn name_hash(key: &TicketKey, name: &[u8]) -> Option<[u8; 8]> {
+        let mut hasher = SipHasher24::new_with_key(&key.server_names);
+        hasher.write(ServerName::new(name)?.bytes());
+        Some(hasher.finish().to_le_bytes())
     }
 
     fn to_bytes(self) -> [u8; Trailer::BYTES] {
         let mut bytes = [0; Trailer::BYTES];
-        let parts: [&[u8]; 5] = [
-            &self.name,
-            &self.end.to_le_bytes(),
-            &self.store.to_le_bytes(),
-            &self.origin.to_bytes(),
-            &[Trailer::FORMAT],
-        ];
+        let parts: [&[u8]; 4] =
+            [&self.name, &self.end.to_le_bytes(), &self.origin.to_bytes(), &[Trailer::FORMAT]];
         for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
             *place = *byte;
         }
@@ -389,12 +395,10 @@ impl Trailer {
     fn from_bytes(bytes: &[u8; Trailer::BYTES]) -> Option<Trailer> {
         let (name, rest) = bytes.split_first_chunk()?;
         let (end, rest) = rest.split_first_chunk()?;
-        let (store, rest) = rest.split_first_chunk()?;
         let (origin, rest) = rest.split_first_chunk()?;
         Some(Trailer {
             name: *name,
             end: u32::from_le_bytes(*end),
-            store: u64::from_le_bytes(*store),
             origin: Origin::from_bytes(origin)?,
         })
         .filter(|_| rest == [Trailer::FORMAT])
@@ -441,7 +445,7 @@ mod tests {
     fn a_trailer_comes_back_as_it_was() {
         let origin = [3; Origin::BYTES];
         let origin = Origin::from_bytes(&origin).unwrap();
-        let trailer = Trailer { name: [1; 12], end: u32::MAX, store: 2, origin };
+        let trailer = Trailer { name: [1; 8], end: u32::MAX, origin };
         let mut bytes = trailer.to_bytes();
         assert_eq!(Trailer::from_bytes(&bytes), Some(trailer));
         *bytes.last_mut().unwrap() += 1;

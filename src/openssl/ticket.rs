@@ -28,6 +28,8 @@ pub struct TicketKey {
     pub cipher: [u8; 32],
     /// Of the authentication.
     pub mac: [u8; 32],
+    /// Of the hash of a server name in the ticket.
+    pub server_names: [u8; 16],
 }
 
 impl fmt::Debug for TicketKey {
@@ -40,6 +42,7 @@ impl Drop for TicketKey {
     fn drop(&mut self) {
         self.cipher.zeroize();
         self.mac.zeroize();
+        self.server_names.zeroize();
     }
 }
 
@@ -83,7 +86,8 @@ impl TicketKey {
     /// A new key; `None` without randomness.
     pub fn random() -> Option<TicketKey> {
         let mut key = TicketKey::default();
-        let parts = [&mut key.name[..], &mut key.cipher[..], &mut key.mac[..]];
+        let parts =
+            [&mut key.name[..], &mut key.cipher[..], &mut key.mac[..], &mut key.server_names[..]];
         let is_filled = parts.into_iter().all(random_bytes);
         is_filled.then_some(key)
     }
