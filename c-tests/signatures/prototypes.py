@@ -69,6 +69,9 @@ def main(root):
     sources = "\n".join(file.read_text() for file in files)
     stock = pathlib.Path(root, "src/openssl/types.rs").read_text()
     aliases = dict(re.findall(r"pub type (\w+)\s*=\s*(.*?);", stock, re.S))
+    for name, parameter, meaning in re.findall(r"pub type (\w+)<(\w+)>\s*=\s*(.*?);", stock, re.S):
+        for given in re.findall(rf"\b{name}<(\w+)>", stock):
+            aliases[f"{name}<{given}>"] = re.sub(rf"\b{parameter}\b", given, meaning)
     exported = r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C" fn (\w+)(\(.*?)\s*\{\n'
     for name, rest in re.findall(exported, sources, re.S):
         result, arguments = function(rest, aliases)

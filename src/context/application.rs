@@ -8,7 +8,8 @@
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;
 use crate::openssl::types::{
-    CallbackArg, DecryptTicketCb, GenerateTicketCb, PskFindSessionCb, PskServerCb, ServernameCb,
+    CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx, PskFindSessionCb,
+    PskServerCb, ServernameCb, TicketKeyCb,
 };
 use parking_lot::RwLock;
 use std::ffi::c_void;
@@ -77,6 +78,7 @@ pub struct Application {
     withholds_tickets: AtomicBool,
     servername_cb: Callback<ServernameCb>,
     ticket_data: TicketData,
+    ticket_keys: TicketKeyCallbacks,
     shared_keys: SharedKeys,
     /// The library context of SSL_CTX_new_ex(3).
     library_context: AtomicPtr<c_void>,
@@ -109,6 +111,15 @@ impl TicketData {
     pub fn argument(&self) -> CallbackArg {
         CallbackArg::new(self.argument.load(Acquire))
     }
+}
+
+/// The application's callbacks for ticket keys. libssl asks the first, if there is one.
+#[derive(Debug, Default)]
+pub struct TicketKeyCallbacks {
+    /// SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+    pub evp_cb: Callback<TicketKeyCb<EvpMacCtx>>,
+    /// SSL_CTX_set_tlsext_ticket_key_cb(3).
+    pub hmac_cb: Callback<TicketKeyCb<HmacCtx>>,
 }
 
 /// The application's callbacks for shared keys, of a context or a connection.
@@ -177,6 +188,11 @@ impl Application {
     /// Where the application's callbacks for the data in tickets are kept.
     pub fn ticket_data(&self) -> &TicketData {
         &self.ticket_data
+    }
+
+    /// Where the application's callbacks for ticket keys are kept.
+    pub fn ticket_keys(&self) -> &TicketKeyCallbacks {
+        &self.ticket_keys
     }
 
     /// Where the application's callbacks for shared keys are kept.

@@ -1,6 +1,7 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
 use super::application::{Application, IdContext, OwnIdContext};
+use super::tickets::PendingRenewal;
 use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_OP_NO_EXTENDED_MASTER_SECRET};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
@@ -31,6 +32,8 @@ pub struct Facts<'a> {
     pub has_own_rules: bool,
     /// Whether the application has told a shared key on the connection.
     pub used_shared_key: bool,
+    /// The ticket of TLS 1.2 that is about to be replaced, if there is one.
+    pub pending_renewal: Option<&'a PendingRenewal>,
 }
 
 /// The context that a connection is in, which may be another than it started with.
@@ -61,6 +64,11 @@ impl<'a> Event<'a> {
     /// Whether the application has told a shared key on the connection.
     pub(super) fn used_shared_key(&self) -> bool {
         self.facts.used_shared_key
+    }
+
+    /// The ticket of TLS 1.2 that is about to be replaced, if there is one.
+    pub(super) fn pending_renewal(&self) -> Option<&'a PendingRenewal> {
+        self.facts.pending_renewal
     }
 
     /// The session id context that libssl compares with a session's: the connection's own, or that

@@ -41,13 +41,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 use verified::Verified;
 
-pub use application::{Application, IdContext, OwnIdContext, SharedKeys};
+pub use application::{Application, IdContext, OwnIdContext, SharedKeys, TicketKeyCallbacks};
 pub use event::{Current, Event, Facts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::VirtualHost;
 pub use thread::{in_servername, is_in_stock};
-pub use tickets::TicketVerdict;
+pub use tickets::{PendingRenewal, TicketVerdict};
 
 /// Our state of an SSL_CTX.
 #[derive(Debug)]

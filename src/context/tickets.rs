@@ -13,9 +13,11 @@
 //! A ticket carries its origin: a *trailer* behind the application's ticket data, which is there only
 //! while libssl encodes or has just decoded the ticket.
 //!
-//! In TLS 1.2 a ticket is not renewed, because a renewal lengthens no life. And there the session may
-//! be an object that other threads have, into which no trailer can be written. If the application
-//! wants a renewal, the ticket is sealed with a key of the context's own, without a trailer.
+//! A resumption brings a new ticket, because clients use a ticket once. In TLS 1.3 it is a session of its
+//! own. In TLS 1.2 it carries the same session and the same trailer, and lengthens no life: see
+//! [`Renewal`]. There the session may also have been found by its id. Then other threads may have the
+//! object, into which no trailer can be written, and the ticket is sealed with a key of the context's
+//! own, without a trailer.
 //!
 //! Locks: one a context, while keys are copied out or put in; nobody waits for it long.
 
@@ -24,7 +26,7 @@ use super::admission::Foreign;
 use super::event::Event;
 use super::host::keys::KeyRing;
 use super::host::record::deadline;
-use super::lock::read_soon;
+use super::lock::{read_soon, write_soon};
 use super::origin::{Origin, first_authenticated};
 use super::policy::ServerName;
 use crate::config::config;
@@ -176,17 +178,14 @@ impl TicketKeys {
         self.among_keys(ctx, server.namespace, |keys| keys.first().cloned())
     }
 
-    /// The key of this name in a namespace, and whether the ticket it opens is to be renewed.
+    /// The key of this name in a namespace.
     fn opening(
         &self,
         ctx: Ctx<'_>,
         namespace: [u8; HASH_BYTES],
         name: &[u8],
-    ) -> Option<(TicketKey, bool)> {
-        self.among_keys(ctx, namespace, |keys| {
-            let place = keys.iter().position(|key| key.name == *name)?;
-            Some((keys.get(place)?.clone(), place > 0))
-        })
+    ) -> Option<TicketKey> {
+        self.among_keys(ctx, namespace, |keys| keys.iter().find(|key| key.name == *name).cloned())
     }
 
     /// The key of this name that no other process has.
@@ -208,8 +207,8 @@ impl TicketKeys {
 /// The decision about the session of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketVerdict {
-    /// It may resume, and the ticket be renewed if the key asks for that.
-    Resume,
+    /// It may resume, and brings a new ticket.
+    Resume(Option<Renewal>),
     /// It may resume, and the client is to keep the ticket.
     ResumeWithoutRenewal,
     /// The handshake is a full one.
@@ -225,9 +224,11 @@ impl State {
     /// libssl is about to issue a ticket of this session: writes the trailer, unless the ticket is
     /// for this context only. A failure makes it such a one.
     pub fn write_origin(&self, event: &Event<'_>, session: SessionRef<'_>) {
-        // Of a resumption in TLS 1.2 other threads may have the object.
-        if !goes_by_ticket(event) || !event.is_tls13() && event.ssl.is_resumed() {
+        if !goes_by_ticket(event) {
             return;
+        }
+        if !event.is_tls13() && event.ssl.is_resumed() {
+            return renew_origin(event, session);
         }
         let _errors = KeepErrors::new(event.libssl());
         let server = self.server(event.ctx).filter(|_| !self.is_broken());
@@ -281,15 +282,11 @@ impl State {
         tickets.sealing(event.ctx, &server)
     }
 
-    /// The key of this name, and whether the ticket it opens is to be renewed.
-    pub fn opening_key(
-        &self,
-        event: &Event<'_>,
-        name: &[u8; NAME_BYTES],
-    ) -> Option<(TicketKey, bool)> {
+    /// The key of this name.
+    pub fn opening_key(&self, event: &Event<'_>, name: &[u8; NAME_BYTES]) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         if let Some(own) = tickets.own_of_name(name) {
-            return Some((own.clone(), false));
+            return Some(own.clone());
         }
         let server = self.server(event.ctx)?;
         let opening = |namespace| tickets.opening(event.ctx, namespace, name);
@@ -305,7 +302,7 @@ impl State {
         session: SessionRef<'_>,
         key_name: &[u8],
     ) -> TicketVerdict {
-        let Some(tickets) = &self.tickets else { return TicketVerdict::Resume };
+        let Some(tickets) = &self.tickets else { return TicketVerdict::Resume(None) };
         let _errors = KeepErrors::new(event.libssl());
         let is_private = tickets.own_of_name(key_name).is_some();
         let trailer = if tickets.bare.name == *key_name { None } else { Trailer::remove(session) };
@@ -330,11 +327,31 @@ impl State {
         if let Some((tally, host)) = objection.zip(self.host_store()) {
             host.store.tally(tally);
         }
-        match is_marked && objection.is_none() && self.is_young_enough(session) {
-            false => TicketVerdict::Decline,
-            true if event.is_tls13() => TicketVerdict::Resume,
-            true => TicketVerdict::ResumeWithoutRenewal,
+        if !is_marked || objection.is_some() || !self.is_young_enough(session) {
+            return TicketVerdict::Decline;
         }
+        match trailer.filter(|_| !event.is_tls13()) {
+            None => TicketVerdict::Resume(None),
+            Some(trailer) => match self.renewed(event, trailer, key_name) {
+                None => TicketVerdict::ResumeWithoutRenewal,
+                Some(trailer) => TicketVerdict::Resume(Some(Renewal::of(session, trailer))),
+            },
+        }
+    }
+
+    /// The trailer of the ticket that replaces one of TLS 1.2. `None` if it was made for another server
+    /// name than the client asks for, because its own name is not known, or without keys.
+    fn renewed(&self, event: &Event<'_>, trailer: Trailer, key_name: &[u8]) -> Option<Trailer> {
+        let tickets = self.tickets.as_ref()?;
+        if tickets.own_of_name(key_name).is_some() {
+            return Some(trailer);
+        }
+        let server = self.server(event.ctx)?;
+        let name_of = |key: &TicketKey| Trailer::name_hash(key, event.ssl.offered_name());
+        let opening = tickets.opening(event.ctx, server.namespace, key_name)?;
+        let is_asked_for = name_of(&opening) == Some(trailer.name);
+        let sealing = tickets.sealing(event.ctx, &server).filter(|_| is_asked_for)?;
+        Some(Trailer { name: name_of(&sealing)?, ..trailer })
     }
 
     /// Why the session of another context's ticket does not resume; `None` if it does.
@@ -349,7 +366,7 @@ impl State {
         let tickets = self.tickets.as_ref()?;
         // Not a key of a namespace of before.
         let key = tickets.opening(event.ctx, server.namespace, key_name);
-        let name = key.and_then(|(key, _)| Trailer::name_hash(&key, event.ssl.offered_name()));
+        let name = key.and_then(|key| Trailer::name_hash(&key, event.ssl.offered_name()));
         if name != Some(trailer.name) {
             return Some(Tally::DeclinedName);
         }
@@ -357,6 +374,50 @@ impl State {
             return Some(Tally::DeclinedLifetime);
         }
         self.objection(event, &Foreign { session, origin: trailer.origin, is_fresh: true })
+    }
+}
+
+/// libssl is about to replace the ticket by which a session of TLS 1.2 came: writes the trailer that
+/// the new ticket is to carry.
+fn renew_origin(event: &Event<'_>, session: SessionRef<'_>) {
+    let pending = event.pending_renewal().and_then(|pending| pending.take(session));
+    let Some((trailer, mark)) = pending.zip(session.mark()) else { return };
+    let _errors = KeepErrors::new(event.libssl());
+    let name = trailer.short_name();
+    session.set_mark(Mark { name, has_trailer: trailer.write(session), ..mark });
+}
+
+/// The replacement of a ticket of TLS 1.2: the trailer, and the session that came by the old ticket.
+/// libssl has decoded it for this connection, so that no other thread has the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The session's address, to be compared.
+    session: usize,
+    trailer: Trailer,
+}
+
+impl Renewal {
+    fn of(session: SessionRef<'_>, trailer: Trailer) -> Renewal {
+        Renewal { session: session.as_ptr().addr(), trailer }
+    }
+}
+
+/// A connection's renewal, from the verdict about its ticket until libssl makes the new one.
+#[derive(Debug, Default)]
+pub struct PendingRenewal(RwLock<Option<Renewal>>);
+
+impl PendingRenewal {
+    /// Keeps it, or forgets the one before.
+    pub fn set(&self, renewal: Option<Renewal>) {
+        if let Some(mut pending) = write_soon(&self.0) {
+            *pending = renewal;
+        }
+    }
+
+    /// The trailer for the new ticket of this session, once.
+    fn take(&self, session: SessionRef<'_>) -> Option<Trailer> {
+        let renewal = write_soon(&self.0)?.take()?;
+        (renewal.session == session.as_ptr().addr()).then_some(renewal.trailer)
     }
 }
 

@@ -10,11 +10,12 @@ use super::constants::{
 use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
 use super::table::Libssl;
 use super::types::{
-    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, NewCb, PskFindSessionCb,
-    PskServerCb, RemoveCb, ServernameCb, SessionSecretCb,
+    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, HmacCtx, NewCb,
+    PskFindSessionCb,
+    PskServerCb, RemoveCb, ServernameCb, SessionSecretCb, TicketKeyCb,
 };
 use libc::{c_int, c_uint};
-use openssl_sys::SSL_SESSION;
+use openssl_sys::{EVP_CIPHER_CTX, SSL_SESSION};
 use sesscache_core::system::thread::HoldCancel;
 use std::ffi::c_void;
 use std::fmt;
@@ -50,6 +51,8 @@ unsafe impl FnPtr for PskFindSessionCb {}
 unsafe impl FnPtr for PskServerCb {}
 // SAFETY: a function pointer.
 unsafe impl FnPtr for SessionSecretCb {}
+// SAFETY: a function pointer.
+unsafe impl<M> FnPtr for TicketKeyCb<M> {}
 
 /// A callback that may be set, replaced and read at any time by any thread.
 pub struct Callback<F>(AtomicPtr<c_void>, PhantomData<F>);
@@ -182,6 +185,48 @@ pub unsafe fn call_servername(
     let _cancel = HoldCancel::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), al, arg) }
+}
+
+/// The callback that SSL_CTX_callback_ctrl(3) was given for ticket keys.
+///
+/// # Safety
+/// `function` is the one of SSL_CTX_set_tlsext_ticket_key_cb(3).
+pub unsafe fn ticket_key_cb(
+    function: Option<unsafe extern "C" fn()>,
+) -> Option<TicketKeyCb<HmacCtx>> {
+    // SAFETY: the caller's promise; the macro has cast it to the other type.
+    function.map(|function| unsafe {
+        transmute::<unsafe extern "C" fn(), TicketKeyCb<HmacCtx>>(function)
+    })
+}
+
+/// The arguments with which libssl asks for a ticket key: room for, or the key's name and the
+/// initialisation vector, and the contexts to be set up.
+#[derive(Clone, Copy, Debug)]
+pub struct TicketKeyQuestion<M> {
+    /// 16 bytes.
+    pub key_name: *mut u8,
+    /// `EVP_MAX_IV_LENGTH` bytes.
+    pub iv: *mut u8,
+    /// For the cipher.
+    pub cipher: *mut EVP_CIPHER_CTX,
+    /// For the MAC.
+    pub mac: *mut M,
+    /// 1: to seal, 0: to open.
+    pub enc: c_int,
+}
+
+impl<M> TicketKeyQuestion<M> {
+    /// Asks the application.
+    ///
+    /// # Safety
+    /// The arguments are libssl's.
+    pub unsafe fn ask(self, callback: TicketKeyCb<M>, ssl: Ssl<'_>) -> c_int {
+        let TicketKeyQuestion { key_name, iv, cipher, mac, enc } = self;
+        let _cancel = HoldCancel::new();
+        // SAFETY: the application's promise by setting it, and our caller's.
+        unsafe { callback(ssl.as_ptr(), key_name, iv, cipher, mac, enc) }
+    }
 }
 
 /// Calls the application's callback for the data of a new ticket; 0 ends the handshake.

@@ -97,15 +97,25 @@ pub struct EvpMacCtx {
     _opaque: [u8; 0],
 }
 
-/// The callback of SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
-pub type TicketKeyEvpCb = unsafe extern "C" fn(
+/// An `HMAC_CTX`, opaque as in OpenSSL.
+#[repr(C)]
+#[derive(Debug)]
+pub struct HmacCtx {
+    _opaque: [u8; 0],
+}
+
+/// The callback of SSL_CTX_set_tlsext_ticket_key_evp_cb(3) or, with an `HMAC_CTX`, that of
+/// SSL_CTX_set_tlsext_ticket_key_cb(3).
+pub type TicketKeyCb<M> = unsafe extern "C" fn(
     ssl: *mut SSL,
     key_name: *mut u8,
     iv: *mut u8,
     ctx: *mut EVP_CIPHER_CTX,
-    hctx: *mut EvpMacCtx,
+    hctx: *mut M,
     enc: c_int,
 ) -> c_int;
+/// The former.
+pub type TicketKeyEvpCb = TicketKeyCb<EvpMacCtx>;
 
 /// An `OPENSSL_LHASH`, opaque as in OpenSSL.
 #[repr(C)]

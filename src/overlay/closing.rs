@@ -37,6 +37,7 @@ pub unsafe extern "C" fn SSL_clear(s: Argument<*mut SSL>) -> c_int {
             // The callback that leads the next handshake where it belongs is yet to come.
             connection.set_was_switched(false);
             connection.set_used_shared_key(false);
+            connection.pending_renewal().set(None);
         }
         cleared
     })

@@ -1,11 +1,11 @@
 //! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
 //! A connection has nothing attached if it is never switched to another context, has no session id
-//! generator, id context, rules for certificates or callback for shared keys of its own, and no shared
-//! key is told on it. No locks here.
+//! generator, id context, rules for certificates or callback for shared keys of its own, no shared
+//! key is told on it, and it does not resume by a ticket of TLS 1.2. No locks here.
 
 use super::guard::guard;
-use crate::context::{OwnIdContext, SharedKeys};
+use crate::context::{OwnIdContext, PendingRenewal, SharedKeys};
 use crate::openssl::callback::Callback;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -41,6 +41,8 @@ pub struct Connection {
     session_secret_cb: Callback<SessionSecretCb>,
     /// Whether one of these, or of its context's, has told a key.
     used_shared_key: AtomicBool,
+    /// A ticket of TLS 1.2 that is about to be replaced.
+    pending_renewal: PendingRenewal,
 }
 
 impl Connection {
@@ -54,6 +56,7 @@ impl Connection {
             shared_keys: SharedKeys::default(),
             session_secret_cb: Callback::new(),
             used_shared_key: AtomicBool::new(false),
+            pending_renewal: PendingRenewal::default(),
         }
     }
 
@@ -103,6 +106,11 @@ impl Connection {
     /// Whether the application has told a shared key since the last SSL_clear(3).
     pub(super) fn used_shared_key(&self) -> bool {
         self.used_shared_key.load(Relaxed)
+    }
+
+    /// Where the trailer of a ticket is kept that is about to be replaced.
+    pub(super) fn pending_renewal(&self) -> &PendingRenewal {
+        &self.pending_renewal
     }
 
     /// Sets whether the application has told a shared key.

@@ -59,14 +59,14 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
         &ctx,
         0,
         |ctx, state| {
-            if cmd == SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB {
-                tickets::give_way(ctx, state);
-            }
-            let fp = if cmd == SSL_CTRL_SET_TLSEXT_SERVERNAME_CB {
+            let fp = match cmd {
                 // SAFETY: the callback that this command sets, as above.
-                unsafe { switch::wrap_servername_cb(state, fp) }
-            } else {
-                fp
+                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => unsafe { tickets::wrap_key_cb(ctx, state, fp) },
+                // SAFETY: the same.
+                SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => unsafe {
+                    switch::wrap_servername_cb(state, fp)
+                },
+                _ => fp,
             };
             ctx.stock_callback_ctrl(cmd, fp)
         },

@@ -87,6 +87,7 @@ fn event(ssl: Ssl<'_>) -> Option<(Event<'_>, &State)> {
         own_id_context,
         has_own_rules: connection::has_own_rules(attached),
         used_shared_key: attached.is_some_and(Connection::used_shared_key),
+        pending_renewal: attached.map(Connection::pending_renewal),
     };
     Some((Event::new(ssl, ctx, current, facts), started?))
 }

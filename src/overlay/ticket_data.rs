@@ -5,7 +5,7 @@
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
-use super::{answer, event};
+use super::{answer, connection, event};
 use crate::config::{TicketMode, config};
 use crate::context::{State, TicketVerdict};
 use crate::openssl::callback::{OpenedTicket, call_generate_ticket};
@@ -120,12 +120,12 @@ unsafe extern "C" fn decrypt(
         let Some((event, state)) = event(ssl) else { return ticket.neutral() };
         // SAFETY: libssl's arguments, valid during the call.
         let opened = unsafe { ticket.session(libssl) };
-        let verdict = opened.map_or(TicketVerdict::Resume, |(session, key_name)| {
+        let verdict = opened.map_or(TicketVerdict::Resume(None), |(session, key_name)| {
             let _errno = KeepErrno::new();
             with(state, TicketVerdict::Decline, || state.judge_ticket(&event, session, key_name))
         });
         let callback = state.application().ticket_data().decrypt_cb.get();
-        match (verdict, callback) {
+        let answer = match (verdict, callback) {
             (TicketVerdict::Decline, None) => SSL_TICKET_RETURN_IGNORE_RENEW,
             (TicketVerdict::Decline, Some(callback)) => {
                 // SAFETY: as below.
@@ -138,8 +138,24 @@ unsafe extern "C" fn decrypt(
             }
             // SAFETY: libssl's arguments; the last is the application's for this callback.
             (_, Some(callback)) => unsafe { ticket.call(callback, ssl, arg) },
-            (TicketVerdict::Resume, None) => ticket.neutral(),
+            (TicketVerdict::Resume(_), None) => ticket.neutral(),
             (TicketVerdict::ResumeWithoutRenewal, None) => SSL_TICKET_RETURN_USE,
-        }
+        };
+        note_renewal(ssl, verdict, answer);
+        answer
     })
+}
+
+/// Remembers the trailer for the ticket that replaces one of TLS 1.2, until libssl makes that ticket.
+/// Without memory it is one for this context only.
+fn note_renewal(ssl: Ssl<'_>, verdict: TicketVerdict, answer: c_int) {
+    let _errno = KeepErrno::new();
+    let renewal = match verdict {
+        TicketVerdict::Resume(renewal) if answer == SSL_TICKET_RETURN_USE_RENEW => renewal,
+        _ => None,
+    };
+    let attached = if renewal.is_some() { connection::attach(ssl) } else { connection::of(ssl) };
+    if let Some(connection) = attached {
+        connection.pending_renewal().set(renewal);
+    }
 }
