@@ -51,7 +51,7 @@ def c_type(rust, aliases, name=""):
         return "OSSL_LIB_CTX *"
     if match := re.fullmatch(r"Argument<\s*(.*?),?\s*>", rust, re.S):
         return c_type(match[1].strip(), aliases)
-    if rust in aliases:
+    while rust in aliases:
         rust = aliases[rust]
     if match := re.fullmatch(r"Option<\s*(.*?),?\s*>", rust, re.S):
         return c_type(match[1].strip(), aliases)

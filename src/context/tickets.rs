@@ -179,12 +179,7 @@ impl TicketKeys {
     }
 
     /// The key of this name in a namespace.
-    fn opening(
-        &self,
-        ctx: Ctx<'_>,
-        namespace: [u8; HASH_BYTES],
-        name: &[u8],
-    ) -> Option<TicketKey> {
+    fn opening(&self, ctx: Ctx<'_>, namespace: [u8; HASH_BYTES], name: &[u8]) -> Option<TicketKey> {
         self.among_keys(ctx, namespace, |keys| keys.iter().find(|key| key.name == *name).cloned())
     }
 

@@ -11,8 +11,7 @@ use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
 use super::table::Libssl;
 use super::types::{
     CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, HmacCtx, NewCb,
-    PskFindSessionCb,
-    PskServerCb, RemoveCb, ServernameCb, SessionSecretCb, TicketKeyCb,
+    PskFindSessionCb, PskServerCb, RemoveCb, ServernameCb, SessionSecretCb, TicketKeyCb,
 };
 use libc::{c_int, c_uint};
 use openssl_sys::{EVP_CIPHER_CTX, SSL_SESSION};

@@ -61,7 +61,9 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
         |ctx, state| {
             let fp = match cmd {
                 // SAFETY: the callback that this command sets, as above.
-                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => unsafe { tickets::wrap_key_cb(ctx, state, fp) },
+                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => unsafe {
+                    tickets::wrap_key_cb(ctx, state, fp)
+                },
                 // SAFETY: the same.
                 SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => unsafe {
                     switch::wrap_servername_cb(state, fp)
