@@ -3,7 +3,7 @@
  * not that of their sessions, and the engine holds a lock while it calls the hooks. Handshakes must
  * end, with a session offered too, and new_cb be called. Over loopback.
  */
-#include "harness.h"
+#include "harness_store.h"
 
 #if OPENSSL_VERSION_NUMBER < 0x30500000L
 
@@ -17,6 +17,9 @@ int main(void)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <string.h>
+#include <openssl/core_names.h>
+#include <openssl/params.h>
 #include <openssl/quic.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -111,44 +114,141 @@ static int connect_once(SSL *listener, SSL_CTX *client)
     return reused;
 }
 
-int main(void)
+/* ---- a server -------------------------------------------------------------------------------- */
+
+static SSL_CTX *make_server(void)
 {
     SSL_CTX *server = SSL_CTX_new(OSSL_QUIC_server_method());
-    SSL_CTX *client = SSL_CTX_new(OSSL_QUIC_client_method());
-    SSL *listener;
-    socklen_t length = sizeof(address);
-    int descriptor = udp_socket();
 
-    alarm(40); /* a deadlock must end */
-    REQUIRE(server != NULL && client != NULL);
+    REQUIRE(server != NULL);
     use_certificate(server);
-    SSL_CTX_set_options(server, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(server, 1);
     SSL_CTX_set_alpn_select_cb(server, select_alpn, NULL);
     SSL_CTX_set_session_id_context(server, (const unsigned char *)"quic", 4);
     SSL_CTX_sess_set_new_cb(server, server_new_cb);
+    return server;
+}
+
+static SSL_CTX *make_client(void)
+{
+    SSL_CTX *client = SSL_CTX_new(OSSL_QUIC_client_method());
+
+    REQUIRE(client != NULL);
     SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(client, client_new_cb);
+    return client;
+}
+
+static SSL *listen_on(SSL_CTX *server, int descriptor)
+{
+    socklen_t length = sizeof(address);
+    SSL *listener;
 
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = 0;
     REQUIRE(bind(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0);
     REQUIRE(getsockname(descriptor, (struct sockaddr *)&address, &length) == 0);
     listener = SSL_new_listener(server, 0);
     REQUIRE(listener != NULL && SSL_set_fd(listener, descriptor) && SSL_listen(listener));
+    return listener;
+}
 
+static void end(SSL *listener, int descriptor, SSL_CTX *server, SSL_CTX *client)
+{
+    SSL_SESSION_free(received);
+    received = NULL;
+    SSL_free(listener);
+    close(descriptor);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+static void stateful(void)
+{
+    SSL_CTX *server = make_server(), *client = make_client();
+    int descriptor = udp_socket();
+    SSL *listener;
+
+    SSL_CTX_set_options(server, SSL_OP_NO_TICKET);
+    listener = listen_on(server, descriptor);
     CHECK_INT(connect_once(listener, client), 0);
     CHECK(new_calls > 0);
     CHECK(received != NULL);
     /* Whether it is still cached hangs on when the two ends of a QUIC connection hear of its end. */
     note("number after the first %ld", SSL_CTX_sess_number(server));
     note("the second resumed %d", connect_once(listener, client));
+    end(listener, descriptor, server, client);
+}
 
-    SSL_SESSION_free(received);
-    SSL_free(listener);
-    close(descriptor);
-    SSL_CTX_free(client);
-    SSL_CTX_free(server);
+/* ---- stateless tickets, each of which the client uses once ----------------------------------- */
+
+static unsigned char keys[80] = "one key of the application's own, for names, ciphers and macs";
+
+static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                  EVP_MAC_CTX *mac, int enc)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, keys, 32),
+                            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                            OSSL_PARAM_construct_end() };
+
+    (void)ssl;
+    if (enc) {
+        memcpy(name, keys, 16);
+        memset(iv, 7, 16);
+    }
+    EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 32, iv, enc);
+    return EVP_MAC_CTX_set_params(mac, params);
+}
+
+static int resumed_of_six(int (*callback)(SSL *, unsigned char *, unsigned char *,
+                                          EVP_CIPHER_CTX *, EVP_MAC_CTX *, int))
+{
+    SSL_CTX *server = make_server(), *client = make_client();
+    int descriptor = udp_socket(), resumed = 0;
+    SSL *listener;
+
+    if (callback != NULL)
+        CHECK_INT(SSL_CTX_set_tlsext_ticket_key_evp_cb(server, callback), 1);
+    listener = listen_on(server, descriptor);
+    for (int i = 0; i < 6; i++) {
+        SSL_SESSION *before = received;
+
+        if (before != NULL)
+            SSL_SESSION_up_ref(before);
+        resumed += connect_once(listener, client);
+        if (received == before) {
+            SSL_SESSION_free(received);
+            received = NULL;
+        }
+        SSL_SESSION_free(before);
+    }
+    end(listener, descriptor, server, client);
+    return resumed;
+}
+
+static void once(void)
+{
+    CHECK_INT(resumed_of_six(NULL), 5);
+}
+
+static const struct named_function functions[] = { NAMED(once), { NULL, NULL } };
+
+int main(int argc, char **argv)
+{
+    alarm(60); /* a deadlock must end */
+    begin(argc, argv, functions);
+    stateful();
+    section("own keys");
+    once();
+    section("application's callback, says 1");
+    report("resumed", resumed_of_six(key_cb));
+    if (overlaid()) {
+        section("key file");
+        write_keys("keys", 1, 1);
+        RUN_AGAIN(once, key_file("keys"));
+    }
     return test_end();
 }
 
