@@ -2,7 +2,8 @@
 //! every restart.
 //!
 //! A ticket key is derived (HKDF) from each key of the file, the server's namespace, and the time:
-//! another one in every epoch.
+//! another one in every epoch. That of an earlier epoch follows from a plain key at any time, and from
+//! a ratchet as long as its state is kept.
 //!
 //! - The key of this epoch that follows from the newest key of the file seals.
 //! - Those of earlier epochs, of the next one (another host's clock is ahead) and of the file's
@@ -37,7 +38,9 @@ use crate::openssl::identity::Server;
 use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::table::Libssl;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
+use crate::seal::ratchet::EpochSecret;
 use parking_lot::RwLock;
+use sesscache_core::key_file::epoch::{EPOCH_SECONDS, EPOCHS_A_DAY, Epoch};
 use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
 use siphasher::sip::SipHasher24;
@@ -45,10 +48,8 @@ use std::hash::Hasher;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use zeroize::Zeroizing;
 
-/// How long a key seals.
-const EPOCH_SECONDS: u32 = 6 * 60 * 60;
 /// The most epochs for which keys are kept: a ticket lives a week at most (RFC 8446 4.6.1).
-const MOST_EPOCHS: u32 = 7 * 24 * 60 * 60 / EPOCH_SECONDS;
+const MOST_EPOCHS: u32 = 7 * EPOCHS_A_DAY;
 /// The longest DER of a session that gets a trailer: libssl refuses to put more than 0xFF00 bytes
 /// into a ticket.
 const MOST_DER: usize = 0xF000;
@@ -108,15 +109,16 @@ impl TicketKeys {
         namespace: [u8; HASH_BYTES],
         pick: impl Fn(&[TicketKey]) -> Option<T>,
     ) -> Option<T> {
-        let basis = Basis {
-            epoch: now() / i64::from(EPOCH_SECONDS),
-            generation: self.ring.generation(),
-            namespace,
-        };
+        let epoch = now() / i64::from(EPOCH_SECONDS);
+        let mut basis = Basis { epoch, generation: self.ring.generation(), namespace };
         if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
             return pick(&table.keys);
         }
-        let keys = self.derive_all(ctx, &basis)?;
+        let longest = u32::try_from(ctx.timeout()).unwrap_or(u32::MAX).max(config().max_lifetime);
+        let kept = Epoch::kept_for(longest).min(MOST_EPOCHS);
+        self.ring.keep(ctx.libssl(), kept);
+        basis.generation = self.ring.generation();
+        let keys = self.derive_all(ctx.libssl(), &basis, kept)?;
         let picked = pick(&keys);
         if let Some(mut tables) = self.tables.try_write() {
             tables.retain(|table| {
@@ -132,21 +134,33 @@ impl TicketKeys {
         picked
     }
 
-    fn derive_all(&self, ctx: Ctx<'_>, basis: &Basis) -> Option<Vec<TicketKey>> {
-        let libssl = ctx.libssl();
+    /// The first of them seals.
+    fn derive_all(
+        &self,
+        libssl: &'static Libssl,
+        basis: &Basis,
+        kept: u32,
+    ) -> Option<Vec<TicketKey>> {
         let _errors = KeepErrors::new(libssl);
-        // This one first: it seals.
-        let longest = u32::try_from(ctx.timeout()).unwrap_or(u32::MAX).max(config().max_lifetime);
-        let kept = longest.div_ceil(EPOCH_SECONDS).clamp(1, MOST_EPOCHS);
-        let epochs = [0, 1].into_iter().chain((1..=i64::from(kept)).map(|back| -back));
         self.ring.with_ticket_secrets(|secrets| {
+            let of_plain = [0, 1].into_iter().chain((1..=i64::from(kept)).map(|back| -back));
+            let count = |one: &EpochSecret| one.dated.map_or(of_plain.clone().count(), |_| 1);
             let mut keys = Vec::new();
             // At once: a vector that grows leaves its old keys behind.
-            keys.try_reserve_exact(secrets.len() * epochs.clone().count()).ok()?;
-            for secret in secrets {
-                for offset in epochs.clone() {
-                    let basis = Basis { epoch: basis.epoch + offset, ..*basis };
-                    keys.push(derive_key(libssl, secret.as_slice(), &basis)?);
+            keys.try_reserve_exact(secrets.iter().map(count).sum()).ok()?;
+            for EpochSecret { secret, dated } in secrets {
+                match dated {
+                    Some(dated) if dated.back > kept => {}
+                    Some(dated) => {
+                        let basis = Basis { epoch: i64::from(dated.epoch.0), ..*basis };
+                        keys.push(derive_key(libssl, secret.bytes(), &basis)?);
+                    }
+                    None => {
+                        for offset in of_plain.clone() {
+                            let basis = Basis { epoch: basis.epoch + offset, ..*basis };
+                            keys.push(derive_key(libssl, secret.bytes(), &basis)?);
+                        }
+                    }
                 }
             }
             Some(keys)

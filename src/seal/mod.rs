@@ -6,8 +6,10 @@
 //!
 //! A secret is never used itself: HKDF-SHA256 makes of it the key that seals and an id, by which a
 //! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.
-//! Keys and plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
+//! A secret is a plain key of the file, or the state of a ratchet in one epoch: see `ratchet`. Keys and
+//! plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
 
+pub mod ratchet;
 mod xaes;
 
 use crate::openssl::aead::{Aes, random};
@@ -109,7 +111,11 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// The keys of `secrets`. Fails if there is none, or if this libcrypto cannot seal: without
     /// memory, AES-256-GCM or SHA-256.
-    pub fn derive(libssl: &'static Libssl, secrets: &[Secret]) -> Result<Keys, Failed> {
+    pub fn derive<'a>(
+        libssl: &'static Libssl,
+        secrets: impl IntoIterator<Item = &'a Secret, IntoIter: ExactSizeIterator>,
+    ) -> Result<Keys, Failed> {
+        let secrets = secrets.into_iter();
         let _errors = KeepErrors::new(libssl);
         let mut aes = Aes::new(libssl)?;
         let mut keys = Vec::new();

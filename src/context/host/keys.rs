@@ -1,23 +1,29 @@
 //! The keys of a key file, read when it is first needed and again when it has changed.
 //!
 //! The file is read before libcrypto may be in the process, and keys are derived from it later.
-//! After that, none of the file's own secrets stays in memory. New keys replace those in use, which
-//! the last of their users wipes: `sesscache_core::slots` has the protocol.
+//! After that, none of the file's own secrets stays in memory, unless one is a ratchet. Its state is
+//! kept, and stepped on at the first use in a new epoch. Until then the old keys do, because they
+//! include those of the next epoch. New keys replace those in use, which the last of their users
+//! wipes: `sesscache_core::slots` has the protocol.
 //!
 //! No locks but those of the slots. The file is never read while one is held.
 
+use crate::config::config;
 use crate::log::Once;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use crate::seal::Keys;
-use sesscache_core::key_file::{self, FileVersion, KEY_BYTES, KeyFileError, Secret};
+use crate::seal::ratchet::{self, EpochSecret, Moment};
+use sesscache_core::key_file::epoch::{Epoch, MOST_KEPT};
+use sesscache_core::key_file::{self, FileKey, FileVersion, KEY_BYTES, KeyFileError, Secret};
 use sesscache_core::slots::Slots;
+use sesscache_core::system::clock::now;
 use sesscache_core::system::process::random_bytes;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// What ticket keys are made of, see `tickets`.
 const TICKET_INFO: &[u8] = b"sesscache ticket 1";
@@ -28,17 +34,27 @@ pub(in crate::context) struct KeyRing {
     /// `None`: a random key.
     path: Option<PathBuf>,
     material: Slots<Material>,
+    /// The epoch for which a thread has last made keys, or tries to. It is set before the attempt:
+    /// other threads, and a child that is forked meanwhile, go on with the keys that are there.
+    epoch: AtomicU32,
+    /// The earlier epochs whose keys are needed; it only grows.
+    kept: AtomicU32,
 }
 
-/// A file's secrets before, and its keys after there is a libcrypto.
+/// No epoch yet: keys are to be made.
+const NEVER: u32 = u32::MAX;
+
+/// The keys of a file before, and what follows from them after there is a libcrypto.
 #[derive(Default)]
 struct Material {
     /// What it was read from.
     version: Option<FileVersion>,
-    /// Read, and not yet derived from.
-    secrets: Vec<Secret>,
+    /// Read, and not yet derived from. If one is a ratchet they stay, as they are by now.
+    file_keys: Vec<FileKey>,
+    /// For which the rest was made.
+    moment: Moment,
     keys: Option<Keys>,
-    ticket_secrets: Vec<Zeroizing<[u8; KEY_BYTES]>>,
+    ticket_secrets: Vec<EpochSecret>,
 }
 
 impl fmt::Debug for Material {
@@ -76,49 +92,64 @@ impl KeyRing {
         if !path.is_absolute() {
             return Err(KeyRingError::Path(path));
         }
-        let (secrets, version) = read(&path)?;
-        Ok(KeyRing::new(Some(path), secrets, Some(version)))
+        let (keys, version) = read(&path)?;
+        Ok(KeyRing::new(Some(path), keys, Some(version)))
     }
 
     /// One key that nobody else has.
     pub(in crate::context) fn random() -> Result<KeyRing, KeyRingError> {
-        let mut secrets = vec![Secret::new([0; KEY_BYTES])];
+        let mut keys = vec![FileKey::empty()];
         // In its place: a copy would not be wiped.
-        if secrets.iter_mut().all(|secret| random_bytes(secret.bytes_mut())) {
-            Ok(KeyRing::new(None, secrets, None))
+        if keys.iter_mut().all(|key| random_bytes(key.secret.bytes_mut())) {
+            Ok(KeyRing::new(None, keys, None))
         } else {
             Err(KeyRingError::NoRandom)
         }
     }
 
-    fn new(path: Option<PathBuf>, secrets: Vec<Secret>, version: Option<FileVersion>) -> KeyRing {
-        let material = Slots::new(Material { version, secrets, ..Material::default() });
-        KeyRing { path, material }
+    fn new(path: Option<PathBuf>, keys: Vec<FileKey>, version: Option<FileVersion>) -> KeyRing {
+        let material = Slots::new(Material { version, file_keys: keys, ..Material::default() });
+        let kept = AtomicU32::new(Epoch::kept_for(config().max_lifetime));
+        KeyRing { path, material, epoch: AtomicU32::new(NEVER), kept }
     }
 
     /// Reads the file again if it has changed, as when a server reloads. One that cannot be read
     /// any more (a chroot, another user) leaves the keys as they are.
     pub(in crate::context) fn refresh(&self, libssl: &'static Libssl) {
-        self.material.update(|| self.renewed(libssl));
+        self.refresh_at(libssl, self.moment());
     }
 
-    /// New keys, if the file has changed, or if its secrets were read before there was a libcrypto.
-    fn renewed(&self, libssl: &'static Libssl) -> Option<Material> {
-        static UNUSABLE: Once = Once::new();
-        let derived = match self.read_again() {
-            Some((secrets, version)) => Material::derive(libssl, &secrets, Some(version)),
-            None => self.material.using(|now| now.derive_late(libssl)).ok().flatten()?,
+    fn refresh_at(&self, libssl: &'static Libssl, moment: Moment) {
+        self.material.update(|| self.renewed(libssl, moment));
+        self.step(libssl, moment);
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { epoch: Epoch::at(now()), kept: self.kept.load(Relaxed) }
+    }
+
+    /// New keys, if the file has changed, or if it was read before there was a libcrypto.
+    fn renewed(&self, libssl: &'static Libssl, moment: Moment) -> Option<Material> {
+        let file = self.read_again();
+        let new = |now: &Material| match file {
+            Some((keys, version)) => Some(now.replaced(libssl, keys, version, moment)),
+            None => now.derive_late(libssl, moment),
         };
+        Self::usable(self.material.using(new).ok().flatten()?)
+    }
+
+    fn usable(made: Result<Material, Failed>) -> Option<Material> {
+        static UNUSABLE: Once = Once::new();
         let say = |_: &Failed| {
             UNUSABLE.say(
                 "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
             );
         };
-        derived.inspect_err(say).ok()
+        made.inspect_err(say).ok()
     }
 
-    /// The secrets of the file, if it has changed since it was read.
-    fn read_again(&self) -> Option<(Vec<Secret>, FileVersion)> {
+    /// The keys of the file, if it has changed since it was read.
+    fn read_again(&self) -> Option<(Vec<FileKey>, FileVersion)> {
         static UNREADABLE: Once = Once::new();
         let path = self.path.as_deref()?;
         let found = Some(key_file::version(path)?);
@@ -131,18 +162,50 @@ impl KeyRing {
         read(path).inspect_err(say).ok()
     }
 
+    /// Steps ratchets on if there is a new epoch. Costs a comparison if there is none.
+    #[inline]
+    fn step(&self, libssl: &'static Libssl, moment: Moment) {
+        let last = self.epoch.load(Relaxed);
+        if last != moment.epoch.0 {
+            self.step_from(libssl, last, moment);
+        }
+    }
+
+    /// One thread steps, once an epoch.
+    #[cold]
+    fn step_from(&self, libssl: &'static Libssl, last: u32, moment: Moment) {
+        if self.epoch.compare_exchange(last, moment.epoch.0, Relaxed, Relaxed).is_ok() {
+            self.material.update(|| {
+                let stepped = self.material.using(|now| now.stepped(libssl, moment));
+                Self::usable(stepped.ok().flatten()?)
+            });
+        }
+    }
+
+    /// Keys of so many earlier epochs are needed from now on, as far as they are still there.
+    pub(in crate::context) fn keep(&self, libssl: &'static Libssl, epochs: u32) {
+        let epochs = epochs.min(MOST_KEPT);
+        if self.kept.fetch_max(epochs, Relaxed) < epochs {
+            self.epoch.store(NEVER, Relaxed);
+        }
+        self.step(libssl, self.moment());
+    }
+
     /// The result of `use_them` on the keys; `None` if there are none.
     pub(in crate::context) fn with_keys<T>(
         &self,
+        libssl: &'static Libssl,
         use_them: impl FnOnce(&Keys) -> Option<T>,
     ) -> Option<T> {
+        self.step(libssl, self.moment());
         self.material.using(|now| now.keys.as_ref().and_then(use_them)).ok().flatten()
     }
 
-    /// The same on the secrets of ticket keys, newest first.
+    /// The same on the secrets of ticket keys: those that seal first. They are of the epoch of the
+    /// last [`KeyRing::keep`].
     pub(in crate::context) fn with_ticket_secrets<T>(
         &self,
-        use_them: impl FnOnce(&[Zeroizing<[u8; KEY_BYTES]>]) -> Option<T>,
+        use_them: impl FnOnce(&[EpochSecret]) -> Option<T>,
     ) -> Option<T> {
         self.material.using(|now| use_them(&now.ticket_secrets)).ok().flatten()
     }
@@ -154,160 +217,80 @@ impl KeyRing {
 }
 
 impl Material {
-    /// The keys of these secrets.
+    /// What follows from these keys.
     fn derive(
         libssl: &'static Libssl,
-        secrets: &[Secret],
+        file_keys: Vec<FileKey>,
         version: Option<FileVersion>,
+        moment: Moment,
     ) -> Result<Material, Failed> {
         let _errors = KeepErrors::new(libssl);
-        let keys = Some(Keys::derive(libssl, secrets)?);
-        let mut ticket_secrets = Vec::new();
-        ticket_secrets.try_reserve_exact(secrets.len()).map_err(|_| Failed::NoMemory)?;
-        for secret in secrets {
-            // In its place: a copy would not be wiped.
-            ticket_secrets.push(Zeroizing::new([0; KEY_BYTES]));
-            let place = ticket_secrets.last_mut().ok_or(Failed::NoMemory)?;
-            hkdf_sha256(libssl, secret.bytes(), TICKET_INFO, place)?;
+        let mut secrets = ratchet::secrets(libssl, &file_keys, moment)?;
+        let keys = Some(Keys::derive(libssl, secrets.iter().map(|one| &one.secret))?);
+        let mut ticket_secret = Secret::new([0; KEY_BYTES]);
+        for EpochSecret { secret, .. } in &mut secrets {
+            hkdf_sha256(libssl, secret.bytes(), TICKET_INFO, ticket_secret.bytes_mut())?;
+            secret.bytes_mut().copy_from_slice(ticket_secret.bytes());
         }
-        Ok(Material { version, secrets: Vec::new(), keys, ticket_secrets })
+        let has_ratchet = file_keys.iter().any(|key| key.epoch.is_some());
+        let file_keys = if has_ratchet { file_keys } else { Vec::new() };
+        Ok(Material { version, file_keys, moment, keys, ticket_secrets: secrets })
     }
 
-    /// The keys of the secrets that were read before there was a libcrypto; `None` if there are
+    /// What follows from the keys that were read before there was a libcrypto; `None` if there are
     /// none such.
-    fn derive_late(&self, libssl: &'static Libssl) -> Option<Result<Material, Failed>> {
-        let derive = || Material::derive(libssl, &self.secrets, self.version.clone());
-        (!self.secrets.is_empty()).then(derive)
+    fn derive_late(
+        &self,
+        libssl: &'static Libssl,
+        moment: Moment,
+    ) -> Option<Result<Material, Failed>> {
+        let derive = || Material::derive(libssl, self.copied()?, self.version.clone(), moment);
+        (self.keys.is_none() && !self.file_keys.is_empty()).then(derive)
+    }
+
+    /// What follows from the keys of the file as it is now.
+    fn replaced(
+        &self,
+        libssl: &'static Libssl,
+        mut keys: Vec<FileKey>,
+        version: FileVersion,
+        moment: Moment,
+    ) -> Result<Material, Failed> {
+        let _errors = KeepErrors::new(libssl);
+        ratchet::keep_older(libssl, &self.file_keys, &mut keys, moment.kept)?;
+        if self.keys.is_some() {
+            ratchet::forget_old(libssl, &mut keys, self.moment.epoch, moment)?;
+        }
+        Material::derive(libssl, keys, Some(version), moment)
+    }
+
+    /// What follows from the ratchets now; `None` if nothing has changed.
+    fn stepped(&self, libssl: &'static Libssl, moment: Moment) -> Option<Result<Material, Failed>> {
+        let step = || {
+            let _errors = KeepErrors::new(libssl);
+            let mut keys = self.copied()?;
+            ratchet::forget_old(libssl, &mut keys, self.moment.epoch, moment)?;
+            Material::derive(libssl, keys, self.version.clone(), moment)
+        };
+        let has_ratchet = self.keys.is_some() && !self.file_keys.is_empty();
+        (has_ratchet && self.moment != moment).then(step)
+    }
+
+    fn copied(&self) -> Result<Vec<FileKey>, Failed> {
+        let mut keys = Vec::new();
+        keys.try_reserve_exact(self.file_keys.len()).map_err(|_| Failed::NoMemory)?;
+        for key in &self.file_keys {
+            // In its place: a copy would not be wiped.
+            keys.push(FileKey::empty());
+            keys.last_mut().ok_or(Failed::NoMemory)?.copy(key);
+        }
+        Ok(keys)
     }
 }
 
-fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyRingError> {
+fn read(path: &Path) -> Result<(Vec<FileKey>, FileVersion), KeyRingError> {
     key_file::read(path).map_err(|error| KeyRingError::File(path.to_owned(), error))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::openssl::libssl::libssl_in_test;
-    use sesscache_core::slots::{Generation, Replacement};
-    use std::sync::atomic::AtomicBool;
-    use std::sync::atomic::Ordering::Relaxed;
-    use std::{fs, process, thread};
-
-    fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
-        keys.open(libssl_in_test(), b"name", sealed).ok().map(drop)
-    }
-
-    fn seal(keys: &Keys) -> Option<Vec<u8>> {
-        let mut sealed = Vec::new();
-        keys.seal(libssl_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
-    }
-
-    fn put_at(ring: &KeyRing, generation: Generation) -> Replacement {
-        let other = KeyRing::random().unwrap();
-        let keys = other.material.using(|now| now.derive_late(libssl_in_test()));
-        ring.material.put(generation, keys.unwrap().unwrap().unwrap())
-    }
-
-    fn put(ring: &KeyRing) -> Replacement {
-        put_at(ring, ring.material.generation())
-    }
-
-    #[test]
-    fn keys_that_come_late_change_nothing() {
-        let ring = KeyRing::random().unwrap();
-        let generation = ring.material.generation();
-        ring.refresh(libssl_in_test());
-        let sealed = ring.with_keys(seal).unwrap();
-        assert_eq!(put_at(&ring, generation), Replacement::Late);
-        assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
-    }
-
-    #[test]
-    fn what_was_read_is_derived_from_and_forgotten() {
-        let ring = KeyRing::random().unwrap();
-        assert_eq!(ring.with_keys(seal), None);
-        ring.refresh(libssl_in_test());
-        let (sealed, generation) = (ring.with_keys(seal).unwrap(), ring.generation());
-        assert_eq!(ring.material.using(|now| now.secrets.len()), Ok(0));
-        ring.refresh(libssl_in_test());
-        assert_eq!(ring.with_keys(|keys| open(keys, &sealed)), Some(()));
-        assert_eq!(ring.generation(), generation);
-    }
-
-    #[test]
-    fn keys_in_use_are_good_until_they_have_been_used() {
-        let ring = KeyRing::random().unwrap();
-        ring.refresh(libssl_in_test());
-        let sealed = ring.with_keys(seal).unwrap();
-        ring.with_keys(|keys| {
-            assert_eq!(put(&ring), Replacement::Done);
-            assert_eq!(ring.with_keys(|new| open(new, &sealed)), None);
-            open(keys, &sealed)
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn nobody_misses_keys_while_they_change() {
-        let ring = KeyRing::random().unwrap();
-        ring.refresh(libssl_in_test());
-        let is_over = AtomicBool::new(false);
-        let work = || {
-            let mut used = 0;
-            while !is_over.load(Relaxed) {
-                let sealed = ring.with_keys(seal);
-                used += usize::from(sealed.is_some_and(|sealed| !sealed.is_empty()));
-                assert!(ring.with_ticket_secrets(|secrets| secrets.first().map(drop)).is_some());
-                used -= 1;
-            }
-            used
-        };
-        thread::scope(|scope| {
-            let workers = [(); 3].map(|()| scope.spawn(work));
-            for _ in 0..300 {
-                assert_eq!(put(&ring), Replacement::Done);
-            }
-            is_over.store(true, Relaxed);
-            assert_eq!(workers.map(|worker| worker.join().unwrap()), [0; 3]);
-        });
-    }
-
-    /// Other threads reload at the same time.
-    #[test]
-    fn every_change_of_the_file_is_seen() {
-        let path = std::env::temp_dir().join(format!("sesscache-keys-{}", process::id()));
-        let write = |number: u32| {
-            use std::io::Write;
-            use std::os::unix::fs::OpenOptionsExt;
-            let new = path.with_extension("new");
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).mode(0o600).open(&new).unwrap();
-            writeln!(file, "{number:064x}").unwrap();
-            fs::rename(&new, &path).unwrap();
-        };
-        write(1);
-        let ring = KeyRing::of_file(path.clone()).unwrap();
-        let is_over = AtomicBool::new(false);
-        let mut missed = 0;
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !is_over.load(Relaxed) {
-                        ring.refresh(libssl_in_test());
-                    }
-                });
-            }
-            ring.refresh(libssl_in_test());
-            for number in 2..300 {
-                let sealed = ring.with_keys(seal).unwrap();
-                write(number);
-                ring.refresh(libssl_in_test());
-                missed += usize::from(ring.with_keys(|keys| open(keys, &sealed)).is_some());
-            }
-            is_over.store(true, Relaxed);
-        });
-        fs::remove_file(&path).unwrap();
-        assert_eq!(missed, 0);
-    }
-}
+mod tests;

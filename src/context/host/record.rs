@@ -108,7 +108,7 @@ impl<'a> Address<'a> {
         let mut sealed = Vec::new();
         let libssl = session.libssl();
         let seal = |keys: &Keys| keys.seal(libssl, &associated, &plain, &mut sealed).ok();
-        if self.host.keys.with_keys(seal).is_some() {
+        if self.host.keys.with_keys(libssl, seal).is_some() {
             let flags = if single_use { LOCAL } else { 0 };
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
@@ -175,7 +175,7 @@ impl<'a> Address<'a> {
     ) -> Result<Fetched, Tally> {
         let associated = self.associated(name, deadline).ok_or(Tally::Undecryptable)?;
         let open = |keys: &Keys| keys.open(libssl, &associated, sealed).ok();
-        let plain = self.host.keys.with_keys(open).ok_or(Tally::Undecryptable)?;
+        let plain = self.host.keys.with_keys(libssl, open).ok_or(Tally::Undecryptable)?;
         let (origin, der) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
         let origin = Origin::from_bytes(origin).ok_or(Tally::Mismatched)?;
         let session = Session::from_der(libssl, der).map_err(|_| Tally::Mismatched)?;

@@ -1,14 +1,30 @@
 //! The key file: secrets as lines of hex digits, newest first.
 //!
+//! A key is *plain* and stays as it is, or it is the state of a *ratchet* in an epoch: `epoch` has the
+//! steps.
+//!
+//! ```text
+//!   text    a key a line
+//!   error   the reasons not to use a file
+//!   epoch   epochs, and how a state follows from the one before
+//! ```
+//!
 //! A file that other users could read or change is refused. Secrets are wiped when dropped, and
 //! neither printed nor put into an error. No locks.
 
+pub mod epoch;
+mod error;
+mod text;
+
 use crate::system::process::effective_user;
+use epoch::Epoch;
+pub use error::KeyFileError;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::{fmt, fs};
+pub use text::parse;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a secret.
@@ -52,6 +68,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A key of a file.
+#[derive(Debug)]
+pub struct FileKey {
+    /// The key itself, or the state of its ratchet.
+    pub secret: Secret,
+    /// The epoch of the state; `None` for a plain key.
+    pub epoch: Option<Epoch>,
+}
+
+impl FileKey {
+    /// A plain key of zeroes, to be filled where it stays.
+    pub const fn empty() -> FileKey {
+        FileKey { secret: Secret::new([0; KEY_BYTES]), epoch: None }
+    }
+
+    /// Makes this key the same as another.
+    pub fn copy(&mut self, other: &FileKey) {
+        self.secret.0.copy_from_slice(&other.secret.0);
+        self.epoch = other.epoch;
+    }
+}
+
 /// The file and its state, by which a change is noticed without reading it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileVersion {
@@ -76,96 +114,13 @@ impl FileVersion {
     }
 }
 
-/// Why a key file is not used. Its text continues a sentence that begins with the file's name: "…
-/// is a symbolic link; …".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFileError {
-    /// There is no such file.
-    Missing,
-    /// The path ends at a symbolic link.
-    SymbolicLink,
-    /// A directory, device, pipe or socket.
-    NotAFile,
-    /// It belongs to this user, which is neither root nor the process's.
-    Owner(u32),
-    /// Group or others have some of these permissions.
-    Permissions(u32),
-    /// It is longer than a key file can be.
-    TooLong,
-    /// It became longer while it was read.
-    Changing,
-    /// This process has no right to read it.
-    Forbidden,
-    /// The system cannot read it: errno.
-    Unreadable(i32),
-    /// This line, counted from 1, is not a key.
-    Line(usize),
-    /// It has more than [`MAX_KEYS`] keys.
-    TooManyKeys,
-    /// It has no key.
-    NoKey,
-    /// There is no memory to read it into.
-    NoMemory,
-}
-
-impl fmt::Display for KeyFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Missing => f.write_str("does not exist; make it with `sesscache keygen`"),
-            Self::SymbolicLink => f.write_str("is a symbolic link; name the file it points to"),
-            Self::NotAFile => f.write_str("is not a regular file; name one"),
-            Self::Owner(user) => {
-                write!(f, "belongs to user {user}; chown it to root or to the server's user")
-            }
-            Self::Permissions(mode) => {
-                write!(f, "is open to other users (mode {:04o}); chmod 600", mode & 0o7777)
-            }
-            Self::TooLong => {
-                write!(f, "is longer than {MAX_FILE_BYTES} bytes; keep only lines of keys")
-            }
-            Self::Changing => f.write_str("changed while it was read; replace it by a rename"),
-            Self::Forbidden => {
-                f.write_str("may not be read by this process; chown it to the server's user")
-            }
-            Self::Unreadable(errno) => {
-                write!(f, "cannot be read: {}", io::Error::from_raw_os_error(errno))
-            }
-            Self::Line(number) => {
-                write!(f, "line {number} is not a key of {} hex digits", 2 * KEY_BYTES)
-            }
-            Self::TooManyKeys => {
-                write!(f, "holds more than {MAX_KEYS} keys; take out the oldest, at its end")
-            }
-            Self::NoKey => f.write_str("holds no key; make one with `sesscache keygen`"),
-            Self::NoMemory => f.write_str("cannot be read: out of memory"),
-        }
-    }
-}
-
-impl std::error::Error for KeyFileError {}
-
-impl From<io::Error> for KeyFileError {
-    fn from(error: io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::ENOENT) => Self::Missing,
-            // The answer to O_NOFOLLOW. A loop further up in the path gives the same.
-            Some(libc::ELOOP) => Self::SymbolicLink,
-            Some(libc::EACCES | libc::EPERM) => Self::Forbidden,
-            // A socket cannot be opened.
-            Some(libc::ENXIO) => Self::NotAFile,
-            Some(errno) => Self::Unreadable(errno),
-            None => Self::Unreadable(libc::EIO),
-        }
-    }
-}
-
 /// The file's present version; `None` if there is no file.
 pub fn version(path: &Path) -> Option<FileVersion> {
     fs::symlink_metadata(path).ok().map(|metadata| FileVersion::of(&metadata))
 }
 
-/// The secrets in the file, newest first, and the version they were read from.
-pub fn read(path: &Path) -> Result<(Vec<Secret>, FileVersion), KeyFileError> {
+/// The keys in the file, newest first, and the version they were read from.
+pub fn read(path: &Path) -> Result<(Vec<FileKey>, FileVersion), KeyFileError> {
     // Non-blocking, because a pipe of that name must not hang the server.
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -215,50 +170,6 @@ fn contents(file: &mut File, size: u64) -> Result<Zeroizing<Vec<u8>>, KeyFileErr
     Ok(text)
 }
 
-/// The secrets in the text of a key file, newest first.
-pub fn parse(text: &[u8]) -> Result<Vec<Secret>, KeyFileError> {
-    let mut secrets = Vec::new();
-    // Reserved at once, for the same reason as in `contents`.
-    secrets.try_reserve_exact(MAX_KEYS).map_err(|_| KeyFileError::NoMemory)?;
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() || line.starts_with(b"#") {
-            continue;
-        }
-        if secrets.len() == MAX_KEYS {
-            return Err(KeyFileError::TooManyKeys);
-        }
-        secrets.push(Secret([0; KEY_BYTES]));
-        let digits = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        secrets
-            .last_mut()
-            .and_then(|secret| unhex(digits, &mut secret.0))
-            .ok_or(KeyFileError::Line(index + 1))?;
-    }
-    if secrets.is_empty() { Err(KeyFileError::NoKey) } else { Ok(secrets) }
-}
-
-/// Fills `out` from exactly as many pairs of hex digits.
-fn unhex(digits: &[u8], out: &mut [u8; KEY_BYTES]) -> Option<()> {
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    if pairs.len() != out.len() {
-        return None;
-    }
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(())
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,48 +206,9 @@ mod tests {
         format!("{byte:02x}").repeat(KEY_BYTES)
     }
 
-    /// The first byte of each secret.
-    fn firsts(secrets: &[Secret]) -> Vec<u8> {
-        secrets.iter().map(|secret| secret.0[0]).collect()
-    }
-
-    fn parsed(text: &str) -> Result<Vec<u8>, KeyFileError> {
-        parse(text.as_bytes()).map(|secrets| firsts(&secrets))
-    }
-
-    #[test]
-    fn a_key_is_64_hex_digits_of_either_case() {
-        let text = format!("{}{}", "0123456789abcdef".repeat(2), "0123456789ABCDEF".repeat(2));
-        let secrets = parse(text.as_bytes()).unwrap();
-        let expected = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(4);
-        assert!(matches!(secrets.as_slice(), [one] if one.0 == *expected));
-    }
-
-    #[test]
-    fn order_comments_blank_lines_and_crlf() {
-        let (a, b, c) = (line(0xa1), line(0xb2), line(0xc3));
-        let text = format!("# mine\r\n\r\n{a} 2026-11-25\r\n \t\n{b}\tolder # {c}\n#{c}\n{c}");
-        assert_eq!(parsed(&text), Ok(vec![0xa1, 0xb2, 0xc3]));
-    }
-
-    #[test]
-    fn junk_is_named_by_its_line() {
-        let good = line(1);
-        let long = format!("{good}0");
-        let glued = format!("{good}#");
-        for junk in [&good[1..], &good[2..], &long, &glued, &good.replacen('0', "g", 1), "\u{e9}"] {
-            assert_eq!(parsed(&format!("# one\n{good}\n{junk}\n")), Err(KeyFileError::Line(3)));
-        }
-        assert_eq!(parsed(&format!("\u{feff}{good}")), Err(KeyFileError::Line(1)));
-    }
-
-    #[test]
-    fn from_one_to_sixteen_keys() {
-        assert_eq!(parsed(""), Err(KeyFileError::NoKey));
-        assert_eq!(parsed("# nothing\n\n"), Err(KeyFileError::NoKey));
-        let lines = format!("{}\n", line(5)).repeat(MAX_KEYS);
-        assert_eq!(parsed(&lines), Ok(vec![5; MAX_KEYS]));
-        assert_eq!(parsed(&(lines + &line(6))), Err(KeyFileError::TooManyKeys));
+    /// The first byte of each key.
+    fn firsts(keys: &[FileKey]) -> Vec<u8> {
+        keys.iter().map(|key| key.secret.0[0]).collect()
     }
 
     #[test]
