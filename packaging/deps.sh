@@ -20,6 +20,10 @@ packages_for() {
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs python3 openssl gcc libssl-dev
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
+        clients)
+            echo nginx-light openssl redis-server python3 gcc libc6-dev curl python3-pycurl ruby nodejs
+            echo golang-go default-jdk-headless gnutls-bin libgnutls28-dev
+            ;;
         *) echo "deps.sh: no such group: $1" >&2; exit 2 ;;
     esac
 }
@@ -62,6 +66,11 @@ is_usable() {
         nodejs) command -v node >/dev/null ;;
         haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
         lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
+        python3-pycurl) /usr/bin/python3 -c 'import pycurl' 2>/dev/null ;;
+        golang-go) command -v go >/dev/null ;;
+        default-jdk-headless) command -v javac >/dev/null ;;
+        gnutls-bin) command -v gnutls-cli >/dev/null ;;
+        libgnutls28-dev) printf '#include <gnutls/gnutls.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1 ;;
         dovecot-imapd) PATH=$PATH:/usr/sbin command -v dovecot >/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
