@@ -164,6 +164,7 @@ install: all ## library, command, header, manual pages, pkg-config file: PREFIX=
 	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/sesscache
 	install -m 644 packaging/sesscache-agent.service packaging/sesscache-agent@.service \
+	    packaging/sesscache-ratchet@.service packaging/sesscache-ratchet@.timer \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 packaging/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/sesscache
 	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7

@@ -38,8 +38,9 @@ says() {
     same 1 "$(wc -l <"$work/out")" && grep -qx -- "$pattern" "$work/out"
 }
 
+fails() { ! "$@"; }
 mode() { stat -c %a "$1"; }
-keys() { grep -cE '^[0-9a-f]{64} ' "$1"; }
+keys() { grep -cE '^[0-9]+:[0-9a-f]{64} ' "$1"; }
 run() { "$command" run --library "$library" "$@"; }
 
 # sees NAME VALUE RUN-ARGUMENT...: a program started so has this in its environment
@@ -52,8 +53,8 @@ sees() {
 check_help() {
     local words
     check 'the loop below has every command' same "$(sed -n '/^Commands:/,/^$/s/^  //p' \
-        <("$command" --help) | sed 's/ .*//' | grep -vx help | sort | xargs)" 'agent keygen run stats'
-    for words in --help {keygen,run,stats,agent}' --help'; do
+        <("$command" --help) | sed 's/ .*//' | grep -vx help | sort | xargs)" 'agent keygen ratchet run stats'
+    for words in --help {keygen,ratchet,run,stats,agent}' --help'; do
         # shellcheck disable=SC2086 # words are wanted
         check "$words shows examples" grep -q '^  sesscache ' <("$command" $words)
         # shellcheck disable=SC2086
@@ -93,7 +94,7 @@ check_keygen() {
     done
     "$command" keygen "$work/keys/closed" >&- 2>&- <&- || true
     check 'closed descriptors get no message' same '' \
-        "$(grep -vE '^#|^[0-9a-f]{64} [0-9-]{10}$' "$work/keys/closed")"
+        "$(grep -vE '^#|^[0-9]+:[0-9a-f]{64} [0-9-]{10}$' "$work/keys/closed")"
 }
 
 check_rotate() {
@@ -145,6 +146,7 @@ check_rotate() {
 order() {
     local line out=
     while read -r line; do
+        line=${line#*:}
         [[ ${names[${line:0:64}]:-} ]] || names[${line:0:64}]=${letters:${#names[@]}:1}
         out+=" ${names[${line:0:64}]}${line:75}"
     done < <(grep -v '^#' "$1")
@@ -276,6 +278,120 @@ check_steps_keep_owner() {
         "$command" keygen $step "$file" >/dev/null
         check "$step: owner and mode stay" same "$owner 400" "$(stat -c '%u:%g %a' "$file")"
     done
+}
+
+# An epoch, so many after that of the clock
+epoch() { echo $(($(date +%s) / 21600 + $1)); }
+
+# A key file of a ratchet in such an epoch, whose state is a digit 64 times
+ratchet_file() {
+    printf '# by hand\n%s:%s 2026-11-28 next\n' "$(epoch "$2")" \
+        "$(printf '%064d' 0 | tr 0 "$3")" >"$1"
+    chmod 600 "$1"
+}
+
+# The number of epochs by which the first key of a file is behind the clock
+behind() { echo $(($(epoch 0) - $(sed -n 's/:.*//p' "$1" | sed -n '/^[0-9]/{p;q}'))); }
+
+check_ratchet() {
+    local file=$work/ratchet/k before
+    mkdir "$work/ratchet"
+    ratchet_file "$file" -10 1
+    check 'ratchet says what is open' \
+        says "$file was stepped on by [67] times six hours; it opens nothing from before .* UTC" \
+        ratchet "$file"
+    check 'a day is kept' test "$(behind "$file")" -le 5
+    check 'the state is another' fails grep -q 1111 "$file"
+    check 'what is behind the key stays' grep -qE '^[0-9]+:[0-9a-f]{64} 2026-11-28 next$' "$file"
+    check 'comments stay' grep -q '^# by hand$' "$file"
+    ratchet_file "$file" -3 1
+    before=$(stat -c '%i %Y' "$file")
+    check 'there is nothing to step over' says "$file is as it was; it opens nothing .*" \
+        ratchet "$file"
+    check 'then the file is not replaced' same "$before" "$(stat -c '%i %Y' "$file")"
+    check 'a shorter life steps further' says "$file was stepped on by .*" \
+        ratchet --max-lifetime 6h "$file"
+    ratchet_file "$file" -10 1
+    check 'a longer one does not' says "$file is as it was; .*" ratchet --max-lifetime 7d "$file"
+    SESSCACHE_MAX_LIFETIME=604800 check 'the environment says it, too' \
+        says "$file is as it was; .*" ratchet "$file"
+    SESSCACHE_MAX_LIFETIME=x check 'or nothing' \
+        refuses 1 'SESSCACHE_MAX_LIFETIME=x is not a number of seconds' ratchet "$file"
+    check 'a time that is none' refuses 2 ".*'1w' for '--max-lifetime <TIME>': a time like .*" \
+        ratchet --max-lifetime 1w "$file"
+    check_ratchet_clocks "$file"
+    check_ratchet_files "$file"
+}
+
+check_ratchet_clocks() {
+    local file=$1
+    ratchet_file "$file" 40 1
+    check 'a clock before the file' \
+        says "$file is as it was; .* which is to come: is the clock right?" ratchet "$file"
+    ratchet_file "$file" -124 1
+    check 'thirty days at once' says "$file was stepped on by 120 times .*" ratchet "$file"
+    ratchet_file "$file" -400 1
+    cp "$file" "$work/ratchet/before"
+    check 'and no more' refuses 1 "$file is 99 days behind the clock; .* use --force" \
+        ratchet "$file"
+    check 'the key is as it was' cmp "$work/ratchet/before" "$file"
+    check 'but a new one comes' says "$file has its next key .*" keygen --promote "$file"
+    check 'beside it' grep -q 1111 "$file"
+    check 'unless it is said' says "$file was stepped on by .*" ratchet --force "$file"
+    check 'a week without a step' ratchet_agrees 28
+}
+
+# ratchet_agrees EPOCHS: step by step and all at once is the same
+ratchet_agrees() {
+    local often=$work/ratchet/often once=$work/ratchet/once left
+    ratchet_file "$once" "-$1" 2
+    cp "$once" "$often"
+    "$command" ratchet --max-lifetime 1s "$once" >/dev/null
+    for ((left = $1; left > 0; left--)); do
+        "$command" ratchet --max-lifetime $((left * 21600)) "$often" >/dev/null
+    done
+    cmp "$once" "$often"
+}
+
+check_ratchet_files() {
+    local file=$1 bad=$work/ratchet/bad
+    printf '%064d\n' 1 >"$bad" && chmod 600 "$bad"
+    check 'a plain file' says "$bad has plain keys only, .*keygen --next. adds a ratchet" \
+        ratchet "$bad"
+    ratchet_file "$file" -10 1
+    printf '%064d\n' 1 >>"$file"
+    check 'a plain key among others' says "$file was stepped on .*; 1 of its keys .* plain .*" \
+        ratchet "$file"
+    check 'stays as it is' grep -qx "$(printf '%064d' 1)" "$file"
+    head -c 40 "$file" >"$bad"
+    check 'half of a file' refuses 1 "$bad line 2 is not a key of 64 hex digits" ratchet "$bad"
+    ln -sf k "$work/ratchet/link"
+    check 'a link' refuses 1 '.*/link is a symbolic link; .*' ratchet "$work/ratchet/link"
+    check 'a missing file' refuses 1 '.*/none does not exist; .*' ratchet "$work/none"
+    check 'no file' refuses 2 '.*not provided: <FILE>...*' ratchet
+    ratchet_file "$file" -10 1
+    check 'one bad file of several' fails "$command" ratchet "$bad" "$file" "$work/none"
+    check 'the good one is stepped on' test "$(behind "$file")" -le 5
+    ratchet_file "$file" -10 1
+    for _ in 1 2 3 4; do "$command" ratchet "$file" >>"$work/ratchet/said" & done
+    wait
+    check 'of several at once one steps' same 1 "$(grep -c stepped "$work/ratchet/said")"
+    if ((EUID == 0)); then
+        ratchet_file "$file" -10 1
+        chown 12 "$file"
+        check "another user's file" refuses 1 "$file belongs to user 12; .*" ratchet "$file"
+        chown 0:34 "$file"
+        chmod 400 "$file"
+        "$command" ratchet "$file" >/dev/null
+        check 'owner and mode stay' same '0:34 400' "$(stat -c '%u:%g %a' "$file")"
+        ratchet_file "$file" -10 1
+        cp "$file" "$work/ratchet/before"
+        check 'a file that cannot be written' \
+            unshare -m bash -c "mount --bind '$work/ratchet' '$work/ratchet' &&
+                mount -o remount,ro,bind '$work/ratchet' && ! '$command' ratchet '$file' 2>&1"
+        check 'is as it was' cmp "$work/ratchet/before" "$file"
+    fi
+    check 'no temporary file is left' same '' "$(find "$work/ratchet" -name '.*.new')"
 }
 
 check_environment() {
@@ -481,6 +597,7 @@ check_help
 check_keygen
 check_rotate
 check_steps
+check_ratchet
 check_environment
 check_default_store
 check_refusals

@@ -38,6 +38,9 @@ check_files() {
     check 'the library is a plain file' test -f "$lib/$full" -a ! -L "$lib/$full"
     check 'all may read the library' same 'r--r--r--' "$(modes "$lib/$full")"
     check 'the command runs' "$work/usr/bin/sesscache" --version
+    check 'its units' same \
+        'sesscache-agent.service sesscache-agent@.service sesscache-ratchet@.service sesscache-ratchet@.timer' \
+        "$(cd "$work/usr/lib/systemd/system" && echo *)"
     check 'its manual page' test -s "$work/usr/share/man/man1/sesscache.1"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
     check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"

@@ -1,5 +1,6 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
+use crate::time;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ const KEYGEN_EXAMPLES: &str = "\
 Sessions in a store and tickets are encrypted. The first key of the file seals new ones. All keys of
 the file open old ones, so these still resume after a change. Servers read the file again when they
 are reloaded. A change replaces the file in one step; owner, mode and comments stay.
+Keys are ratchets: `sesscache ratchet` steps them on every six hours.
 
 Examples:
   sesscache keygen /etc/sesscache.key
@@ -36,6 +38,22 @@ each step, copy the file to all hosts and reload all servers:
   sesscache keygen --promote /etc/sesscache.key    2. now it seals
   sesscache keygen --keep 1 /etc/sesscache.key     3. SESSCACHE_MAX_LIFETIME (a day) later:
                                                    only this one is left";
+
+const RATCHET_EXAMPLES: &str = "\
+Keys that `sesscache keygen` makes are ratchets: every six hours another key follows, and the one
+before cannot be computed from it. Servers step on in memory. The file is stepped on here, as often:
+its keys then open what is younger than the longest lifetime of a session, and nothing older.
+
+Each host steps its own file, and needs no other for it. Files at different steps work together. A
+file that misses steps works as well; it only opens more than it should.
+
+Examples:
+  sesscache ratchet /etc/sesscache/nginx.key
+  sesscache ratchet --max-lifetime 7d /etc/sesscache/*.key
+  systemctl enable --now sesscache-ratchet@nginx.timer     does it for /etc/sesscache/nginx.key
+
+A clock before the file's last step changes nothing. More than 30 days at once are refused without
+--force, because a wrong clock would destroy the keys.";
 
 const RUN_EXAMPLES: &str = "\
 CMD is started unchanged, with the library preloaded. Its workers then resume each other's sessions,
@@ -83,6 +101,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Keygen(Keygen),
+    Ratchet(Ratchet),
     Run(Run),
     Stats(Stats),
     Agent(Agent),
@@ -107,6 +126,24 @@ pub(crate) struct Keygen {
     #[arg(long, group = "change", value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) keep: Option<u8>,
+    /// As for `ratchet`, because a change steps the keys on, too
+    #[arg(long, value_name = "TIME", value_parser = time::seconds)]
+    pub(crate) max_lifetime: Option<u32>,
+}
+
+/// Step key files on, so that nobody opens old sessions with them later
+#[derive(Args, Debug)]
+#[command(after_help = RATCHET_EXAMPLES)]
+pub(crate) struct Ratchet {
+    /// The key files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How long sessions live, as 90s, 1h or 7d [default: SESSCACHE_MAX_LIFETIME, or 1d]
+    #[arg(long, value_name = "TIME", value_parser = time::seconds)]
+    pub(crate) max_lifetime: Option<u32>,
+    /// Step over more than 30 days at once: the clock is right
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Start a server with the library preloaded and a store for its sessions
@@ -187,7 +224,7 @@ pub(crate) struct Agent {
 /// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, run, stats or agent? (see --help)".to_owned();
+        return "which command: keygen, ratchet, run, stats or agent? (see --help)".to_owned();
     }
     let text = error.to_string();
     let words: Vec<&str> = text

@@ -1,17 +1,18 @@
-//! The text of key files: the header, and how key lines are added, moved and dropped. Comments
-//! stay.
+//! The text of key files: the header, and how key lines are added, moved, stepped on and dropped.
+//! Comments stay.
 //!
 //! Text with keys is in buffers that are wiped and never grow, because growing leaves copies
 //! behind.
 
-use sesscache_core::key_file::{KEY_BYTES, MAX_KEYS};
+use sesscache_core::key_file::epoch::Epoch;
+use sesscache_core::key_file::{self, FileKey, KEY_BYTES, KeyFileError, MAX_KEYS};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 /// The first lines of a new key file.
 pub(crate) const HEADER: &str = "\
-# Keys of sesscache, which seal TLS sessions in a store: whoever reads this file can read them.
-# One key a line, 64 hex digits. The first seals, all of them open. Made by `sesscache keygen`;
+# Keys of sesscache, which seal TLS sessions: whoever reads this file can read them.
+# One key a line. The first seals, all of them open. `sesscache ratchet` steps them on every six hours.
 # `sesscache keygen --help` says how keys are changed, on one host and on many.
 ";
 
@@ -19,13 +20,18 @@ pub(crate) const HEADER: &str = "\
 /// it. Without the mark, a second --promote would turn the keys back.
 const NEXT: &[u8] = b"next";
 
+/// The longest number of an epoch, and its colon.
+const EPOCH_BYTES: usize = "4294967295:".len();
+
 /// The longest key line that we write.
-const LINE_BYTES: usize = 2 * KEY_BYTES + " 2026-11-25 next\n".len();
+const LINE_BYTES: usize = EPOCH_BYTES + 2 * KEY_BYTES + " 2026-11-25 next\n".len();
 
-/// The most bytes that a change adds: a key line, and two line feeds where the last line had none.
-const CHANGE_BYTES: usize = LINE_BYTES + 2;
+/// The most bytes that a change adds: a key line, two line feeds where the last line had none, and
+/// digits of epochs.
+const CHANGE_BYTES: usize = LINE_BYTES + 2 + MAX_KEYS * EPOCH_BYTES;
 
-type Text = Zeroizing<Vec<u8>>;
+/// Text with keys.
+pub(crate) type Text = Zeroizing<Vec<u8>>;
 
 /// No key is marked `next`.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,6 +118,38 @@ pub(crate) fn with_only(old: &[u8], keep: usize) -> Result<(Text, usize), DropsN
     Ok((text, keys.saturating_sub(keep)))
 }
 
+/// The text after `change` has seen each key. The lines of those whose epoch it changes are written
+/// anew, but for what is behind the key.
+pub(crate) fn with_states(
+    old: &[u8],
+    mut change: impl FnMut(&mut FileKey),
+) -> Result<Text, KeyFileError> {
+    let mut text = room_for(old);
+    for line in lines(old) {
+        let word = line.trim_ascii_start();
+        let end = word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len());
+        let (word, rest) = word.split_at(end);
+        let mut keys = if is_key(line) { key_file::parse(word)? } else { Vec::new() };
+        let key = keys.first_mut().and_then(|key| changed(key, &mut change));
+        match key {
+            Some(key) => {
+                put(&mut text, b"");
+                put_key(&mut text, key);
+                text.extend_from_slice(rest);
+            }
+            None => put(&mut text, line),
+        }
+    }
+    Ok(text)
+}
+
+/// The key, if `change` has changed its epoch.
+fn changed<'a>(key: &'a mut FileKey, change: &mut impl FnMut(&mut FileKey)) -> Option<&'a FileKey> {
+    let before = key.epoch;
+    change(key);
+    (key.epoch != before).then_some(key)
+}
+
 /// Whether a key is marked `next`.
 pub(crate) fn has_next(text: &[u8]) -> bool {
     lines(text).any(is_next)
@@ -152,16 +190,25 @@ fn put(text: &mut Text, line: &[u8]) {
     text.extend_from_slice(line);
 }
 
-/// A line with a new key and the day, marked `next` if asked.
-pub(crate) fn key_line(is_next: bool) -> Result<Text, getrandom::Error> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    getrandom::fill(key.as_mut_slice())?;
-    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
-    for byte in key.iter() {
+/// Writes a key: the number of its epoch, if it has one, and hex digits.
+fn put_key(text: &mut Text, key: &FileKey) {
+    if let Some(Epoch(number)) = key.epoch {
+        text.extend_from_slice(format!("{number}:").as_bytes());
+    }
+    for byte in key.secret.bytes() {
         for digit in [byte >> 4, byte & 15] {
-            line.push(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
+            text.push(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
         }
     }
+}
+
+/// A line with a new key, a ratchet that begins in this epoch, and the day, marked `next` if asked.
+pub(crate) fn key_line(epoch: Epoch, is_next: bool) -> Result<Text, getrandom::Error> {
+    let mut key = FileKey::empty();
+    key.epoch = Some(epoch);
+    getrandom::fill(key.secret.bytes_mut())?;
+    let mut line = Zeroizing::new(Vec::with_capacity(LINE_BYTES));
+    put_key(&mut line, &key);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     line.push(b' ');
     line.extend_from_slice(day(now.as_secs()).as_bytes());
@@ -174,7 +221,7 @@ pub(crate) fn key_line(is_next: bool) -> Result<Text, getrandom::Error> {
 }
 
 /// The day (UTC) of a time in seconds since 1970, as 2026-11-25.
-fn day(seconds: u64) -> String {
+pub(crate) fn day(seconds: u64) -> String {
     // Years begin in March, so that a leap day ends a year; 146,097 days are 400 years.
     let days = seconds / 86_400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -189,7 +236,6 @@ fn day(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache_core::key_file;
 
     #[test]
     fn days_are_counted_right() {
@@ -272,7 +318,7 @@ mod tests {
 
     #[test]
     fn no_change_outgrows_its_room() {
-        let line = key_line(true).unwrap();
+        let line = key_line(Epoch(u32::MAX), true).unwrap();
         let whole = [b"# a\n".as_slice(), &line, &line].concat();
         for old in [whole.trim_ascii_end(), line.trim_ascii_end(), &whole, b"# a", b""] {
             let room = old.len() + CHANGE_BYTES;
@@ -291,12 +337,12 @@ mod tests {
     #[test]
     fn a_key_line_is_a_key_and_fits_its_room() {
         for is_next in [false, true] {
-            let line = key_line(is_next).unwrap();
+            let line = key_line(Epoch(83_143), is_next).unwrap();
             assert!(key_file::parse(&line).is_ok_and(|keys| keys.len() == 1));
             assert_eq!(has_next(&line), is_next);
             assert_eq!(line.capacity(), LINE_BYTES);
             assert!(line.ends_with(b"\n"));
-            assert_ne!(*line, *key_line(is_next).unwrap());
+            assert_ne!(*line, *key_line(Epoch(83_143), is_next).unwrap());
         }
     }
 }

@@ -11,17 +11,20 @@ mod agent;
 mod arguments;
 mod elf;
 mod id_context;
+mod key_change;
 mod key_text;
 mod keygen;
 mod library;
 mod output;
 mod overlay_check;
 mod program;
+mod ratchet;
 mod run;
 mod run_settings;
 mod stats;
 mod store_folder;
 mod table;
+mod time;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -54,6 +57,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
     };
     match arguments.command {
         Command::Keygen(options) => ended(keygen::keygen(&options), |_| 1),
+        Command::Ratchet(options) => ended(ratchet::ratchet(&options), |_| 1),
         Command::Run(options) => ended(run::run(options), run::RunError::exit_code),
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
         Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),

@@ -1,7 +1,8 @@
 //! The store and keys of a server: from options, else the environment, else defaults.
 
 use crate::arguments::Run;
-use crate::keygen::{self, KeygenError};
+use crate::key_change::KeyChangeError;
+use crate::keygen;
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING, StoreFolder, StoreFolderError};
 use sesscache_core::key_file::{self, KeyFileError};
@@ -24,7 +25,7 @@ pub(crate) enum RunSettingsError {
     /// The folder of default stores is not safe.
     Folder(StoreFolderError),
     /// The default key file cannot be made.
-    Keygen(KeygenError),
+    Keygen(KeyChangeError),
     /// The key file cannot be used.
     KeyFile(PathBuf, KeyFileError),
 }
@@ -150,7 +151,7 @@ fn default_key_file(store: &Path) -> Result<PathBuf, RunSettingsError> {
         match keygen::create(&path) {
             Ok(()) => output::say(&format!("made the key file {}", path.display())),
             // Another server was started at the same time and made it.
-            Err(KeygenError::Exists(_)) => {}
+            Err(KeyChangeError::Exists(_)) => {}
             Err(error) => return Err(RunSettingsError::Keygen(error)),
         }
     }
