@@ -206,6 +206,12 @@ static int secret(SSL *s, void *key, int *length, STACK_OF(SSL_CIPHER) *ciphers,
     return 0;
 }
 
+static int allow(SSL *ssl, void *arg)
+{
+    (void)ssl, (void)arg;
+    return 1;
+}
+
 static int new_ticket(SSL *s, void *arg)
 {
     (void)s, (void)arg;
@@ -240,6 +246,12 @@ static void settings(void)
     TRY_VOID(SSL_set_psk_server_callback(NULL, NULL));
     TRY_VOID(SSL_set_psk_server_callback(NULL, psk));
     TRY_VOID(SSL_set_psk_server_callback(ssl, NULL));
+    TRY_VOID(SSL_CTX_set_allow_early_data_cb(NULL, NULL, NULL));
+    TRY_VOID(SSL_CTX_set_allow_early_data_cb(NULL, allow, NULL));
+    TRY_VOID(SSL_CTX_set_allow_early_data_cb(ctx, NULL, NULL));
+    TRY_VOID(SSL_set_allow_early_data_cb(NULL, NULL, NULL));
+    TRY_VOID(SSL_set_allow_early_data_cb(NULL, allow, NULL));
+    TRY_VOID(SSL_set_allow_early_data_cb(ssl, NULL, NULL));
     TRY(SSL_CTX_set_session_ticket_cb(NULL, NULL, NULL, NULL));
     TRY(SSL_CTX_set_session_ticket_cb(NULL, new_ticket, NULL, NULL));
     TRY(SSL_CTX_set_session_ticket_cb(ctx, NULL, NULL, NULL));

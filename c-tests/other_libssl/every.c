@@ -37,6 +37,7 @@ int live(void)
     SSL_CTX_set_psk_find_session_callback(ctx, NULL);
     SSL_CTX_set_psk_server_callback(ctx, NULL);
     (void)!SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
+    SSL_CTX_set_allow_early_data_cb(ctx, NULL, NULL);
     SSL_CTX_set_session_ticket_cb(ctx, NULL, NULL, NULL);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
@@ -47,6 +48,7 @@ int live(void)
     SSL_set_cert_cb(ssl, NULL, NULL);
     SSL_set_generate_session_id(ssl, NULL);
     SSL_set_psk_find_session_callback(ssl, NULL);
+    SSL_set_allow_early_data_cb(ssl, NULL, NULL);
     SSL_set_psk_server_callback(ssl, NULL);
     (void)!SSL_set_purpose(ssl, X509_PURPOSE_SSL_CLIENT);
     SSL_set_session(ssl, session);

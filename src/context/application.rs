@@ -8,8 +8,8 @@
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;
 use crate::openssl::types::{
-    CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx, PskFindSessionCb,
-    PskServerCb, ServernameCb, TicketKeyCb,
+    AllowEarlyDataCb, CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx,
+    PskFindSessionCb, PskServerCb, ServernameCb, TicketKeyCb,
 };
 use parking_lot::RwLock;
 use std::ffi::c_void;
@@ -79,6 +79,7 @@ pub struct Application {
     servername_cb: Callback<ServernameCb>,
     ticket_data: TicketData,
     ticket_keys: TicketKeyCallbacks,
+    early_data: EarlyData,
     shared_keys: SharedKeys,
     /// The library context of SSL_CTX_new_ex(3).
     library_context: AtomicPtr<c_void>,
@@ -111,6 +112,15 @@ impl TicketData {
     pub fn argument(&self) -> CallbackArg {
         CallbackArg::new(self.argument.load(Acquire))
     }
+}
+
+/// The application's callback that allows early data, of a context or a connection.
+#[derive(Debug, Default)]
+pub struct EarlyData {
+    /// SSL_CTX_set_allow_early_data_cb(3), SSL_set_allow_early_data_cb(3).
+    pub allow_cb: Callback<AllowEarlyDataCb>,
+    /// Whether the connection has a setting of its own, which may be no callback.
+    pub is_set: AtomicBool,
 }
 
 /// The application's callbacks for ticket keys. libssl asks the first, if there is one.
@@ -193,6 +203,11 @@ impl Application {
     /// Where the application's callbacks for ticket keys are kept.
     pub fn ticket_keys(&self) -> &TicketKeyCallbacks {
         &self.ticket_keys
+    }
+
+    /// Where the application's callback that allows early data is kept.
+    pub fn early_data(&self) -> &EarlyData {
+        &self.early_data
     }
 
     /// Where the application's callbacks for shared keys are kept.

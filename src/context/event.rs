@@ -1,7 +1,7 @@
 //! A call of libssl about a connection: its libssl, the connection, and both its contexts.
 
 use super::application::{Application, IdContext, OwnIdContext};
-use super::tickets::PendingRenewal;
+use super::renewal::PendingRenewal;
 use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_OP_NO_EXTENDED_MASTER_SECRET};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
@@ -104,6 +104,11 @@ impl<'a> Event<'a> {
     /// Whether the extended master secret is not used (RFC 7627), as the connection is now.
     pub(super) fn forbids_extended_master_secret(&self) -> bool {
         self.ssl.options(self.ctx) & SSL_OP_NO_EXTENDED_MASTER_SECRET != 0
+    }
+
+    /// Whether the application has told libssl to accept early data as often as it comes.
+    pub(super) fn allows_replay(&self) -> bool {
+        self.is_tls13() && self.ssl.options(self.ctx) & SSL_OP_NO_ANTI_REPLAY != 0
     }
 
     /// Whether libssl will insist on removing the session from its own cache before it resumes

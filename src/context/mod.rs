@@ -7,6 +7,7 @@
 
 mod admission;
 mod application;
+mod early_data;
 mod event;
 pub mod host;
 mod life;
@@ -14,6 +15,7 @@ mod lock;
 mod lookup;
 mod origin;
 mod policy;
+mod renewal;
 mod sharing;
 mod thread;
 mod tickets;
@@ -41,13 +43,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 use verified::Verified;
 
-pub use application::{Application, IdContext, OwnIdContext, SharedKeys, TicketKeyCallbacks};
+pub use application::{
+    Application, EarlyData, IdContext, OwnIdContext, SharedKeys, TicketKeyCallbacks,
+};
 pub use event::{Current, Event, Facts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::VirtualHost;
+pub use renewal::PendingRenewal;
 pub use thread::{in_servername, is_in_stock};
-pub use tickets::{PendingRenewal, TicketVerdict};
+pub use tickets::TicketVerdict;
 
 /// Our state of an SSL_CTX.
 #[derive(Debug)]

@@ -103,6 +103,8 @@ impl State {
         if event.goes_by_ticket_alone() || !session.is_resumable() {
             return;
         }
+        // A private session, too: this process has it.
+        self.permit_early_data(event, session);
         if !self.shares() {
             if self.has(SSL_SESS_CACHE_SERVER) {
                 host.store.tally(Tally::RefusedNotAsked);

@@ -27,9 +27,10 @@ use super::admission::Foreign;
 use super::event::Event;
 use super::host::keys::KeyRing;
 use super::host::record::deadline;
-use super::lock::{read_soon, write_soon};
+use super::lock::read_soon;
 use super::origin::{Origin, first_authenticated};
 use super::policy::ServerName;
+use super::renewal::{Renewal, TRAILER_BYTES};
 use crate::config::config;
 use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
@@ -257,6 +258,9 @@ impl State {
             is_private: shared.is_none(),
             has_trailer: trailer.write(session),
         });
+        if event.is_tls13() {
+            self.permit_early_data(event, session);
+        }
     }
 
     /// The trailer of a ticket that this key is to seal. Should there be another key when it is
@@ -343,7 +347,9 @@ impl State {
             None => TicketVerdict::Resume(None),
             Some(trailer) => match self.renewed(event, trailer, key_name) {
                 None => TicketVerdict::ResumeWithoutRenewal,
-                Some(trailer) => TicketVerdict::Resume(Some(Renewal::of(session, trailer))),
+                Some(trailer) => {
+                    TicketVerdict::Resume(Some(Renewal::of(session, trailer.to_bytes())))
+                }
             },
         }
     }
@@ -390,44 +396,11 @@ impl State {
 /// the new ticket is to carry.
 fn renew_origin(event: &Event<'_>, session: SessionRef<'_>) {
     let pending = event.pending_renewal().and_then(|pending| pending.take(session));
-    let Some((trailer, mark)) = pending.zip(session.mark()) else { return };
+    let trailer = pending.and_then(|bytes| Trailer::from_bytes(&bytes));
+    let Some((trailer, mark)) = trailer.zip(session.mark()) else { return };
     let _errors = KeepErrors::new(event.libssl());
     let name = trailer.short_name();
     session.set_mark(Mark { name, has_trailer: trailer.write(session), ..mark });
-}
-
-/// The replacement of a ticket of TLS 1.2: the trailer, and the session that came by the old ticket.
-/// libssl has decoded it for this connection, so that no other thread has the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// The session's address, to be compared.
-    session: usize,
-    trailer: Trailer,
-}
-
-impl Renewal {
-    fn of(session: SessionRef<'_>, trailer: Trailer) -> Renewal {
-        Renewal { session: session.as_ptr().addr(), trailer }
-    }
-}
-
-/// A connection's renewal, from the verdict about its ticket until libssl makes the new one.
-#[derive(Debug, Default)]
-pub struct PendingRenewal(RwLock<Option<Renewal>>);
-
-impl PendingRenewal {
-    /// Keeps it, or forgets the one before.
-    pub fn set(&self, renewal: Option<Renewal>) {
-        if let Some(mut pending) = write_soon(&self.0) {
-            *pending = renewal;
-        }
-    }
-
-    /// The trailer for the new ticket of this session, once.
-    fn take(&self, session: SessionRef<'_>) -> Option<Trailer> {
-        let renewal = write_soon(&self.0)?.take()?;
-        (renewal.session == session.as_ptr().addr()).then_some(renewal.trailer)
-    }
 }
 
 /// What a ticket carries beside the session and the application's data.
@@ -442,7 +415,6 @@ struct Trailer {
 
 impl Trailer {
     const FORMAT: u8 = 2;
-    const BYTES: usize = 8 + 4 + Origin::BYTES + 1;
 
     /// A hash of a server name, for a ticket that this key seals. Its key is known to no client, who
     /// could else find another name of the same hash. `None` if the name is longer than a name can be.
@@ -452,8 +424,8 @@ impl Trailer {
         Some(hasher.finish().to_le_bytes())
     }
 
-    fn to_bytes(self) -> [u8; Trailer::BYTES] {
-        let mut bytes = [0; Trailer::BYTES];
+    fn to_bytes(self) -> [u8; TRAILER_BYTES] {
+        let mut bytes = [0; TRAILER_BYTES];
         let parts: [&[u8]; 4] =
             [&self.name, &self.end.to_le_bytes(), &self.origin.to_bytes(), &[Trailer::FORMAT]];
         for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
@@ -462,7 +434,7 @@ impl Trailer {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; Trailer::BYTES]) -> Option<Trailer> {
+    fn from_bytes(bytes: &[u8; TRAILER_BYTES]) -> Option<Trailer> {
         let (name, rest) = bytes.split_first_chunk()?;
         let (end, rest) = rest.split_first_chunk()?;
         let (origin, rest) = rest.split_first_chunk()?;
@@ -482,7 +454,7 @@ impl Trailer {
             return false;
         }
         let mut whole = Vec::new();
-        if whole.try_reserve_exact(data.len() + Trailer::BYTES).is_err() {
+        if whole.try_reserve_exact(data.len() + TRAILER_BYTES).is_err() {
             return false;
         }
         whole.extend_from_slice(data);

@@ -5,8 +5,9 @@
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::types::{
-    CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, Lhash,
-    NewCb, PskFindSessionCb, PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, GenerateCb,
+    GenerateTicketCb, GetCb, Lhash, NewCb, PskFindSessionCb, PskServerCb, RemoveCb,
+    SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL_CTX, SSL_OP_NO_TICKET};
@@ -135,6 +136,12 @@ impl Ctx<'_> {
         Some(unsafe { set(self.as_ptr(), cb) })
     }
 
+    /// SSL_CTX_set_allow_early_data_cb(3).
+    pub fn stock_set_allow_early_data_cb(self, cb: Option<AllowEarlyDataCb>, arg: CallbackArg) {
+        // SAFETY: a valid context and the application's callback, or ours.
+        unsafe { (self.libssl().SSL_CTX_set_allow_early_data_cb)(self.as_ptr(), cb, arg) };
+    }
+
     /// SSL_CTX_set_session_ticket_cb(3).
     pub fn stock_set_ticket_data_cbs(
         self,
@@ -201,6 +208,12 @@ impl Ssl<'_> {
     pub fn stock_set_verify(self, mode: c_int, callback: Option<VerifyCb>) {
         // SAFETY: a valid connection and the application's callback.
         unsafe { (self.libssl().SSL_set_verify)(self.as_ptr(), mode, callback) };
+    }
+
+    /// SSL_set_allow_early_data_cb(3).
+    pub fn stock_set_allow_early_data_cb(self, cb: Option<AllowEarlyDataCb>, arg: CallbackArg) {
+        // SAFETY: a valid connection and the application's callback, or ours.
+        unsafe { (self.libssl().SSL_set_allow_early_data_cb)(self.as_ptr(), cb, arg) };
     }
 
     /// SSL_set_cert_cb(3).

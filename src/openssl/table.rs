@@ -5,10 +5,10 @@
 
 use super::library::Library;
 use super::types::{
-    CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, ExFree, GenerateCb,
-    GenerateTicketCb, GetCb, Lhash, LhashCompare, LhashCompareThunk, LhashHash, LhashHashThunk,
-    LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb, PskServerCb, RemoveCb,
-    SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, ExFree,
+    GenerateCb, GenerateTicketCb, GetCb, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
+    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb,
+    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use openssl_sys::{
@@ -144,6 +144,8 @@ table! {
         SSL_get_ex_data: fn(*const SSL, c_int) -> *mut c_void;
         SSL_set_ex_data: fn(*mut SSL, c_int, *mut c_void) -> c_int;
         SSL_get_max_early_data: fn(*const SSL) -> u32;
+        SSL_CTX_set_allow_early_data_cb: fn(*mut SSL_CTX, Option<AllowEarlyDataCb>, CallbackArg);
+        SSL_set_allow_early_data_cb: fn(*mut SSL, Option<AllowEarlyDataCb>, CallbackArg);
         SSL_get_options: fn(*const SSL) -> u64;
         SSL_is_server: fn(*const SSL) -> c_int;
         SSL_version: fn(*const SSL) -> c_int;

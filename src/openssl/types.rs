@@ -75,6 +75,8 @@ pub type SessionSecretCb = unsafe extern "C" fn(
     cipher: *mut *const SSL_CIPHER,
     arg: CallbackArg,
 ) -> c_int;
+/// `SSL_allow_early_data_cb_fn`: SSL_CTX_set_allow_early_data_cb(3).
+pub type AllowEarlyDataCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
 /// The callback of SSL_CTX_set_tlsext_servername_callback(3).
 pub type ServernameCb =
     unsafe extern "C" fn(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int;

@@ -1,11 +1,11 @@
 //! Facts about a connection that OpenSSL does not tell, attached to it in an ex_data slot.
 //!
 //! A connection has nothing attached if it is never switched to another context, has no session id
-//! generator, id context, rules for certificates or callback for shared keys of its own, no shared
-//! key is told on it, and it does not resume by a ticket of TLS 1.2. No locks here.
+//! generator, id context, rules for certificates or callback for shared keys or early data of its own,
+//! no shared key is told on it, and it does not resume by a ticket of TLS 1.2. No locks here.
 
 use super::guard::guard;
-use crate::context::{OwnIdContext, PendingRenewal, SharedKeys};
+use crate::context::{EarlyData, OwnIdContext, PendingRenewal, SharedKeys};
 use crate::openssl::callback::Callback;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
@@ -43,6 +43,8 @@ pub struct Connection {
     used_shared_key: AtomicBool,
     /// A ticket of TLS 1.2 that is about to be replaced.
     pending_renewal: PendingRenewal,
+    /// SSL_set_allow_early_data_cb(3).
+    early_data: EarlyData,
 }
 
 impl Connection {
@@ -57,6 +59,7 @@ impl Connection {
             session_secret_cb: Callback::new(),
             used_shared_key: AtomicBool::new(false),
             pending_renewal: PendingRenewal::default(),
+            early_data: EarlyData::default(),
         }
     }
 
@@ -106,6 +109,11 @@ impl Connection {
     /// Whether the application has told a shared key since the last SSL_clear(3).
     pub(super) fn used_shared_key(&self) -> bool {
         self.used_shared_key.load(Relaxed)
+    }
+
+    /// Where the application's own callback that allows early data is kept.
+    pub(super) fn early_data(&self) -> &EarlyData {
+        &self.early_data
     }
 
     /// Where the trailer of a ticket is kept that is about to be replaced.

@@ -1,7 +1,7 @@
 //! Contexts: how our state is attached to a new one, and how it goes. And the indexes of ex_data.
 
 use super::guard::guard;
-use super::{connection, hooks, state, tickets};
+use super::{connection, early_data, hooks, state, tickets};
 use crate::context::State;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
@@ -46,6 +46,7 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
         hooks::register(ctx);
         state.adopt(ctx);
         tickets::register(ctx, state);
+        early_data::register(ctx);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod callbacks;
 pub mod closing;
 pub mod connection;
 pub mod ctrl;
+pub mod early_data;
 pub mod generate;
 pub mod guard;
 pub mod hooks;

@@ -16,7 +16,7 @@ use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
-use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError};
+use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, UrlError};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -143,6 +143,17 @@ pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
             None
         }
     }
+}
+
+/// The memory for permits of early data in a process without a store, made when it is first needed;
+/// `None` without memory. See `early_data`.
+pub(super) fn own_permits() -> Option<&'static Store> {
+    static PERMITS: OnceCell<Option<Store>> = OnceCell::new();
+    let open = || {
+        let url = StoreUrl { medium: Medium::Memory, size: Some(LEAST_SIZE), key_file: None };
+        Store::open(&url).ok()
+    };
+    PERMITS.get_or_init(open).as_ref()
 }
 
 /// The store of SESSCACHE_STORE, or why there is none.

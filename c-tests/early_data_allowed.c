@@ -1,0 +1,155 @@
+/*
+ * The application's callback that allows early data (SSL_CTX_set_allow_early_data_cb): of the context,
+ * of a connection, which replaces it, and none. With SSL_OP_NO_ANTI_REPLAY, stateless tickets and
+ * nothing that is shared, early data is accepted as often as the callback allows it, as on stock.
+ */
+#include "harness.h"
+
+#include <openssl/err.h>
+
+static const struct protocol *tls13 = &protocols[1];
+static const char early[] = "early";
+static int of_context, of_connection;
+static int context_calls, connection_calls, answer;
+
+static int context_cb(SSL *ssl, void *arg)
+{
+    CHECK_PTR(arg, &of_context);
+    CHECK_INT(SSL_is_server(ssl), 1);
+    CHECK(SSL_get_session(ssl) != NULL);
+    context_calls++;
+    return answer;
+}
+
+static int connection_cb(SSL *ssl, void *arg)
+{
+    (void)ssl;
+    CHECK_PTR(arg, &of_connection);
+    connection_calls++;
+    return answer;
+}
+
+static SSL_CTX *make_server(void)
+{
+    SSL_CTX *server = new_server(tls13);
+
+    SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
+    SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
+    CHECK_INT(SSL_CTX_set_max_early_data(server, 16384), 1);
+    CHECK_INT(SSL_CTX_set_recv_max_early_data(server, 16384), 1);
+    return server;
+}
+
+/* Before and after the server has its end of the connection. */
+struct setting {
+    const char *what;
+    void (*of_context)(SSL_CTX *server);
+    void (*of_connection)(SSL_CTX *server, SSL *ssl);
+};
+
+static void set_context(SSL_CTX *server)
+{
+    SSL_CTX_set_allow_early_data_cb(server, context_cb, &of_context);
+}
+
+static void set_and_take_back(SSL_CTX *server)
+{
+    set_context(server);
+    SSL_CTX_set_allow_early_data_cb(server, NULL, NULL);
+}
+
+static void set_connection(SSL_CTX *server, SSL *ssl)
+{
+    (void)server;
+    SSL_set_allow_early_data_cb(ssl, connection_cb, &of_connection);
+}
+
+static void set_none(SSL_CTX *server, SSL *ssl)
+{
+    (void)server;
+    SSL_set_allow_early_data_cb(ssl, NULL, NULL);
+}
+
+/* The argument of a callback that a connection has not is not passed. */
+static int refuse(SSL *ssl, void *arg)
+{
+    (void)ssl, (void)arg;
+    return 0;
+}
+
+static void set_context_late(SSL_CTX *server, SSL *ssl)
+{
+    (void)ssl;
+    SSL_CTX_set_allow_early_data_cb(server, refuse, NULL);
+}
+
+static const struct setting settings[] = {
+    { "none", NULL, NULL },
+    { "of the context", set_context, NULL },
+    { "of the context, taken back", set_and_take_back, NULL },
+    { "of the connection", NULL, set_connection },
+    { "of both", set_context, set_connection },
+    { "of the context, none of the connection", set_context, set_none },
+    { "set after the connection", NULL, set_context_late },
+};
+
+static int offer_early(const struct setting *setting, SSL_CTX *server, SSL_CTX *client,
+                       SSL_SESSION *session)
+{
+    struct connection c = connection_new(server, client);
+    int state = SSL_READ_EARLY_DATA_ERROR, status;
+    size_t length = 0, got = 0;
+    char buffer[64];
+
+    if (setting->of_connection != NULL)
+        setting->of_connection(server, c.server);
+    CHECK_INT(SSL_set_session(c.client, session), 1);
+    CHECK_INT(SSL_write_early_data(c.client, early, sizeof(early), &length), 1);
+    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
+        state = SSL_read_early_data(c.server, buffer, sizeof(buffer), &length);
+        if (state == SSL_READ_EARLY_DATA_SUCCESS)
+            got += length;
+        else if (state == SSL_READ_EARLY_DATA_ERROR)
+            (void)SSL_do_handshake(c.client);
+    }
+    status = SSL_get_early_data_status(c.server);
+    CHECK_INT(got, status == SSL_EARLY_DATA_ACCEPTED ? sizeof(early) : 0);
+    CHECK(connection_handshake(&c) && connection_exchange(&c));
+    CHECK_INT(connection_resumed(&c), 1);
+    connection_close(&c);
+    ERR_clear_error();
+    return status;
+}
+
+/* One ticket, offered twice. */
+static void try_setting(const struct setting *setting)
+{
+    SSL_CTX *server = make_server(), *client = new_client(tls13);
+    SSL_SESSION *session;
+
+    SSL_CTX_clear_options(client, SSL_OP_NO_TICKET);
+    if (setting->of_context != NULL)
+        setting->of_context(server);
+    session = obtain_session(server, client);
+    context_calls = connection_calls = 0;
+    report("status", offer_early(setting, server, client, session));
+    report("status again", offer_early(setting, server, client, session));
+    report("calls of the context's", context_calls);
+    report("calls of the connection's", connection_calls);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+
+int main(void)
+{
+    for (answer = 0; answer <= 1; answer++) {
+        for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+            if (answer == 1 || settings[i].of_connection != set_context_late) {
+                section("%s%s", settings[i].what, answer ? "" : ", refuses");
+                try_setting(&settings[i]);
+            }
+        }
+    }
+    return test_end();
+}
