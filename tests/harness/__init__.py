@@ -8,6 +8,7 @@
   built       the library and the command that are tested
   packages    programs of the machine, installed from Debian's packages where root may
   tls         certificates, key files, the resuming client (client.c)
+  quic        a resuming client over QUIC
   redis       a real Redis, and a connection that speaks its protocol
   agent       a sesscache agent: its log, its metrics, its health
   record      the layout of a record

@@ -11,6 +11,9 @@
  *   client [OPTION...] PLACE reach OTHER COUNT   how soon after a full handshake at PLACE its
  *                                                session resumes at OTHER, in milliseconds:
  *                                                "median M most M"
+ *   client [OPTION...] PLACE once COUNT          so many connections, of which each offers the newest
+ *                                                session, unless one before it has offered that;
+ *                                                prints "resumed R of COUNT" (RFC 8446, C.4)
  *   client [OPTION...] PLACE spoil FILE          offers each session of FILE, which must resume,
  *                                                and breaks the connection off with a record that
  *                                                earns a fatal alert
@@ -19,7 +22,7 @@
  *   -p 1.2|1.3         protocol version (1.3)
  *   -t                 sessions are carried in tickets; else they are looked up by their id
  *   -s SERVERNAME      name to ask for (none)
- *   -a APPLICATION     what is spoken: http, imap, postgres, mqtt (http)
+ *   -a APPLICATION     what is spoken: http, imap, smtp, postgres, mqtt (http)
  *   -c FILE            shows the certificate of the file, which has its key and chain, too
  *   -k IDENTITY:HEX    has a pre-shared key
  *
@@ -52,9 +55,10 @@ static _Noreturn void usage(void)
                     "       client [OPTION...] PLACE offer FILE COUNT\n"
                     "       client [OPTION...] PLACE try FILE COUNT\n"
                     "       client [OPTION...] PLACE reach OTHER COUNT\n"
+                    "       client [OPTION...] PLACE once COUNT\n"
                     "       client [OPTION...] PLACE spoil FILE\n"
                     "       client [OPTION...] PLACE load OTHER SECONDS FILE\n"
-                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|postgres|mqtt,\n"
+                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|smtp|postgres|mqtt,\n"
                     "         -c FILE, -k IDENTITY:HEX\n");
     exit(2);
 }
@@ -142,6 +146,32 @@ static void offer(const struct client *client, const struct sockaddr_in *place, 
     for (int i = 0; i < count; i++)
         resumed += offer_once(client, place, sessions[i % known]);
     free_sessions(sessions, known);
+    printf("resumed %d of %d\n", resumed, count);
+}
+
+static void once(const struct client *client, const struct sockaddr_in *place, int count)
+{
+    SSL_SESSION *newest = NULL;
+    int resumed = 0;
+
+    for (int i = 0; i < count; i++) {
+        SSL_SESSION *copy = newest != NULL ? SSL_SESSION_dup(newest) : NULL;
+        struct visit result;
+
+        if (!visit(client, place, copy, &result))
+            die("a connection failed");
+        resumed += result.resumed;
+        if (!is_of_kind(result.session, client))
+            die("the session is not of the kind that was asked for");
+        if (newest != NULL && has_ticket_of(result.session, newest)) {
+            SSL_SESSION_free(result.session);
+            result.session = NULL;
+        }
+        SSL_SESSION_free(newest);
+        SSL_SESSION_free(copy);
+        newest = result.session;
+    }
+    SSL_SESSION_free(newest);
     printf("resumed %d of %d\n", resumed, count);
 }
 
@@ -287,6 +317,8 @@ static void run(const struct client *client, char **words, int count)
         usage();
     if (count == 3 && strcmp(command, "spoil") == 0)
         spoil(client, &place, words[2]);
+    else if (count == 3 && strcmp(command, "once") == 0)
+        once(client, &place, atoi(words[2]));
     else if (count == 4 && strcmp(command, "save") == 0)
         save(client, &place, words[2], atoi(words[3]));
     else if (count == 4 && strcmp(command, "offer") == 0)

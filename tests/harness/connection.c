@@ -19,6 +19,7 @@ static const int TIMEOUT_SECONDS = 10;
 static const struct application APPLICATIONS[] = {
     { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n") },
     { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES("") },
+    { "smtp", BYTES(""), BYTES("QUIT\r\n"), BYTES("") },
     /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
     { "postgres", BYTES("\0\0\0\010\004\322\026\057"),
       BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES("") },
@@ -273,6 +274,16 @@ int is_of_kind(const SSL_SESSION *session, const struct client *client)
     SSL_SESSION_get0_ticket(session, &ticket, &length);
     /* A TLS 1.3 ticket as long as an id is one. */
     return client->in_tickets == (length > SSL_MAX_SSL_SESSION_ID_LENGTH);
+}
+
+int has_ticket_of(const SSL_SESSION *session, const SSL_SESSION *other)
+{
+    const unsigned char *ticket, *of_other;
+    size_t length, length_of_other;
+
+    SSL_SESSION_get0_ticket(session, &ticket, &length);
+    SSL_SESSION_get0_ticket(other, &of_other, &length_of_other);
+    return length == length_of_other && (length == 0 || memcmp(ticket, of_other, length) == 0);
 }
 
 int load_sessions(const char *path, SSL_SESSION ***sessions)

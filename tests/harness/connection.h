@@ -66,6 +66,9 @@ int visit_badly(const struct client *client, const struct sockaddr_in *place,
 /* Whether the session is carried as the client wants it. */
 int is_of_kind(const SSL_SESSION *session, const struct client *client);
 
+/* Whether the two are carried in the same ticket, so that the server has sent no other. */
+int has_ticket_of(const SSL_SESSION *session, const SSL_SESSION *other);
+
 /* The sessions of a file, read anew; their number. libssl marks the objects that it has used. */
 int load_sessions(const char *path, SSL_SESSION ***sessions);
 void free_sessions(SSL_SESSION **sessions, int count);

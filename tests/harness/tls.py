@@ -92,7 +92,12 @@ class Client:
 
     def offer(self, place, file, count):
         """How many of so many connections resume, which go round the sessions of the file."""
-        return int(re.fullmatch(r"resumed (\d+) of \d+", self._run(place, "offer", file, count))[1])
+        return _resumed(self._run(place, "offer", file, count))
+
+    def once(self, place, count):
+        """How many of so many connections resume, of which each offers the newest session, unless
+        one before it has offered that: as RFC 8446, C.4, wants it."""
+        return _resumed(self._run(place, "once", count))
 
     def tries(self, place, file, count):
         """As offer, but the server may end the connections: of each ("resumed" or "full", cipher,
@@ -125,6 +130,10 @@ class Client:
         done = result(*self._command(place, *words), seconds=60)
         assert done.returncode == 0, f"the client ended with {done.returncode}: {done.stderr}"
         return done.stdout.strip()
+
+
+def _resumed(line):
+    return int(re.fullmatch(r"resumed (\d+) of \d+", line)[1])
 
 
 def load_lines(text):
