@@ -1,20 +1,17 @@
 """A TCP balancer: one port of 127.0.0.1, behind which connections go to its hosts in turn.
 
-A client sees one server, as it does of a fleet. A connection reaches its host a moment late, as in
-a network; the hosts' agents pass a session on in less."""
+A client sees one server, as it does of a fleet."""
 
 import contextlib
 import itertools
 import socket
 import threading
-import time
-
-DISTANCE = 0.02  # seconds
 
 
 class Balancer:
-    def __init__(self, ports):
-        """ports: of the hosts."""
+    def __init__(self, ports, hold):
+        """ports: of the hosts. hold: called before a connection goes on to its host."""
+        self._hold = hold
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(itertools.cycle(ports),), daemon=True).start()
@@ -27,16 +24,17 @@ class Balancer:
         with contextlib.suppress(OSError):  # closed
             while True:
                 near, _ = self._listener.accept()
-                threading.Thread(target=_join, args=(near, next(ports)), daemon=True).start()
+                threading.Thread(target=self._join, args=(near, next(ports)),
+                                 daemon=True).start()
 
-
-def _join(near, port):
-    time.sleep(DISTANCE)
-    with near, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as far:
-        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-        back.start()
-        _pump(near, far)
-        back.join()
+    def _join(self, near, port):
+        with near, contextlib.suppress(OSError):
+            self._hold()
+            with socket.create_connection(("127.0.0.1", port)) as far:
+                back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+                back.start()
+                _pump(near, far)
+                back.join()
 
 
 def _pump(source, target):

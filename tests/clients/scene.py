@@ -105,6 +105,7 @@ class Host:
     world: str
     dir: object
     ports: dict = field(default_factory=lambda: {mode: free_port() for mode in MODES})
+    agent: Agent = None  # of ours
 
     def start(self, prepared, redis):
         self.dir.mkdir(mode=0o711)
@@ -119,8 +120,9 @@ class Host:
         for port in self.ports.values():
             wait_until(10, is_listening, port)
         if self.world == OURS:
-            agent = Agent.start(prepared.command, store, redis.url, self.dir / "agent.log")
-            agent.says_soon("connected to Redis")
+            self.agent = Agent.start(prepared.command, store, redis.url, self.dir / "agent.log",
+                                     metrics=free_port())
+            self.agent.says_soon("connected to Redis")
 
     def _configure(self, files):
         modes = "".join(
@@ -147,9 +149,24 @@ class Scene:
                 host.start(prepared, redis)
 
     def balancer(self, world, mode, hosts):
-        """Of one host, or of both in turn."""
+        """Of one host, or of both in turn. A connection waits until the agents of both have passed
+        on what they have to, as a client is slower than they are on a machine that is less busy."""
         count = 1 + HOSTS.index(hosts)
-        return Balancer([host.ports[mode] for host in self._hosts[world][:count]])
+        chosen = self._hosts[world][:count]
+        wait = world == OURS and count == 2
+        return Balancer([host.ports[mode] for host in chosen],
+                        lambda: wait and wait_until(10, in_step, *chosen))
 
     def connections(self, world, path):
         return [each for host in self._hosts[world] for each in host.connections(path)]
+
+
+def in_step(one, other):
+    """Whether each has received all that the other has stored."""
+    return _passed_on(one.agent, other.agent) and _passed_on(other.agent, one.agent)
+
+
+def _passed_on(sender, receiver):
+    return sender.figure("replication_unread_records") == 0 and \
+        sender.figure("replication_sent_records_total") == \
+        receiver.figure("replication_received_records_total")
