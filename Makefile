@@ -68,9 +68,9 @@ t: ## one C test, three ways: T=name; ON=upstream, valgrind or asan; PROFILE=rel
 	LIBDIR=target/$(PROFILE) c-tests/run.sh -v $(ON:%=--%) $(T)
 
 # Crates that are no members of the workspace. In one folder, and with the debug profile, they share
-# most of what they need: 28 s from nothing, for both. No test of theirs is linked, so the fuzzing
+# most of what they need: 38 s from nothing, for all. No test of theirs is linked, so the fuzzing
 # engine, which is C++, need not be built.
-OUTSIDE := fuzz tests/fleet/load
+OUTSIDE := fuzz tests/fleet/load tests/clients/programs/rustls
 
 check: all ## prose, format, lints, the committed header and list of symbols
 	@packaging/deps.sh check

@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.built import ROOT
 from harness.packages import need
 from harness.run import run
 
 PROGRAMS = Path(__file__).parent / "programs"
+RUST_TARGET = ROOT / "target" / "check"  # which `make check` fills, too
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -83,15 +85,15 @@ CLIENTS = (
     Client(
         "python", "Python, module ssl", (SYSTEM_PYTHON, "{programs}/client.py"),
         ((SYSTEM_PYTHON, "python3"),), (SYSTEM_PYTHON, "--version"),
-        "`wrap_socket(session=last.session)`, after an answer was read. urllib and requests have no"
-        " setting: they resume nothing."),
+        "`wrap_socket(session=last.session)`, after an answer was read. urllib has no setting:"
+        " it resumes nothing."),
     Client(
         "ruby", "Ruby, Net::HTTP", ("ruby", "{programs}/client.rb"), (("ruby", "ruby"),),
         ("ruby", "--version"), "One Net::HTTP object, started again, offers its last session."),
     Client(
         "node", "Node.js, https", ("node", "{programs}/client.js"), (("node", "nodejs"),),
         ("node", "--version"),
-        "One `https.Agent` keeps a session for each host: `maxCachedSessions`, 100; 0 is none."),
+        "One `https.Agent` keeps a session for each host: `maxCachedSessions`, 100 by default, 0 is none."),
     Client(
         "go", "Go, net/http", ("{work}/go",), (("go", "golang-go"),), ("go", "version"),
         "`tls.Config.ClientSessionCache = tls.NewLRUClientSessionCache(0)`. Without it Go resumes"
@@ -102,7 +104,7 @@ CLIENTS = (
         "java", "Java, HttpsURLConnection", ("java", "-cp", "{work}", "Client"),
         (("javac", "default-jdk-headless"),), ("java", "-version"),
         "One `SSLContext`: `getClientSessionContext()` has size and timeout."
-        " `jdk.tls.client.enableSessionTicketExtension` (true) is for tickets in TLS 1.2.",
+        " `-Djdk.tls.client.enableSessionTicketExtension=false` ends tickets in TLS 1.2.",
         compile=("javac", "-d", "{work}", "{programs}/Client.java")),
     Client(
         "gnutls", "GnuTLS",
@@ -114,8 +116,8 @@ CLIENTS = (
         **compiled("gnutls", "-lgnutls")),
     Client(
         "nss", "NSS, as in Firefox",
-        user="`SSL_ENABLE_SESSION_TICKETS` is off at first, and tickets need it; the cache is the"
-        " process's.",
+        user="`SSL_ENABLE_SESSION_TICKETS` is off at first, and tickets in TLS 1.2 need it. The"
+        " cache is the process's.",
         ask_version=("sed", "-n", "s/^#define NSS_VERSION //p", "/usr/include/nss/nss.h"),
         needs=(("cc", "gcc"), ("/usr/include/nss/nss.h", "libnss3-dev")), quick=False,
         **compiled("nss", "-I/usr/include/nspr", "-I/usr/include/nss", "-lnss3", "-lssl3",
@@ -138,6 +140,12 @@ CLIENTS = (
         needs=(("cc", "gcc"), ("/usr/include/mbedtls/ssl.h", "libmbedtls-dev")), quick=False,
         cannot=dict.fromkeys(("1.3 stateful", "1.3 tickets"), "Mbed TLS 2.28 has no TLS 1.3"),
         **compiled("mbedtls", "-lmbedtls", "-lmbedx509", "-lmbedcrypto")),
+    Client(
+        "rustls", "rustls", (f"{RUST_TARGET}/debug/rustls-client",), (("cargo", "cargo"),),
+        ("grep", "-A", "1", 'name = "rustls"', PROGRAMS / "rustls/Cargo.lock"),
+        "One `ClientConfig`: its `resumption` is a cache of 256 servers; `Resumption::disabled()`.",
+        compile=("cargo", "build", "--quiet", "--locked", "--manifest-path",
+                 "{programs}/rustls/Cargo.toml", "--target-dir", str(RUST_TARGET)), quick=False),
     Client(
         "chromium", "Chromium, headless", ("{programs}/chromium.sh",),
         (("chromium", "chromium"), ("certutil", "libnss3-tools")), ("chromium", "--version"),
