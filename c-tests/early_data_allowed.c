@@ -1,10 +1,12 @@
 /*
  * The application's callback that allows early data (SSL_CTX_set_allow_early_data_cb): of the context,
  * of a connection, which replaces it, and none. With SSL_OP_NO_ANTI_REPLAY, stateless tickets and
- * nothing that is shared, early data is accepted as often as the callback allows it, as on stock.
+ * nothing that is shared, early data is accepted as often as the callback allows it, as on stock. So it is
+ * with an application's shared key, with a store and a key file too.
  */
-#include "harness.h"
+#include "harness_store.h"
 
+#include <string.h>
 #include <openssl/err.h>
 
 static const struct protocol *tls13 = &protocols[1];
@@ -103,7 +105,8 @@ static int offer_early(const struct setting *setting, SSL_CTX *server, SSL_CTX *
 
     if (setting->of_connection != NULL)
         setting->of_connection(server, c.server);
-    CHECK_INT(SSL_set_session(c.client, session), 1);
+    if (session != NULL)
+        CHECK_INT(SSL_set_session(c.client, session), 1);
     CHECK_INT(SSL_write_early_data(c.client, early, sizeof(early), &length), 1);
     for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
         state = SSL_read_early_data(c.server, buffer, sizeof(buffer), &length);
@@ -141,8 +144,67 @@ static void try_setting(const struct setting *setting)
     SSL_CTX_free(client);
 }
 
-int main(void)
+/* ---- an application's shared key -------------------------------------------------------------- */
+
+static SSL_SESSION *shared;
+
+static SSL_SESSION *new_shared(void)
 {
+    static const unsigned char key[48] = "a key of both ends";
+    static const unsigned char cipher[] = { 0x13, 0x02 };
+    SSL_SESSION *session = SSL_SESSION_new();
+    SSL *ssl = SSL_new(own_server);
+
+    CHECK_INT(SSL_SESSION_set1_master_key(session, key, sizeof(key)), 1);
+    CHECK_INT(SSL_SESSION_set_cipher(session, SSL_CIPHER_find(ssl, cipher)), 1);
+    CHECK_INT(SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION), 1);
+    CHECK_INT(SSL_SESSION_set_max_early_data(session, 16384), 1);
+    SSL_free(ssl);
+    return session;
+}
+
+static int find_key(SSL *ssl, const unsigned char *identity, size_t length, SSL_SESSION **found)
+{
+    (void)ssl;
+    *found = NULL;
+    if (length == 2 && memcmp(identity, "me", 2) == 0) {
+        SSL_SESSION_up_ref(shared);
+        *found = shared;
+    }
+    return 1;
+}
+
+static int use_key(SSL *ssl, const EVP_MD *digest, const unsigned char **identity, size_t *length,
+                   SSL_SESSION **session)
+{
+    (void)ssl, (void)digest;
+    *identity = (const unsigned char *)"me";
+    *length = 2;
+    SSL_SESSION_up_ref(shared);
+    *session = shared;
+    return 1;
+}
+
+static void by_shared_key(void)
+{
+    static const struct setting none = { "none", NULL, NULL };
+
+    own_server = make_server();
+    own_client = new_client(tls13);
+    shared = new_shared();
+    SSL_CTX_set_psk_find_session_callback(own_server, find_key);
+    SSL_CTX_set_psk_use_session_callback(own_client, use_key);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(offer_early(&none, own_server, own_client, NULL), SSL_EARLY_DATA_ACCEPTED);
+    SSL_SESSION_free(shared);
+    free_own_contexts();
+}
+
+static const struct named_function functions[] = { NAMED(by_shared_key), { NULL, NULL } };
+
+int main(int argc, char **argv)
+{
+    begin(argc, argv, functions);
     for (answer = 0; answer <= 1; answer++) {
         for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
             if (answer == 1 || settings[i].of_connection != set_context_late) {
@@ -150,6 +212,12 @@ int main(void)
                 try_setting(&settings[i]);
             }
         }
+    }
+    by_shared_key();
+    if (overlaid()) {
+        write_keys("keys", 1, 1);
+        RUN_AGAIN(by_shared_key, key_file("keys"));
+        RUN_AGAIN(by_shared_key, key_file("keys"), file_store("store"));
     }
     return test_end();
 }

@@ -38,7 +38,8 @@ impl State {
 
     /// libssl would accept the early data of this connection, whose session resumes: may it?
     pub fn accepts_early_data(&self, event: &Event<'_>) -> bool {
-        if !self.counts_early_data(event) {
+        // A key that the application has told has no ticket, and is its affair.
+        if !self.counts_early_data(event) || event.used_shared_key() {
             return true;
         }
         let key = event.ssl.session().and_then(SessionRef::key);
