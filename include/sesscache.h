@@ -123,6 +123,10 @@ typedef struct sesscache_stats {
    * Sessions not resumed: it is not known yet to which virtual host the server name leads.
    */
   uint64_t declined_host;
+  /**
+   * Contexts whose ticket keys are the application's, although SESSCACHE_KEY_FILE has some.
+   */
+  uint64_t application_ticket_keys;
 } sesscache_stats;
 
 #ifdef __cplusplus

@@ -45,10 +45,19 @@ pub enum UncleanClose {
 pub enum TicketMode {
     /// Keys that follow from the key file, unless the application sets its own.
     Shared,
+    /// The same, and the application's own open the tickets that they have sealed.
+    Override,
     /// None: SSL_OP_NO_TICKET is set on every new context, so that sessions are found by id.
     Off,
     /// The application's or OpenSSL's.
     Application,
+}
+
+impl TicketMode {
+    /// Whether the keys follow from the key file.
+    pub fn needs_key_file(self) -> bool {
+        matches!(self, TicketMode::Shared | TicketMode::Override)
+    }
 }
 
 /// How a session in which the client has shown a certificate resumes in other processes.
@@ -93,7 +102,8 @@ pub struct Config {
     pub client_certs: ClientCerts,
     /// SESSCACHE_ID_CONTEXT: `theirs` (the default) or `ours`.
     pub id_context: IdContextMode,
-    /// SESSCACHE_TICKETS: `shared`, `off` or `application`; if unset, `shared` with a key file.
+    /// SESSCACHE_TICKETS: `shared`, `override`, `off` or `application`; if unset, `shared` with a key
+    /// file.
     pub tickets: Option<TicketMode>,
     /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
     pub unclean_close: UncleanClose,
@@ -195,18 +205,20 @@ fn tickets(
     let mode = match value.as_deref() {
         None => return has_key_file.then_some(TicketMode::Shared),
         Some("shared") => TicketMode::Shared,
+        Some("override") => TicketMode::Override,
         Some("off") => TicketMode::Off,
         Some("application") => TicketMode::Application,
         Some(other) => {
             complaints.push(format!(
-                "SESSCACHE_TICKETS={other} is none of shared, off and application; taken as \
-                 application"
+                "SESSCACHE_TICKETS={other} is none of shared, override, off and application; taken \
+                 as application"
             ));
             TicketMode::Application
         }
     };
-    if mode == TicketMode::Shared && !has_key_file {
-        complaints.push("SESSCACHE_TICKETS=shared needs SESSCACHE_KEY_FILE".into());
+    if mode.needs_key_file() && !has_key_file {
+        let mode = value.unwrap_or_default();
+        complaints.push(format!("SESSCACHE_TICKETS={mode} needs SESSCACHE_KEY_FILE"));
     }
     Some(mode)
 }
@@ -278,6 +290,9 @@ mod tests {
         assert_eq!(with(c"SESSCACHE_UNCLEAN_CLOSE", "?").complaints.len(), 1);
         assert_eq!(with(c"SESSCACHE_TICKETS", "off").tickets, Some(TicketMode::Off));
         assert_eq!(with(c"SESSCACHE_TICKETS", "shared").complaints.len(), 1, "no key file");
+        let without = with(c"SESSCACHE_TICKETS", "override");
+        assert_eq!(without.tickets, Some(TicketMode::Override));
+        assert!(matches!(without.complaints.as_slice(), [one] if one.contains("=override needs")));
         assert_eq!(with(c"SESSCACHE_TICKETS", "none").complaints.len(), 1);
         assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").tickets, Some(TicketMode::Shared));
         assert_eq!(with(c"SESSCACHE_MAX_LIFETIME", "60").max_lifetime, 60);

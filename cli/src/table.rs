@@ -12,7 +12,7 @@ struct Row(&'static str, u64, &'static str);
 
 /// The counters in groups, each with its name in C and JSON, and its meaning.
 #[expect(clippy::too_many_lines, reason = "a table: a line a counter")]
-fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
+fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
     [
         (
             "lookups",
@@ -94,6 +94,14 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 5] {
                     "the first handshake under its server name in a process",
                 ),
             ],
+        ),
+        (
+            "ticket keys",
+            vec![Row(
+                "application_ticket_keys",
+                c.application_ticket_keys,
+                "contexts with keys of the program's own: SESSCACHE_TICKETS=override",
+            )],
         ),
         (
             "room",
@@ -220,7 +228,7 @@ mod tests {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
         let value = json(Path::new("/run/x"), &counters);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 3 + 28);
+        assert_eq!(object.len(), 3 + 29);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

@@ -2,11 +2,12 @@
 //!
 //! The overlay notes a setting here and passes it on: libssl keeps and obeys its own copy.
 //!
-//! Locks: one for each id context, for the length of a copy. Handshakes ask for it and do not wait
+//! Locks: one for each id context, one for a ticket key, for the length of a copy. Handshakes ask for it and do not wait
 //! long.
 
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;
+use crate::openssl::ticket::TicketKey;
 use crate::openssl::types::{
     AllowEarlyDataCb, CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx,
     PskFindSessionCb, PskServerCb, ServernameCb, TicketKeyCb,
@@ -78,7 +79,7 @@ pub struct Application {
     withholds_tickets: AtomicBool,
     servername_cb: Callback<ServernameCb>,
     ticket_data: TicketData,
-    ticket_keys: TicketKeyCallbacks,
+    ticket_keys: OwnTicketKeys,
     early_data: EarlyData,
     shared_keys: SharedKeys,
     /// The library context of SSL_CTX_new_ex(3).
@@ -123,13 +124,34 @@ pub struct EarlyData {
     pub is_set: AtomicBool,
 }
 
-/// The application's callbacks for ticket keys. libssl asks the first, if there is one.
+/// The application's own ticket keys. libssl asks the first that there is.
 #[derive(Debug, Default)]
-pub struct TicketKeyCallbacks {
+pub struct OwnTicketKeys {
     /// SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
     pub evp_cb: Callback<TicketKeyCb<EvpMacCtx>>,
     /// SSL_CTX_set_tlsext_ticket_key_cb(3).
     pub hmac_cb: Callback<TicketKeyCb<HmacCtx>>,
+    /// SSL_CTX_set_tlsext_ticket_keys(3). Noted only where ours are used in spite of them.
+    key: RwLock<Option<TicketKey>>,
+}
+
+impl OwnTicketKeys {
+    /// Whether there are any.
+    pub(super) fn are_set(&self) -> bool {
+        self.evp_cb.get().is_some() || self.hmac_cb.get().is_some() || self.key().is_some()
+    }
+
+    /// The key that the application has set without a callback.
+    pub fn key(&self) -> Option<TicketKey> {
+        read_soon(&self.key)?.clone()
+    }
+
+    /// The application has set a key without a callback, or has taken OpenSSL's.
+    pub fn note_key(&self, key: TicketKey) {
+        if let Some(mut known) = write_soon(&self.key) {
+            *known = Some(key);
+        }
+    }
 }
 
 /// The application's callbacks for shared keys, of a context or a connection.
@@ -200,8 +222,8 @@ impl Application {
         &self.ticket_data
     }
 
-    /// Where the application's callbacks for ticket keys are kept.
-    pub fn ticket_keys(&self) -> &TicketKeyCallbacks {
+    /// Where the application's own ticket keys are kept.
+    pub fn ticket_keys(&self) -> &OwnTicketKeys {
         &self.ticket_keys
     }
 

@@ -22,7 +22,7 @@ mod tickets;
 mod verdict;
 mod verified;
 
-use crate::config::{NewCbZero, config};
+use crate::config::{NewCbZero, TicketMode, config};
 use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::failed::Failed;
@@ -37,15 +37,14 @@ use openssl_sys::{
 };
 use parking_lot::Mutex;
 use sesscache_core::cache::Cache;
+use sesscache_core::store::Tally;
 use sesscache_core::system::process::random_bytes;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 use verified::Verified;
 
-pub use application::{
-    Application, EarlyData, IdContext, OwnIdContext, SharedKeys, TicketKeyCallbacks,
-};
+pub use application::{Application, EarlyData, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
 pub use event::{Current, Event, Facts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
@@ -173,9 +172,21 @@ impl State {
         self.tickets.as_ref().is_some_and(TicketKeys::are_in_use)
     }
 
-    /// The application has ticket keys of its own; true if they were ours before.
+    /// Whether our keys are used also where the application has some of its own, which then open what
+    /// they have sealed.
+    pub fn overrides_tickets(&self) -> bool {
+        self.tickets.is_some() && config().tickets == Some(TicketMode::Override)
+    }
+
+    /// The application has ticket keys of its own; true if ours were used before, and are no more.
     pub fn give_up_tickets(&self) -> bool {
-        self.tickets.as_ref().is_some_and(TicketKeys::give_up)
+        if self.overrides_tickets() || !self.tickets.as_ref().is_some_and(TicketKeys::give_up) {
+            return false;
+        }
+        if let Some(host) = self.host_store() {
+            host.store.tally(Tally::ApplicationTicketKeys);
+        }
+        true
     }
 
     /// Makes stock tell us everything and cache nothing: its mode, and no limit on the sessions

@@ -251,16 +251,23 @@ impl State {
         let shared = shared.and_then(|server| tickets.sealing(event.ctx, &server));
         let key = shared.as_ref().unwrap_or(&tickets.own);
         let Some(trailer) = self.trailer(event, session, key) else { return };
+        let is_ours = shared.is_some() || !self.application_seals();
         session.set_mark(Mark {
             first_authenticated: trailer.origin.first_authenticated,
             name: trailer.short_name(),
             is_foreign: false,
             is_private: shared.is_none(),
-            has_trailer: trailer.write(session),
+            has_trailer: is_ours && trailer.write(session),
         });
         if event.is_tls13() {
             self.permit_early_data(event, session);
         }
+    }
+
+    /// Whether the application's keys seal the tickets that no other process is to open by ours. It may
+    /// have several contexts that it gives the same keys, for example before and after it is reloaded.
+    fn application_seals(&self) -> bool {
+        self.overrides_tickets() && self.application.ticket_keys().are_set()
     }
 
     /// The trailer of a ticket that this key is to seal. Should there be another key when it is
@@ -279,20 +286,18 @@ impl State {
     }
 
     /// The key that seals the ticket of a connection's session, which libssl has encoded by now: the
-    /// trailer leaves the session.
+    /// trailer leaves the session. `None` if the application's is to seal it.
     pub fn sealing_key(&self, event: &Event<'_>) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         let session = event.ssl.session()?;
         let Some(mark) = session.mark().filter(|mark| mark.has_trailer) else {
-            return Some(tickets.bare.clone());
+            return (!self.application_seals()).then(|| tickets.bare.clone());
         };
-        let was_removed = Trailer::remove(session).is_some();
+        Trailer::remove(session);
         session.set_mark(Mark { has_trailer: false, ..mark });
-        if mark.is_private {
-            return Some(tickets.own.clone());
-        }
-        let server = self.server(event.ctx).filter(|_| was_removed)?;
-        tickets.sealing(event.ctx, &server)
+        let server = if mark.is_private { None } else { self.server(event.ctx) };
+        let shared = server.and_then(|server| tickets.sealing(event.ctx, &server));
+        Some(shared.unwrap_or_else(|| tickets.own.clone()))
     }
 
     /// The key of this name.
@@ -320,7 +325,7 @@ impl State {
         let is_private = tickets.own_of_name(key_name).is_some();
         let trailer = if tickets.bare.name == *key_name { None } else { Trailer::remove(session) };
         if trailer.is_none() && tickets.bare.name != *key_name {
-            return TicketVerdict::Decline;
+            return self.judge_ticket_of_application(session);
         }
         let is_foreign =
             |trailer: &&Trailer| !is_private && !trailer.origin.is_own(self.context_number);
@@ -352,6 +357,28 @@ impl State {
                 }
             },
         }
+    }
+
+    /// The verdict about a session without a trailer. The application's keys have opened its ticket, or
+    /// it is damaged.
+    fn judge_ticket_of_application(&self, session: SessionRef<'_>) -> TicketVerdict {
+        // There is one, if there was no memory to take it out.
+        let is_of_application = self.application_seals() && !Trailer::is_in(session);
+        if !is_of_application || !self.is_young_enough(session) {
+            return TicketVerdict::Decline;
+        }
+        if let Some(first_authenticated) = first_authenticated(session) {
+            // From now on its chain of resumptions has a bound. It may have come of a shared key.
+            let is_private = self.application.asks_for_shared_keys();
+            session.set_mark(Mark {
+                first_authenticated,
+                name: 0,
+                is_foreign: false,
+                is_private,
+                has_trailer: false,
+            });
+        }
+        TicketVerdict::Resume(None)
     }
 
     /// The trailer of the ticket that replaces one of TLS 1.2. `None` if it was made for another server
@@ -466,6 +493,13 @@ impl Trailer {
     fn short_name(&self) -> u32 {
         let [a, b, c, d, ..] = self.name;
         u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1)
+    }
+
+    /// Whether a trailer is in the session's ticket data. Data of the application's that looks like one
+    /// counts as one, so that its ticket is declined.
+    fn is_in(session: SessionRef<'_>) -> bool {
+        let last = session.ticket_appdata().last_chunk();
+        last.and_then(Trailer::from_bytes).is_some()
     }
 
     /// Takes the trailer out of the session's ticket data.

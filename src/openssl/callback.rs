@@ -201,7 +201,7 @@ pub unsafe fn ticket_key_cb(
 
 /// The arguments with which libssl asks for a ticket key: room for, or the key's name and the
 /// initialisation vector, and the contexts to be set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct TicketKeyQuestion<M> {
     /// 16 bytes.
     pub key_name: *mut u8,
@@ -213,6 +213,15 @@ pub struct TicketKeyQuestion<M> {
     pub mac: *mut M,
     /// 1: to seal, 0: to open.
     pub enc: c_int,
+}
+
+// Derived ones would want the same of M.
+impl<M> Copy for TicketKeyQuestion<M> {}
+
+impl<M> Clone for TicketKeyQuestion<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
 impl<M> TicketKeyQuestion<M> {

@@ -6,9 +6,9 @@
 use super::library::Library;
 use super::types::{
     AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, ExFree,
-    GenerateCb, GenerateTicketCb, GetCb, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
-    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb,
-    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    GenerateCb, GenerateTicketCb, GetCb, HmacCtx, Lhash, LhashCompare, LhashCompareThunk,
+    LhashHash, LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param,
+    PskFindSessionCb, PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use openssl_sys::{
@@ -261,6 +261,13 @@ table! {
         EVP_MAC_CTX_set_params: fn(*mut EvpMacCtx, *const Param) -> c_int;
         SSL_CTX_set_tlsext_ticket_key_evp_cb: fn(*mut SSL_CTX, Option<TicketKeyEvpCb>) -> c_int;
         EVP_sha256: fn() -> *const EVP_MD;
+        HMAC_Init_ex: fn(
+            *mut HmacCtx,
+            *const c_void,
+            c_int,
+            *const EVP_MD,
+            *mut c_void
+        ) -> c_int;
         EVP_MD_CTX_new: fn() -> *mut EVP_MD_CTX;
         EVP_MD_CTX_free: fn(*mut EVP_MD_CTX);
         EVP_DigestInit_ex: fn(*mut EVP_MD_CTX, *const EVP_MD, *mut c_void) -> c_int;

@@ -6,7 +6,7 @@
 use super::aead::random;
 use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
-use super::types::{EvpMacCtx, Param};
+use super::types::{EvpMacCtx, HmacCtx, Param};
 use libc::{c_char, c_int, c_uint, c_void};
 use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX};
 use sesscache_core::system::process::random_bytes;
@@ -18,6 +18,8 @@ use zeroize::Zeroize;
 pub const NAME_BYTES: usize = 16;
 /// Bytes of an initialisation vector (`EVP_MAX_IV_LENGTH`).
 pub const IV_BYTES: usize = 16;
+/// Bytes of a key that an application sets.
+pub const APPLICATION_KEY_BYTES: usize = 80;
 
 /// A ticket key.
 #[derive(Clone, Default)]
@@ -51,12 +53,21 @@ const UTF8_STRING: c_uint = 4;
 /// `OSSL_PARAM_OCTET_STRING`.
 const OCTET_STRING: c_uint = 5;
 
+/// The context of the MAC, which is of the kind that the callback for ticket keys wants.
+#[derive(Clone, Copy, Debug)]
+pub enum MacContext {
+    /// That of SSL_CTX_set_tlsext_ticket_key_evp_cb(3).
+    Evp(*mut EvpMacCtx),
+    /// That of SSL_CTX_set_tlsext_ticket_key_cb(3).
+    Hmac(*mut HmacCtx),
+}
+
 /// The contexts that libssl passes to the callback for ticket keys.
 #[derive(Debug)]
 pub struct Contexts {
     libssl: &'static Libssl,
     cipher: *mut EVP_CIPHER_CTX,
-    mac: *mut EvpMacCtx,
+    mac: MacContext,
 }
 
 impl Contexts {
@@ -67,7 +78,7 @@ impl Contexts {
     pub unsafe fn of_libssl(
         libssl: &'static Libssl,
         cipher: *mut EVP_CIPHER_CTX,
-        mac: *mut EvpMacCtx,
+        mac: MacContext,
     ) -> Contexts {
         Contexts { libssl, cipher, mac }
     }
@@ -90,6 +101,14 @@ impl TicketKey {
             [&mut key.name[..], &mut key.cipher[..], &mut key.mac[..], &mut key.server_names[..]];
         let is_filled = parts.into_iter().all(random_bytes);
         is_filled.then_some(key)
+    }
+
+    /// The key of these bytes, as SSL_CTX_set_tlsext_ticket_keys(3) wants them: name, MAC, cipher.
+    pub fn from_bytes(bytes: &[u8; APPLICATION_KEY_BYTES]) -> Option<TicketKey> {
+        let (name, rest) = bytes.split_first_chunk()?;
+        let (mac, rest) = rest.split_first_chunk()?;
+        let cipher = rest.first_chunk()?;
+        Some(TicketKey { name: *name, cipher: *cipher, mac: *mac, server_names: [0; 16] })
     }
 
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
@@ -118,6 +137,30 @@ impl TicketKey {
     }
 
     fn authenticate(&self, contexts: &Contexts) -> Result<(), Failed> {
+        match contexts.mac {
+            MacContext::Evp(mac) => self.authenticate_by_evp(contexts.libssl, mac),
+            MacContext::Hmac(mac) => self.authenticate_by_hmac(contexts.libssl, mac),
+        }
+    }
+
+    fn authenticate_by_hmac(
+        &self,
+        libssl: &'static Libssl,
+        mac: *mut HmacCtx,
+    ) -> Result<(), Failed> {
+        // SAFETY: takes nothing and returns a constant.
+        let digest = unsafe { present(libssl.EVP_sha256)?() };
+        let length = c_int::try_from(self.mac.len()).map_err(|_| Failed::Refused)?;
+        let init = present(libssl.HMAC_Init_ex)?;
+        // SAFETY: a valid context and a key of that length.
+        succeeded(unsafe { init(mac, self.mac.as_ptr().cast(), length, digest, ptr::null_mut()) })
+    }
+
+    fn authenticate_by_evp(
+        &self,
+        libssl: &'static Libssl,
+        mac: *mut EvpMacCtx,
+    ) -> Result<(), Failed> {
         let param = |key: *const c_char, data_type, data: *const c_void, data_size| Param {
             key,
             data_type,
@@ -131,9 +174,9 @@ impl TicketKey {
             param(c"digest".as_ptr(), UTF8_STRING, digest.as_ptr().cast(), 6),
             param(ptr::null(), 0, ptr::null(), 0),
         ];
-        let set = present(contexts.libssl.EVP_MAC_CTX_set_params)?;
+        let set = present(libssl.EVP_MAC_CTX_set_params)?;
         // SAFETY: a valid context; parameters as openssl/core.h has them, ended by a NULL key,
         // which are only read.
-        succeeded(unsafe { set(contexts.mac, parameters.as_ptr()) })
+        succeeded(unsafe { set(mac, parameters.as_ptr()) })
     }
 }

@@ -146,6 +146,8 @@ pub struct sesscache_stats {
     pub declined_client: u64,
     /// Sessions not resumed: it is not known yet to which virtual host the server name leads.
     pub declined_host: u64,
+    /// Contexts whose ticket keys are the application's, although SESSCACHE_KEY_FILE has some.
+    pub application_ticket_keys: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

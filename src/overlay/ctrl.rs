@@ -17,9 +17,6 @@ use openssl_sys::{
     SSL_CTX,
 };
 
-/// SSL_CTX_set_tlsext_ticket_key_cb(3) is a macro over it.
-const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
-
 /// Gets and sets a context's parameters; see SSL_CTX_ctrl(3). With NULL for `ctx` stock checks the
 /// syntax of some lists; that is passed on.
 ///
@@ -39,8 +36,16 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
             command.run(context, state(context)?)
         });
         let Some(libssl) = ctx.libssl() else { return 0 };
+        if let Some(ours) = ours {
+            return ours;
+        }
         // SAFETY: the caller's own arguments. Only the caller knows what `parg` must be for `cmd`.
-        ours.unwrap_or_else(|| unsafe { (libssl.SSL_CTX_ctrl)(ctx.as_ptr(), cmd, larg, parg) })
+        let answer = unsafe { (libssl.SSL_CTX_ctrl)(ctx.as_ptr(), cmd, larg, parg) };
+        if let Some(context) = context.filter(|_| handles_ticket_keys(cmd) && answer == 1) {
+            // SAFETY: stock has taken the key of that length from there, or has written it there.
+            unsafe { tickets::note_key(context, parg.cast(), larg) };
+        }
+        answer
     })
 }
 
@@ -59,21 +64,25 @@ pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
         &ctx,
         0,
         |ctx, state| {
-            let fp = match cmd {
+            if cmd == tickets::SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB {
                 // SAFETY: the callback that this command sets, as above.
-                SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB => unsafe {
-                    tickets::wrap_key_cb(ctx, state, fp)
-                },
-                // SAFETY: the same.
-                SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => unsafe {
-                    switch::wrap_servername_cb(state, fp)
-                },
-                _ => fp,
+                return unsafe { tickets::set_hmac_cb(ctx, state, fp) };
+            }
+            let fp = if cmd == SSL_CTRL_SET_TLSEXT_SERVERNAME_CB {
+                // SAFETY: the callback that this command sets, as above.
+                unsafe { switch::wrap_servername_cb(state, fp) }
+            } else {
+                fp
             };
             ctx.stock_callback_ctrl(cmd, fp)
         },
         |ctx| ctx.stock_callback_ctrl(cmd, fp),
     )
+}
+
+/// Whether a command sets ticket keys or asks for them.
+fn handles_ticket_keys(cmd: c_int) -> bool {
+    [SSL_CTRL_SET_TLSEXT_TICKET_KEYS, SSL_CTRL_GET_TLSEXT_TICKET_KEYS].contains(&cmd)
 }
 
 /// A command of SSL_CTX_ctrl(3).
@@ -91,7 +100,7 @@ impl Command {
         match self.cmd {
             // Without a place for them it asks how long they are.
             // An application that takes the keys gives them to other contexts or processes.
-            SSL_CTRL_SET_TLSEXT_TICKET_KEYS | SSL_CTRL_GET_TLSEXT_TICKET_KEYS if self.has_place => {
+            cmd if handles_ticket_keys(cmd) && self.has_place => {
                 tickets::give_way(ctx, state);
                 None
             }

@@ -1,7 +1,8 @@
 //! Ticket keys: ours, from the key file, unless the application sets its own.
 //!
 //! Ours are set when a context is made. Whatever the application sets afterwards, by any of the
-//! three doors that OpenSSL has, wins.
+//! three doors that OpenSSL has, wins. With SESSCACHE_TICKETS=override ours stay, and the
+//! application's are asked for the tickets that ours do not know.
 //!
 //! Clients use a ticket once (RFC 8446 C.4). So each ticket that is opened brings a new one, except
 //! that in TLS 1.2 the application's own keys decide about it.
@@ -10,13 +11,15 @@ use super::arguments::Argument;
 use super::guard::{guard, with};
 use super::{answer, event, session_state, ticket_data};
 use crate::config::{TicketMode, config};
-use crate::context::{Event, State, TicketKeyCallbacks};
+use crate::context::{Event, OwnTicketKeys, State};
 use crate::openssl::callback::{Callback, TicketKeyQuestion, ticket_key_cb};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
-use crate::openssl::ticket::{Contexts, IV_BYTES, NAME_BYTES};
+use crate::openssl::ticket::{
+    APPLICATION_KEY_BYTES, Contexts, IV_BYTES, MacContext, NAME_BYTES, TicketKey,
+};
 use crate::openssl::types::{EvpMacCtx, HmacCtx, TicketKeyCb, TicketKeyEvpCb};
-use libc::c_int;
+use libc::{c_int, c_long};
 use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, TLS1_3_VERSION};
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::transmute;
@@ -25,6 +28,9 @@ use std::mem::transmute;
 const USE: c_int = 1;
 /// The same, and it is to be replaced by a new one.
 const RENEW: c_int = 2;
+
+/// SSL_CTX_set_tlsext_ticket_key_cb(3) is a macro over it.
+pub(super) const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
 /// Does with a new context as SESSCACHE_TICKETS says.
 pub(super) fn register(ctx: Ctx<'_>, state: &State) {
@@ -36,11 +42,27 @@ pub(super) fn register(ctx: Ctx<'_>, state: &State) {
     }
 }
 
-/// The application sets keys or a callback of its own: ours go.
+/// The application sets keys of its own, or takes OpenSSL's: ours go.
 pub(super) fn give_way(ctx: Ctx<'_>, state: &State) {
     if state.give_up_tickets() {
         ctx.stock_set_ticket_key_cb(None);
         ticket_data::apply(ctx, state);
+    }
+}
+
+/// Keeps the key that the application has set or taken, if ours stay.
+///
+/// # Safety
+/// `key` points to `length` bytes that can be read, or is NULL.
+pub(super) unsafe fn note_key(ctx: Ctx<'_>, key: *const u8, length: c_long) {
+    let Some(state) = super::state(ctx).filter(|state| state.overrides_tickets()) else { return };
+    if usize::try_from(length) != Ok(APPLICATION_KEY_BYTES) {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { key.cast::<[u8; APPLICATION_KEY_BYTES]>().as_ref() };
+    if let Some(key) = bytes.and_then(TicketKey::from_bytes) {
+        state.application().ticket_keys().note_key(key);
     }
 }
 
@@ -62,6 +84,9 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
                 ticket_data::apply(ctx, state);
             }
             state.application().ticket_keys().evp_cb.set(fp);
+            if state.overrides_tickets() {
+                return open_door(ctx, state);
+            }
             let ours: TicketKeyEvpCb = application_key;
             ctx.stock_set_ticket_key_cb(fp.map(|_| ours)).unwrap_or(0)
         },
@@ -69,43 +94,74 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
     )
 }
 
-/// Keeps the callback that the application gives SSL_CTX_callback_ctrl(3). Returns what stock is to
-/// get instead.
+/// Keeps the callback that the application gives SSL_CTX_callback_ctrl(3), and gives stock ours.
 ///
 /// # Safety
 /// `function` is the one of SSL_CTX_set_tlsext_ticket_key_cb(3), or `None`.
-pub(super) unsafe fn wrap_key_cb(
+pub(super) unsafe fn set_hmac_cb(
     ctx: Ctx<'_>,
     state: &State,
     function: Option<unsafe extern "C" fn()>,
-) -> Option<unsafe extern "C" fn()> {
+) -> c_long {
     give_way(ctx, state);
     // SAFETY: the caller's promise.
     state.application().ticket_keys().hmac_cb.set(unsafe { ticket_key_cb(function) });
+    if state.overrides_tickets() {
+        return c_long::from(open_door(ctx, state));
+    }
     let ours: TicketKeyCb<HmacCtx> = application_key;
-    // SAFETY: stock casts it back, as it does the application's.
-    function.map(|_| unsafe { transmute::<TicketKeyCb<HmacCtx>, unsafe extern "C" fn()>(ours) })
+    set_stock_hmac_cb(ctx, function.map(|_| ours))
+}
+
+/// Has stock call ours by the door of the application's callback, so that the MAC's context is of the
+/// kind which that one wants. Both answers of stock are 1.
+fn open_door(ctx: Ctx<'_>, state: &State) -> c_int {
+    let own = state.application().ticket_keys();
+    if own.evp_cb.get().is_some() || own.hmac_cb.get().is_none() {
+        return ctx.stock_set_ticket_key_cb(Some(ticket_key)).unwrap_or(0);
+    }
+    set_stock_hmac_cb(ctx, Some(ticket_key));
+    // Stock prefers the other one.
+    ctx.stock_set_ticket_key_cb(None).unwrap_or(0)
+}
+
+fn set_stock_hmac_cb(ctx: Ctx<'_>, callback: Option<TicketKeyCb<HmacCtx>>) -> c_long {
+    // SAFETY: stock casts it back.
+    let function = callback.map(|callback| unsafe {
+        transmute::<TicketKeyCb<HmacCtx>, unsafe extern "C" fn()>(callback)
+    });
+    ctx.stock_callback_ctrl(SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB, function)
 }
 
 /// A MAC's context, by which libssl chooses among the application's callbacks.
-trait MacContext: Sized {
-    fn callback(callbacks: &TicketKeyCallbacks) -> &Callback<TicketKeyCb<Self>>;
+trait Mac: Sized {
+    fn callback(own: &OwnTicketKeys) -> &Callback<TicketKeyCb<Self>>;
+    fn context(mac: *mut Self) -> MacContext;
 }
 
-impl MacContext for EvpMacCtx {
-    fn callback(callbacks: &TicketKeyCallbacks) -> &Callback<TicketKeyCb<Self>> {
-        &callbacks.evp_cb
+impl Mac for EvpMacCtx {
+    fn callback(own: &OwnTicketKeys) -> &Callback<TicketKeyCb<Self>> {
+        &own.evp_cb
+    }
+
+    fn context(mac: *mut Self) -> MacContext {
+        MacContext::Evp(mac)
     }
 }
 
-impl MacContext for HmacCtx {
-    fn callback(callbacks: &TicketKeyCallbacks) -> &Callback<TicketKeyCb<Self>> {
-        &callbacks.hmac_cb
+impl Mac for HmacCtx {
+    fn callback(own: &OwnTicketKeys) -> &Callback<TicketKeyCb<Self>> {
+        &own.hmac_cb
+    }
+
+    fn context(mac: *mut Self) -> MacContext {
+        MacContext::Hmac(mac)
     }
 }
 
-/// libssl seals or opens a ticket with the application's keys.
-unsafe extern "C" fn application_key<M: MacContext>(
+/// libssl seals or opens a ticket with the application's keys: as the manual page of
+/// SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes, with its six parameters.
+unsafe extern "C" fn application_key<M: Mac>(
     ssl: *mut SSL,
     key_name: *mut u8,
     iv: *mut u8,
@@ -119,72 +175,115 @@ unsafe extern "C" fn application_key<M: MacContext>(
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
         let Some((_, state)) = session_state(ssl) else { return 0 };
-        let callbacks = state.application().ticket_keys();
-        let Some(callback) = M::callback(callbacks).get() else { return 0 };
+        let Some(callback) = M::callback(state.application().ticket_keys()).get() else { return 0 };
         // SAFETY: libssl's arguments.
-        let answer = unsafe { question.ask(callback, ssl) };
-        // divergence: stock renews the tickets of its own keys, and asks the application of its.
-        let renews = enc == 0 && answer == USE && ssl.version() == TLS1_3_VERSION;
-        if renews { RENEW } else { answer }
+        unsafe { ask(callback, ssl, question) }
     })
 }
 
-/// libssl seals or opens a ticket: as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes, with
-/// its six parameters.
-unsafe extern "C" fn ticket_key(
+/// Asks the application.
+///
+/// # Safety
+/// The question is libssl's.
+unsafe fn ask<M>(callback: TicketKeyCb<M>, ssl: Ssl<'_>, question: TicketKeyQuestion<M>) -> c_int {
+    let opens = question.enc == 0;
+    // SAFETY: the caller's promise.
+    let answer = unsafe { question.ask(callback, ssl) };
+    // divergence: stock renews the tickets of its own keys, and asks the application of its.
+    if opens && answer == USE && ssl.version() == TLS1_3_VERSION { RENEW } else { answer }
+}
+
+/// The same with our keys, and with the application's if it is theirs.
+unsafe extern "C" fn ticket_key<M: Mac>(
     ssl: *mut SSL,
     key_name: *mut u8,
     iv: *mut u8,
     cipher: *mut EVP_CIPHER_CTX,
-    mac: *mut EvpMacCtx,
+    mac: *mut M,
     enc: c_int,
 ) -> c_int {
+    let question = TicketKeyQuestion { key_name, iv, cipher, mac, enc };
     guard(0, || {
         let Some(libssl) = libssl() else { return 0 };
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
-        // SAFETY: libssl passes room for a key's name.
-        let name = unsafe { key_name.cast::<[u8; NAME_BYTES]>().as_mut() };
-        // SAFETY: libssl passes room for EVP_MAX_IV_LENGTH bytes.
-        let iv = unsafe { iv.cast::<[u8; IV_BYTES]>().as_mut() };
-        let (Some(name), Some(iv)) = (name, iv) else { return 0 };
-        // SAFETY: libssl's contexts, valid during the call.
-        let contexts = unsafe { Contexts::of_libssl(libssl, cipher, mac) };
         let Some((event, state)) = event(ssl) else { return 0 };
-        with(state, 0, || {
-            let _errno = KeepErrno::new();
-            match enc {
-                1 => seal(state, &event, name, iv, &contexts),
-                _ => open(state, &event, name, iv, &contexts),
-            }
-        })
+        // SAFETY: libssl's arguments.
+        let ours = with(state, Some(0), || unsafe { answer_with_ours(state, &event, question) });
+        // SAFETY: the same.
+        ours.unwrap_or_else(|| unsafe { answer_with_application(state, ssl, question) })
     })
 }
 
-/// Sets the contexts up to seal a ticket. The five parameters are libssl's.
-fn seal(
+/// The answer of our keys; `None` if the ticket is the application's affair.
+///
+/// # Safety
+/// The question is libssl's.
+unsafe fn answer_with_ours<M: Mac>(
     state: &State,
     event: &Event<'_>,
-    name: &mut [u8; NAME_BYTES],
-    iv: &mut [u8; IV_BYTES],
-    contexts: &Contexts,
-) -> c_int {
-    let Some(key) = state.sealing_key(event) else { return 0 };
-    *name = key.name;
-    key.seal(iv, contexts).map_or(-1, |()| 1)
-}
-
-/// Sets the contexts up to open a ticket. The five parameters are libssl's.
-fn open(
-    state: &State,
-    event: &Event<'_>,
-    name: &[u8; NAME_BYTES],
-    iv: &[u8; IV_BYTES],
-    contexts: &Contexts,
-) -> c_int {
-    let Some(key) = state.opening_key(event, name) else { return 0 };
+    question: TicketKeyQuestion<M>,
+) -> Option<c_int> {
+    let _errno = KeepErrno::new();
+    // SAFETY: the caller's promise.
+    let Some((name, iv, contexts)) = (unsafe { places(event.ssl, question) }) else {
+        return Some(0);
+    };
+    if question.enc != 0 {
+        let key = state.sealing_key(event)?;
+        *name = key.name;
+        return Some(key.seal(iv, &contexts).map_or(-1, |()| USE));
+    }
+    let key = state.opening_key(event, name)?;
     // In TLS 1.2 an application that is asked about each ticket decides, as on stock.
     let decides = || state.application().ticket_data().decrypt_cb.get().is_some();
     let renews = event.ssl.version() == TLS1_3_VERSION || !decides();
-    key.open(iv, contexts).map_or(-1, |()| if renews { RENEW } else { USE })
+    Some(key.open(iv, &contexts).map_or(-1, |()| if renews { RENEW } else { USE }))
+}
+
+/// The answer of the application's keys; 0 if there are none.
+///
+/// # Safety
+/// The question is libssl's.
+unsafe fn answer_with_application<M: Mac>(
+    state: &State,
+    ssl: Ssl<'_>,
+    question: TicketKeyQuestion<M>,
+) -> c_int {
+    if !state.overrides_tickets() {
+        return 0;
+    }
+    let own = state.application().ticket_keys();
+    if let Some(callback) = M::callback(own).get() {
+        // SAFETY: the caller's promise.
+        return unsafe { ask(callback, ssl, question) };
+    }
+    let _errno = KeepErrno::new();
+    // SAFETY: the caller's promise.
+    let places = unsafe { places(ssl, question) };
+    let Some((key, (name, iv, contexts))) = own.key().zip(places) else { return 0 };
+    if question.enc != 0 {
+        *name = key.name;
+        return key.seal(iv, &contexts).map_or(-1, |()| USE);
+    }
+    // As libssl does with a key that it has itself (tls_decrypt_ticket).
+    let answer = if ssl.version() == TLS1_3_VERSION { RENEW } else { USE };
+    if key.name == *name { key.open(iv, &contexts).map_or(-1, |()| answer) } else { 0 }
+}
+
+/// The places for a key's name and an initialisation vector, and the contexts to be set up.
+///
+/// # Safety
+/// The question is libssl's, and only one such result is used at a time.
+unsafe fn places<'a, M: Mac>(
+    ssl: Ssl<'a>,
+    question: TicketKeyQuestion<M>,
+) -> Option<(&'a mut [u8; NAME_BYTES], &'a mut [u8; IV_BYTES], Contexts)> {
+    let TicketKeyQuestion { key_name, iv, cipher, mac, .. } = question;
+    // SAFETY: libssl passes room for a key's name.
+    let name = unsafe { key_name.cast::<[u8; NAME_BYTES]>().as_mut() }?;
+    // SAFETY: libssl passes room for EVP_MAX_IV_LENGTH bytes.
+    let iv = unsafe { iv.cast::<[u8; IV_BYTES]>().as_mut() }?;
+    // SAFETY: libssl's contexts, valid during the call.
+    Some((name, iv, unsafe { Contexts::of_libssl(ssl.libssl(), cipher, M::context(mac)) }))
 }

@@ -42,6 +42,7 @@ impl Collector for StoreMetrics {
         records(&c, &mut encoder)?;
         refusals(&c, &mut encoder)?;
         declines(&c, &mut encoder)?;
+        application_keys(&c, &mut encoder)?;
         counter(
             &mut encoder,
             ("store_busy", "Operations given up because a lock was held too long."),
@@ -132,6 +133,17 @@ fn declines(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             ("client", c.declined_client),
             ("host", c.declined_host),
         ],
+    )
+}
+
+fn application_keys(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    counter(
+        encoder,
+        (
+            "store_application_ticket_keys",
+            "Contexts whose ticket keys are the program's, although there is a key file.",
+        ),
+        c.application_ticket_keys,
     )
 }
 

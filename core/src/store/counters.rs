@@ -52,10 +52,12 @@ pub enum Tally {
     DeclinedClient,
     /// Not resumed: it is not known yet to which virtual host the server name leads.
     DeclinedHost,
+    /// Contexts whose ticket keys are the application's, although those of the key file were there.
+    ApplicationTicketKeys,
 }
 
 /// The number of tallies.
-pub(super) const TALLIES: usize = Tally::DeclinedHost as usize + 1;
+pub(super) const TALLIES: usize = Tally::ApplicationTicketKeys as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -119,4 +121,6 @@ pub struct Counters {
     pub declined_client: u64,
     /// See [`Tally::DeclinedHost`].
     pub declined_host: u64,
+    /// See [`Tally::ApplicationTicketKeys`].
+    pub application_ticket_keys: u64,
 }

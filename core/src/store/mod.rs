@@ -373,6 +373,7 @@ impl Store {
             declined_cipher: tally(Tally::DeclinedCipher),
             declined_client: tally(Tally::DeclinedClient),
             declined_host: tally(Tally::DeclinedHost),
+            application_ticket_keys: tally(Tally::ApplicationTicketKeys),
         }
     }
 }

@@ -93,6 +93,7 @@ fn each_tally_has_a_counter_of_its_own() {
         (Tally::DeclinedCipher, |c| c.declined_cipher),
         (Tally::DeclinedClient, |c| c.declined_client),
         (Tally::DeclinedHost, |c| c.declined_host),
+        (Tally::ApplicationTicketKeys, |c| c.application_ticket_keys),
     ];
     let store = store();
     for (times, (tally, read)) in (1..).zip(all) {

@@ -130,7 +130,7 @@ fn configured_keys() -> Result<&'static KeyRing, KeyRingError> {
 /// The keys that tickets are sealed with, if they are to be ours. Logs a failure once.
 pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
     static SAID: Once = Once::new();
-    if config().tickets != Some(TicketMode::Shared) || config().key_file.is_none() {
+    if !config().tickets.is_some_and(TicketMode::needs_key_file) || config().key_file.is_none() {
         return None;
     }
     match configured_keys() {
