@@ -7,10 +7,11 @@
 
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;
+use crate::openssl::early_data::EarlyDataCallbacks;
 use crate::openssl::ticket::TicketKey;
 use crate::openssl::types::{
-    AllowEarlyDataCb, CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx,
-    PskFindSessionCb, PskServerCb, ServernameCb, TicketKeyCb,
+    CallbackArg, DecryptTicketCb, EvpMacCtx, GenerateTicketCb, HmacCtx, PskFindSessionCb,
+    PskServerCb, ServernameCb, TicketKeyCb,
 };
 use parking_lot::RwLock;
 use std::ffi::c_void;
@@ -80,7 +81,7 @@ pub struct Application {
     servername_cb: Callback<ServernameCb>,
     ticket_data: TicketData,
     ticket_keys: OwnTicketKeys,
-    early_data: EarlyData,
+    early_data: EarlyDataCallbacks,
     shared_keys: SharedKeys,
     /// The library context of SSL_CTX_new_ex(3).
     library_context: AtomicPtr<c_void>,
@@ -113,15 +114,6 @@ impl TicketData {
     pub fn argument(&self) -> CallbackArg {
         CallbackArg::new(self.argument.load(Acquire))
     }
-}
-
-/// The application's callback that allows early data, of a context or a connection.
-#[derive(Debug, Default)]
-pub struct EarlyData {
-    /// SSL_CTX_set_allow_early_data_cb(3), SSL_set_allow_early_data_cb(3).
-    pub allow_cb: Callback<AllowEarlyDataCb>,
-    /// Whether the connection has a setting of its own, which may be no callback.
-    pub is_set: AtomicBool,
 }
 
 /// The application's own ticket keys. libssl asks the first that there is.
@@ -227,8 +219,8 @@ impl Application {
         &self.ticket_keys
     }
 
-    /// Where the application's callback that allows early data is kept.
-    pub fn early_data(&self) -> &EarlyData {
+    /// Where the application's callbacks for early data are kept.
+    pub fn early_data(&self) -> &EarlyDataCallbacks {
         &self.early_data
     }
 

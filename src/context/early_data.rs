@@ -1,78 +1,64 @@
-//! Early data at most once (RFC 8446 8), where the application sets SSL_OP_NO_ANTI_REPLAY and libssl
-//! itself would accept it as often as it comes.
+//! Early data is accepted once, at the host that issued the ticket.
 //!
-//! A session that may come with early data gets a *permit* when its ticket is made: a record without
-//! content in the store of this host, or without a store in memory of this process. Early data takes the
-//! permit, which is one step among all processes. So it is accepted where the ticket was made, and once.
-//! Elsewhere, and where the permit is lost, the session resumes and its early data is refused.
+//! A ticket is good for many uses where the server has set SSL_OP_NO_ANTI_REPLAY, and each host with
+//! the key file opens it. So whoever issues a ticket with early data leaves a *permit* in the host's
+//! store, and whoever accepts early data takes that permit. It never leaves the host. No permit, no
+//! early data: the ticket still resumes.
 //!
-//! Without that option a ticket is good for one use, and `verdict` takes the session itself.
+//! Without that option libssl makes each ticket good for one use, and the session itself is taken.
+//! No locks of ours.
 
 use super::State;
 use super::event::Event;
 use super::host;
+use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::SessionRef;
-use sesscache_core::cache::{Key, MAX_ID_LENGTH};
-use sesscache_core::store::{LOCAL, Locator, Lookup, Now, Store};
+use sesscache_core::store::{LOCAL, Locator, Now, Store};
 use sesscache_core::system::clock::now_milliseconds;
-use siphasher::sip128::{Hasher128, SipHasher24};
-use std::hash::Hasher;
 
-/// Tells a permit from a session of the same id.
+/// Sets a permit's hash apart from all others.
 const PURPOSE: &[u8] = b"sesscache early data 1";
 
 impl State {
-    /// libssl makes a ticket of this session: allows its early data once, if it is to have any.
-    pub(super) fn permit_early_data(&self, event: &Event<'_>, session: SessionRef<'_>) {
-        if !self.counts_early_data(event) || event.ssl.max_early_data() == 0 {
-            return;
-        }
-        let Some((store, key)) = self.permits().zip(session.key()) else { return };
-        if key.id_is_empty() {
-            return;
-        }
-        let until = u64::try_from(session.deadline()).unwrap_or(0);
-        // The store counts its own failures. Without a permit the early data is refused.
-        let _ = store.put(&permit(store, &key), until, Now(now_milliseconds()), LOCAL, &[]);
+    /// Whether early data needs a permit: if others may open this context's tickets.
+    pub fn keeps_permits(&self) -> bool {
+        self.host_store().is_some() || self.tickets.is_some()
     }
 
-    /// libssl would accept the early data of this connection, whose session resumes: may it?
-    pub fn accepts_early_data(&self, event: &Event<'_>) -> bool {
-        // A key that the application has told has no ticket, and is its affair.
-        if !self.counts_early_data(event) || event.used_shared_key() {
+    /// libssl is about to issue a ticket of this session: puts its permit. Without one, for any
+    /// failure, its early data will be refused.
+    pub fn put_permit(&self, event: &Event<'_>, session: SessionRef<'_>) {
+        if !event.is_reusable_for_early_data() || self.is_broken() || !self.keeps_permits() {
+            return;
+        }
+        let _errors = KeepErrors::new(event.libssl());
+        let store = self.host_store().map(|host| &host.store);
+        let Some(store) = store.or_else(host::permits) else { return };
+        let Some(locator) = locator(session) else { return };
+        let deadline = u64::try_from(session.deadline()).unwrap_or(0);
+        // The store counts its own failures.
+        let _ = store.put(&locator, deadline, Now(now_milliseconds()), LOCAL, &[]);
+    }
+
+    /// libssl would accept the early data of a connection, and so would the application: whether it
+    /// may, which is said once for a ticket.
+    pub fn allows_early_data(&self, event: &Event<'_>) -> bool {
+        // A shared key of the application's own has no ticket, and replay is the application's affair.
+        if !self.keeps_permits() || !event.is_reusable_for_early_data() || event.used_shared_key() {
             return true;
         }
-        let key = event.ssl.session().and_then(SessionRef::key);
-        let Some((store, key)) = self.permits().zip(key) else { return false };
-        let permit = permit(store, &key);
-        // A look first: a lookup of nothing would count as a miss.
-        store.may_have(&permit) && {
-            let taken = store.take(&permit, Now(now_milliseconds()), &mut Vec::new());
-            matches!(taken, Lookup::Found { .. })
-        }
-    }
-
-    /// Whether early data of this connection goes by permits: libssl does not count it, and other
-    /// processes may open the ticket.
-    fn counts_early_data(&self, event: &Event<'_>) -> bool {
-        event.allows_replay()
-            && if event.is_stateless() {
-                self.shares_tickets()
-            } else {
-                self.host_store().is_some()
-            }
-    }
-
-    /// Where permits are.
-    fn permits(&self) -> Option<&'static Store> {
-        self.host_store().map_or_else(host::own_permits, |host| Some(&host.store))
+        let _errors = KeepErrors::new(event.libssl());
+        let store = self.host_store().map(|host| &host.store);
+        let store = store.or_else(host::permits_so_far).filter(|_| !self.is_broken());
+        let locator = event.ssl.session().and_then(locator);
+        let spend = |(store, locator): (&Store, _)| store.spend(&locator, Now(now_milliseconds()));
+        store.zip(locator).is_some_and(spend)
     }
 }
 
-fn permit(store: &Store, key: &Key) -> Locator {
-    let mut hasher = SipHasher24::new_with_key(&store.id());
-    let mut id = [0; MAX_ID_LENGTH];
-    hasher.write(PURPOSE);
-    hasher.write(key.id(&mut id));
-    Locator(hasher.finish128().as_bytes())
+/// Where a ticket's permit is. The hash of a ticket's secret tells nothing of the secret, and only
+/// who knows the secret can name the permit.
+fn locator(session: SessionRef<'_>) -> Option<Locator> {
+    let hash = session.secret_hash(PURPOSE).ok()?;
+    hash.first_chunk().copied().map(Locator)
 }

@@ -106,17 +106,17 @@ impl<'a> Event<'a> {
         self.ssl.options(self.ctx) & SSL_OP_NO_EXTENDED_MASTER_SECRET != 0
     }
 
-    /// Whether the application has told libssl to accept early data as often as it comes.
-    pub(super) fn allows_replay(&self) -> bool {
-        self.is_tls13() && self.ssl.options(self.ctx) & SSL_OP_NO_ANTI_REPLAY != 0
-    }
-
     /// Whether libssl will insist on removing the session from its own cache before it resumes
     /// it (tls_parse_ctos_psk): early data, each ticket good for one use.
     pub(super) fn is_single_use(&self) -> bool {
         self.is_tls13()
             && self.ssl.max_early_data() > 0
             && self.ssl.options(self.ctx) & SSL_OP_NO_ANTI_REPLAY == 0
+    }
+
+    /// Whether libssl accepts early data of one ticket any number of times.
+    pub(super) fn is_reusable_for_early_data(&self) -> bool {
+        self.is_tls13() && self.ssl.max_early_data() > 0 && !self.is_single_use()
     }
 
     /// Whether a session of this connection is a TLS 1.3 ticket that carries all of it. Early data

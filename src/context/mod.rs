@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tickets::TicketKeys;
 use verified::Verified;
 
-pub use application::{Application, EarlyData, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
+pub use application::{Application, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
 pub use event::{Current, Event, Facts};
 pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;

@@ -104,7 +104,6 @@ impl State {
             return;
         }
         // A private session, too: this process has it.
-        self.permit_early_data(event, session);
         if !self.shares() {
             if self.has(SSL_SESS_CACHE_SERVER) {
                 host.store.tally(Tally::RefusedNotAsked);

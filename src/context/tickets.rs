@@ -259,9 +259,7 @@ impl State {
             is_private: shared.is_none(),
             has_trailer: is_ours && trailer.write(session),
         });
-        if event.is_tls13() {
-            self.permit_early_data(event, session);
-        }
+        if event.is_tls13() {}
     }
 
     /// Whether the application's keys seal the tickets that no other process is to open by ours. It may

@@ -10,8 +10,8 @@ use super::constants::{
 use super::handle::{Ctx, Session, SessionRef, Ssl, bytes};
 use super::table::Libssl;
 use super::types::{
-    AllowEarlyDataCb, CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, HmacCtx,
-    NewCb, PskFindSessionCb, PskServerCb, RemoveCb, ServernameCb, SessionSecretCb, TicketKeyCb,
+    CallbackArg, DecryptTicketCb, GenerateCb, GenerateTicketCb, GetCb, HmacCtx, NewCb,
+    PskFindSessionCb, PskServerCb, RemoveCb, ServernameCb, SessionSecretCb, TicketKeyCb,
 };
 use libc::{c_int, c_uint};
 use openssl_sys::{EVP_CIPHER_CTX, SSL_SESSION};
@@ -40,7 +40,7 @@ unsafe impl FnPtr for GetCb {}
 unsafe impl FnPtr for GenerateCb {}
 // SAFETY: a function pointer.
 unsafe impl FnPtr for ServernameCb {}
-// SAFETY: a function pointer; AllowEarlyDataCb is the same type.
+// SAFETY: a function pointer.
 unsafe impl FnPtr for GenerateTicketCb {}
 // SAFETY: a function pointer.
 unsafe impl FnPtr for DecryptTicketCb {}
@@ -235,20 +235,6 @@ impl<M> TicketKeyQuestion<M> {
         // SAFETY: the application's promise by setting it, and our caller's.
         unsafe { callback(ssl.as_ptr(), key_name, iv, cipher, mac, enc) }
     }
-}
-
-/// Calls the application's callback that allows early data; 0 refuses it.
-///
-/// # Safety
-/// `arg` was set for this callback.
-pub unsafe fn call_allow_early_data(
-    callback: AllowEarlyDataCb,
-    ssl: Ssl<'_>,
-    arg: CallbackArg,
-) -> c_int {
-    let _cancel = HoldCancel::new();
-    // SAFETY: the application's promise by setting it, and our caller's.
-    unsafe { callback(ssl.as_ptr(), arg) }
 }
 
 /// Calls the application's callback for the data of a new ticket; 0 ends the handshake.

@@ -5,6 +5,7 @@
 use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
 use super::failed::{Failed, present, succeeded};
 use super::handle::{Session, SessionRef, bytes};
+use super::kdf::{HASH_BYTES, sha256};
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::{c_int, c_long, c_uint, c_void};
@@ -15,6 +16,9 @@ use zeroize::Zeroizing;
 
 /// Where a session's [`Mark`] is.
 static MARK: Index = Index::new();
+
+/// The longest secret of a ticket, that of SHA-512. Of a longer one the beginning is taken.
+const MOST_SECRET: usize = 64;
 
 /// Our memory of a session. It fits the slot itself, so that SSL_SESSION_dup(3), by which TLS 1.3
 /// makes the next session, carries it over.
@@ -150,6 +154,17 @@ impl SessionRef<'_> {
         let Some(set) = self.libssl().SSL_SESSION_set1_ticket_appdata else { return false };
         // SAFETY: a valid session and that many bytes.
         unsafe { set(self.as_ptr(), data.as_ptr().cast(), data.len()) == 1 }
+    }
+
+    /// A hash of its secret, for this purpose. In TLS 1.3 the secret is the shared key for which its
+    /// ticket stands, and each ticket has another.
+    pub fn secret_hash(self, purpose: &[u8]) -> Result<[u8; HASH_BYTES], Failed> {
+        let get = present(self.libssl().SSL_SESSION_get_master_key)?;
+        let mut secret = Zeroizing::new([0; MOST_SECRET]);
+        // SAFETY: a valid session and that much room.
+        let length = unsafe { get(self.as_ptr(), secret.as_mut_ptr(), secret.len()) };
+        let secret = secret.get(..length).filter(|secret| !secret.is_empty());
+        sha256(self.libssl(), &[purpose, secret.ok_or(Failed::Refused)?])
     }
 
     /// Whether it was made with compression.

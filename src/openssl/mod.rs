@@ -10,6 +10,7 @@ mod cipher;
 pub mod circumstances;
 pub mod codec;
 pub mod constants;
+pub mod early_data;
 pub mod error_queue;
 pub mod ex_data;
 pub mod failed;

@@ -191,6 +191,7 @@ table! {
         SSL_SESSION_set1_id_context: fn(*mut SSL_SESSION, *const u8, c_uint) -> c_int;
         SSL_SESSION_get0_ticket_appdata: fn(*mut SSL_SESSION, *mut *mut c_void, *mut usize) -> c_int;
         SSL_SESSION_set1_ticket_appdata: fn(*mut SSL_SESSION, *const c_void, usize) -> c_int;
+        SSL_SESSION_get_master_key: fn(*const SSL_SESSION, *mut u8, usize) -> usize;
         SSL_SESSION_get0_peer: fn(*mut SSL_SESSION) -> *mut X509;
         SSL_CTX_get0_certificate: fn(*const SSL_CTX) -> *mut X509;
         SSL_CTX_get_verify_mode: fn(*const SSL_CTX) -> c_int;

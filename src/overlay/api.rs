@@ -2,7 +2,7 @@
 
 use super::arguments::Argument;
 use super::guard::guard;
-use super::{hooks, state};
+use super::{early_data, hooks, state};
 use crate::context::host::{self, HostStore};
 use crate::openssl::error_queue;
 use crate::openssl::handle::Ctx;
@@ -82,7 +82,11 @@ fn attach(ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
     let url = url.ok_or("url is NULL")?.to_str().map_err(|_| "url is not UTF-8")?;
     let state = state(ctx).ok_or("the session cache of ctx is not sesscache's")?;
     let store = host::attach(url).map_err(|error| error.to_string())?;
-    if state.attach(ctx, store) { Ok(()) } else { Err("ctx has another store already".into()) }
+    if !state.attach(ctx, store) {
+        return Err("ctx has another store already".into());
+    }
+    early_data::register(ctx, state);
+    Ok(())
 }
 
 /// The counters of a host store, over all its processes since it was made, and how full it is.

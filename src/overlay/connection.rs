@@ -5,8 +5,9 @@
 //! no shared key is told on it, and it does not resume by a ticket of TLS 1.2. No locks here.
 
 use super::guard::guard;
-use crate::context::{EarlyData, OwnIdContext, PendingRenewal, SharedKeys};
+use crate::context::{OwnIdContext, PendingRenewal, SharedKeys};
 use crate::openssl::callback::Callback;
+use crate::openssl::early_data::EarlyDataCallbacks;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::table::Libssl;
@@ -44,7 +45,7 @@ pub struct Connection {
     /// A ticket of TLS 1.2 that is about to be replaced.
     pending_renewal: PendingRenewal,
     /// SSL_set_allow_early_data_cb(3).
-    early_data: EarlyData,
+    early_data: EarlyDataCallbacks,
 }
 
 impl Connection {
@@ -59,7 +60,7 @@ impl Connection {
             session_secret_cb: Callback::new(),
             used_shared_key: AtomicBool::new(false),
             pending_renewal: PendingRenewal::default(),
-            early_data: EarlyData::default(),
+            early_data: EarlyDataCallbacks::default(),
         }
     }
 
@@ -112,7 +113,7 @@ impl Connection {
     }
 
     /// Where the application's own callback that allows early data is kept.
-    pub(super) fn early_data(&self) -> &EarlyData {
+    pub(super) fn early_data(&self) -> &EarlyDataCallbacks {
         &self.early_data
     }
 

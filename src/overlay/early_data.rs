@@ -1,15 +1,14 @@
-//! May early data be accepted: SSL_CTX_set_allow_early_data_cb(3). libssl asks once a handshake, if all
-//! else is in favour.
+//! Callbacks by which libssl asks whether to accept early data.
 //!
-//! Our callback is set when a context is made, and the application's runs inside it. Its refusal counts
-//! first. A context's connections ask the callback that was set last.
+//! Where others may open a context's tickets, stock has ours. It asks the application first, and
+//! then takes the ticket's permit, of which there is one. Else stock has the application's.
 
 use super::arguments::Argument;
-use super::connection::{self, Connection};
+use super::connection;
 use super::guard::{guard, with};
-use super::{answer, event, state};
-use crate::openssl::callback::call_allow_early_data;
-use crate::openssl::error_queue::KeepErrors;
+use super::{answer, event, session_state, ticket_data};
+use crate::context::State;
+use crate::openssl::early_data::application_allows;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::{AllowEarlyDataCb, CallbackArg};
@@ -17,15 +16,19 @@ use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX};
 use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
-use std::sync::atomic::Ordering::{Acquire, Release};
 
-/// Sets our callback in a new context.
-pub(super) fn register(ctx: Ctx<'_>) {
-    ctx.stock_set_allow_early_data_cb(Some(allow), CallbackArg::new(ptr::null_mut()));
+/// Has libssl ask us, in a context that is new or has got a store.
+pub(super) fn register(ctx: Ctx<'_>, state: &State) {
+    if state.keeps_permits() {
+        let argument = state.application().early_data().argument();
+        ctx.stock_set_allow_early_data_cb(Some(allow), argument);
+        // Permits are put when a ticket is made.
+        ticket_data::apply(ctx, state);
+    }
 }
 
-/// Sets the callback that allows early data; see SSL_CTX_set_allow_early_data_cb(3). Does nothing if
-/// `ctx` is NULL.
+/// Sets the callback that decides about early data; see SSL_CTX_set_allow_early_data_cb(3). Does
+/// nothing if `ctx` is NULL.
 ///
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
@@ -39,15 +42,16 @@ pub unsafe extern "C" fn SSL_CTX_set_allow_early_data_cb(
         &ctx,
         (),
         |ctx, state| {
-            state.application().early_data().allow_cb.set(cb);
-            ctx.stock_set_allow_early_data_cb(Some(allow), arg);
+            let kept = state.application().early_data().set(cb, arg);
+            let (cb, arg) = if state.keeps_permits() { wrapped(kept) } else { (cb, arg) };
+            ctx.stock_set_allow_early_data_cb(cb, arg);
         },
         |ctx| ctx.stock_set_allow_early_data_cb(cb, arg),
     );
 }
 
-/// Sets the same for a connection, in place of its context's; see SSL_set_allow_early_data_cb(3). Does
-/// nothing if `s` is NULL.
+/// Sets the callback that decides about a connection's early data; see
+/// SSL_set_allow_early_data_cb(3). Does nothing if `s` is NULL.
 ///
 /// # Safety
 /// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
@@ -59,42 +63,50 @@ pub unsafe extern "C" fn SSL_set_allow_early_data_cb(
 ) {
     guard((), || {
         let Some(ssl) = s.ssl() else { return };
-        if ssl.ctx().and_then(state).is_none() {
-            return ssl.stock_set_allow_early_data_cb(cb, arg);
-        }
-        let Some(attached) = connection::attach(ssl) else {
-            // No memory to keep it in, and nobody to ask later.
-            return ssl.stock_set_allow_early_data_cb(Some(refuse), arg);
-        };
-        attached.early_data().allow_cb.set(cb);
-        attached.early_data().is_set.store(true, Release);
-        ssl.stock_set_allow_early_data_cb(Some(allow), arg);
+        let keeps_permits = session_state(ssl).is_some_and(|(_, state)| state.keeps_permits());
+        let (cb, arg) = if keeps_permits { wrapped(keep(ssl, cb, arg)) } else { (cb, arg) };
+        ssl.stock_set_allow_early_data_cb(cb, arg);
     });
 }
 
-unsafe extern "C" fn refuse(_ssl: *mut SSL, _arg: CallbackArg) -> c_int {
-    0
+/// Keeps a connection's callback. Returns the argument for ours; `None` without memory.
+fn keep(ssl: Ssl<'_>, cb: Option<AllowEarlyDataCb>, arg: CallbackArg) -> Option<CallbackArg> {
+    let _errno = KeepErrno::new();
+    match cb {
+        Some(_) => connection::attach(ssl)?.early_data().set(cb, arg),
+        None => Some(CallbackArg::new(ptr::null_mut())),
+    }
 }
 
-/// libssl asks whether to accept early data. 0: no, and the handshake goes on.
+/// The callback for stock, and its argument. An application whose callback could not be kept might
+/// refuse.
+fn wrapped(kept: Option<CallbackArg>) -> (Option<AllowEarlyDataCb>, CallbackArg) {
+    match kept {
+        Some(argument) => (Some(allow), argument),
+        None => (Some(refuse), CallbackArg::new(ptr::null_mut())),
+    }
+}
+
+/// libssl would accept early data. 0: it is refused, and the client sends it again when the
+/// handshake is over.
 unsafe extern "C" fn allow(ssl: *mut SSL, arg: CallbackArg) -> c_int {
-    guard(0, || {
-        let Some(libssl) = libssl() else { return 1 };
+    let allows = guard(false, || {
+        let Some(libssl) = libssl() else { return false };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 1 };
-        let Some((event, state)) = event(ssl) else { return 1 };
-        let own = connection::of(ssl).map(Connection::early_data);
-        let own = own.filter(|own| own.is_set.load(Acquire));
-        let asked = own.unwrap_or_else(|| state.application().early_data());
-        if let Some(callback) = asked.allow_cb.get() {
-            // SAFETY: libssl's argument, which was set with this callback.
-            let answer = unsafe { call_allow_early_data(callback, ssl, arg) };
-            if answer == 0 {
-                return answer;
-            }
+        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return false };
+        // SAFETY: the argument is of this connection, or of the context it started with, to which it
+        // holds a reference.
+        if !unsafe { application_allows(arg, ssl) } {
+            return false;
         }
         let _errno = KeepErrno::new();
-        let _errors = KeepErrors::new(libssl);
-        c_int::from(with(state, false, || state.accepts_early_data(&event)))
-    })
+        event(ssl)
+            .is_some_and(|(event, state)| with(state, false, || state.allows_early_data(&event)))
+    });
+    c_int::from(allows)
+}
+
+/// As [`allow`], and says no.
+unsafe extern "C" fn refuse(_ssl: *mut SSL, _arg: CallbackArg) -> c_int {
+    0
 }

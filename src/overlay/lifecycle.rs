@@ -46,7 +46,7 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
         hooks::register(ctx);
         state.adopt(ctx);
         tickets::register(ctx, state);
-        early_data::register(ctx);
+        early_data::register(ctx, state);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Data in tickets, and the verdict about tickets that come back: SSL_CTX_set_session_ticket_cb(3).
 //!
 //! While ticket keys of ours are in use, stock has our two callbacks, in which the application's
-//! run. Else a ticket is the application's affair, and stock has its callbacks.
+//! run. Else a ticket is the application's affair, and stock has its callbacks; but the first is ours
+//! as well where early data needs a permit.
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
@@ -68,12 +69,15 @@ fn asks_application(ctx: Ctx<'_>, state: &State, before: bool, now: bool) {
     }
 }
 
-/// Gives stock our callbacks while tickets are sealed with our keys, else the application's.
+/// Gives stock our callbacks while tickets are sealed with our keys, or one of them where only early
+/// data needs it, else the application's.
 pub(super) fn apply(ctx: Ctx<'_>, state: &State) -> c_int {
     let ticket_data = state.application().ticket_data();
     let (generate_cb, decrypt_cb): (Option<GenerateTicketCb>, Option<DecryptTicketCb>) =
         if state.shares_tickets() {
             (Some(generate), Some(decrypt))
+        } else if state.keeps_permits() {
+            (Some(generate), ticket_data.decrypt_cb.get())
         } else {
             (ticket_data.generate_cb.get(), ticket_data.decrypt_cb.get())
         };
@@ -96,7 +100,12 @@ unsafe extern "C" fn generate(ssl: *mut SSL, arg: CallbackArg) -> c_int {
         }
         let _errno = KeepErrno::new();
         if let Some(session) = ssl.session() {
-            with(state, (), || state.write_origin(&event, session));
+            with(state, (), || {
+                if state.shares_tickets() {
+                    state.write_origin(&event, session);
+                }
+                state.put_permit(&event, session);
+            });
         }
         1
     })

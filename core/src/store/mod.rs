@@ -222,6 +222,29 @@ impl Store {
         self.look_up(locator, now, into, true)
     }
 
+    /// Whether a record of this host is kept under `locator`, which goes and leaves no removal. Of
+    /// several callers, in any processes, a single one gets true. A record that another host wrote does not
+    /// count, nor one that cannot be reached now.
+    pub fn spend(&self, locator: &Locator, now: Now) -> bool {
+        let shard = self.shard(locator);
+        if !shard.glance(locator).put {
+            shard.count(Counter::Misses);
+            return false;
+        }
+        let spent = shard.locked(now.0, |locked| {
+            let Some(hit) = locked.find(locator)? else { return Ok(false) };
+            let Head { kind, flags, deadline, .. } = hit.head;
+            let is_good = kind == Kind::Put && flags & LOCAL != 0 && deadline >= now.seconds();
+            if is_good {
+                locked.kill(&hit)?;
+            }
+            Ok(is_good)
+        });
+        let is_spent = spent == Ok(true);
+        shard.count(if is_spent { Counter::Takes } else { Counter::Misses });
+        is_spent
+    }
+
     #[inline]
     fn look_up(&self, locator: &Locator, now: Now, into: &mut Vec<u8>, take: bool) -> Lookup {
         let shard = self.shard(locator);

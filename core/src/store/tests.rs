@@ -154,6 +154,23 @@ fn one_of_several_takes() {
 }
 
 #[test]
+fn a_record_of_this_host_is_spent_once() {
+    let store = store();
+    let put = |number, flags| store.put(&locator(number), LATER, NOW, flags, &[]).unwrap();
+    put(1, LOCAL);
+    assert!(store.spend(&locator(1), NOW));
+    assert!(!store.spend(&locator(1), NOW));
+    let counters = store.counters();
+    assert_eq!((counters.takes, counters.misses, counters.entries), (1, 1, 0));
+    assert!(store.may_resume(&locator(1), 1, NOW), "no removal is left");
+    put(2, 0);
+    assert!(!store.spend(&locator(2), NOW), "others may have it");
+    put(3, LOCAL);
+    assert!(!store.spend(&locator(3), Now((LATER + 1) * 1000)), "it is over");
+    assert!(store.spend(&locator(3), NOW));
+}
+
+#[test]
 fn the_ring_forgets_the_oldest_and_the_index_with_it() {
     let store = store();
     let ring = store.geometry.ring;

@@ -145,15 +145,27 @@ pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
     }
 }
 
-/// The memory for permits of early data in a process without a store, made when it is first needed;
-/// `None` without memory. See `early_data`.
-pub(super) fn own_permits() -> Option<&'static Store> {
-    static PERMITS: OnceCell<Option<Store>> = OnceCell::new();
-    let open = || {
-        let url = StoreUrl { medium: Medium::Memory, size: Some(LEAST_SIZE), key_file: None };
-        Store::open(&url).ok()
-    };
-    PERMITS.get_or_init(open).as_ref()
+/// Permits for early data of a process that has keys and no store.
+static PERMITS: OnceCell<Store> = OnceCell::new();
+
+/// Room for some 20,000 permits.
+const PERMITS_SIZE: usize = LEAST_SIZE;
+
+/// The process's own permits, if it has put one.
+pub(super) fn permits_so_far() -> Option<&'static Store> {
+    PERMITS.get()
+}
+
+/// The process's own permits. Processes that are forked later share them. `None` without memory.
+pub(super) fn permits() -> Option<&'static Store> {
+    if PERMITS.get().is_none() {
+        let (size, key_file) = (Some(PERMITS_SIZE), None);
+        let store = Store::open(&StoreUrl { medium: Medium::Memory, size, key_file }).ok()?;
+        // Not while it is opened: a fork in between would leave the child waiting. The first of several
+        // threads wins.
+        let _ = PERMITS.set(store);
+    }
+    PERMITS.get()
 }
 
 /// The store of SESSCACHE_STORE, or why there is none.
