@@ -555,6 +555,23 @@ check_set_id() {
     fi
 }
 
+# A server says of what kind its keys are. `openssl ciphers` makes an SSL_CTX.
+check_stats_of_keys() {
+    local store=$work/of_keys key=$work/of_keys.key kind
+    for kind in yes no yes; do
+        rm -f "$key"
+        case $kind in
+            no) printf '%064d\n' 7 >"$key" && chmod 600 "$key" ;;
+            yes) "$command" keygen "$key" >/dev/null ;;
+        esac
+        run --store "file:$store?size=1MiB" --key-file "$key" -- openssl ciphers >/dev/null 2>&1
+        check "stats says whether there is forward secrecy: $kind" bash -c \
+            "'$command' stats '$store' | grep -q '^  forward secrecy  *$kind  '"
+    done
+    check 'and in JSON' bash -c "'$command' stats --json '$store' |
+        grep -q '\"forward_secrecy\":true'"
+}
+
 check_stats() {
     local store=$work/counted
     run --store "file:$store?size=1MiB" -- openssl version >/dev/null 2>&1
@@ -569,8 +586,11 @@ stats = json.loads(sys.argv[2])
 assert stats["store"] == sys.argv[1]
 assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
 assert 1 << 19 < stats["capacity"] < 1 << 20, stats
-assert len(stats) == 32, stats
+assert len(stats) == 33, stats
 PYTHON
+    check 'no server has said what keys it has' fails bash -c \
+        "'$command' stats '$store' | grep 'forward secrecy'"
+    check_stats_of_keys
     check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
     check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd
     check 'memory' refuses 2 'a shm: store is seen only by its server' stats shm:

@@ -78,8 +78,8 @@ Examples:
 
 const AGENT_EXAMPLES: &str = "\
 Each host runs an agent for each store. The agent sends the store's records and removals to Redis or
-Valkey (6.2 or newer), and applies those of other hosts to the store. Records are encrypted, so the
-agent needs no key; all hosts need the same key file. No server ever waits for the agent.
+Valkey (6.2 or newer), and applies those of other hosts to the store. Records are encrypted, so this
+needs no key; all hosts need the same key file. No server ever waits for the agent.
 
 Examples:
   sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
@@ -216,6 +216,12 @@ pub(crate) struct Agent {
     /// Serve /metrics and /healthz at this address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Step the keys in FILE on every six hours, as `ratchet` does; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Vec<PathBuf>,
+    /// With --key-file, as for `ratchet` [default: SESSCACHE_MAX_LIFETIME, or 1d]
+    #[arg(long, value_name = "TIME", value_parser = time::seconds, requires = "key_file")]
+    pub(crate) max_lifetime: Option<u32>,
     /// Send and apply all that is there, then end
     #[arg(long)]
     pub(crate) once: bool,

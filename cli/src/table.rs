@@ -3,7 +3,7 @@
 //! Their names in both are those of `struct sesscache_stats`, and stay.
 
 use serde_json::{Map, Value};
-use sesscache_core::store::Counters;
+use sesscache_core::store::{Counters, KeyKind};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -140,12 +140,13 @@ fn part(some: u64, all: u64) -> Option<f64> {
 }
 
 /// The counters of a store as a JSON object.
-pub(crate) fn json(path: &Path, counters: &Counters) -> Value {
+pub(crate) fn json(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> Value {
     let rounded = |part: Option<f64>| part.map(|part| (part * 10_000.0).round() / 10_000.0);
     let mut object = Map::new();
     object.insert("store".into(), path.to_string_lossy().into());
     object.insert("hit_rate".into(), rounded(hit_rate(counters)).into());
     object.insert("fill".into(), rounded(fill(counters)).into());
+    object.insert("forward_secrecy".into(), keys.map(|keys| keys == KeyKind::Ratchet).into());
     for Row(name, value, _) in groups(counters).into_iter().flat_map(|(_, rows)| rows) {
         object.insert(name.into(), value.into());
     }
@@ -153,7 +154,7 @@ pub(crate) fn json(path: &Path, counters: &Counters) -> Value {
 }
 
 /// The counters of a store as a table.
-pub(crate) fn table(path: &Path, counters: &Counters) -> String {
+pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> String {
     let percent = |part: Option<f64>| match part {
         Some(part) => format!("{:.1} %", part * 100.0),
         None => "-".to_owned(),
@@ -165,6 +166,17 @@ pub(crate) fn table(path: &Path, counters: &Counters) -> String {
     };
     line("hit rate", &percent(hit_rate(counters)), "of lookups found a session that resumed");
     line("fill", &percent(fill(counters)), "of the room is in use");
+    match keys {
+        Some(KeyKind::Plain) => line(
+            "forward secrecy",
+            "no",
+            "a key of the key file is plain and opens all that it ever sealed: keygen --next",
+        ),
+        Some(KeyKind::Ratchet) => {
+            line("forward secrecy", "yes", "if `sesscache ratchet` steps the key file on");
+        }
+        None => {}
+    }
     for (group, rows) in groups(counters) {
         let _ = writeln!(text, "  {group}:");
         for Row(name, value, meaning) in rows {
@@ -218,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_table_names_the_mend_of_a_random_id_context() {
-        let text = table(Path::new("/run/x"), &Counters::default());
+        let text = table(Path::new("/run/x"), &Counters::default(), None);
         let line = text.lines().find(|line| line.contains("declined_id_context")).unwrap();
         assert!(line.contains("SESSCACHE_ID_CONTEXT=ours"), "{line}");
     }
@@ -226,13 +238,25 @@ mod tests {
     #[test]
     fn json_has_every_counter_once() {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
-        let value = json(Path::new("/run/x"), &counters);
+        let value = json(Path::new("/run/x"), &counters, Some(KeyKind::Plain));
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 3 + 29);
+        assert_eq!(object.len(), 4 + 29);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);
         assert_eq!(object["hits"], 1);
-        assert_eq!(json(Path::new("/run/x"), &Counters::default())["hit_rate"], Value::Null);
+        assert_eq!(object["forward_secrecy"], false);
+        assert_eq!(json(Path::new("/run/x"), &Counters::default(), None)["hit_rate"], Value::Null);
+    }
+
+    #[test]
+    fn plain_keys_are_told() {
+        let line = |keys| {
+            let text = table(Path::new("/run/x"), &Counters::default(), keys);
+            text.lines().find(|line| line.contains("forward secrecy")).map(str::to_owned)
+        };
+        assert!(line(Some(KeyKind::Plain)).is_some_and(|line| line.contains(" no  a key of")));
+        assert!(line(Some(KeyKind::Ratchet)).is_some_and(|line| line.contains(" yes  if")));
+        assert_eq!(line(None), None, "no server has said it");
     }
 }

@@ -40,6 +40,8 @@ def command_line(scene):
     refused("a cluster by unix socket", 2, "a cluster .*", "--store", "/x", "--redis",
             "unix:///x", "--cluster")
     refused("no such time", 2, "--retention 1w.*", "--store", "/x", *redis, "--retention", "1w")
+    refused("a lifetime without a key file", 2, ".*--key-file <FILE>.*", "--store", "/x", *redis,
+            "--max-lifetime", "1d")
     refused("a bad name", 2, r'--name "a\{b\}".*', "--store", "/x", *redis, "--name", "a{b}")
     refused("too many streams", 2, ".*64.*", "--store", "/x", *redis, "--streams", "64")
     refused("no store with --once", 1, nowhere, "--store", none, "--once", *redis)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from agent import (access, clocks, cluster, command_line, failover, forged, large, life, metrics,
-                   outages, replication)
+from agent import (access, clocks, cluster, command_line, failover, forged, key_files, large, life,
+                   metrics, outages, replication)
 from agent.scene import Scene, prepare
 from harness import built, verdicts
 
@@ -28,6 +28,7 @@ PARTS = (
     clocks.retention, clocks.clocks,
     failover.failover, cluster.cluster_failover, cluster.cluster,
     access.tls_and_users,
+    key_files.key_files,
 )
 
 

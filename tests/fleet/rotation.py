@@ -1,28 +1,38 @@
 """A new key comes to three hosts, one by one: first behind the old one everywhere, then before it,
 then alone. After each step all sessions resume on all hosts, old ones and new ones, by id and in
-tickets; and when the old key goes, the sessions that were made under the new one."""
+tickets; and when the old key goes, the sessions that were made under the new one.
+
+The old key is a ratchet of some days ago. Before all that the hosts step it on, one by one."""
 
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.run import run
+from harness.tls import write_secret
 from harness.verdicts import check, fail, happens, same, wait_until
 
 from .host import KINDS
 
 FEW = 4  # connections that offer one session
 HOSTS = ("a", "b", "c")
+EPOCH = 6 * 60 * 60
 
 
 def rotation(scene):
     keys = KeyFiles.make(scene)
     scene.start_redis()
     scene.add_hosts(*HOSTS)
+    for host in scene.hosts.values():
+        use_keys(host, keys.first)
     turn_in_wrong_order(scene, keys)
     tally = Tally(scene)
     tally.make_sessions("old")
     tally.step("before", "old")
+    for host in scene.hosts.values():
+        use_keys(host, keys.stepped)
+        tally.step(f"the old key stepped on on {host.name}", "old")
     for host in scene.hosts.values():
         use_keys(host, keys.added)
         tally.step(f"new key second on {host.name}", "old")
@@ -43,22 +53,26 @@ class KeyFiles:
     """The key file before, and after each step, made on one host and copied to the others."""
 
     first: Path
+    stepped: Path
     added: Path
     promoted: Path
     alone: Path
 
     @classmethod
     def make(cls, scene):
-        def change(old, name, *options):
+        def change(old, name, *words):
             new = scene.work / name
             shutil.copy(old, new)
-            run(scene.prepared.command, "keygen", *options, new)
+            run(scene.prepared.command, *words, new)
             return new
 
-        first = scene.prepared.files / "first_key"
-        added = change(first, "added_key", "--next")
-        promoted = change(added, "promoted_key", "--promote")
-        return cls(first, added, promoted, change(promoted, "alone_key", "--keep", 1))
+        first = scene.work / "first_key"
+        write_secret(first, f"{int(time.time()) // EPOCH - 12}:{'5a' * 32} 2026-11-28\n")
+        stepped = change(first, "stepped_key", "ratchet")
+        added = change(first, "added_key", "keygen", "--next")
+        promoted = change(added, "promoted_key", "keygen", "--promote")
+        alone = change(promoted, "alone_key", "keygen", "--keep", 1)
+        return cls(first, stepped, added, promoted, alone)
 
 
 def use_keys(host, file):

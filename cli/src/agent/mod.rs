@@ -2,7 +2,7 @@
 //!
 //! A thread follows the store's log (follow). A task appends the records to the streams (send). One
 //! task a stream applies the records of other hosts to the store (receive). Records are sealed, and
-//! the agent has no keys. No lock of the store is held while a task waits, so a slow, stopped or
+//! none of these has keys. Another thread steps key files on, if it is asked to (key_files). No lock of the store is held while a task waits, so a slow, stopped or
 //! dead agent costs the servers nothing.
 //!
 //! Arrows between the files point one way: supervisor, then send, receive and follow, then shared,
@@ -18,6 +18,7 @@ mod failure;
 mod follow;
 mod health;
 mod http;
+mod key_files;
 mod metrics;
 mod notes;
 mod rate_limit;
@@ -35,6 +36,7 @@ mod warmup;
 
 use crate::arguments::Agent;
 pub(crate) use error::AgentError;
+use key_files::KeyFiles;
 use settings::AgentSettings;
 use std::io;
 use std::sync::Arc;
@@ -51,6 +53,12 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .log_internal_errors(false)
         .try_init();
     settings.target.check().map_err(AgentError::Target)?;
+    let mut key_files = KeyFiles::new(options.key_file.clone(), options.max_lifetime);
+    if options.once {
+        key_files.step();
+    } else {
+        key_files.keep().map_err(AgentError::System)?;
+    }
     // Fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()

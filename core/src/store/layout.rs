@@ -31,6 +31,8 @@ pub(super) mod header {
     pub(in crate::store) const BOOT: usize = 96;
     /// 1 while a reader of the log waits (a futex).
     pub(in crate::store) const WAITING: usize = 256;
+    /// The kind of keys of the process that came last: [`crate::store::KeyKind`].
+    pub(in crate::store) const KEY_KIND: usize = 260;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
     /// Notes of the log's reader.

@@ -11,6 +11,7 @@ mod cell;
 mod counters;
 mod damaged;
 mod index;
+mod key_kind;
 mod layout;
 mod log;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 mod url;
 
 pub use counters::{Counters, Tally};
+pub use key_kind::KeyKind;
 pub use log::{Cursor, LogBatch, NOTES, Record};
 pub use open::OpenError;
 pub use record::{LOCAL, Locator};

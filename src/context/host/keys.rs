@@ -19,6 +19,7 @@ use crate::seal::ratchet::{self, EpochSecret, Moment};
 use sesscache_core::key_file::epoch::{Epoch, MOST_KEPT};
 use sesscache_core::key_file::{self, FileKey, FileVersion, KEY_BYTES, KeyFileError, Secret};
 use sesscache_core::slots::Slots;
+use sesscache_core::store::KeyKind;
 use sesscache_core::system::clock::now;
 use sesscache_core::system::process::random_bytes;
 use std::fmt;
@@ -210,6 +211,12 @@ impl KeyRing {
         self.material.using(|now| use_them(&now.ticket_secrets)).ok().flatten()
     }
 
+    /// The kind of the keys of the file; `None` without a file, or before keys were made.
+    pub(in crate::context) fn kind(&self) -> Option<KeyKind> {
+        self.path.as_ref()?;
+        self.material.using(Material::kind).ok().flatten()
+    }
+
     /// A number that is another one when the keys have changed.
     pub(in crate::context) fn generation(&self) -> u64 {
         self.material.generation().number()
@@ -274,6 +281,11 @@ impl Material {
         };
         let has_ratchet = self.keys.is_some() && !self.file_keys.is_empty();
         (has_ratchet && self.moment != moment).then(step)
+    }
+
+    fn kind(&self) -> Option<KeyKind> {
+        let has_plain = self.ticket_secrets.iter().any(|one| one.dated.is_none());
+        self.keys.as_ref().map(|_| if has_plain { KeyKind::Plain } else { KeyKind::Ratchet })
     }
 
     fn copied(&self) -> Result<Vec<FileKey>, Failed> {

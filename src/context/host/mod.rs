@@ -82,6 +82,16 @@ impl HostStore {
     }
 }
 
+impl HostStore {
+    /// Reads the key file again if it has changed, and notes in the store of what kind its keys are.
+    fn refresh_keys(&self, libssl: &'static Libssl) {
+        self.keys.refresh(libssl);
+        if let Some(kind) = self.keys.kind() {
+            self.store.set_key_kind(kind);
+        }
+    }
+}
+
 /// The host store of a context.
 #[derive(Debug)]
 pub(super) struct ContextStore {
@@ -94,7 +104,7 @@ pub(super) struct ContextStore {
 impl ContextStore {
     /// The store of the configuration, for a context that has just been made.
     pub(super) fn new(libssl: &'static Libssl) -> ContextStore {
-        let configured = configured_store().inspect(|store| store.keys.refresh(libssl));
+        let configured = configured_store().inspect(|store| store.refresh_keys(libssl));
         ContextStore { configured, attached: OnceCell::new() }
     }
 
@@ -106,7 +116,7 @@ impl ContextStore {
 
     /// Uses this store from now on; false if another one was attached before.
     pub(super) fn attach(&self, libssl: &'static Libssl, store: &'static HostStore) -> bool {
-        store.keys.refresh(libssl);
+        store.refresh_keys(libssl);
         ptr::eq(*self.attached.get_or_init(|| store), store)
     }
 }
