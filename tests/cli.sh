@@ -4,7 +4,7 @@
 # shellcheck source=tests/shell.sh
 . "$(dirname "$0")/shell.sh"
 unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
-    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT
+    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT SESSCACHE_TICKETS
 
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
@@ -415,6 +415,7 @@ check_environment() {
         sees SESSCACHE_STORE "$store" --store "$store"
     check 'no log to what is not a terminal' sees SESSCACHE_LOG '' --store shm:
     check_id_context
+    check_ticket_keys
     check 'arguments as they are' same "-x|a b|--store" \
         "$(run --store shm: --force -- printf '%s|%s|%s' -x 'a b' --store)"
     check 'the exit status is the program'"'"'s' bash -c "'$command' run --store shm: --force \
@@ -452,6 +453,90 @@ check_id_context() {
     check 'an empty one too' same '' "$(SESSCACHE_ID_CONTEXT='' what "$folder/named")"
     check 'nothing to share, nothing to set' same '' "$(SESSCACHE_STORE='' "$command" run --force \
         --library "$library" -- "$folder/named" 2>&1 | grep SESSCACHE_ID_CONTEXT)"
+}
+
+# Servers whose own ticket keys end with them get SESSCACHE_TICKETS=override
+check_ticket_keys() {
+    local folder=$work/keyed why='ticket keys end with its process' server
+    # how RUN-ARGUMENT...: what the variable is in this program, and the lines that tell of it
+    how() {
+        run --force "$@" 2>"$work/err" | sed -n 's/^SESSCACHE_TICKETS=//p'
+        sed -n 's/^sesscache: SESSCACHE_TICKETS\(=override,\| is not set,\) because/said\1:/p' "$work/err"
+    }
+    mkdir "$folder"
+    cp "$work/$own" "$folder/node"
+    for server in postfix nghttpx; do
+        printf '#!/bin/sh\nexec env\n' >"$folder/$server" && chmod +x "$folder/$server"
+    done
+    check 'a program that draws ticket keys' same "override
+said=override,: node's own $why" "$(how --store shm: --key-file "$key" -- "$folder/node")"
+    check 'the key file of the URL' same "override
+said=override,: node's own $why" "$(how --store "$store?key=$key" -- "$folder/node")"
+    check 'the key file beside the store' same "override
+said=override,: node's own $why" "$(how --store "$store" -- "$folder/node")"
+    check 'keys of the environment' same "override
+said=override,: node's own $why" \
+        "$(SESSCACHE_STORE='' SESSCACHE_KEY_FILE=$key how "$folder/node")"
+    check 'no key file, nothing to put first' same '' "$(how --store shm: -- "$folder/node")"
+    check 'other programs have none' same '' "$(how --store "$store" -- "$work/$own")"
+    for server in application '' shared; do
+        check "the environment decides: '$server'" same "$server" \
+            "$(SESSCACHE_TICKETS=$server how --store "$store" -- "$folder/node")"
+    done
+    check 'Postfix has no setting for them' same "override
+said=override,: postfix's own ticket keys end at each reload" \
+        "$(how --store "$store" -- "$folder/postfix" start-fg)"
+    check_given_keys
+}
+
+# The same servers, with keys that somebody gave them
+check_given_keys() {
+    local given='said is not set,:' conf=$folder/nghttpx.conf
+    printf 'workers=2\n' >"$conf"
+    check 'nghttpx draws them' same "override
+said=override,: nghttpx's own ticket keys end at each reload" "$(how --store "$store" -- "$folder/nghttpx" --conf="$conf")"
+    check 'nghttpx was given some' same "$given nghttpx was given keys by --tls-ticket-key-file" \
+        "$(how --store "$store" -- "$folder/nghttpx" --tls-ticket-key-file "$key")"
+    printf 'tls-ticket-key-file=%s\n' "$key" >>"$conf"
+    check 'its configuration tells' same "$given nghttpx was given keys by tls-ticket-key-file" \
+        "$(how --store "$store" -- "$folder/nghttpx" --conf "$conf")"
+    check_nginx_keys 1.22.1 ''
+    check_nginx_keys 1.23.2 "override
+said=override,: nginx's own ticket keys end with its zone of sessions"
+    printf 'ssl_session_ticket_key k;\n' >"$folder/sites/one.conf"
+    check_nginx_keys 1.26.3 \
+        "$given nginx was given keys by ssl_session_ticket_key in $folder/sites/one.conf"
+    rm "$folder/nginx.conf"
+    check_nginx_keys 1.26.3 "$given it is not known whether nginx was given keys: \
+$folder/nginx.conf: No such file or directory (os error 2)"
+    check 'a script may start anything' same \
+        "$given it is not known whether nginx was given keys: it is started by a script" \
+        "$(printf '#!/bin/sh\nenv\n' >"$folder/nginx" && how --store "$store" -- "$folder/nginx")"
+}
+
+# check_nginx_keys VERSION EXPECTED: an nginx that says that it is of this version. Compiled, because
+# the words of a script are not asked for.
+check_nginx_keys() {
+    if [[ ! -d $folder/sites ]]; then
+        mkdir "$folder/sites"
+        printf 'http { include sites/*.conf; } # ssl_session_ticket_key\n' >"$folder/nginx.conf"
+    fi
+    if ! cc -x c -o "$folder/nginx" - 2>"$work/err" <<END; then
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    if (count == 2 && strcmp(words[1], "-V") == 0)
+        return fprintf(stderr, "nginx version: nginx/$1\n"
+                               "configure arguments: --prefix=/nowhere --conf-path=/nowhere/c\n") < 0;
+    return execlp("env", "env", NULL);
+}
+END
+        skip "nginx $1" 'no C compiler'
+        return
+    fi
+    check "nginx $1" same "$2" "$(how --store "$store" -- "$folder/nginx" -p "$folder" -c nginx.conf)"
 }
 
 check_default_store() {

@@ -1,6 +1,7 @@
 //! Programs that draw a session id context at random, so that nothing resumes after a restart.
 
-use std::ffi::{OsStr, OsString};
+use crate::program;
+use std::ffi::OsString;
 use std::path::Path;
 
 /// The variable that helps.
@@ -14,15 +15,7 @@ const PROGRAMS: [&str; 6] = ["named", "ruby", "puma", "pgbouncer", "mariadbd", "
 
 /// The known program that one of these files is: the command, and the interpreter of a script.
 pub(crate) fn random_in(files: [&Path; 2]) -> Option<&'static str> {
-    let real = |file: &Path| file.canonicalize().unwrap_or_default();
-    let known = |file: &Path| PROGRAMS.into_iter().find(|name| is_named(file, name));
-    files.into_iter().find_map(|file| known(file).or_else(|| known(&real(file))))
-}
-
-/// Whether a file has this name, perhaps with a version behind it (`ruby3.3`).
-fn is_named(file: &Path, name: &str) -> bool {
-    let rest = file.file_name().and_then(OsStr::to_str).and_then(|file| file.strip_prefix(name));
-    rest.is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')))
+    program::known(PROGRAMS.into_iter(), files)
 }
 
 /// Whether a process with these variables shares sessions.

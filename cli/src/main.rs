@@ -24,6 +24,7 @@ mod run_settings;
 mod stats;
 mod store_folder;
 mod table;
+mod ticket_keys;
 mod time;
 
 use arguments::{Arguments, Command};

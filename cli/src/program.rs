@@ -83,6 +83,23 @@ pub(crate) fn interpreter(path: &Path) -> PathBuf {
     path
 }
 
+/// The first of the names that one of these files has: the command, and the interpreter of a script.
+/// A file has the name of the file behind a link, too.
+pub(crate) fn known(
+    names: impl Iterator<Item = &'static str> + Clone,
+    files: [&Path; 2],
+) -> Option<&'static str> {
+    let known = |file: &Path| names.clone().find(|name| is_named(file, name));
+    let real = |file: &Path| file.canonicalize().unwrap_or_default();
+    files.into_iter().find_map(|file| known(file).or_else(|| known(&real(file))))
+}
+
+/// Whether a file has this name, perhaps with a version behind it (`ruby3.3`).
+fn is_named(file: &Path, name: &str) -> bool {
+    let rest = file.file_name().and_then(OsStr::to_str).and_then(|file| file.strip_prefix(name));
+    rest.is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')))
+}
+
 /// The first line of a text file, as far as the kernel reads it; `None` if the file is not text.
 fn first_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut start = Vec::new();

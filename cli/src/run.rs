@@ -7,6 +7,7 @@ use crate::arguments::Run;
 use crate::overlay_check::{self, Refusal};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
+use crate::ticket_keys::{self, Advice, Start};
 use crate::{id_context, library, output};
 use rustix::process::geteuid;
 use std::env;
@@ -89,6 +90,7 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
         environment.set("SESSCACHE_NAMESPACE", namespace);
     }
     environment.set_id_context(&program);
+    environment.set_tickets(&program, options.command.get(1..).unwrap_or_default());
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
@@ -182,6 +184,27 @@ impl Environment {
                 "{variable}={value}, because {name} draws its session id context at random"
             ));
             self.set(variable, value.into());
+        }
+    }
+
+    /// Puts the key file's ticket keys before those of a server whose own end with it, unless the
+    /// variable is set or the server was given keys.
+    fn set_tickets(&mut self, program: &Path, arguments: &[OsString]) {
+        let has_keys = self.get("SESSCACHE_KEY_FILE").is_some_and(|file| !file.is_empty());
+        if !has_keys || self.get(ticket_keys::VARIABLE).is_some() {
+            return;
+        }
+        let runs = program::interpreter(program);
+        let (variable, value) = (ticket_keys::VARIABLE, ticket_keys::OVERRIDE);
+        match ticket_keys::advise(&Start { program, runs: &runs, arguments }) {
+            Some(Advice::Override(why)) => {
+                output::say(&format!("{variable}={value}, because {why}"));
+                self.set(variable, value.into());
+            }
+            Some(Advice::Leave(why)) => {
+                output::say(&format!("{variable} is not set, because {why}"))
+            }
+            None => {}
         }
     }
 
