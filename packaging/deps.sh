@@ -17,7 +17,7 @@ packages_for() {
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
-            echo dovecot-imapd postgresql vsftpd mosquitto nodejs python3 openssl gcc libssl-dev
+            echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         clients)
@@ -64,7 +64,7 @@ is_usable() {
         binutils) command -v readelf >/dev/null ;;
         nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
         nodejs) command -v node >/dev/null ;;
-        haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
+        haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto | postfix) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
         lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
         python3-pycurl) /usr/bin/python3 -c 'import pycurl' 2>/dev/null ;;
         golang-go) command -v go >/dev/null ;;

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs real servers, unmodified: on stock libssl, with libsesscache preloaded, and with its host
 store too. Says how many connections resume, across workers, reloads and restarts. The part
-`admission` says who is let in after a rule changed, on seven of them; `early_data` how often a recorded
-request is carried out.
+`tickets` has those with ticket keys of their own, `admission` says who is let in after a rule
+changed, on seven of them; `early_data` how often a recorded request is carried out.
 
-    tests/servers/run.py [PART...]    the servers whose names are given, admission, early_data; else all
+    tests/servers/run.py [PART...]    the servers whose names are given, tickets, admission, early_data;
+                                      else all
 
 LIBDIR or SESSCACHE_LIB says where the library is; WAYS names the ways to run, if not all (ways.py).
 """
@@ -16,7 +17,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
 from servers import (admission, apache2, dovecot, early_data, haproxy, hitch, lighttpd, nginx,
-                     postgresql, stunnel4, vsftpd)
+                     postgresql, stunnel4, tickets, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -29,6 +30,7 @@ SERVERS = {
     "dovecot": dovecot.test,
     "postgresql": postgresql.test,
     "vsftpd": vsftpd.test,
+    "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,
 }
