@@ -1,7 +1,11 @@
 /*
- * With keys of the key file each resumption by ticket brings a new ticket, in TLS 1.2 and DTLS too: on
- * one server and from server to server. However often it is renewed, what came of an authentication
- * ends when the first ticket would.
+ * With keys of the key file a resumption by ticket brings a new ticket, in TLS 1.2 and DTLS too: on one
+ * server and from server to server. However often it is renewed, what came of an authentication ends
+ * when the first ticket would.
+ *
+ * In TLS 1.2 OpenSSL's client gets none, because it would not resume the session any more for which it
+ * has got one. It is known by a signalling cipher suite, which it leaves out when it renegotiates: so
+ * here it gets its new tickets then.
  */
 #include "clock.h"
 #include "harness_store.h"
@@ -16,6 +20,7 @@ static SSL_CTX *make_server(const struct protocol *p)
     SSL_CTX *server = new_host(p);
 
     SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
+    SSL_CTX_set_options(server, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
     SSL_CTX_set_timeout(server, 7 * DAY);
     return server;
 }
@@ -38,6 +43,20 @@ static int same_ticket(const SSL_SESSION *a, const SSL_SESSION *b)
     return length[0] == length[1] && memcmp(bytes[0], bytes[1], length[0]) == 0;
 }
 
+/* The client shakes hands once more, and offers the ticket that it has. */
+static void renegotiate(struct connection *c)
+{
+    char byte;
+
+    CHECK_INT(SSL_renegotiate_abbreviated(c->client), 1);
+    for (int i = 0; i < 10 && SSL_renegotiate_pending(c->client); i++) {
+        (void)SSL_do_handshake(c->client);
+        CHECK(SSL_read(c->server, &byte, 1) < 0);
+    }
+    CHECK(connection_exchange(c));
+    CHECK_INT(connection_resumed(c), 1);
+}
+
 /* Offers the ticket, under a name, and puts in its place what came, or NULL if that is the same one.
    1 if it resumed. */
 static int offer_once(SSL_CTX *server, SSL_CTX *client, const char *name, SSL_SESSION **ticket)
@@ -52,6 +71,8 @@ static int offer_once(SSL_CTX *server, SSL_CTX *client, const char *name, SSL_SE
         CHECK_INT(SSL_set_session(c.client, *ticket), 1);
     REQUIRE(connection_handshake(&c) && connection_exchange(&c));
     resumed = connection_resumed(&c);
+    if (resumed && SSL_version(c.client) != TLS1_3_VERSION)
+        renegotiate(&c);
     got = SSL_get1_session(c.client);
     if (*ticket != NULL && same_ticket(got, *ticket)) {
         SSL_SESSION_free(got);
@@ -91,6 +112,38 @@ static void ten(void)
         CHECK_INT(resumed_once(same, client, "a.example"), 9);
         SSL_CTX_free(one);
         SSL_CTX_free(other);
+        SSL_CTX_free(client);
+    }
+}
+
+/* ---- a client that keeps what it was told of --------------------------------------------------- */
+
+static SSL_SESSION *told;
+
+static int keep_told(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    SSL_SESSION_free(told);
+    told = session;
+    return 1;
+}
+
+/* As Ruby and nginx have it: the session that new_cb got last. */
+static void kept(void)
+{
+    FOR_EACH_PROTOCOL(p) {
+        SSL_CTX *server = make_server(p), *client = make_client(p);
+        int resumed = 0;
+
+        section("%s kept", p->name);
+        SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(client, keep_told);
+        for (int i = 0; i < 10; i++)
+            resumed += resumes(server, client, told);
+        CHECK_INT(resumed, 9);
+        SSL_SESSION_free(told);
+        told = NULL;
+        SSL_CTX_free(server);
         SSL_CTX_free(client);
     }
 }
@@ -206,7 +259,7 @@ static void month(void)
 }
 
 static const struct named_function functions[] = {
-    NAMED(ten), NAMED(named), NAMED(by_id), NAMED(month), { NULL, NULL },
+    NAMED(ten), NAMED(kept), NAMED(named), NAMED(by_id), NAMED(month), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -218,6 +271,7 @@ int main(int argc, char **argv)
     write_keys("keys", 1, 2);
     RUN_AGAIN(ten, key_file("keys"));
     RUN_AGAIN(ten, key_file("keys"), file_store("store"));
+    RUN_AGAIN(kept, key_file("keys"));
     RUN_AGAIN(named, key_file("keys"));
     RUN_AGAIN(by_id, key_file("keys"));
     RUN_AGAIN(by_id, key_file("keys"), file_store("store"));

@@ -235,10 +235,16 @@ unsafe fn answer_with_ours<M: Mac>(
         return Some(key.seal(iv, &contexts).map_or(-1, |()| USE));
     }
     let key = state.opening_key(event, name)?;
-    // In TLS 1.2 an application that is asked about each ticket decides, as on stock.
-    let decides = || state.application().ticket_data().decrypt_cb.get().is_some();
-    let renews = event.ssl.version() == TLS1_3_VERSION || !decides();
+    let renews = event.ssl.version() == TLS1_3_VERSION || renews_in_tls12(state, event);
     Some(key.open(iv, &contexts).map_or(-1, |()| if renews { RENEW } else { USE }))
+}
+
+/// Whether a resumption in TLS 1.2 is to bring a new ticket. An application that is asked about each
+/// ticket decides, as on stock. And OpenSSL's client resumes a session no more for which it got a new
+/// ticket, and does not tell its application of the new one (tls_process_new_session_ticket).
+fn renews_in_tls12(state: &State, event: &Event<'_>) -> bool {
+    let decides = || state.application().ticket_data().decrypt_cb.get().is_some();
+    !event.ssl.may_serve_openssl() && !decides()
 }
 
 /// The answer of the application's keys; 0 if there are none.
