@@ -5,9 +5,13 @@ Ten connections are made, of which each offers the newest ticket that none has o
   resumes, 5.
 - nginx answers 2 in TLS 1.3, and its client resumes 9.
 
-HAProxy and Apache have their keys from a file. lighttpd, Postfix and Node draw some at each start,
-and the first two at each reload too. nginx has them in its zone of sessions since 1.23.2, which
-outlives a reload. A ticket that was kept resumes as long as they last.
+HAProxy has its keys from a file. lighttpd, Postfix and Node draw some at each start, and the first
+two at each reload too. nginx has them in its zone of sessions since 1.23.2, which outlives a reload.
+A ticket that was kept resumes as long as they last.
+
+Apache has a file, too, but takes the key of the HMAC from its stack: mod_ssl hands libcrypto a
+pointer to a buffer that is gone. After a reload or a restart the tickets resume if the same bytes
+lie there again. With 2.4.67 all did, with 2.4.71 none, on stock.
 
 Preloaded without a key file, the application's keys win. In TLS 1.3 each resumption brings a
 ticket.
@@ -42,7 +46,7 @@ STAGES = ("reload", "restart")
 @dataclass(frozen=True)
 class Row:
     """A server, and its expected figures in each way: how many of ten resume that use each ticket
-    once; whether all of the tries resume after a reload, and after a restart."""
+    once; whether all of the tries resume after a reload, and after a restart. Luck is not judged."""
 
     setup: str
     kind: type
@@ -56,7 +60,8 @@ class Row:
         at = WAYS.index(way)
         if stage == "once":
             return (self.once_1_2 if protocol == "1.2" else self.once_1_3).split()[at]
-        return str({"all": TRIES, "none": 0}[getattr(self, stage).split()[at]])
+        word = getattr(self, stage).split()[at]
+        return None if word == "luck" else str({"all": TRIES, "none": 0}[word])
 
 
 class Keyed:
@@ -228,7 +233,8 @@ def rewrite(file, *changes):
 
 ROWS = (
     Row("haproxy, tls-ticket-keys", Haproxy, "5 5 5", "5 9 9", "all all all", "all all all"),
-    Row("apache2, SSLSessionTicketKeyFile", Apache, "5 5 5", "5 9 9", "all all all", "all all all"),
+    Row("apache2, SSLSessionTicketKeyFile", Apache, "5 5 5", "5 9 9",
+        "luck luck luck", "luck luck luck"),
     Row("lighttpd, default", Lighttpd, "5 5 9", "5 9 9", "none none all", "none none all"),
     Row("postfix", Postfix, "5 5 9", "5 9 9", "none none all", "none none all"),
     Row("node", Node, "5 5 9", "5 9 9", "all all all", "none none all"),
@@ -283,5 +289,7 @@ def report(row, figures):
                  for stage in ("once", *STAGES)]
         table_row("", protocol, *cells, "")
     for stage, protocol, way in product(("once", *STAGES), row.kind.protocols, figures):
-        check(f"{row.setup}, TLS {protocol}, {stage}, {way}", same,
-              row.expected(stage, protocol, way), str(figures[way][stage, protocol]))
+        expected = row.expected(stage, protocol, way)
+        if expected is not None:
+            check(f"{row.setup}, TLS {protocol}, {stage}, {way}", same,
+                  expected, str(figures[way][stage, protocol]))
