@@ -46,6 +46,7 @@ seed() {
     fi
     [ "$1" = text ] || return 0
     printf '%064d 2026-11-25\n# older\n%064x\n' 0 255 >"$work/$1/keys"
+    printf '83143:%064d 2026-11-28 next\n' 0 >"$work/$1/ratchet"
     printf 'file:/run/sesscache/nginx?size=64MiB&key=/etc/keys' >"$work/$1/file"
     printf 'shm:?size=1048576' >"$work/$1/shm"
 }

@@ -9,7 +9,16 @@ use std::path::Path;
 
 fn key_file(text: &[u8]) {
     match key_file::parse(text) {
-        Ok(keys) => assert!((1..=MAX_KEYS).contains(&keys.len())),
+        Ok(keys) => {
+            assert!((1..=MAX_KEYS).contains(&keys.len()));
+            // A state has its epoch before a colon, and no other key has a colon.
+            let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+            for (key, line) in keys.iter().zip(lines) {
+                let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+                assert_eq!(key.epoch.is_some(), word.contains(&b':'));
+            }
+        }
         Err(error) => {
             let says = error.to_string();
             assert!(!says.is_empty());
