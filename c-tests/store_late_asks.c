@@ -1,8 +1,9 @@
 /*
- * An ALPN callback asks for a certificate (SSL_set_verify), where its context does not. libssl calls
- * it when the session is found, so that the first such connection of a context may resume one that
- * another process made of a client without a certificate. After it none is let in, also where a
- * servername callback is asked before. The context's own sessions resume as on stock.
+ * An ALPN callback asks for a certificate (SSL_set_verify), where its context asks nobody, or only
+ * after the handshake (SSL_VERIFY_POST_HANDSHAKE). libssl calls it when the session is found, so that
+ * the first such connection of a context may resume one that another process made of a client without
+ * a certificate. After it none is let in, also where a servername callback is asked before. The
+ * context's own sessions resume as on stock.
  */
 #include "harness_admission.h"
 
@@ -122,6 +123,8 @@ static void come(void)
     if (variable_is("TEST_CONTEXT", "asks")) {
         SSL_CTX_set_verify(server, mode_asked, NULL);
         SSL_CTX_set_client_hello_cb(server, put_off, NULL);
+    } else if (variable_is("TEST_CONTEXT", "asks later")) {
+        SSL_CTX_set_verify(server, mode_asked | SSL_VERIFY_POST_HANDSHAKE, NULL);
     }
     CHECK_INT(offer(server, none, NULL, &own), 0);
     if (overlaid() && variable_is("TEST_FIRST", "full"))
@@ -172,6 +175,8 @@ int main(int argc, char **argv)
             run_case(way, has_servername, "full", required, "asks nobody");
             run_case(way, has_servername, "foreign", required, "asks nobody");
             run_case(way, has_servername, "foreign", required, "asks");
+            if (ways[way].protocol->version == TLS1_3_VERSION)
+                run_case(way, has_servername, "full", required, "asks later");
         }
     return test_end();
 }

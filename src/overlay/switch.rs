@@ -17,7 +17,7 @@ use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
-use openssl_sys::{SSL, SSL_CTX, SSL_VERIFY_PEER};
+use openssl_sys::{SSL, SSL_CTX, TLS1_3_VERSION};
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::transmute;
 use std::ptr;
@@ -118,11 +118,13 @@ pub unsafe extern "C" fn SSL_set_verify(
 ) {
     guard((), || {
         let Some(ssl) = s.ssl() else { return };
-        let asked = ssl.asks_for_certificate();
+        // One that is to ask after the handshake does not ask in it.
+        let is_tls13 = ssl.version() == TLS1_3_VERSION;
+        let asked = ssl.asks_in_handshake(is_tls13);
         ssl.stock_set_verify(mode, callback);
         // With a session, libssl has looked for one: this is a servername callback or a later one.
         let asks_late = !asked
-            && mode & SSL_VERIFY_PEER != 0
+            && ssl.asks_in_handshake(is_tls13)
             && ssl.is_in_handshake()
             && ssl.is_server()
             && ssl.session().is_some();
