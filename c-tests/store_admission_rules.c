@@ -48,6 +48,19 @@ static void other_address(SSL *ssl)
     REQUIRE(X509_VERIFY_PARAM_set1_email(SSL_get0_param(ssl), "good@host.example", 0) == 1);
 }
 
+/* A function of the trust store's own, which looks at the connection. */
+static void barred(SSL *ssl) { SSL_set_app_data(ssl, "barred"); }
+
+static int check_list(X509_STORE_CTX *verification)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    if (SSL_get_app_data(ssl) == NULL)
+        return 1;
+    X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
 /* ---- rules that alternate -------------------------------------------------------------------- */
 
 struct alternation {
@@ -68,6 +81,7 @@ static const struct alternation alternations[] = {
     { "all rules", "only server", rules_of_server, rules_of_client, 0 },
     { "through a pointer", "only server", through_pointer, nothing, 0 },
     { "e-mail", "good", nothing, other_address, 0 },
+    { "function of the trust store", "good", nothing, barred, 0 },
 };
 #define FOR_EACH_ALTERNATION(a) \
     for (const struct alternation *a = alternations; \
@@ -106,19 +120,21 @@ static int shake_hands(const struct alternation *a, void (*rules)(SSL *), SSL_SE
     return resumed;
 }
 
-static SSL_CTX *new_asking(const struct way *way)
+static SSL_CTX *new_asking(const struct alternation *a, const struct way *way)
 {
     SSL_CTX *server = new_host_for(way);
 
     SSL_CTX_set_security_level(server, 0);
     trust(server, "root");
     require_client(server);
+    if (a->does_not == barred)
+        X509_STORE_set_check_revocation(SSL_CTX_get_cert_store(server), check_list);
     return server;
 }
 
 static void alternate(const struct alternation *a, const struct way *way)
 {
-    SSL_CTX *first = new_asking(way);
+    SSL_CTX *first = new_asking(a, way);
     SSL_SESSION *session = NULL;
     uint64_t declined;
 
@@ -127,7 +143,7 @@ static void alternate(const struct alternation *a, const struct way *way)
     own_client = new_client_for(way, a->client);
     CHECK_INT(shake_hands(a, a->fits, NULL, &session), 0);
     REQUIRE(session != NULL);
-    own_server = new_asking(way);
+    own_server = new_asking(a, way);
     declined = stats_of(own_server).declined_client;
     CHECK_INT(shake_hands(a, a->does_not, NULL, NULL), -1);
     for (int round = 0; round < 3; round++) {

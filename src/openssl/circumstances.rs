@@ -1,8 +1,8 @@
 //! What the verification of a client depends on, so that a result can be kept with it.
 //!
 //! All that OpenSSL's getters tell of a connection and its trust store is in it, and a hash of the
-//! certificate. Trust and policies have no getter, and purposes none before OpenSSL 3.5. No locks of
-//! ours.
+//! certificate. Trust and policies have no getter, and purposes none before OpenSSL 3.5. A trust store
+//! with functions of its own depends on anything. No locks of ours.
 
 use super::failed::{Failed, present};
 use super::handle::{SessionRef, Ssl};
@@ -12,7 +12,7 @@ use super::table::Libssl;
 use super::verification::{Demands, Objects};
 use libc::{c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use once_cell::sync::OnceCell;
-use openssl_sys::{X509, X509_VERIFY_PARAM};
+use openssl_sys::{X509, X509_STORE, X509_VERIFY_PARAM};
 use sesscache_core::system::process::random_bytes;
 use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
 use std::ffi::CStr;
@@ -174,6 +174,9 @@ impl Circumstances {
     ) -> Option<Circumstances> {
         let libssl = ssl.libssl();
         let store = demands.store.as_ref()?;
+        if has_functions(libssl, store)? {
+            return None;
+        }
         let param = libssl.X509_STORE_get0_param?;
         // SAFETY: a valid trust store, whose parameters they are.
         let param = unsafe { param(store.as_ptr()) };
@@ -189,6 +192,25 @@ impl Circumstances {
             library_context: library_context as usize,
         })
     }
+}
+
+/// Whether the application has given the trust store functions in place of libcrypto's. They may look
+/// at the connection, or ask somebody else. `None` if it cannot be told.
+fn has_functions(libssl: &Libssl, store: &Reference<X509_STORE>) -> Option<bool> {
+    let getters = [
+        libssl.X509_STORE_get_verify?,
+        libssl.X509_STORE_get_get_issuer?,
+        libssl.X509_STORE_get_check_issued?,
+        libssl.X509_STORE_get_check_revocation?,
+        libssl.X509_STORE_get_get_crl?,
+        libssl.X509_STORE_get_check_crl?,
+        libssl.X509_STORE_get_cert_crl?,
+        libssl.X509_STORE_get_check_policy?,
+        libssl.X509_STORE_get_lookup_certs?,
+        libssl.X509_STORE_get_lookup_crls?,
+    ];
+    // SAFETY: a valid trust store. NULL is no function of the application's.
+    Some(getters.into_iter().any(|get| !unsafe { get(store.as_ptr()) }.is_null()))
 }
 
 /// A keyed hash of a certificate. With SHA-256 a look would cost three times as much: 25,000

@@ -350,6 +350,16 @@ table! {
         X509_VERIFY_PARAM_get1_ip_asc: fn(*mut X509_VERIFY_PARAM) -> *mut c_char;
         X509_STORE_get0_param: fn(*const X509_STORE) -> *mut X509_VERIFY_PARAM;
         X509_STORE_get0_objects: fn(*const X509_STORE) -> *mut OPENSSL_STACK;
+        X509_STORE_get_verify: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_get_issuer: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_check_issued: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_check_revocation: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_get_crl: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_check_crl: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_cert_crl: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_check_policy: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_lookup_certs: fn(*const X509_STORE) -> *const c_void;
+        X509_STORE_get_lookup_crls: fn(*const X509_STORE) -> *const c_void;
         X509_STORE_lock: fn(*mut X509_STORE) -> c_int;
         X509_STORE_unlock: fn(*mut X509_STORE) -> c_int;
         X509_OBJECT_get_type: fn(*const X509_OBJECT) -> c_int;
