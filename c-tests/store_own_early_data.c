@@ -237,8 +237,69 @@ static void out_of_get_cb(const char *what, void (*as)(SSL_CTX *), const char *w
     store_clear(&external);
 }
 
+static int resumes_as(SSL_CTX *server, SSL_CTX *client, const char *name, SSL_SESSION *session)
+{
+    struct connection c = connection_new(server, client);
+    int resumed;
+
+    CHECK_INT(SSL_set_tlsext_host_name(c.client, name), 1);
+    if (session != NULL)
+        CHECK_INT(SSL_set_session(c.client, session), 1);
+    REQUIRE(connection_handshake(&c) && connection_exchange(&c));
+    resumed = connection_resumed(&c);
+    connection_close(&c);
+    return resumed;
+}
+
+static void trust_others(SSL_CTX *server, SSL_CTX *client)
+{
+    (void)client;
+    trust(server, "others");
+}
+
+/* What has changed since is the application's affair, too: on this context, or on another one that
+   asks the same get_cb. */
+static void out_of_get_cb_later(const char *what, void (*happen)(SSL_CTX *, SSL_CTX *), const char *name,
+                                const char *who, int is_other)
+{
+    static struct store external;
+    struct recorder recorder = { .external = &external };
+    SSL_CTX *servers[2], *client = new_client_for(stateful, who);
+    SSL_SESSION *session;
+
+    section("get_cb, %s, %s context", what, is_other ? "another" : "the same");
+    for (int i = 0; i < 2; i++) {
+        servers[i] = make_server();
+        SSL_CTX_set_session_cache_mode(
+            servers[i], SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+        if (strcmp(who, "none") != 0)
+            demand_root(servers[i]);
+        record(servers[i], &recorder);
+    }
+    session = obtain_session(servers[0], client);
+    happen(servers[is_other], client);
+    CHECK_INT(resumes_as(servers[is_other], client, name, session), 1);
+    CHECK_INT(recorder.get_calls, 1);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(servers[0]);
+    SSL_CTX_free(servers[1]);
+    SSL_CTX_free(client);
+    store_clear(&external);
+}
+
+static void changed_meanwhile(void)
+{
+    for (int is_other = 0; is_other < 2; is_other++) {
+        out_of_get_cb_later("nothing", change_nothing_at_all, "host.example", "none", is_other);
+        out_of_get_cb_later("another name", change_nothing_at_all, "other.example", "none", is_other);
+        out_of_get_cb_later("another authority", trust_others, "host.example", "good", is_other);
+    }
+    out_of_get_cb_later("other names", other_names, "host.example", "none", 0);
+}
+
 static void kept_by_application(void)
 {
+    changed_meanwhile();
     out_of_get_cb("nobody asked", change_nothing, "none");
     out_of_get_cb("asked, none given", ask_client, "none");
     out_of_get_cb("verified", demand_root, "good");

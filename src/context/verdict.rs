@@ -86,13 +86,20 @@ impl Offer<'_, '_> {
         }
     }
 
-    /// The verdict about what get_cb has answered.
+    /// The verdict about what get_cb has answered. Under which name, and by what rules of today, is the
+    /// application's affair.
     pub(super) fn of_application(&self, session: SessionRef<'_>) -> Verdict {
-        match self.trust(session) {
-            Verdict::Resume if self.single_use && self.may_be_shared(session) => {
-                if self.fetch().is_some() { Verdict::Resume } else { Verdict::Miss }
+        let trusted = self.trust(session);
+        match &self.address {
+            Some(address)
+                if trusted == Verdict::Resume
+                    && self.single_use
+                    && !self.take(address)
+                    && self.may_be_shared(address, session) =>
+            {
+                Verdict::Miss
             }
-            trusted => trusted,
+            _ => trusted,
         }
     }
 
@@ -133,10 +140,9 @@ impl Offer<'_, '_> {
     }
 
     /// Whether get_cb's session may be in the store: its past is not known.
-    fn may_be_shared(&self, session: SessionRef<'_>) -> bool {
+    fn may_be_shared(&self, address: &Address<'_>, session: SessionRef<'_>) -> bool {
         let is_private = session.mark().is_some_and(|mark| mark.is_private);
-        let Some(address) = self.address.as_ref().filter(|_| !is_private) else { return false };
-        self.state.refusal(self.event, Some(address.server()), session).is_none()
+        !is_private && self.state.refusal(self.event, Some(address.server()), session).is_none()
     }
 
     /// Takes the session out of the store, at its address or an earlier one.
