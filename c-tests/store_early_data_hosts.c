@@ -287,9 +287,38 @@ static void keys_only(void)
     }
 }
 
+/* ---- a store that is attached ---------------------------------------------------------------- */
+
+static long attach_memory(long argument, SSL_SESSION **session)
+{
+    (void)session;
+    CHECK_INT(attach_store(own_server, "shm:?size=1MiB"), 1);
+    return argument;
+}
+
+/* Neither a store nor keys at first: early data is accepted as on stock. Then a store is attached. */
+static void attached(void)
+{
+    const char *const variables[] = { NULL };
+
+    section("attached");
+    workers[0] = start_worker(variables);
+    ask(&workers[0], make_server, STATELESS, NULL);
+    record_flight(0, 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(ask(&workers[0], receive_flight, 0, NULL), GOOD);
+    ask(&workers[0], attach_memory, 0, NULL);
+    CHECK_INT(ask(&workers[0], receive_flight, 0, NULL), IS_RESUMED);
+    record_flight(0, 1);
+    CHECK_INT(ask(&workers[0], receive_flight, 1, NULL), GOOD);
+    CHECK_INT(ask(&workers[0], receive_flight, 1, NULL), IS_RESUMED);
+    ask(&workers[0], free_server, 0, NULL);
+    end_worker(&workers[0]);
+}
+
 static const struct named_function functions[] = {
     NAMED(make_server), NAMED(free_server), NAMED(receive_flight), NAMED(set_option),
-    NAMED(make_many), NAMED(receive_in_child), { NULL, NULL },
+    NAMED(make_many), NAMED(receive_in_child), NAMED(attach_memory), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -304,5 +333,6 @@ int main(int argc, char **argv)
     lost();
     full();
     keys_only();
+    attached();
     return test_end();
 }

@@ -19,7 +19,7 @@ typedef struct sesscache_stats {
    */
   uint64_t misses;
   /**
-   * Sessions stored.
+   * Sessions stored, and permits for early data.
    */
   uint64_t stores;
   /**
@@ -27,7 +27,7 @@ typedef struct sesscache_stats {
    */
   uint64_t removes;
   /**
-   * Sessions taken for single use (early data).
+   * Sessions for single use that were taken, and permits for early data.
    */
   uint64_t takes;
   /**

@@ -16,8 +16,8 @@ use crate::openssl::handle::SessionRef;
 use sesscache_core::store::{LOCAL, Locator, Now, Store};
 use sesscache_core::system::clock::now_milliseconds;
 
-/// Sets a permit's hash apart from all others.
-const PURPOSE: &[u8] = b"sesscache early data 1";
+/// Sets a permit's hash apart from all others. With a secret of 48 bytes it is one block of SHA-256.
+const PURPOSE: &[u8] = b"permit1";
 
 impl State {
     /// Whether early data needs a permit: if others may open this context's tickets.

@@ -97,11 +97,11 @@ pub struct sesscache_stats {
     pub hits: u64,
     /// Lookups that found none.
     pub misses: u64,
-    /// Sessions stored.
+    /// Sessions stored, and permits for early data.
     pub stores: u64,
     /// Sessions removed.
     pub removes: u64,
-    /// Sessions taken for single use (early data).
+    /// Sessions for single use that were taken, and permits for early data.
     pub takes: u64,
     /// Sessions that were met after their end.
     pub expired: u64,

@@ -68,11 +68,11 @@ pub struct Counters {
     pub hits: u64,
     /// Lookups that found no record.
     pub misses: u64,
-    /// Sessions stored.
+    /// Sessions stored, and permits for early data.
     pub stores: u64,
     /// Sessions removed.
     pub removes: u64,
-    /// Sessions taken for single use (early data).
+    /// Sessions for single use that were taken, and permits for early data.
     pub takes: u64,
     /// Records that were found, or made room, after their deadline.
     pub expired: u64,
