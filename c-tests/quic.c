@@ -184,6 +184,7 @@ static void stateful(void)
 /* ---- stateless tickets, each of which the client uses once ----------------------------------- */
 
 static unsigned char keys[80] = "one key of the application's own, for names, ciphers and macs";
+static int sealed; /* how often its callback was asked to seal */
 
 static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                   EVP_MAC_CTX *mac, int enc)
@@ -195,6 +196,7 @@ static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
 
     (void)ssl;
     if (enc) {
+        sealed++;
         memcpy(name, keys, 16);
         memset(iv, 7, 16);
     }
@@ -233,7 +235,16 @@ static void once(void)
     CHECK_INT(resumed_of_six(NULL), 5);
 }
 
-static const struct named_function functions[] = { NAMED(once), { NULL, NULL } };
+/* The library's keys seal, whatever the application sets. */
+static void override_callback(void)
+{
+    CHECK_INT(resumed_of_six(key_cb), 5);
+    CHECK_INT(sealed, 0);
+}
+
+static const struct named_function functions[] = {
+    NAMED(once), NAMED(override_callback), { NULL, NULL },
+};
 
 int main(int argc, char **argv)
 {
@@ -248,6 +259,7 @@ int main(int argc, char **argv)
         section("key file");
         write_keys("keys", 1, 1);
         RUN_AGAIN(once, key_file("keys"));
+        RUN_AGAIN(override_callback, key_file("keys"), "SESSCACHE_TICKETS=override");
     }
     return test_end();
 }
