@@ -163,9 +163,10 @@ install: all ## library, command, header, manual pages, pkg-config file: PREFIX=
 	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
 	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/sesscache
-	install -m 644 packaging/sesscache-agent.service packaging/sesscache-agent@.service \
-	    packaging/sesscache-ratchet@.service packaging/sesscache-ratchet@.timer \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in agent.service agent@.service ratchet@.service ratchet@.timer; do \
+	    sed 's|/usr/bin/sesscache|$(BINDIR)/sesscache|' packaging/sesscache-$$unit \
+	        > $(DESTDIR)$(PREFIX)/lib/systemd/system/sesscache-$$unit || exit 1; \
+	done
 	install -m 644 packaging/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/sesscache
 	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \

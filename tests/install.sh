@@ -41,6 +41,8 @@ check_files() {
     check 'its units' same \
         'sesscache-agent.service sesscache-agent@.service sesscache-ratchet@.service sesscache-ratchet@.timer' \
         "$(cd "$work/usr/lib/systemd/system" && echo *)"
+    check 'its units start what was installed' same '' "$(grep -h ^ExecStart= "$work"/usr/lib/systemd/system/* |
+        grep -v '^ExecStart=/usr/bin/sesscache ')"
     check 'its manual page' test -s "$work/usr/share/man/man1/sesscache.1"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
     check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"
@@ -68,6 +70,8 @@ check_pkg_config() {
 check_own_prefix() {
     local own=$work/own
     check 'make install PREFIX=DIR' make -C "$root" install "PREFIX=$own"
+    check 'units start the command there' same 3 \
+        "$(cat "$own"/lib/systemd/system/* | grep -c "^ExecStart=$own/bin/sesscache ")"
     check 'sesscache.pc names that prefix' same "-L$own/lib" \
         "$(PKG_CONFIG_PATH=$own/lib/pkgconfig pkg-config --libs-only-L sesscache | sed 's/ *$//')"
     check 'the library is there' test -e "$own/lib/libsesscache.so.0"

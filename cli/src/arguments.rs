@@ -12,8 +12,8 @@ Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
   sesscache stats                            what it does: hit rate, why sessions were missed
 Hosts that resume each other's sessions, each with the same key file:
-  sesscache keygen /etc/sesscache.key
-  sesscache run --key-file /etc/sesscache.key -- nginx -g 'daemon off;'
+  sesscache keygen /etc/sesscache/nginx.key
+  sesscache run --key-file /etc/sesscache/nginx.key -- nginx -g 'daemon off;'
   sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
 
 Exit status: 0, 1 if something failed, 2 for bad input; `run` ends as CMD does.
@@ -26,17 +26,17 @@ are reloaded. A change replaces the file in one step; owner, mode and comments s
 Keys are ratchets: `sesscache ratchet` steps them on every six hours.
 
 Examples:
-  sesscache keygen /etc/sesscache.key
-  sesscache run --key-file /etc/sesscache.key -- nginx -g 'daemon off;'
+  sesscache keygen /etc/sesscache/nginx.key
+  sesscache run --key-file /etc/sesscache/nginx.key -- nginx -g 'daemon off;'
 
 A new key, on a single host:
-  sesscache keygen --rotate /etc/sesscache.key && nginx -s reload
+  sesscache keygen --rotate /etc/sesscache/nginx.key && nginx -s reload
 
 Many hosts all need the same file. A key must open everywhere before it seals anywhere. So after
 each step, copy the file to all hosts and reload all servers:
-  sesscache keygen --next /etc/sesscache.key       1. a new key, which opens only
-  sesscache keygen --promote /etc/sesscache.key    2. now it seals
-  sesscache keygen --keep 1 /etc/sesscache.key     3. SESSCACHE_MAX_LIFETIME (a day) later:
+  sesscache keygen --next /etc/sesscache/nginx.key       1. a new key, which opens only
+  sesscache keygen --promote /etc/sesscache/nginx.key    2. now it seals
+  sesscache keygen --keep 1 /etc/sesscache/nginx.key     3. SESSCACHE_MAX_LIFETIME (a day) later:
                                                    only this one is left";
 
 const RATCHET_EXAMPLES: &str = "\
@@ -84,7 +84,7 @@ needs no key; all hosts need the same key file. No server ever waits for the age
 Examples:
   sesscache agent --store /run/sesscache/nginx --redis redis://10.0.0.5
   sesscache agent --store /run/sesscache/nginx --redis rediss://redis.example:6379 \\
-      --user sesscache --password-file /etc/sesscache.redis --metrics 127.0.0.1:9464
+      --user sesscache --password-file /etc/sesscache/redis --metrics 127.0.0.1:9464
   sesscache agent --store /run/sesscache/nginx --cluster --redis redis://10.0.0.5,redis://10.0.0.6
   sesscache agent --store /run/sesscache/nginx --redis unix:///run/redis/redis.sock --once
 

@@ -100,7 +100,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
             vec![Row(
                 "application_ticket_keys",
                 c.application_ticket_keys,
-                "contexts with keys of the program's own: SESSCACHE_TICKETS=override",
+                "contexts with keys of the program's own: SESSCACHE_TICKETS=override, unless you gave them",
             )],
         ),
         (
@@ -170,7 +170,7 @@ pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> 
         Some(KeyKind::Plain) => line(
             "forward secrecy",
             "no",
-            "a key of the key file is plain and opens all that it ever sealed: keygen --next",
+            "a plain key opens all that it ever sealed: keygen --next, --promote, --keep 1",
         ),
         Some(KeyKind::Ratchet) => {
             line("forward secrecy", "yes", "if `sesscache ratchet` steps the key file on");

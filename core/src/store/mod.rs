@@ -226,11 +226,10 @@ impl Store {
 
     /// Whether a record of this host is kept under `locator`, which goes and leaves no removal. Of
     /// several callers, in any processes, a single one gets true. A record that another host wrote does not
-    /// count, nor one that cannot be reached now.
+    /// count, nor one that cannot be reached now. That there is none is no miss: no session is lost.
     pub fn spend(&self, locator: &Locator, now: Now) -> bool {
         let shard = self.shard(locator);
         if !shard.glance(locator).put {
-            shard.count(Counter::Misses);
             return false;
         }
         let spent = shard.locked(now.0, |locked| {
@@ -243,7 +242,9 @@ impl Store {
             Ok(is_good)
         });
         let is_spent = spent == Ok(true);
-        shard.count(if is_spent { Counter::Takes } else { Counter::Misses });
+        if is_spent {
+            shard.count(Counter::Takes);
+        }
         is_spent
     }
 
