@@ -402,12 +402,14 @@ impl State {
         trailer: &Trailer,
         key_name: &[u8],
     ) -> Option<Tally> {
-        let server = self.server(event.ctx)?;
-        let tickets = self.tickets.as_ref()?;
-        // Not a key of a namespace of before.
-        let key = tickets.opening(event.ctx, server.namespace, key_name);
-        let name = key.and_then(|key| Trailer::name_hash(&key, event.ssl.offered_name()));
-        if name != Some(trailer.name) {
+        let name = || {
+            let (tickets, server) = (self.tickets.as_ref()?, self.server(event.ctx)?);
+            // Not a key of a namespace of before.
+            let key = tickets.opening(event.ctx, server.namespace, key_name)?;
+            Trailer::name_hash(&key, event.ssl.offered_name())
+        };
+        // Nor if it cannot be told who the server is.
+        if name() != Some(trailer.name) {
             return Some(Tally::DeclinedName);
         }
         if i64::from(trailer.end) < now() {
