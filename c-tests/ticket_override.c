@@ -301,6 +301,33 @@ static void everywhere(void)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* In one process, a session for nobody else, which comes back again and again. */
+static void go_on_private(void)
+{
+    FOR_EACH_PROTOCOL(p) {
+        SSL_CTX *server = with_way(p, current()), *client = make_client(p);
+        SSL_SESSION *session, *got;
+
+        SSL_CTX_set_verify(server, SSL_VERIFY_PEER, NULL);
+        setenv("TEST_CLOCK", "0", 1);
+        session = obtain_session(server, client);
+        section("%s %s, goes on", p->name, current()->name);
+        CHECK_INT(is_sealed_by_application(session), 1);
+        for (int hour = 4; hour <= 12; hour += 4) {
+            char clock[16];
+
+            snprintf(clock, sizeof(clock), "%d", hour * HOUR);
+            setenv("TEST_CLOCK", clock, 1);
+            got = offer(server, client, session, hour < 10);
+            SSL_SESSION_free(session);
+            session = got;
+        }
+        SSL_SESSION_free(session);
+        SSL_CTX_free(client);
+        SSL_CTX_free(server);
+    }
+}
+
 /* What replaces a ticket of the application's is no younger than that. */
 static void bounded(void)
 {
@@ -315,6 +342,12 @@ static void bounded(void)
     RUN_AGAIN(leave, key_file("keys"), "TEST_CLOCK=0");
     RUN_AGAIN(find_with_way, key_file("keys"), override, bound, "TEST_CLOCK=35000");
     RUN_AGAIN(lose, key_file("keys"), override, bound, "TEST_CLOCK=37000");
+    FOR_EACH_WAY(way) {
+        char variable[] = "TEST_WAY=0";
+
+        variable[sizeof(variable) - 2] += (char)(way - ways);
+        RUN_AGAIN(go_on_private, key_file("keys"), override, bound, variable);
+    }
 }
 
 /* ---- what the application answers ------------------------------------------------------------ */
@@ -547,8 +580,9 @@ static void quiet(void)
 static const struct named_function functions[] = {
     NAMED(leave), NAMED(leave_private), NAMED(find), NAMED(lose), NAMED(find_with_way),
     NAMED(find_private), NAMED(renew), NAMED(find_in_13), NAMED(lose_in_13), NAMED(answers),
-    NAMED(leave_data), NAMED(find_data), NAMED(chain_data), NAMED(renew_private),
-    NAMED(without_key_file), NAMED(count_each), NAMED(count_none), NAMED(quiet), { NULL, NULL },
+    NAMED(go_on_private), NAMED(leave_data), NAMED(find_data), NAMED(chain_data),
+    NAMED(renew_private), NAMED(without_key_file), NAMED(count_each), NAMED(count_none),
+    NAMED(quiet), { NULL, NULL },
 };
 
 int main(int argc, char **argv)

@@ -230,6 +230,12 @@ fn goes_by_ticket(event: &Event<'_>) -> bool {
     !event.is_tls13() || event.goes_by_ticket_alone()
 }
 
+/// Whether the operator's bound would be lost with the trailer, because the session looks younger than its
+/// chain of resumptions is: one of TLS 1.3 that is not the first of it.
+fn is_older_than_it_says(session: SessionRef<'_>, origin: &Origin) -> bool {
+    config().max_lifetime_is_set && i64::from(origin.first_authenticated) < session.time()
+}
+
 impl State {
     /// libssl is about to issue a ticket of this session: writes the trailer, unless the ticket is
     /// for this context only. A failure makes it such a one.
@@ -251,7 +257,9 @@ impl State {
         let shared = shared.and_then(|server| tickets.sealing(event.ctx, &server));
         let key = shared.as_ref().unwrap_or(&tickets.own);
         let Some(trailer) = self.trailer(event, session, key) else { return };
-        let is_ours = shared.is_some() || !self.application_seals();
+        let is_ours = shared.is_some()
+            || !self.application_seals()
+            || is_older_than_it_says(session, &trailer.origin);
         session.set_mark(Mark {
             first_authenticated: trailer.origin.first_authenticated,
             name: trailer.short_name(),
@@ -259,7 +267,6 @@ impl State {
             is_private: shared.is_none(),
             has_trailer: is_ours && trailer.write(session),
         });
-        if event.is_tls13() {}
     }
 
     /// Whether the application's keys seal the tickets that no other process is to open by ours. It may
