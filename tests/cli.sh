@@ -369,6 +369,12 @@ check_ratchet_files() {
     check 'a link' refuses 1 '.*/link is a symbolic link; .*' ratchet "$work/ratchet/link"
     check 'a missing file' refuses 1 '.*/none does not exist; .*' ratchet "$work/none"
     check 'no file' refuses 2 '.*not provided: <FILE>...*' ratchet
+    # Whoever may read the folder can hold its lock.
+    exec 9<"$work/ratchet"
+    flock -x 9
+    check 'a folder that stays locked' \
+        refuses 1 '.*/ratchet: another process has locked the folder; .*' ratchet "$file"
+    exec 9<&-
     ratchet_file "$file" -10 1
     check 'one bad file of several' fails "$command" ratchet "$bad" "$file" "$work/none"
     check 'the good one is stepped on' test "$(behind "$file")" -le 5

@@ -5,6 +5,7 @@
 
 use crate::key_text;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use sesscache_core::key_file::{self, KeyFileError, MAX_KEYS};
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,6 +13,8 @@ use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// The reasons why a key file was not made or changed.
@@ -164,6 +167,22 @@ pub(crate) struct LockedFolder {
     new: PathBuf,
 }
 
+/// How long a run waits for another one, which takes milliseconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// Locks a folder. True if another process holds the lock and does not give it back.
+fn is_held_by_another(folder: &File) -> bool {
+    let began = Instant::now();
+    loop {
+        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if began.elapsed() < LONGEST_WAIT => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            locked => return locked == Err(Errno::WOULDBLOCK),
+        }
+    }
+}
+
 impl LockedFolder {
     pub(crate) fn lock(path: &Path) -> Result<LockedFolder, KeyChangeError> {
         let name = path.file_name().ok_or_else(|| KeyChangeError::Name(path.to_owned()))?;
@@ -174,7 +193,11 @@ impl LockedFolder {
         let handle = File::open(folder).map_err(|e| KeyChangeError::File(folder.to_owned(), e))?;
         // Not every file system can lock a folder. On such a one, two rotations at once may lose a
         // key.
-        let _ = flock(&handle, FlockOperation::LockExclusive);
+        if is_held_by_another(&handle) {
+            // Whoever may read the folder can hold its lock.
+            let error = io::Error::other("another process has locked the folder; `fuser` names it");
+            return Err(KeyChangeError::File(folder.to_owned(), error));
+        }
         let mut new = OsStr::new(".").to_owned();
         new.push(name);
         new.push(".new");
