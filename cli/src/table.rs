@@ -255,7 +255,7 @@ mod tests {
             let text = table(Path::new("/run/x"), &Counters::default(), keys);
             text.lines().find(|line| line.contains("forward secrecy")).map(str::to_owned)
         };
-        assert!(line(Some(KeyKind::Plain)).is_some_and(|line| line.contains(" no  a key of")));
+        assert!(line(Some(KeyKind::Plain)).is_some_and(|line| line.contains(" no  a plain key")));
         assert!(line(Some(KeyKind::Ratchet)).is_some_and(|line| line.contains(" yes  if")));
         assert_eq!(line(None), None, "no server has said it");
     }

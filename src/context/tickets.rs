@@ -14,8 +14,8 @@
 //! A ticket carries its origin: a *trailer* behind the application's ticket data, which is there only
 //! while libssl encodes or has just decoded the ticket.
 //!
-//! A resumption brings a new ticket, because clients use a ticket once. In TLS 1.3 it is a session of its
-//! own. In TLS 1.2 it carries the same session and the same trailer, and lengthens no life: see
+//! A resumption in TLS 1.3 brings a new ticket, because clients use a ticket once. It is a session of its own.
+//! In TLS 1.2 it brings one if the application asks for it, which carries the same session and the same trailer, and lengthens no life: see
 //! [`Renewal`]. There the session may also have been found by its id. Then other threads may have the
 //! object, into which no trailer can be written, and the ticket is sealed with a key of the context's
 //! own, without a trailer.

@@ -2,7 +2,7 @@
 //!
 //! No locks.
 
-use super::handle::{SessionRef, Ssl, bytes};
+use super::handle::{SessionRef, Ssl};
 use super::table::Libssl;
 use libc::c_int;
 use openssl_sys::SSL_CIPHER;
@@ -83,28 +83,7 @@ impl SessionRef<'_> {
     }
 }
 
-/// SSL_get0_raw_cipherlist is a macro over it.
-const SSL_CTRL_GET_RAW_CIPHERLIST: c_int = 110;
-/// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 3.3).
-const EMPTY_RENEGOTIATION_INFO: [u8; 2] = [0x00, 0xFF];
-
 impl Ssl<'_> {
-    /// Whether the client may be an OpenSSL client: it offers this signalling cipher suite, where most
-    /// others send the extension instead. Not for QUIC, whose SSL_ctrl(3) takes a lock.
-    pub fn may_serve_openssl(self) -> bool {
-        let offered = || {
-            let mut ciphers: *const u8 = ptr::null();
-            let (get, place) = (self.libssl().SSL_ctrl?, &raw mut ciphers);
-            // SAFETY: a valid connection, and a place for the address.
-            let length =
-                unsafe { get(self.as_ptr(), SSL_CTRL_GET_RAW_CIPHERLIST, 0, place.cast()) };
-            // SAFETY: the connection's own copy, which stays until the next ClientHello.
-            unsafe { bytes(ciphers, usize::try_from(length).ok()?) }
-        };
-        let is_it = |suite: &[u8; 2]| *suite == EMPTY_RENEGOTIATION_INFO;
-        offered().is_none_or(|suites| suites.as_chunks().0.iter().any(is_it))
-    }
-
     /// Whether this connection would negotiate the session's cipher now, if the client offers it.
     pub fn would_negotiate(self, session: SessionRef<'_>) -> bool {
         let would = || {

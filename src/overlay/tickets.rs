@@ -4,8 +4,7 @@
 //! three doors that OpenSSL has, wins. With SESSCACHE_TICKETS=override ours stay, and the
 //! application's are asked for the tickets that ours do not know.
 //!
-//! Clients use a ticket once (RFC 8446 C.4). So each ticket that is opened brings a new one, except
-//! that in TLS 1.2 the application's own keys decide about it.
+//! Clients use a ticket once (RFC 8446 C.4). So in TLS 1.3 each ticket that is opened brings a new one.
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
@@ -235,16 +234,10 @@ unsafe fn answer_with_ours<M: Mac>(
         return Some(key.seal(iv, &contexts).map_or(-1, |()| USE));
     }
     let key = state.opening_key(event, name)?;
-    let renews = event.ssl.version() == TLS1_3_VERSION || renews_in_tls12(state, event);
+    // Not in TLS 1.2: OpenSSL's client resumes a session no more for which it got a new ticket there, and
+    // does not tell its application of the new one (tls_process_new_session_ticket).
+    let renews = event.ssl.version() == TLS1_3_VERSION;
     Some(key.open(iv, &contexts).map_or(-1, |()| if renews { RENEW } else { USE }))
-}
-
-/// Whether a resumption in TLS 1.2 is to bring a new ticket. An application that is asked about each
-/// ticket decides, as on stock. And OpenSSL's client resumes a session no more for which it got a new
-/// ticket, and does not tell its application of the new one (tls_process_new_session_ticket).
-fn renews_in_tls12(state: &State, event: &Event<'_>) -> bool {
-    let decides = || state.application().ticket_data().decrypt_cb.get().is_some();
-    !event.ssl.may_serve_openssl() && !decides()
 }
 
 /// The answer of the application's keys; 0 if there are none.
