@@ -2,17 +2,15 @@
  * Fact 9: with early data and OpenSSL's protection against replay a ticket is good for one use. The
  * engine makes sure of that by removing the session from the cache it takes to be its own.
  */
-#include "harness.h"
+#include "harness_tickets.h"
 
 static const struct protocol *tls13 = &protocols[1];
-static const char early[] = "early";
 
 static SSL_CTX *new_early_server(struct recorder *recorder)
 {
     SSL_CTX *server = new_server(tls13);
 
-    CHECK_INT(SSL_CTX_set_max_early_data(server, 16384), 1);
-    CHECK_INT(SSL_CTX_set_recv_max_early_data(server, 16384), 1);
+    accept_early_data(server);
     record(server, recorder);
     return server;
 }
@@ -26,19 +24,8 @@ struct offer {
 static struct offer offer_on(struct connection *c, SSL_SESSION *session)
 {
     struct offer offer = { -1, -1 };
-    size_t length = 0, got = 0;
-    char buffer[64];
-    int state = SSL_READ_EARLY_DATA_ERROR;
+    size_t got = exchange_early_data(c, session);
 
-    CHECK_INT(SSL_set_session(c->client, session), 1);
-    CHECK_INT(SSL_write_early_data(c->client, early, sizeof(early), &length), 1);
-    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
-        state = SSL_read_early_data(c->server, buffer, sizeof(buffer), &length);
-        if (state == SSL_READ_EARLY_DATA_SUCCESS)
-            got += length;
-        else if (state == SSL_READ_EARLY_DATA_ERROR)
-            (void)SSL_do_handshake(c->client);
-    }
     offer.status = SSL_get_early_data_status(c->server);
     CHECK_INT(SSL_get_early_data_status(c->client), offer.status);
     CHECK_INT(got, offer.status == SSL_EARLY_DATA_ACCEPTED ? sizeof(early) : 0);

@@ -5,12 +5,12 @@
  * with an application's shared key, with a store and a key file too.
  */
 #include "harness_store.h"
+#include "harness_tickets.h"
 
 #include <string.h>
 #include <openssl/err.h>
 
 static const struct protocol *tls13 = &protocols[1];
-static const char early[] = "early";
 static int of_context, of_connection;
 static int context_calls, connection_calls, answer;
 
@@ -37,8 +37,7 @@ static SSL_CTX *make_server(void)
 
     SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
     SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
-    CHECK_INT(SSL_CTX_set_max_early_data(server, 16384), 1);
-    CHECK_INT(SSL_CTX_set_recv_max_early_data(server, 16384), 1);
+    accept_early_data(server);
     return server;
 }
 
@@ -99,22 +98,12 @@ static int offer_early(const struct setting *setting, SSL_CTX *server, SSL_CTX *
                        SSL_SESSION *session)
 {
     struct connection c = connection_new(server, client);
-    int state = SSL_READ_EARLY_DATA_ERROR, status;
-    size_t length = 0, got = 0;
-    char buffer[64];
+    size_t got;
+    int status;
 
     if (setting->of_connection != NULL)
         setting->of_connection(server, c.server);
-    if (session != NULL)
-        CHECK_INT(SSL_set_session(c.client, session), 1);
-    CHECK_INT(SSL_write_early_data(c.client, early, sizeof(early), &length), 1);
-    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
-        state = SSL_read_early_data(c.server, buffer, sizeof(buffer), &length);
-        if (state == SSL_READ_EARLY_DATA_SUCCESS)
-            got += length;
-        else if (state == SSL_READ_EARLY_DATA_ERROR)
-            (void)SSL_do_handshake(c.client);
-    }
+    got = exchange_early_data(&c, session);
     status = SSL_get_early_data_status(c.server);
     CHECK_INT(got, status == SSL_EARLY_DATA_ACCEPTED ? sizeof(early) : 0);
     CHECK(connection_handshake(&c) && connection_exchange(&c));

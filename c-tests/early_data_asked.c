@@ -4,13 +4,12 @@
  * SSL_dup; and each of several tickets. With a store our callback is around it. A refusal by the application
  * uses nothing up. What differs is a second use.
  */
-#include "harness.h"
+#include "harness_tickets.h"
 
 #include <string.h>
 #include <openssl/err.h>
 
 static const struct protocol *const tls13 = &protocols[1];
-static const char early[] = "early";
 
 enum { REFUSED = SSL_EARLY_DATA_REJECTED, ACCEPTED = SSL_EARLY_DATA_ACCEPTED };
 
@@ -20,8 +19,7 @@ static SSL_CTX *new_early_server(void)
 
     SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
     SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
-    CHECK_INT(SSL_CTX_set_max_early_data(server, 16384), 1);
-    CHECK_INT(SSL_CTX_set_recv_max_early_data(server, 16384), 1);
+    accept_early_data(server);
     return server;
 }
 
@@ -52,17 +50,9 @@ static int refuse(SSL *ssl, void *argument)
 /* Offers the session on that connection, which resumes: the state of its early data. */
 static int offer_on(struct connection *c, SSL_SESSION *session)
 {
-    size_t length = 0;
-    char buffer[64];
-    int state = SSL_READ_EARLY_DATA_ERROR, status;
+    int status;
 
-    CHECK_INT(SSL_set_session(c->client, session), 1);
-    CHECK_INT(SSL_write_early_data(c->client, early, sizeof(early), &length), 1);
-    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
-        state = SSL_read_early_data(c->server, buffer, sizeof(buffer), &length);
-        if (state == SSL_READ_EARLY_DATA_ERROR)
-            (void)SSL_do_handshake(c->client);
-    }
+    exchange_early_data(c, session);
     status = SSL_get_early_data_status(c->server);
     CHECK_INT(SSL_get_early_data_status(c->client), status);
     CHECK(connection_handshake(c) && connection_exchange(c));

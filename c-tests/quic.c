@@ -4,6 +4,7 @@
  * end, with a session offered too, and new_cb be called. Over loopback.
  */
 #include "harness_store.h"
+#include "harness_tickets.h"
 
 #if OPENSSL_VERSION_NUMBER < 0x30500000L
 
@@ -17,9 +18,6 @@ int main(void)
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <string.h>
-#include <openssl/core_names.h>
-#include <openssl/params.h>
 #include <openssl/quic.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -183,27 +181,6 @@ static void stateful(void)
 
 /* ---- stateless tickets, each of which the client uses once ----------------------------------- */
 
-static unsigned char keys[80] = "one key of the application's own, for names, ciphers and macs";
-static int sealed; /* how often its callback was asked to seal */
-
-static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                  EVP_MAC_CTX *mac, int enc)
-{
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, keys, 32),
-                            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                            OSSL_PARAM_construct_end() };
-
-    (void)ssl;
-    if (enc) {
-        sealed++;
-        memcpy(name, keys, 16);
-        memset(iv, 7, 16);
-    }
-    EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 32, iv, enc);
-    return EVP_MAC_CTX_set_params(mac, params);
-}
-
 static int resumed_of_six(int (*callback)(SSL *, unsigned char *, unsigned char *,
                                           EVP_CIPHER_CTX *, EVP_MAC_CTX *, int))
 {
@@ -238,8 +215,8 @@ static void once(void)
 /* The library's keys seal, whatever the application sets. */
 static void override_callback(void)
 {
-    CHECK_INT(resumed_of_six(key_cb), 5);
-    CHECK_INT(sealed, 0);
+    CHECK_INT(resumed_of_six(application_evp_cb), 5);
+    CHECK_INT(ticket_application.sealed, 0);
 }
 
 static const struct named_function functions[] = {
@@ -254,7 +231,7 @@ int main(int argc, char **argv)
     section("own keys");
     once();
     section("application's callback, says 1");
-    report("resumed", resumed_of_six(key_cb));
+    report("resumed", resumed_of_six(application_evp_cb));
     if (overlaid()) {
         section("key file");
         write_keys("keys", 1, 1);

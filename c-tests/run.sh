@@ -309,7 +309,7 @@ while IFS='|' read -r name _; do
     [ -f "$here/$name.c" ] || die "differences.txt names a test that does not exist: $name"
 done <"$here/differences.txt"
 
-for object in harness{,_tls,_sessions,_store,_workers,_admission,_rules} proof; do
+for object in harness{,_tls,_sessions,_store,_workers,_admission,_rules,_tickets} proof; do
     build_object $object
 done
 [ $mode != tsan ] || compile "$dir/tsan.o" -c "$here/faulty/tsan.c"

@@ -4,6 +4,7 @@
  * SSL_OP_NO_ANTI_REPLAY, too, where the ticket goes on resuming without its early data.
  */
 #include "harness_store.h"
+#include "harness_tickets.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -14,7 +15,6 @@ enum { WORKERS = 4, ROUNDS = 200, FLIGHT_SIZE = 8192 };
 
 static int rounds = ROUNDS;
 
-static const char early[] = "early";
 
 /* All processes see this. */
 static struct shared {
@@ -43,8 +43,7 @@ static void make_contexts(void)
 {
     own_server = new_host(&protocols[1]);
     own_client = new_client(&protocols[1]);
-    CHECK_INT(SSL_CTX_set_max_early_data(own_server, 16384), 1);
-    CHECK_INT(SSL_CTX_set_recv_max_early_data(own_server, 16384), 1);
+    accept_early_data(own_server);
 }
 
 static SSL *new_end(SSL_CTX *ctx)
@@ -70,30 +69,18 @@ static void capture(SSL_SESSION *session)
     SSL_free(client);
 }
 
-enum seen { IS_RESUMED = 1, IS_ACCEPTED = 2, IS_READ = 4 };
-
 /* A server that is sent the flight: what it makes of it. */
 static long receive_flight(long wait_for_others, SSL_SESSION **session)
 {
     SSL *server = new_end(own_server);
-    char buffer[64];
-    size_t length = 0;
-    long seen = 0;
-    int state;
+    long seen;
 
     (void)session;
     SSL_set_accept_state(server);
     CHECK_INT(BIO_write(SSL_get_rbio(server), shared->flight, shared->length), shared->length);
     if (wait_for_others)
         wait_for_all();
-    state = SSL_read_early_data(server, buffer, sizeof(buffer), &length);
-    if (state == SSL_READ_EARLY_DATA_SUCCESS && length == sizeof(early)
-        && memcmp(buffer, early, length) == 0)
-        seen |= IS_READ;
-    if (SSL_get_early_data_status(server) == SSL_EARLY_DATA_ACCEPTED)
-        seen |= IS_ACCEPTED;
-    if (SSL_session_reused(server))
-        seen |= IS_RESUMED;
+    seen = see_flight(server);
     SSL_free(server);
     return seen;
 }
@@ -165,17 +152,9 @@ static void offered_at_once(void)
 static long offer_early(long is_dropped, SSL_SESSION **session)
 {
     struct connection c = open_own(*session);
-    size_t length = 0;
-    char buffer[64];
-    int state = SSL_READ_EARLY_DATA_ERROR;
     long seen = 0;
 
-    CHECK_INT(SSL_write_early_data(c.client, early, sizeof(early), &length), 1);
-    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
-        state = SSL_read_early_data(c.server, buffer, sizeof(buffer), &length);
-        if (state == SSL_READ_EARLY_DATA_ERROR)
-            (void)SSL_do_handshake(c.client);
-    }
+    exchange_early_data(&c, NULL);
     if (SSL_get_early_data_status(c.server) == SSL_EARLY_DATA_ACCEPTED)
         seen |= IS_ACCEPTED;
     CHECK(connection_handshake(&c) && connection_exchange(&c));

@@ -5,6 +5,7 @@
  * where the application keeps them itself. The checks are the same on stock.
  */
 #include "harness_admission.h"
+#include "harness_tickets.h"
 
 #include "clock.h"
 
@@ -16,7 +17,6 @@ enum { HOUR = 3600, DAY = 24 * HOUR };
 
 static const struct protocol *const tls13 = &protocols[1];
 static const struct way *const stateful = &ways[2];
-static const char early[] = "early";
 
 static void set_ahead(long seconds)
 {
@@ -31,13 +31,12 @@ static SSL_CTX *make_server(void)
     SSL_CTX *server = new_host(tls13);
 
     SSL_CTX_set_timeout(server, 5 * DAY);
-    CHECK_INT(SSL_CTX_set_max_early_data(server, 16384), 1);
-    CHECK_INT(SSL_CTX_set_recv_max_early_data(server, 16384), 1);
+    accept_early_data(server);
     set_ahead(0);
     return server;
 }
 
-enum seen { NOTHING, IS_RESUMED = 1, IS_ACCEPTED = 2, BOTH = 3 };
+enum { NOTHING, BOTH = IS_RESUMED | IS_ACCEPTED };
 
 /* OpenSSL 3.6 refuses the early data of an old ticket now and then, on stock as well: more often, the
    older it is. It goes by a difference of two 32-bit numbers that may wrap. */
@@ -50,17 +49,9 @@ static int may_refuse_early_data(void)
 static int offer_early(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session, SSL_SESSION **made)
 {
     struct connection c = connection_new(server, client);
-    size_t length = 0;
-    char buffer[64];
-    int state = SSL_READ_EARLY_DATA_ERROR, seen = 0;
+    int seen = 0;
 
-    CHECK_INT(SSL_set_session(c.client, session), 1);
-    CHECK_INT(SSL_write_early_data(c.client, early, sizeof(early), &length), 1);
-    for (int turn = 0; turn < 10 && state != SSL_READ_EARLY_DATA_FINISH; turn++) {
-        state = SSL_read_early_data(c.server, buffer, sizeof(buffer), &length);
-        if (state == SSL_READ_EARLY_DATA_ERROR)
-            (void)SSL_do_handshake(c.client);
-    }
+    exchange_early_data(&c, session);
     /* A client who would be refused now is refused when the session is used up. */
     if (connection_handshake(&c) && connection_exchange(&c))
         seen |= connection_resumed(&c) ? IS_RESUMED : 0;

@@ -5,13 +5,11 @@
  */
 #include "clock.h"
 #include "harness_store.h"
+#include "harness_tickets.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/hmac.h>
-#include <openssl/params.h>
 
 enum { HOUR = 3600, DAY = 24 * HOUR };
 
@@ -19,76 +17,22 @@ static const char override[] = "SESSCACHE_TICKETS=override";
 
 /* ---- the application's keys ------------------------------------------------------------------ */
 
-static unsigned char keys[80] = "one key of the application's own, for names, ciphers and macs";
-
-/* The answer of the callbacks while they open, and how often they were asked. */
-static struct {
-    int answer, sealed, opened;
-} plan = { .answer = 1 };
-
-static int set_up(unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, int enc)
-{
-    if (enc) {
-        plan.sealed++;
-        memcpy(name, keys, 16);
-        memset(iv, 7, 16);
-        CHECK_INT(EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 48, iv), 1);
-        return 1;
-    }
-    plan.opened++;
-    if (memcmp(name, keys, 16) != 0)
-        return 0;
-    CHECK_INT(EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 48, iv), 1);
-    return plan.answer;
-}
-
-static int evp_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                  EVP_MAC_CTX *mac, int enc)
-{
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, keys + 16, 32),
-                            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                            OSSL_PARAM_construct_end() };
-
-    (void)ssl;
-    CHECK_INT(EVP_MAC_CTX_set_params(mac, params), 1);
-    return set_up(name, iv, cipher, enc);
-}
-
-static int hmac_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                   HMAC_CTX *mac, int enc)
-{
-    (void)ssl;
-    CHECK_INT(HMAC_Init_ex(mac, keys + 16, 32, EVP_sha256(), NULL), 1);
-    return set_up(name, iv, cipher, enc);
-}
-
 static void set_keys(SSL_CTX *server)
 {
     unsigned char got[80];
 
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, keys, 79), 0);
+    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, application_keys, 79), 0);
     ERR_clear_error();
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, keys, sizeof(keys)), 1);
+    set_application_keys(server);
     CHECK_INT(SSL_CTX_get_tlsext_ticket_keys(server, got, sizeof(got)), 1);
-    CHECK(memcmp(got, keys, sizeof(keys)) == 0);
-}
-
-static void set_evp_cb(SSL_CTX *server)
-{
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_key_evp_cb(server, evp_cb), 1);
-}
-
-static void set_hmac_cb(SSL_CTX *server)
-{
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_key_cb(server, hmac_cb), 1);
+    CHECK(memcmp(got, application_keys, sizeof(got)) == 0);
 }
 
 /* Stock asks the newer kind while there is one. */
 static void set_both(SSL_CTX *server)
 {
-    set_hmac_cb(server);
-    set_evp_cb(server);
+    set_application_hmac_cb(server);
+    set_application_evp_cb(server);
 }
 
 static void take_back(SSL_CTX *server)
@@ -110,8 +54,8 @@ static const struct way {
     int asks; /* whether it is a callback */
 } ways[] = {
     { "keys", set_keys, 0 },
-    { "evp callback", set_evp_cb, 1 },
-    { "hmac callback", set_hmac_cb, 1 },
+    { "evp callback", set_application_evp_cb, 1 },
+    { "hmac callback", set_application_hmac_cb, 1 },
     { "both callbacks", set_both, 1 },
     { "evp callback taken back", take_back, 1 },
     { "callbacks taken back", keys_in_the_end, 0 },
@@ -128,8 +72,8 @@ static SSL_CTX *make_server(const struct protocol *p)
 
     SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
     SSL_CTX_set_timeout(server, 7 * DAY);
-    plan.answer = 1;
-    plan.sealed = plan.opened = 0;
+    ticket_application.answer = 1;
+    ticket_application.sealed = ticket_application.opened = 0;
     return server;
 }
 
@@ -155,7 +99,7 @@ static int is_sealed_by_application(const SSL_SESSION *session)
     size_t length;
 
     SSL_SESSION_get0_ticket(session, &ticket, &length);
-    return length > 16 && memcmp(ticket, keys, 16) == 0;
+    return length > 16 && memcmp(ticket, application_keys, 16) == 0;
 }
 
 /* The ticket that the client has after it has offered this one, and resumed or not. */
@@ -261,8 +205,8 @@ static void renew(void)
         section("%s %s, renews", p->name, current()->name);
         CHECK_INT(is_sealed_by_application(session), 1);
         got = offer(server, client, session, 1);
-        CHECK_INT(plan.opened, current()->asks);
-        CHECK_INT(plan.sealed, 0);
+        CHECK_INT(ticket_application.opened, current()->asks);
+        CHECK_INT(ticket_application.sealed, 0);
         CHECK_INT(is_sealed_by_application(got), p->version != TLS1_3_VERSION);
         save_session(file_of(p), got);
         SSL_SESSION_free(got);
@@ -362,15 +306,15 @@ static void answers(void)
 
             section("%s %s, answers", p->name, way->name);
             if (way->asks) {
-                plan.answer = 0;
+                ticket_application.answer = 0;
                 got = offer(server, client, session, 0);
                 CHECK_INT(is_sealed_by_application(got), 0);
                 SSL_SESSION_free(got);
-                plan.answer = 2;
+                ticket_application.answer = 2;
                 got = offer(server, client, session, 1);
                 CHECK_INT(is_sealed_by_application(got), p->version != TLS1_3_VERSION);
                 SSL_SESSION_free(got);
-                plan.answer = -1;
+                ticket_application.answer = -1;
                 c = connection_new(server, client);
                 CHECK_INT(SSL_set_session(c.client, session), 1);
                 CHECK_INT(connection_handshake(&c), 0);
@@ -450,7 +394,7 @@ static void chain_data(void)
             session = got;
         }
         CHECK_INT(data_seen, 10);
-        CHECK_INT(plan.opened, current()->asks ? (p->version == TLS1_3_VERSION ? 1 : 10) : 0);
+        CHECK_INT(ticket_application.opened, current()->asks ? (p->version == TLS1_3_VERSION ? 1 : 10) : 0);
         SSL_SESSION_free(session);
         SSL_CTX_free(client);
         SSL_CTX_free(server);

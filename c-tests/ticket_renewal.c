@@ -6,80 +6,15 @@
  * though the application's callback says that it is good as it is. All else that the callback does is
  * what libssl sees. With keys of the library's, see ticket_renewal_keys.c.
  */
-#include "harness.h"
+#include "harness_tickets.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/hmac.h>
-#include <openssl/params.h>
-
-static unsigned char keys[80] = "one key of the application's own, for names, ciphers and macs";
-
-/* The answer of the callback while it opens, and what it was asked. */
-static struct {
-    int answer;
-    int sealed, opened;
-    SSL_CTX *ctx;
-} plan;
-
-static int set_up(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, int enc)
-{
-    CHECK_PTR(SSL_get_SSL_CTX(ssl), plan.ctx);
-    CHECK(enc == 0 || enc == 1);
-    if (enc) {
-        plan.sealed++;
-        memcpy(name, keys, 16);
-        memset(iv, 7, 16);
-        CHECK_INT(EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 32, iv), 1);
-        return 1;
-    }
-    plan.opened++;
-    CHECK_INT(memcmp(name, keys, 16), 0);
-    CHECK_INT(EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, keys + 32, iv), 1);
-    return plan.answer;
-}
-
-static int evp_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                  EVP_MAC_CTX *mac, int enc)
-{
-    char digest[] = "SHA256";
-    OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, keys, 32),
-                            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                            OSSL_PARAM_construct_end() };
-
-    CHECK_INT(EVP_MAC_CTX_set_params(mac, params), 1);
-    return set_up(ssl, name, iv, cipher, enc);
-}
-
-static int hmac_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                   HMAC_CTX *mac, int enc)
-{
-    CHECK_INT(HMAC_Init_ex(mac, keys, 32, EVP_sha256(), NULL), 1);
-    return set_up(ssl, name, iv, cipher, enc);
-}
-
-static void set_keys(SSL_CTX *server)
-{
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_keys(server, keys, sizeof(keys)), 1);
-}
-
-static void set_evp_cb(SSL_CTX *server)
-{
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_key_evp_cb(server, evp_cb), 1);
-}
-
-static void set_hmac_cb(SSL_CTX *server)
-{
-    CHECK_INT(SSL_CTX_set_tlsext_ticket_key_cb(server, hmac_cb), 1);
-}
 
 /* The newest callback counts, and stock asks the first kind first. */
 static void set_both(SSL_CTX *server)
 {
-    set_hmac_cb(server);
-    set_evp_cb(server);
+    set_application_hmac_cb(server);
+    set_application_evp_cb(server);
     CHECK_INT(SSL_CTX_set_tlsext_ticket_key_evp_cb(server, NULL), 1);
 }
 
@@ -88,9 +23,9 @@ static const struct way {
     void (*set)(SSL_CTX *server);
     int asks;
 } ways[] = {
-    { "keys", set_keys, 0 },
-    { "evp callback", set_evp_cb, 1 },
-    { "hmac callback", set_hmac_cb, 1 },
+    { "keys", set_application_keys, 0 },
+    { "evp callback", set_application_evp_cb, 1 },
+    { "hmac callback", set_application_hmac_cb, 1 },
     { "hmac callback, evp callback taken back", set_both, 1 },
 };
 
@@ -100,9 +35,7 @@ static SSL_CTX *make_server(const struct protocol *p, const struct way *way)
 
     SSL_CTX_clear_options(server, SSL_OP_NO_TICKET);
     way->set(server);
-    memset(&plan, 0, sizeof(plan));
-    plan.ctx = server;
-    plan.answer = 1;
+    ticket_application = (struct ticket_application){ .answer = 1, .ctx = server };
     return server;
 }
 
@@ -112,16 +45,6 @@ static SSL_CTX *make_client(const struct protocol *p)
 
     SSL_CTX_clear_options(client, SSL_OP_NO_TICKET);
     return client;
-}
-
-static int same_ticket(const SSL_SESSION *a, const SSL_SESSION *b)
-{
-    const unsigned char *bytes[2];
-    size_t length[2];
-
-    SSL_SESSION_get0_ticket(a, &bytes[0], &length[0]);
-    SSL_SESSION_get0_ticket(b, &bytes[1], &length[1]);
-    return length[0] == length[1] && memcmp(bytes[0], bytes[1], length[0]) == 0;
 }
 
 /* Ten connections of a client that offers each ticket once: how many resume. */
@@ -151,10 +74,11 @@ static void once(const struct protocol *p, const struct way *way, int answer)
 {
     SSL_CTX *server = make_server(p, way), *client = make_client(p);
 
-    plan.answer = answer;
+    ticket_application.answer = answer;
     section("%s %s, says %d", p->name, way->name, answer);
     report("resumed", resumed_once(server, client));
-    CHECK_INT(plan.opened > 0, way->asks);
+    CHECK_INT(ticket_application.opened > 0, way->asks);
+    CHECK_INT(ticket_application.strangers, 0);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
 }
@@ -172,6 +96,7 @@ static void goes_on(const struct protocol *p, const struct way *way)
     CHECK_INT(resumes(server, client, second), 1);
     /* And a client that keeps its ticket is served as before. */
     CHECK_INT(resumes(server, client, first), 1);
+    CHECK_INT(ticket_application.strangers, 0);
     SSL_SESSION_free(first);
     SSL_SESSION_free(second);
     SSL_CTX_free(server);
@@ -184,19 +109,20 @@ static void refuses(const struct protocol *p, const struct way *way)
     SSL_CTX *server = make_server(p, way), *client = make_client(p);
     SSL_SESSION *session = obtain_session(server, client);
     struct connection c;
-    int sealed = plan.sealed;
+    int sealed = ticket_application.sealed;
 
     section("%s %s, refuses", p->name, way->name);
     CHECK(sealed > 0);
-    plan.answer = 0;
+    ticket_application.answer = 0;
     CHECK_INT(resumes(server, client, session), 0);
-    CHECK_INT(plan.opened, 1);
-    CHECK(plan.sealed > sealed);
-    plan.answer = -1;
+    CHECK_INT(ticket_application.opened, 1);
+    CHECK(ticket_application.sealed > sealed);
+    ticket_application.answer = -1;
     c = connection_new(server, client);
     CHECK_INT(SSL_set_session(c.client, session), 1);
     CHECK_INT(connection_handshake(&c), 0);
-    CHECK_INT(plan.opened, 2);
+    CHECK_INT(ticket_application.opened, 2);
+    CHECK_INT(ticket_application.strangers, 0);
     connection_drop(&c);
     ERR_clear_error();
     SSL_SESSION_free(session);

@@ -8,6 +8,7 @@
  */
 #include "clock.h"
 #include "harness_store.h"
+#include "harness_tickets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,16 +39,6 @@ static SSL_CTX *make_client(const struct protocol *p)
 
     SSL_CTX_clear_options(client, SSL_OP_NO_TICKET);
     return client;
-}
-
-static int same_ticket(const SSL_SESSION *a, const SSL_SESSION *b)
-{
-    const unsigned char *bytes[2];
-    size_t length[2];
-
-    SSL_SESSION_get0_ticket(a, &bytes[0], &length[0]);
-    SSL_SESSION_get0_ticket(b, &bytes[1], &length[1]);
-    return length[0] == length[1] && memcmp(bytes[0], bytes[1], length[0]) == 0;
 }
 
 /* Offers the ticket, under a name, and puts in its place what came, or NULL if that is the same one.
