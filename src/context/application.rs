@@ -2,8 +2,8 @@
 //!
 //! The overlay notes a setting here and passes it on: libssl keeps and obeys its own copy.
 //!
-//! Locks: one for each id context, one for a ticket key, for the length of a copy. Handshakes ask for it and do not wait
-//! long.
+//! Locks: one for each id context, one for a ticket key, for the length of a copy. Handshakes ask for
+//! them and do not wait long.
 
 use super::lock::{read_soon, write_soon};
 use crate::openssl::callback::Callback;

@@ -217,10 +217,9 @@ impl TicketKeys {
 /// The decision about the session of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketVerdict {
-    /// It may resume, and brings a new ticket.
+    /// It may resume. With a new ticket in TLS 1.2, if the application asks for it, which then carries
+    /// this.
     Resume(Option<Renewal>),
-    /// It may resume, and the client is to keep the ticket.
-    ResumeWithoutRenewal,
     /// The handshake is a full one.
     Decline,
 }
@@ -353,15 +352,10 @@ impl State {
         if !is_marked || objection.is_some() || !self.is_young_enough(session) {
             return TicketVerdict::Decline;
         }
-        match trailer.filter(|_| !event.is_tls13()) {
-            None => TicketVerdict::Resume(None),
-            Some(trailer) => match self.renewed(event, trailer, key_name) {
-                None => TicketVerdict::ResumeWithoutRenewal,
-                Some(trailer) => {
-                    TicketVerdict::Resume(Some(Renewal::of(session, trailer.to_bytes())))
-                }
-            },
-        }
+        let may_ask = || self.application.ticket_data().decrypt_cb.get().is_some();
+        let replaced = trailer.filter(|_| !event.is_tls13() && may_ask());
+        let renewed = replaced.and_then(|trailer| self.renewed(event, trailer, key_name));
+        TicketVerdict::Resume(renewed.map(|trailer| Renewal::of(session, trailer.to_bytes())))
     }
 
     /// The verdict about a session without a trailer. The application's keys have opened its ticket, or

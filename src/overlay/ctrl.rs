@@ -31,10 +31,7 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
 ) -> c_long {
     guard(0, || {
         let context = ctx.ctx();
-        let ours = context.and_then(|context| {
-            let command = Command { cmd, larg, has_place: !parg.is_null() };
-            command.run(context, state(context)?)
-        });
+        let ours = context.and_then(|context| Command { cmd, larg }.run(context, state(context)?));
         let Some(libssl) = ctx.libssl() else { return 0 };
         if let Some(ours) = ours {
             return ours;
@@ -42,6 +39,7 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
         // SAFETY: the caller's own arguments. Only the caller knows what `parg` must be for `cmd`.
         let answer = unsafe { (libssl.SSL_CTX_ctrl)(ctx.as_ptr(), cmd, larg, parg) };
         if let Some(context) = context.filter(|_| handles_ticket_keys(cmd) && answer == 1) {
+            // An application that takes the keys gives them to other contexts or processes.
             // SAFETY: stock has taken the key of that length from there, or has written it there.
             unsafe { tickets::note_key(context, parg.cast(), larg) };
         }
@@ -89,8 +87,6 @@ fn handles_ticket_keys(cmd: c_int) -> bool {
 struct Command {
     cmd: c_int,
     larg: c_long,
-    /// Whether `parg` is not NULL.
-    has_place: bool,
 }
 
 impl Command {
@@ -98,12 +94,6 @@ impl Command {
     /// the stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
     fn run(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
         match self.cmd {
-            // Without a place for them it asks how long they are.
-            // An application that takes the keys gives them to other contexts or processes.
-            cmd if handles_ticket_keys(cmd) && self.has_place => {
-                tickets::give_way(ctx, state);
-                None
-            }
             SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => None,
             SSL_CTRL_SESS_NUMBER => Some(state.number()),
             SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),

@@ -6,11 +6,10 @@
 use super::arguments::Argument;
 use super::connection;
 use super::guard::{guard, with};
-use super::{answer, event, session_state, ticket_data};
+use super::{answer, borrow, event, session_state, ticket_data};
 use crate::context::State;
 use crate::openssl::early_data::application_allows;
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::libssl::libssl;
 use crate::openssl::types::{AllowEarlyDataCb, CallbackArg};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX};
@@ -91,9 +90,8 @@ fn wrapped(kept: Option<CallbackArg>) -> (Option<AllowEarlyDataCb>, CallbackArg)
 /// handshake is over.
 unsafe extern "C" fn allow(ssl: *mut SSL, arg: CallbackArg) -> c_int {
     let allows = guard(false, || {
-        let Some(libssl) = libssl() else { return false };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return false };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return false };
         // SAFETY: the argument is of this connection, or of the context it started with, to which it
         // holds a reference.
         if !unsafe { application_allows(arg, ssl) } {

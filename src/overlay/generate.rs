@@ -5,10 +5,9 @@
 
 use super::arguments::Argument;
 use super::guard::guard;
-use super::{answer, connection, session_state};
+use super::{answer, borrow, connection, session_state};
 use crate::openssl::callback::call_generate;
-use crate::openssl::handle::{Ssl, session_id};
-use crate::openssl::libssl::libssl;
+use crate::openssl::handle::session_id;
 use crate::openssl::types::GenerateCb;
 use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX};
@@ -66,9 +65,8 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
 /// Runs the application's generator and refuses an id that is in use.
 unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
     guard(0, || {
-        let Some(libssl) = libssl() else { return 0 };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };
         let Some((_, state)) = session_state(ssl) else { return 0 };
         let own = connection::of(ssl).and_then(|own| own.generate_cb().get());
         let Some(callback) = own.or_else(|| state.generate_cb().get()) else { return 0 };

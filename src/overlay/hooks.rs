@@ -1,9 +1,9 @@
 //! libssl calls these: our three callbacks in every stock context.
 
 use super::guard::{guard, with};
-use super::{event, state};
+use super::{borrow, event, state};
 use crate::context::{Reply, is_in_stock};
-use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
+use crate::openssl::handle::{Ctx, SessionRef, session_id};
 use crate::openssl::libssl::libssl;
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
@@ -27,11 +27,10 @@ pub(super) fn are_registered(ctx: Ctx<'_>) -> bool {
 /// when 0 is returned.
 unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
     guard(0, || {
-        let Some(libssl) = libssl() else { return 0 };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };
         // SAFETY: libssl's session, of which it holds two references.
-        let Some(session) = (unsafe { SessionRef::borrow(libssl, sess) }) else { return 0 };
+        let Some(session) = (unsafe { SessionRef::borrow(ssl.libssl(), sess) }) else { return 0 };
         let Some((event, state)) = event(ssl) else { return 0 };
         with(state, 0, || state.new_session(&event, session))
     })
@@ -45,9 +44,8 @@ unsafe extern "C" fn get_hook(
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
     let reply = guard(Reply::MISS, || {
-        let Some(libssl) = libssl() else { return Reply::MISS };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return Reply::MISS };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return Reply::MISS };
         let Ok(length) = usize::try_from(len) else { return Reply::MISS };
         // SAFETY: libssl passes the id it read, and its length.
         let Some(id) = (unsafe { session_id(id, length) }) else { return Reply::MISS };

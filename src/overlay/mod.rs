@@ -29,10 +29,21 @@ pub mod tickets;
 use crate::context::{Current, Event, Facts, State};
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::libssl::libssl;
 use arguments::Argument;
 use connection::Connection;
 use guard::{guard, with};
-use openssl_sys::SSL_CTX;
+use openssl_sys::{SSL, SSL_CTX};
+
+/// The connection that libssl passes to a hook; `None` for NULL, and while no libssl is known.
+///
+/// # Safety
+/// `ssl` is NULL or valid for `'a`.
+#[inline]
+unsafe fn borrow<'a>(ssl: *mut SSL) -> Option<Ssl<'a>> {
+    // SAFETY: the caller's promise.
+    unsafe { Ssl::borrow(libssl()?, ssl) }
+}
 
 /// The state of a context, if its cache is ours.
 #[inline]

@@ -7,11 +7,10 @@
 use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::guard;
-use super::{answer, session_state};
+use super::{answer, borrow, session_state};
 use crate::context::SharedKeys;
 use crate::openssl::callback::{Callback, FnPtr, call_with_libssls};
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, PskFindSessionCb, PskServerCb, SessionSecretCb};
 use libc::{c_char, c_int, c_uint, c_void};
 use openssl_sys::{OPENSSL_STACK, SSL, SSL_CIPHER, SSL_CTX, SSL_SESSION};
@@ -75,7 +74,7 @@ unsafe fn asked<'a, F: FnPtr>(
     place: impl Fn(&SharedKeys) -> &Callback<F>,
 ) -> Option<(Ssl<'a>, F)> {
     // SAFETY: the caller's promise.
-    let ssl = unsafe { Ssl::borrow(libssl()?, ssl) }?;
+    let ssl = unsafe { borrow(ssl) }?;
     let own = connection::of(ssl).and_then(|own| place(own.shared_keys()).get());
     let of_context = || place(session_state(ssl)?.1.application().shared_keys()).get();
     Some((ssl, own.or_else(of_context)?))
@@ -142,9 +141,8 @@ unsafe extern "C" fn session_secret(
     arg: CallbackArg,
 ) -> c_int {
     guard(0, || {
-        let Some(libssl) = libssl() else { return 0 };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };
         let own = connection::of(ssl).and_then(|own| own.session_secret_cb().get());
         let Some(callback) = own else { return 0 };
         // SAFETY: the application's promise by setting it; libssl's arguments.

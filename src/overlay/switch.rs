@@ -7,14 +7,13 @@
 use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::{guard, with};
-use super::{answer, event, session_state, state};
+use super::{answer, borrow, event, session_state, state};
 use crate::context::{IdContext, State, in_servername};
 use crate::openssl::callback::{call_servername, servername_cb};
 use crate::openssl::constants::{
     SSL_AD_ACCESS_DENIED, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK,
 };
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX, TLS1_3_VERSION};
@@ -154,9 +153,8 @@ pub(super) unsafe fn wrap_servername_cb(
 /// libssl has found the session, or made one, and asks for the host.
 unsafe extern "C" fn servername(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int {
     guard(SSL_TLSEXT_ERR_ALERT_FATAL, || {
-        let Some(libssl) = libssl() else { return SSL_TLSEXT_ERR_NOACK };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return SSL_TLSEXT_ERR_NOACK };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return SSL_TLSEXT_ERR_NOACK };
         let Some(callback) = servername_cb_of(ssl) else { return SSL_TLSEXT_ERR_NOACK };
         // SAFETY: libssl's arguments; it passes that of the context whose callback it calls.
         let answer = in_servername(|| unsafe { call_servername(callback, ssl, al, arg) });

@@ -6,7 +6,7 @@
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
-use super::{answer, connection, event};
+use super::{answer, borrow, connection, event};
 use crate::config::{TicketMode, config};
 use crate::context::{State, TicketVerdict};
 use crate::openssl::callback::{OpenedTicket, call_generate_ticket};
@@ -14,7 +14,6 @@ use crate::openssl::constants::{
     SSL_TICKET_RETURN_IGNORE_RENEW, SSL_TICKET_RETURN_USE, SSL_TICKET_RETURN_USE_RENEW,
 };
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::libssl::libssl;
 use crate::openssl::types::{CallbackArg, DecryptTicketCb, GenerateTicketCb};
 use libc::c_int;
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
@@ -87,9 +86,8 @@ pub(super) fn apply(ctx: Ctx<'_>, state: &State) -> c_int {
 /// libssl is about to make a ticket. 0 ends the handshake.
 unsafe extern "C" fn generate(ssl: *mut SSL, arg: CallbackArg) -> c_int {
     guard(1, || {
-        let Some(libssl) = libssl() else { return 1 };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 1 };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return 1 };
         let Some((event, state)) = event(ssl) else { return 1 };
         if let Some(callback) = state.application().ticket_data().generate_cb.get() {
             // SAFETY: libssl's argument, which is the application's for this callback.
@@ -123,12 +121,11 @@ unsafe extern "C" fn decrypt(
     let ticket =
         OpenedTicket { session: ss, key_name: keyname, key_name_length: keyname_length, status };
     guard(SSL_TICKET_RETURN_IGNORE_RENEW, || {
-        let Some(libssl) = libssl() else { return ticket.neutral() };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return ticket.neutral() };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return ticket.neutral() };
         let Some((event, state)) = event(ssl) else { return ticket.neutral() };
         // SAFETY: libssl's arguments, valid during the call.
-        let opened = unsafe { ticket.session(libssl) };
+        let opened = unsafe { ticket.session(ssl.libssl()) };
         let verdict = opened.map_or(TicketVerdict::Resume(None), |(session, key_name)| {
             let _errno = KeepErrno::new();
             with(state, TicketVerdict::Decline, || state.judge_ticket(&event, session, key_name))
@@ -148,7 +145,6 @@ unsafe extern "C" fn decrypt(
             // SAFETY: libssl's arguments; the last is the application's for this callback.
             (_, Some(callback)) => unsafe { ticket.call(callback, ssl, arg) },
             (TicketVerdict::Resume(_), None) => ticket.neutral(),
-            (TicketVerdict::ResumeWithoutRenewal, None) => SSL_TICKET_RETURN_USE,
         };
         note_renewal(ssl, verdict, answer);
         answer

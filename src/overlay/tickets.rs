@@ -8,12 +8,11 @@
 
 use super::arguments::Argument;
 use super::guard::{guard, with};
-use super::{answer, event, session_state, ticket_data};
+use super::{answer, borrow, event, ticket_data};
 use crate::config::{TicketMode, config};
 use crate::context::{Event, OwnTicketKeys, State};
 use crate::openssl::callback::{Callback, TicketKeyQuestion, ticket_key_cb};
 use crate::openssl::handle::{Ctx, Ssl};
-use crate::openssl::libssl::libssl;
 use crate::openssl::ticket::{
     APPLICATION_KEY_BYTES, Contexts, IV_BYTES, MacContext, NAME_BYTES, TicketKey,
 };
@@ -41,20 +40,23 @@ pub(super) fn register(ctx: Ctx<'_>, state: &State) {
     }
 }
 
-/// The application sets keys of its own, or takes OpenSSL's: ours go.
-pub(super) fn give_way(ctx: Ctx<'_>, state: &State) {
+/// The application has keys of its own, or has taken OpenSSL's: ours go.
+fn give_way(ctx: Ctx<'_>, state: &State) {
     if state.give_up_tickets() {
         ctx.stock_set_ticket_key_cb(None);
         ticket_data::apply(ctx, state);
     }
 }
 
-/// Keeps the key that the application has set or taken, if ours stay.
+/// The application has set a key, or has taken OpenSSL's: ours go, or if they stay, it is kept.
 ///
 /// # Safety
 /// `key` points to `length` bytes that can be read, or is NULL.
 pub(super) unsafe fn note_key(ctx: Ctx<'_>, key: *const u8, length: c_long) {
-    let Some(state) = super::state(ctx).filter(|state| state.overrides_tickets()) else { return };
+    let Some(state) = super::state(ctx) else { return };
+    if !state.overrides_tickets() {
+        return give_way(ctx, state);
+    }
     if usize::try_from(length) != Ok(APPLICATION_KEY_BYTES) {
         return;
     }
@@ -86,7 +88,7 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
             if state.overrides_tickets() {
                 return open_door(ctx, state);
             }
-            let ours: TicketKeyEvpCb = application_key;
+            let ours: TicketKeyEvpCb = ticket_key;
             ctx.stock_set_ticket_key_cb(fp.map(|_| ours)).unwrap_or(0)
         },
         |ctx| ctx.stock_set_ticket_key_cb(fp).unwrap_or(0),
@@ -108,7 +110,7 @@ pub(super) unsafe fn set_hmac_cb(
     if state.overrides_tickets() {
         return c_long::from(open_door(ctx, state));
     }
-    let ours: TicketKeyCb<HmacCtx> = application_key;
+    let ours: TicketKeyCb<HmacCtx> = ticket_key;
     set_stock_hmac_cb(ctx, function.map(|_| ours))
 }
 
@@ -158,28 +160,6 @@ impl Mac for HmacCtx {
     }
 }
 
-/// libssl seals or opens a ticket with the application's keys: as the manual page of
-/// SSL_CTX_set_tlsext_ticket_key_evp_cb(3) describes, with its six parameters.
-unsafe extern "C" fn application_key<M: Mac>(
-    ssl: *mut SSL,
-    key_name: *mut u8,
-    iv: *mut u8,
-    cipher: *mut EVP_CIPHER_CTX,
-    mac: *mut M,
-    enc: c_int,
-) -> c_int {
-    let question = TicketKeyQuestion { key_name, iv, cipher, mac, enc };
-    guard(0, || {
-        let Some(libssl) = libssl() else { return 0 };
-        // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
-        let Some((_, state)) = session_state(ssl) else { return 0 };
-        let Some(callback) = M::callback(state.application().ticket_keys()).get() else { return 0 };
-        // SAFETY: libssl's arguments.
-        unsafe { ask(callback, ssl, question) }
-    })
-}
-
 /// Asks the application.
 ///
 /// # Safety
@@ -189,10 +169,11 @@ unsafe fn ask<M>(callback: TicketKeyCb<M>, ssl: Ssl<'_>, question: TicketKeyQues
     // SAFETY: the caller's promise.
     let answer = unsafe { question.ask(callback, ssl) };
     // divergence: stock renews the tickets of its own keys, and asks the application of its.
-    if opens && answer == USE && ssl.version() == TLS1_3_VERSION { RENEW } else { answer }
+    if opens && answer == USE { answer_for_opened(ssl) } else { answer }
 }
 
-/// The same with our keys, and with the application's if it is theirs.
+/// libssl seals or opens a ticket, as the manual page of SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
+/// describes, with its six parameters: with our keys while they are used, else with the application's.
 unsafe extern "C" fn ticket_key<M: Mac>(
     ssl: *mut SSL,
     key_name: *mut u8,
@@ -203,14 +184,14 @@ unsafe extern "C" fn ticket_key<M: Mac>(
 ) -> c_int {
     let question = TicketKeyQuestion { key_name, iv, cipher, mac, enc };
     guard(0, || {
-        let Some(libssl) = libssl() else { return 0 };
         // SAFETY: libssl's connection, valid during the call.
-        let Some(ssl) = (unsafe { Ssl::borrow(libssl, ssl) }) else { return 0 };
+        let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };
         let Some((event, state)) = event(ssl) else { return 0 };
         // SAFETY: libssl's arguments.
-        let ours = with(state, Some(0), || unsafe { answer_with_ours(state, &event, question) });
+        let ours = || with(state, Some(0), || unsafe { answer_with_ours(state, &event, question) });
+        let answer = if state.shares_tickets() { ours() } else { None };
         // SAFETY: the same.
-        ours.unwrap_or_else(|| unsafe { answer_with_application(state, ssl, question) })
+        answer.unwrap_or_else(|| unsafe { answer_with_application(state, ssl, question) })
     })
 }
 
@@ -225,19 +206,23 @@ unsafe fn answer_with_ours<M: Mac>(
 ) -> Option<c_int> {
     let _errno = KeepErrno::new();
     // SAFETY: the caller's promise.
-    let Some((name, iv, contexts)) = (unsafe { places(event.ssl, question) }) else {
-        return Some(0);
-    };
+    let places = unsafe { places(event.ssl, question) };
+    let Some((name, iv, contexts)) = places else { return Some(0) };
     if question.enc != 0 {
         let key = state.sealing_key(event)?;
         *name = key.name;
         return Some(key.seal(iv, &contexts).map_or(-1, |()| USE));
     }
     let key = state.opening_key(event, name)?;
-    // Not in TLS 1.2: OpenSSL's client resumes a session no more for which it got a new ticket there, and
-    // does not tell its application of the new one (tls_process_new_session_ticket).
-    let renews = event.ssl.version() == TLS1_3_VERSION;
-    Some(key.open(iv, &contexts).map_or(-1, |()| if renews { RENEW } else { USE }))
+    Some(key.open(iv, &contexts).map_or(-1, |()| answer_for_opened(event.ssl)))
+}
+
+/// The answer about a ticket that a key has opened, as libssl has it with a key of its own
+/// (tls_decrypt_ticket). In TLS 1.2 a new ticket would do harm: OpenSSL's client resumes a session no more
+/// for which it got one, and does not tell its application of the new one
+/// (tls_process_new_session_ticket).
+fn answer_for_opened(ssl: Ssl<'_>) -> c_int {
+    if ssl.version() == TLS1_3_VERSION { RENEW } else { USE }
 }
 
 /// The answer of the application's keys; 0 if there are none.
@@ -249,9 +234,6 @@ unsafe fn answer_with_application<M: Mac>(
     ssl: Ssl<'_>,
     question: TicketKeyQuestion<M>,
 ) -> c_int {
-    if !state.overrides_tickets() {
-        return 0;
-    }
     let own = state.application().ticket_keys();
     if let Some(callback) = M::callback(own).get() {
         // SAFETY: the caller's promise.
@@ -265,9 +247,10 @@ unsafe fn answer_with_application<M: Mac>(
         *name = key.name;
         return key.seal(iv, &contexts).map_or(-1, |()| USE);
     }
-    // As libssl does with a key that it has itself (tls_decrypt_ticket).
-    let answer = if ssl.version() == TLS1_3_VERSION { RENEW } else { USE };
-    if key.name == *name { key.open(iv, &contexts).map_or(-1, |()| answer) } else { 0 }
+    if key.name != *name {
+        return 0;
+    }
+    key.open(iv, &contexts).map_or(-1, |()| answer_for_opened(ssl))
 }
 
 /// The places for a key's name and an initialisation vector, and the contexts to be set up.
