@@ -7,8 +7,9 @@ use crate::arguments::Run;
 use crate::overlay_check::{self, Refusal};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
-use crate::ticket_keys::{self, Advice, Start};
-use crate::{id_context, library, output};
+use crate::start::Start;
+use crate::ticket_keys::{self, Advice};
+use crate::{id_context, library, nginx, output};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
@@ -94,7 +95,24 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
-    exec(program, options.command, environment)
+    let command = words_for(&program, options.command, &environment);
+    exec(program, command, environment)
+}
+
+/// The words of the command, and nginx's so that the library stays.
+fn words_for(program: &Path, mut words: Vec<OsString>, environment: &Environment) -> Vec<OsString> {
+    let runs = program::interpreter(program);
+    let arguments = words.get(1..).unwrap_or_default();
+    let start = Start { program, runs: &runs, arguments };
+    if nginx::is_started(&start) {
+        let shares = environment.get("SESSCACHE_STORE").is_some_and(|store| !store.is_empty());
+        if let Some(line) = nginx::without_cache(&start).filter(|_| shares) {
+            output::say(&line);
+        }
+        let names = environment.0.iter().map(|(name, _)| name.as_os_str());
+        nginx::keep_through_upgrade(&mut words, program, names);
+    }
+    words
 }
 
 /// The library's path, checked for LD_PRELOAD.

@@ -6,9 +6,7 @@ mod given;
 mod nginx;
 
 use crate::program;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use crate::start::Start;
 
 /// The variable that puts the key file's keys first.
 pub(crate) const VARIABLE: &str = "SESSCACHE_TICKETS";
@@ -38,16 +36,6 @@ const SERVERS: [Server; 7] = [
     Server { name: "node", fate: "end with its process", keys: |_| Keys::Made },
     Server { name: "nodejs", fate: "end with its process", keys: |_| Keys::Made },
 ];
-
-/// A command that is about to be started.
-pub(crate) struct Start<'a> {
-    /// The file of the command.
-    pub(crate) program: &'a Path,
-    /// What runs in the end: the same, or a script's interpreter.
-    pub(crate) runs: &'a Path,
-    /// The words behind the command.
-    pub(crate) arguments: &'a [OsString],
-}
 
 /// Where a server's ticket keys come from.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,53 +74,11 @@ pub(crate) fn advise(start: &Start) -> Option<Advice> {
     }
 }
 
-impl Start<'_> {
-    /// The value of a one-letter option as getopt(3) finds it: the last one. `valued` are the
-    /// letters of the options that have one.
-    fn option(&self, letter: u8, valued: &[u8]) -> Option<&OsStr> {
-        let mut words = self.arguments.iter().map(OsString::as_os_str);
-        let mut found = None;
-        while let Some(word) = words.next() {
-            let Some(mut letters) = word.as_bytes().strip_prefix(b"-") else { continue };
-            if letters.starts_with(b"-") {
-                continue;
-            }
-            while let Some((first, rest)) = letters.split_first() {
-                letters = rest;
-                if valued.contains(first) {
-                    let value =
-                        if rest.is_empty() { words.next() } else { Some(OsStr::from_bytes(rest)) };
-                    found = if *first == letter { value } else { found };
-                    break;
-                }
-            }
-        }
-        found
-    }
-
-    /// The values of a long option, which has one: `--NAME VALUE` or `--NAME=VALUE`.
-    fn long_options<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a OsStr> {
-        let following = self.arguments.iter().skip(1);
-        let following = following.map(Some).chain(std::iter::repeat(None));
-        self.arguments.iter().zip(following).filter_map(move |(word, next)| {
-            let rest = word.as_bytes().strip_prefix(name.as_bytes())?;
-            match rest.split_first() {
-                None => next.map(OsString::as_os_str),
-                Some((b'=', value)) => Some(OsStr::from_bytes(value)),
-                Some(_) => None,
-            }
-        })
-    }
-
-    /// Whether the command is the server itself. A script of that name may do anything.
-    fn is_binary(&self) -> bool {
-        self.program == self.runs
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+    use std::path::Path;
 
     /// The advice for a program of this name, which does not exist.
     fn advice(name: &str, runs: &str, arguments: &[&str]) -> Option<Advice> {
@@ -169,31 +115,5 @@ mod tests {
             let found = advice(name, runs, &[]);
             assert!(matches!(found, Some(Advice::Leave(_))), "{name}: {found:?}");
         }
-    }
-
-    #[test]
-    fn options_are_found_as_getopt_finds_them() {
-        let option = |words: &[&str], letter| {
-            let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let (program, runs) = (Path::new("x"), Path::new("x"));
-            let start = Start { program, runs, arguments: &arguments };
-            start.option(letter, b"cpg").map(OsStr::to_owned)
-        };
-        assert_eq!(option(&["-c", "a"], b'c'), Some("a".into()));
-        assert_eq!(option(&["-tca"], b'c'), Some("a".into()));
-        assert_eq!(option(&["-tc", "a", "-p/x"], b'p'), Some("/x".into()));
-        assert_eq!(option(&["-c", "a", "-c", "b"], b'c'), Some("b".into()));
-        assert_eq!(option(&["-g", "-c", "x"], b'c'), None);
-        assert_eq!(option(&["-c"], b'c'), None);
-        assert_eq!(option(&["--conf", "x"], b'c'), None);
-    }
-
-    #[test]
-    fn long_options_have_their_value_in_one_word_or_two() {
-        let arguments: Vec<OsString> =
-            ["--conf=a", "--conf", "b", "--confer=c", "--conf"].map(OsString::from).into();
-        let (program, runs) = (Path::new("x"), Path::new("x"));
-        let start = Start { program, runs, arguments: &arguments };
-        assert_eq!(start.long_options("--conf").collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -17,11 +17,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
 from servers import (admission, apache2, dovecot, early_data, haproxy, hitch, lighttpd, nginx,
-                     postgresql, stunnel4, tickets, vsftpd)
+                     nginx_packaged, postgresql, stunnel4, tickets, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
     "nginx": nginx.test,
+    "nginx_packaged": nginx_packaged.test,
     "haproxy": haproxy.test,
     "apache2": apache2.test,
     "lighttpd": lighttpd.test,

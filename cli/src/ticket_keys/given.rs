@@ -1,6 +1,7 @@
 //! Whether lighttpd, nghttpx and h2o were given ticket keys, as their configurations say.
 
-use super::{Keys, Start};
+use super::Keys;
+use crate::start::Start;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
