@@ -203,6 +203,12 @@ pub(crate) struct Agent {
     /// For rediss: trust the certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_ca: Option<PathBuf>,
+    /// For rediss: show the certificate in this PEM file, which is read at each connection
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM, without a passphrase
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Hosts exchange sessions within one name [default: the store's file name]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

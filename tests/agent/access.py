@@ -1,7 +1,9 @@
 """The ways into Redis: TLS with the right certificates, and a user who may do no more than an agent
 must."""
 
-from harness.tls import write_secret
+from harness.network import free_port
+from harness.redis import Redis
+from harness.tls import make_self_signed, write_secret
 from harness.verdicts import check, same, wait_until
 
 from .command_line import refuses
@@ -31,6 +33,64 @@ def through_tls(scene, a, b):
     check("the system's certificates are not enough", refuses, scene, 1, untrusted, *once)
     check("unless they are the right ones", lambda: run_once(
         scene, a, redis=url, env={"SSL_CERT_FILE": str(authority)}))
+
+
+def start_tls(scene, name, certificate, key, *options):
+    """A Redis that shows this certificate; the URL."""
+    port = free_port()
+    Redis.start(scene.work, free_port(), "--tls-port", port, "--tls-cert-file", certificate,
+                "--tls-key-file", key, "--tls-ca-cert-file", scene.files / "ca.pem", *options,
+                name=name)
+    return f"rediss://127.0.0.1:{port}"
+
+
+def certificates(scene):
+    """A Redis that asks for a certificate, as it does by default, and self-signed ones."""
+    a, b = scene.host("a"), scene.host("b")
+    asks_for_one(scene, a, b)
+    self_signed(scene, a, b)
+
+
+def asks_for_one(scene, a, b):
+    files = scene.files
+    url = start_tls(scene, "asking", files / "issued.pem", files / "issued_key.pem")
+    authority = ("--tls-ca", files / "ca.pem")
+    pair = ("--tls-cert", files / "issued.pem", "--tls-key", files / "issued_key.pem")
+    once = ("--store", a.store, "--redis", url, "--once", *authority)
+    check("none is shown", refuses, scene, 1, "Redis is unreachable: .*CertificateRequired.*",
+          *once)
+    a.make("shown", 3)
+    for host in (a, b):
+        check(f"one is shown by {host.name}",
+              lambda: run_once(scene, host, *authority, *pair, redis=url))
+    check("they arrive", b.resumes, "shown", 3)
+    check("a certificate without its key", refuses, scene, 2, ".*--tls-key.*", *once, *pair[:2])
+    check("and the other way round", refuses, scene, 2, ".*--tls-cert.*", *once, *pair[2:])
+    check("the key of another", refuses, scene, 1, "Redis is denied: .*key.pem.*", *once,
+          *pair[:3], files / "key.pem")
+    check("a file without a key", refuses, scene, 1, "Redis is denied: .*no private key.*",
+          *once, *pair[:3], files / "ca.pem")
+    check("without TLS", refuses, scene, 2, ".*for rediss: URLs", "--store", a.store, "--redis",
+          "redis://127.0.0.1", *pair)
+
+
+def self_signed(scene, a, b):
+    own = make_self_signed(scene.work, "127.0.0.1")
+    foreign = make_self_signed(scene.work, "127.0.0.2", "foreign")
+    anyone = ("--tls-auth-clients", "no")
+    url = start_tls(scene, "self_signed", *own, *anyone)
+    untrusted = "Redis is unreachable: .*certificate.*"
+    a.make("self", 3)
+    for host in (a, b):
+        check(f"a self-signed certificate, at {host.name}",
+              lambda: run_once(scene, host, "--tls-ca", own[0], redis=url))
+    check("they arrive", b.resumes, "self", 3)
+    once = ("--store", a.store, "--once", "--redis")
+    check("another that is trusted does not help", refuses, scene, 1, untrusted, *once, url,
+          "--tls-ca", foreign[0])
+    url = start_tls(scene, "misnamed", *foreign, *anyone)
+    check("nor one of another name", refuses, scene, 1, untrusted, *once, url,
+          "--tls-ca", foreign[0])
 
 
 def as_user(scene, a, b):

@@ -27,7 +27,7 @@ PARTS = (
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks,
     failover.failover, cluster.cluster_failover, cluster.cluster,
-    access.tls_and_users,
+    access.tls_and_users, access.certificates,
     key_files.key_files,
 )
 

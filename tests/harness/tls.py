@@ -26,6 +26,14 @@ def make_certificate(folder):
     both.write_text(key.read_text() + certificate.read_text())
 
 
+def make_self_signed(folder, address, name="self"):
+    """One of an IP address, NAME.pem with its NAME_key.pem, which OpenSSL marks as an authority's."""
+    key, certificate = folder / f"{name}_key.pem", folder / f"{name}.pem"
+    run("openssl", "req", "-x509", *_NEW_KEY, "-subj", f"/CN={name}",
+        "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", certificate)
+    return certificate, key
+
+
 def make_authority(folder, address):
     """An authority, ca.pem, and a certificate of an IP address from it, issued.pem with its
     issued_key.pem."""

@@ -3,31 +3,28 @@
 //! Passwords and certificates are read for each connection, so that new ones need no restart. No
 //! log line and no error contains a password.
 
-use super::failure::{Failure, RedisState};
+use super::failure::Failure;
+use super::node::{self, CONNECT, Node};
 use super::target::Target;
-use redis::aio::MultiplexedConnection;
+use super::tls::unusable;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ProtocolVersion, TlsCertificates, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ProtocolVersion, Value};
+use rustls::ClientConfig;
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The longest time that making a connection may take.
-const CONNECT: Duration = Duration::from_secs(3);
 /// The longest time that an answer may take, beyond the time that Redis was asked to wait.
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// A connection. Copies of it share the socket.
 #[derive(Clone)]
 pub(crate) enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    Single(Node),
+    Cluster(ClusterConnection<Node>),
 }
 
 impl Target {
@@ -43,38 +40,31 @@ impl Target {
 
     async fn single(&self, patience: Duration) -> Result<Connection, Failure> {
         let node = self.nodes.first().ok_or(Failure::silence())?;
-        let info = self.with_credentials(node)?;
-        let client = match self.certificates()? {
-            Some(certificates) => Client::build_with_tls(info, certificates)?,
-            None => Client::open(info)?,
-        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(patience + ANSWER));
-        Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+        let info = self.with_credentials(node)?;
+        Ok(Connection::Single(Node::connect(info, config, self.tls_config()?).await?))
     }
 
     async fn cluster(&self, patience: Duration) -> Result<Connection, Failure> {
         let nodes: Vec<ConnectionInfo> =
             self.nodes.iter().map(|node| self.with_credentials(node)).collect::<Result<_, _>>()?;
-        let mut builder = ClusterClient::builder(nodes)
+        node::set_cluster_tls(self.tls_config()?);
+        let client = ClusterClient::builder(nodes)
             .connection_timeout(CONNECT)
             .response_timeout(patience + ANSWER)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
             // Retries for an entry that moved to another node. Our callers retry after longer
             // failures.
             .retries(3)
-            .max_retry_wait(200);
-        if let Some(certificates) = self.certificates()? {
-            builder = builder.certs(certificates);
-        }
-        Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
+            .max_retry_wait(200)
+            .build()?;
+        Ok(Connection::Cluster(client.get_async_generic_connection().await?))
     }
 
-    fn certificates(&self) -> Result<Option<TlsCertificates>, Failure> {
-        let Some(path) = &self.ca else { return Ok(None) };
-        let root_cert = Some(fs::read(path).map_err(|error| unreadable(path, &error))?);
-        Ok(Some(TlsCertificates { client_tls: None, root_cert }))
+    fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, Failure> {
+        self.is_tls().then(|| self.tls.config().map(Arc::new)).transpose()
     }
 
     fn with_credentials(&self, node: &ConnectionInfo) -> Result<ConnectionInfo, Failure> {
@@ -89,17 +79,13 @@ impl Target {
             settings = settings.set_username(user);
         }
         if let Some(path) = &self.password_file {
-            let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+            let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
             let text = Zeroizing::new(text);
             settings = settings.set_password(text.lines().next().unwrap_or_default());
         }
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(node.clone().set_redis_settings(settings).set_tcp_settings(tcp))
     }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(RedisState::Denied, &format!("{}: {error}", path.display()))
 }
 
 impl Connection {

@@ -20,6 +20,7 @@ mod health;
 mod http;
 mod key_files;
 mod metrics;
+mod node;
 mod notes;
 mod rate_limit;
 mod receive;
@@ -32,6 +33,7 @@ mod store_metrics;
 mod stream_entry;
 mod supervisor;
 mod target;
+mod tls;
 mod warmup;
 
 use crate::arguments::Agent;

@@ -2,6 +2,7 @@
 //!
 //! No log line and no error contains a password.
 
+use super::tls::TlsFiles;
 use crate::arguments::Agent;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::fmt;
@@ -19,8 +20,8 @@ pub(crate) enum TargetError {
     Several,
     /// A cluster's node is a unix socket, or has a database.
     ClusterUrl,
-    /// --tls-ca is given for a connection without TLS.
-    CaWithoutTls,
+    /// An option for TLS is given for a connection without it.
+    TlsOption,
     /// A file cannot be read.
     File(PathBuf, io::Error),
 }
@@ -36,10 +37,16 @@ impl fmt::Display for TargetError {
             TargetError::ClusterUrl => {
                 write!(f, "a cluster has neither unix sockets nor numbered databases")
             }
-            TargetError::CaWithoutTls => write!(f, "--tls-ca is for rediss: URLs"),
+            TargetError::TlsOption => {
+                write!(f, "--tls-ca, --tls-cert and --tls-key are for rediss: URLs")
+            }
             TargetError::File(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
+}
+
+fn is_tls(node: &ConnectionInfo) -> bool {
+    matches!(node.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 /// The nodes of Redis and the login there.
@@ -49,7 +56,7 @@ pub(crate) struct Target {
     pub(super) is_cluster: bool,
     pub(super) user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
-    pub(super) ca: Option<PathBuf>,
+    pub(super) tls: TlsFiles,
 }
 
 impl Target {
@@ -59,7 +66,6 @@ impl Target {
             .iter()
             .map(|url| url.as_str().into_connection_info().map_err(|_| TargetError::Url))
             .collect::<Result<_, _>>()?;
-        let is_tls = |node: &ConnectionInfo| matches!(node.addr(), ConnectionAddr::TcpTls { .. });
         if nodes.len() > 1 && !options.cluster {
             return Err(TargetError::Several);
         }
@@ -69,16 +75,25 @@ impl Target {
         if options.cluster && nodes.iter().any(odd) {
             return Err(TargetError::ClusterUrl);
         }
-        if options.tls_ca.is_some() && !nodes.iter().all(is_tls) {
-            return Err(TargetError::CaWithoutTls);
+        let tls = TlsFiles {
+            ca: options.tls_ca.clone(),
+            client: options.tls_cert.clone().zip(options.tls_key.clone()),
+        };
+        if tls.paths().next().is_some() && !nodes.iter().all(is_tls) {
+            return Err(TargetError::TlsOption);
         }
         Ok(Target {
             nodes,
             is_cluster: options.cluster,
             user: options.user.clone(),
             password_file: options.password_file.clone(),
-            ca: options.tls_ca.clone(),
+            tls,
         })
+    }
+
+    /// Whether a connection needs TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.nodes.iter().any(is_tls)
     }
 
     /// Logs unsafe permissions, and fails if a file cannot be read, before the first connection.
@@ -89,14 +104,15 @@ impl Target {
                  keeps it private"
             );
         }
-        for path in self.password_file.iter().chain(&self.ca) {
+        for path in self.password_file.iter().chain(self.tls.paths()) {
             let failed = |error| TargetError::File(path.clone(), error);
             fs::File::open(path).map_err(failed)?;
         }
-        if let Some(path) = &self.password_file
-            && fs::metadata(path).is_ok_and(|file| file.mode() & 0o007 != 0)
-        {
-            tracing::warn!("{} can be read by everybody on this host", path.display());
+        let key = self.tls.client.as_ref().map(|(_, key)| key);
+        for path in self.password_file.iter().chain(key) {
+            if fs::metadata(path).is_ok_and(|file| file.mode() & 0o007 != 0) {
+                tracing::warn!("{} can be read by everybody on this host", path.display());
+            }
         }
         Ok(())
     }
@@ -155,7 +171,9 @@ mod tests {
         let unix = target(&["--redis", "unix:///x", "--cluster"]);
         assert!(matches!(unix, Err(TargetError::ClusterUrl)));
         let ca = target(&["--redis", "redis://a", "--tls-ca", "/x"]);
-        assert!(matches!(ca, Err(TargetError::CaWithoutTls)));
+        assert!(matches!(ca, Err(TargetError::TlsOption)));
+        let pair = ["--redis", "redis://a", "--tls-cert", "/x", "--tls-key", "/y"];
+        assert!(matches!(target(&pair), Err(TargetError::TlsOption)));
     }
 
     #[test]
