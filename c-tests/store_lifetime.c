@@ -390,6 +390,7 @@ int main(int argc, char **argv)
         own_beyond_certificate();
         own_until(2L * 86400, 2L * 86400);
     }
-    RUN_AGAIN(longest_life_set, "SESSCACHE_STORE=shm:?size=1MiB", "SESSCACHE_MAX_LIFETIME=1000");
+    RUN_AGAIN(longest_life_set, "SESSCACHE_STORE=shm:?size=1MiB", "SESSCACHE_MAX_LIFETIME=1000",
+        "SESSCACHE_NEW_CB_ZERO=remove");
     return test_end();
 }

@@ -1,7 +1,8 @@
 /*
  * Clause 3: when new_cb returns 0 the session leaves the internal cache at once, without remove_cb,
  * and the reference given to new_cb is released. Stock keeps the session cached (listed
- * differences); with SESSCACHE_NEW_CB_ZERO=keep so do we (zero_keep.c).
+ * differences); with SESSCACHE_NEW_CB_ZERO=keep so do we (zero_keep.c). Which of the two it is unless
+ * the variable is set: zero_came_in.sh.
  */
 #include "harness.h"
 

@@ -5,6 +5,7 @@
 
 use once_cell::sync::OnceCell;
 use sesscache_core::store::StoreUrl;
+use sesscache_core::system::loader::is_dependency_of_program;
 use sesscache_core::system::process::{cpus, environment_variable};
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -16,6 +17,14 @@ pub enum NewCbZero {
     Remove,
     /// It stays, as OpenSSL does.
     Keep,
+}
+
+impl NewCbZero {
+    /// No OpenSSL does what its manual says. So a program that was not linked with us was built on
+    /// OpenSSL's way, and the author of one that was has read our contract.
+    fn unless_told(is_linked: bool) -> NewCbZero {
+        if is_linked { NewCbZero::Remove } else { NewCbZero::Keep }
+    }
 }
 
 /// Where the log goes.
@@ -83,7 +92,8 @@ pub enum IdContextMode {
 /// The settings of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// SESSCACHE_NEW_CB_ZERO: `remove` (the default) or `keep`.
+    /// SESSCACHE_NEW_CB_ZERO: `remove` or `keep`. If unset, `remove` in a program that was linked with
+    /// the library, and `keep` in one that nobody told of it.
     pub new_cb_zero: NewCbZero,
     /// SESSCACHE_LOG: `syslog` (the default), `stderr`, `off`, or the path of a file.
     pub log: Log,
@@ -121,17 +131,22 @@ static CONFIG: OnceCell<Config> = OnceCell::new();
 
 /// The settings, read when first asked for.
 pub fn config() -> &'static Config {
-    CONFIG.get_or_init(|| Config::from(environment_variable, cpus()))
+    CONFIG.get_or_init(|| Config::from(environment_variable, is_dependency_of_program, cpus()))
 }
 
 impl Config {
-    fn from(variable: impl Fn(&CStr) -> Option<String>, cpus: usize) -> Config {
+    fn from(
+        variable: impl Fn(&CStr) -> Option<String>,
+        is_linked: impl FnOnce() -> bool,
+        cpus: usize,
+    ) -> Config {
         let set = |name: &CStr| variable(name).filter(|value| !value.is_empty());
         let mut complaints = Vec::new();
         let key_file = set(c"SESSCACHE_KEY_FILE").map(PathBuf::from);
         let lifetime = max_lifetime(set(c"SESSCACHE_MAX_LIFETIME"), &mut complaints);
         Config {
-            new_cb_zero: new_cb_zero(set(c"SESSCACHE_NEW_CB_ZERO"), &mut complaints),
+            new_cb_zero: new_cb_zero(set(c"SESSCACHE_NEW_CB_ZERO"), &mut complaints)
+                .unwrap_or_else(|| NewCbZero::unless_told(is_linked())),
             log: log(set(c"SESSCACHE_LOG"), &mut complaints),
             store: store(set(c"SESSCACHE_STORE"), &mut complaints),
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
@@ -148,15 +163,17 @@ impl Config {
     }
 }
 
-fn new_cb_zero(value: Option<String>, complaints: &mut Vec<String>) -> NewCbZero {
+/// `None` if it is not set, or not understood.
+fn new_cb_zero(value: Option<String>, complaints: &mut Vec<String>) -> Option<NewCbZero> {
     match value.as_deref() {
-        None | Some("remove") => NewCbZero::Remove,
-        Some("keep") => NewCbZero::Keep,
+        None => None,
+        Some("remove") => Some(NewCbZero::Remove),
+        Some("keep") => Some(NewCbZero::Keep),
         Some(other) => {
             complaints.push(format!(
-                "SESSCACHE_NEW_CB_ZERO={other} is neither remove nor keep; taken as remove"
+                "SESSCACHE_NEW_CB_ZERO={other} is neither remove nor keep; taken as unset"
             ));
-            NewCbZero::Remove
+            None
         }
     }
 }
@@ -266,14 +283,26 @@ mod tests {
     use super::*;
 
     fn with(name: &CStr, value: &str) -> Config {
-        Config::from(|asked| (asked == name).then(|| value.to_owned()), 2)
+        Config::from(|asked| (asked == name).then(|| value.to_owned()), || true, 2)
     }
 
     #[test]
     fn unset_means_the_contract_and_syslog() {
-        let config = Config::from(|_| None, 2);
+        let config = Config::from(|_| None, || true, 2);
         assert_eq!((config.new_cb_zero, config.log), (NewCbZero::Remove, Log::Syslog));
         assert!(config.complaints.is_empty());
+    }
+
+    #[test]
+    fn a_program_that_was_not_linked_with_us_has_openssls_way() {
+        let preloaded = |zero: &str| {
+            let variable =
+                |name: &CStr| (name == c"SESSCACHE_NEW_CB_ZERO").then(|| zero.to_owned());
+            Config::from(variable, || false, 2).new_cb_zero
+        };
+        assert_eq!(Config::from(|_| None, || false, 2).new_cb_zero, NewCbZero::Keep);
+        assert_eq!(preloaded("maybe"), NewCbZero::Keep);
+        assert_eq!(preloaded("remove"), NewCbZero::Remove);
     }
 
     #[test]

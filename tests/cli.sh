@@ -4,7 +4,7 @@
 # shellcheck source=tests/shell.sh
 . "$(dirname "$0")/shell.sh"
 unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
-    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT SESSCACHE_TICKETS
+    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT SESSCACHE_TICKETS SESSCACHE_NEW_CB_ZERO
 
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
@@ -407,6 +407,12 @@ check_environment() {
     LD_PRELOAD=libm.so.6 check 'before others' sees LD_PRELOAD "$library:libm.so.6" --store shm:
     check 'the store' sees SESSCACHE_STORE "$store?size=2MiB" --store "$store?size=2MiB"
     check 'the namespace' sees SESSCACHE_NAMESPACE 'a b' --store shm: --namespace 'a b'
+    check "new_cb's 0 is the library's to decide" sees SESSCACHE_NEW_CB_ZERO '' --store shm:
+    check 'or the option decides' sees SESSCACHE_NEW_CB_ZERO remove --store shm: \
+        --new-cb-zero remove
+    SESSCACHE_NEW_CB_ZERO=remove check 'also against the environment' \
+        sees SESSCACHE_NEW_CB_ZERO keep --store shm: --new-cb-zero keep
+    check 'with a value that it has' refuses 2 '.*maybe.*' run --new-cb-zero maybe -- true
     check 'the key file' sees SESSCACHE_KEY_FILE "$key" --store "$store" --key-file "$key"
     check 'a key file beside the store' sees SESSCACHE_KEY_FILE "$work/store.key" --store "$store"
     check 'it is made' same '600 1' "$(mode "$work/store.key") $(keys "$work/store.key")"

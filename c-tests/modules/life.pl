@@ -1,5 +1,6 @@
 # Perl's Net::SSLeay, whose module brings libssl in: handshakes over memory, with callbacks. Prints
-# the same on stock and on sesscache, but for the line `declined`. Run by modules.sh.
+# the same on stock and on sesscache, but for the line `declined` where 0 from new_cb removes.
+# Run by modules.sh.
 use strict;
 use warnings;
 use Net::SSLeay;

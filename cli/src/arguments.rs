@@ -159,6 +159,9 @@ pub(crate) struct Run {
     /// Servers share sessions only within one namespace [default: empty]
     #[arg(long, value_name = "TEXT")]
     pub(crate) namespace: Option<OsString>,
+    /// new_cb returned 0: `remove` or `keep` the session [default: see sesscache(1)]
+    #[arg(long, value_name = "DO", value_parser = ["remove", "keep"], hide_possible_values = true)]
+    pub(crate) new_cb_zero: Option<String>,
     /// The library, if it is not where this command expects it
     #[arg(long, value_name = "FILE")]
     pub(crate) library: Option<PathBuf>,

@@ -90,6 +90,9 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     if let Some(namespace) = options.namespace {
         environment.set("SESSCACHE_NAMESPACE", namespace);
     }
+    if let Some(zero) = options.new_cb_zero {
+        environment.set("SESSCACHE_NEW_CB_ZERO", zero.into());
+    }
     environment.set_id_context(&program);
     environment.set_tickets(&program, options.command.get(1..).unwrap_or_default());
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {

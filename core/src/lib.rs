@@ -6,7 +6,7 @@
 //!   key_file.rs  the secrets of a key file                              safe
 //!   slots.rs     a value that is replaced while threads use it          safe
 //!   sync.rs      locks and atomics, or those of shuttle                 safe
-//!   system/      clock, files, thread, process, errno                   unsafe
+//!   system/      clock, files, loader, thread, ...                      unsafe
 //! ```
 //!
 //! The library (`src/`) and the `sesscache` command (`cli/`) are built on it. It exports no C

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod errno;
 pub mod files;
+pub mod loader;
 pub mod process;
 pub mod thread;
