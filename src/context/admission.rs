@@ -140,7 +140,8 @@ impl State {
         if !has_parameters_of_now(event, foreign) {
             return Some(Tally::DeclinedCipher);
         }
-        match self.virtual_host.expected(event, event.ssl.offered_name()) {
+        let name = event.ssl.offered_name();
+        match self.virtual_host.expected(event, name, session.has_peer()) {
             None => Some(Tally::DeclinedHost),
             Some(expected) => {
                 let admits = self.admits(event, session, !foreign.is_fresh, &expected);

@@ -62,6 +62,17 @@ impl Demands {
     pub fn asks(&self) -> bool {
         self.asks
     }
+
+    /// Without the trust store: nobody is let in by a certificate.
+    pub fn without_store(self) -> Demands {
+        Demands { store: None, ..self }
+    }
+
+    /// Whether both are the same, with the trust store or apart from it.
+    pub fn equals(&self, other: &Demands, with_store: bool) -> bool {
+        (self.asks, self.depth) == (other.asks, other.depth)
+            && (!with_store || self.store == other.store)
+    }
 }
 
 /// Verifies the client of this session as a full handshake on this connection would, if it demanded

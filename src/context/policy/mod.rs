@@ -8,6 +8,7 @@
 
 mod census;
 mod names;
+mod table;
 
 use super::application::Application;
 use super::lock::read_soon;

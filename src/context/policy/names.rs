@@ -12,22 +12,34 @@
 //! - else it is not known. The handshake is a full one, and teaches.
 //!
 //! After the callback the connection is looked at once more, see `admission`.
+//!
+//! Anybody can ask for names that he has invented. A name is kept when a client has offered a foreign
+//! session that was made under it; all others take turns in a table of their own. Names are there by
+//! a hash with a secret: if two had the same, one would end as a wrong prediction does.
 
 use super::VirtualHost;
 use super::census::{all_ask_the_same, changes, note_connection_asks};
+use super::table::{Gone, Table};
 use crate::context::event::Event;
 use crate::context::lock::read_soon;
 use crate::context::thread::is_in_servername;
 use crate::openssl::verification::Demands;
 use parking_lot::RwLock;
 use sesscache_core::system::clock::now;
-use std::collections::HashMap;
-use std::mem;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
+use std::mem::replace;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The most names that are remembered; with one more it begins anew.
-const MOST_NAMES: usize = 4096;
+/// Parts of the table, so that none takes long to grow. Names are spread over them by their hash.
+const SHARDS: usize = 64;
+/// The most names of a generation that anybody has asked for: 28,672 in all parts.
+const MOST_SEEN: usize = 448;
+/// The most names of a generation under which clients have come back: 229,376 in all parts. With
+/// two generations of both, and 49 bytes a name in maps that are full to seven eighths, a context
+/// takes 28 MiB at most.
+const MOST_KEPT: usize = 3584;
 /// For how many seconds a name that has led elsewhere than before is taken for one that may lead to
 /// several hosts (the port decides, or the address).
 const SEVERAL_SECONDS: i64 = 60;
@@ -40,7 +52,8 @@ pub(super) struct Names {
     /// Whether a connection has begun to ask for a certificate in a callback that runs after the
     /// lookup and is not for the server name: for ALPN, for example.
     asks_late: AtomicBool,
-    learned: RwLock<Learned>,
+    /// Empty until a name matters.
+    shards: RwLock<Vec<RwLock<Shard>>>,
 }
 
 /// What a connection will demand of its client when the virtual host is chosen.
@@ -51,21 +64,26 @@ pub(in crate::context) struct Expectation {
     pub(in crate::context) verifies_itself: bool,
 }
 
-#[derive(Debug, Default)]
-struct Learned {
+/// A part of the names. By the name as it was sent, because an application may tell upper case from
+/// lower. Before TLS 1.3 and in it they are others, because a host that asks after the handshake
+/// does so in TLS 1.3 alone.
+#[derive(Debug)]
+struct Shard {
     /// The changes of policies that were known when this was learned; see `census`.
     changes: u64,
-    /// Before TLS 1.3, and in it: a host that asks after the handshake does so in TLS 1.3 alone. By
-    /// the name as it was sent: an application may tell upper case from lower.
-    names: [HashMap<Box<[u8]>, Led>; 2],
+    names: Table<Led>,
 }
 
 /// Where a name has led.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Led {
-    last: Expectation,
+    /// `None` if that is not known. The trust store is there only if `needs_store` says so.
+    last: Option<Expectation>,
     /// The last second in which that is not certain, because it led elsewhere before.
     several_until: i64,
+    /// Whether a client with a certificate has come where none is asked for. A trust store that is
+    /// kept lives on, so it is kept only where it is used.
+    keeps_store: bool,
 }
 
 impl Expectation {
@@ -78,34 +96,104 @@ impl Expectation {
     }
 }
 
-impl Learned {
-    fn of(&self, event: &Event<'_>) -> &HashMap<Box<[u8]>, Led> {
-        let [before, in_tls13] = &self.names;
-        if event.is_tls13() { in_tls13 } else { before }
+impl Led {
+    /// Whether the trust store of this is kept.
+    fn needs_store(&self, reached: &Expectation) -> bool {
+        self.keeps_store || reached.demands.asks()
     }
 
-    /// Returns what it takes the place of.
-    fn insert(
-        &mut self,
-        event: &Event<'_>,
-        name: &[u8],
+    /// What the name leads to, for a client with a certificate or without; `None` if that is not
+    /// certain.
+    fn expected(&self, has_certificate: bool) -> Option<Expectation> {
+        let last = self.last.as_ref()?;
+        let is_known = !has_certificate || self.needs_store(last);
+        (is_known && self.several_until < now()).then(|| last.clone())
+    }
+
+    /// A client with a certificate has come.
+    fn need_store(&mut self) {
+        if self.last.as_ref().is_none_or(|last| !self.needs_store(last)) {
+            self.keeps_store = true;
+            self.last = None;
+        }
+    }
+
+    fn has_led_to(&self, reached: &Expectation) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            last.verifies_itself == reached.verifies_itself
+                && last.demands.equals(&reached.demands, self.needs_store(reached))
+        })
+    }
+
+    /// The same name, which has led there now.
+    fn then(&self, reached: &Expectation) -> Led {
+        let demands = reached.demands.clone();
+        let demands = if self.needs_store(reached) { demands } else { demands.without_store() };
+        Led {
+            last: Some(Expectation { demands, ..*reached }),
+            several_until: match self.last {
+                Some(_) => now() + SEVERAL_SECONDS,
+                None => self.several_until,
+            },
+            keeps_store: self.keeps_store,
+        }
+    }
+}
+
+impl Shard {
+    fn new() -> Shard {
+        Shard { changes: 0, names: Table::new(MOST_SEEN, MOST_KEPT) }
+    }
+
+    /// The names as they are after so many changes. What was learned before is over, and is returned.
+    fn after(&mut self, changes: u64) -> (&mut Table<Led>, Option<Table<Led>>) {
+        let is_over = replace(&mut self.changes, changes) != changes;
+        let names = &mut self.names;
+        let over = is_over.then(|| replace(names, Table::new(MOST_SEEN, MOST_KEPT)));
+        (names, over)
+    }
+}
+
+impl Names {
+    /// Calls `run` with the part for this hash. `None` if it has no result, without memory, and if
+    /// a fork has left a lock held.
+    fn with_shard<T>(&self, hash: u64, run: impl FnOnce(&RwLock<Shard>) -> T) -> Option<T> {
+        let mut shards = read_soon(&self.shards)?;
+        if shards.is_empty() {
+            drop(shards);
+            let mut made = self.shards.try_write()?;
+            made.try_reserve_exact(SHARDS).ok()?;
+            made.resize_with(SHARDS, || RwLock::new(Shard::new()));
+            drop(made);
+            shards = read_soon(&self.shards)?;
+        }
+        // The maps use the lowest and the highest bits.
+        let number = usize::try_from(hash >> 32).ok()? % SHARDS;
+        shards.get(number).map(run)
+    }
+
+    /// Looks at what is known of a name.
+    fn look<T>(
+        &self,
+        hash: u64,
         changes: u64,
-        led: Led,
-    ) -> impl Sized + use<> {
-        let is_full = self.of(event).len() >= MOST_NAMES;
-        let all = (is_full || self.changes != changes).then(|| mem::take(&mut self.names));
-        self.changes = changes;
-        let [before, in_tls13] = &mut self.names;
-        let names = if event.is_tls13() { in_tls13 } else { before };
-        let mut key = Vec::new();
-        let has_room = key.try_reserve_exact(name.len()).is_ok() && names.try_reserve(1).is_ok();
-        let one = if has_room {
-            key.extend_from_slice(name);
-            names.insert(key.into(), led)
-        } else {
-            Some(led)
-        };
-        (all, one)
+        look: impl FnOnce(&Table<Led>) -> Option<T>,
+    ) -> Option<T> {
+        self.with_shard(hash, |shard| {
+            let shard = read_soon(shard)?;
+            if shard.changes == changes { look(&shard.names) } else { None }
+        })?
+    }
+
+    /// Changes the names, if nobody else has them. What goes is dropped after the locks: a trust
+    /// store may have functions of the application's.
+    fn change(&self, hash: u64, changes: u64, change: impl FnOnce(&mut Table<Led>) -> Gone<Led>) {
+        let gone = self.with_shard(hash, |shard| {
+            let mut shard = shard.try_write()?;
+            let (names, over) = shard.after(changes);
+            Some((change(names), over))
+        });
+        drop(gone);
     }
 }
 
@@ -127,11 +215,13 @@ impl VirtualHost {
         note_connection_asks();
     }
 
-    /// What the connection will demand when it asks for this name; `None` if it cannot be told.
+    /// What the connection will demand when it asks for this name; `None` if it cannot be told. Its
+    /// client has offered a foreign session that was made under it, with a certificate or without.
     pub(in crate::context) fn expected(
         &self,
         event: &Event<'_>,
         name: &[u8],
+        has_certificate: bool,
     ) -> Option<Expectation> {
         if self.names.asks_late.load(Relaxed) {
             return None;
@@ -139,9 +229,21 @@ impl VirtualHost {
         if event.current.is_final || !self.name_matters() {
             return Expectation::now(event);
         }
-        let learned = read_soon(&self.names.learned)?;
-        let led = learned.of(event).get(name).filter(|_| learned.changes == changes())?;
-        (led.several_until < now()).then(|| led.last.clone())
+        let (hash, changes) = (self.hash(event, name), changes());
+        let settled = |names: &Table<Led>| names.settled(hash)?.expected(has_certificate);
+        if let Some(expected) = self.names.look(hash, changes, settled) {
+            return Some(expected);
+        }
+        let known = |names: &Table<Led>| names.get(hash)?.expected(has_certificate);
+        let expected = self.names.look(hash, changes, known);
+        self.names.change(hash, changes, |names| {
+            names.keep(hash, |led| {
+                if has_certificate {
+                    led.need_store();
+                }
+            })
+        });
+        expected
     }
 
     /// The servername callback has run: remembers what the name has led to. Returns that; `None` if
@@ -162,23 +264,42 @@ impl VirtualHost {
 
     /// Forgotten without memory.
     fn learn(&self, event: &Event<'_>, name: &[u8], changes: u64, reached: &Expectation) {
-        let Some(known) = read_soon(&self.names.learned) else { return };
-        let before = known.of(event).get(name).filter(|_| known.changes == changes);
-        if before.is_some_and(|before| before.last == *reached) {
-            return;
+        let hash = self.hash(event, name);
+        let is_known = |names: &Table<Led>| names.get(hash)?.has_led_to(reached).then_some(());
+        if self.names.look(hash, changes, is_known).is_none() {
+            self.names.change(hash, changes, |names| {
+                let led = names
+                    .get(hash)
+                    .map_or_else(|| Led::default().then(reached), |led| led.then(reached));
+                names.see(hash, led)
+            });
         }
-        let several_until = before.map_or(0, |_| now() + SEVERAL_SECONDS);
-        drop(known);
-        let Some(mut learned) = self.names.learned.try_write() else { return };
-        let led = Led { last: reached.clone(), several_until };
-        let gone = learned.insert(event, name, changes, led);
-        drop(learned);
-        // A trust store that goes with them may have functions of the application's.
-        drop(gone);
+    }
+
+    fn hash(&self, event: &Event<'_>, name: &[u8]) -> u64 {
+        let mut hasher = SipHasher24::new_with_keys(self.number, 0);
+        hasher.write(name);
+        hasher.write_u8(event.is_tls13().into());
+        hasher.finish()
     }
 
     /// Whether a server name may lead to hosts of different demands.
     pub(in crate::context) fn name_matters(&self) -> bool {
         self.names.may_switch.load(Relaxed) && !all_ask_the_same()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_knows_many_names_in_a_few_mebibytes() {
+        const CONTROL_BYTE: usize = 1;
+        let bytes = size_of::<(u64, Led)>() + CONTROL_BYTE;
+        // A map has a power of two of places, of which an eighth is empty.
+        let places = [MOST_SEEN, MOST_KEPT].map(|most| most / 7 * 8);
+        assert!(places.iter().all(|places| places.is_power_of_two()));
+        assert!(2 * SHARDS * places.iter().sum::<usize>() * bytes <= 28 << 20);
     }
 }
