@@ -17,14 +17,18 @@ static const int TIMEOUT_SECONDS = 10;
 
 #define BYTES(literal) { literal, sizeof literal - 1 }
 static const struct application APPLICATIONS[] = {
-    { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n") },
-    { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES("") },
-    { "smtp", BYTES(""), BYTES("QUIT\r\n"), BYTES("") },
+    { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n"), 0 },
+    { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES(""), 0 },
+    { "smtp", BYTES(""), BYTES("QUIT\r\n"), BYTES(""), 0 },
     /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
     { "postgres", BYTES("\0\0\0\010\004\322\026\057"),
-      BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES("") },
+      BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES(""), 0 },
     /* CONNECT of protocol 3.1.1 without a client's name, and DISCONNECT. */
-    { "mqtt", BYTES(""), BYTES("\020\014\0\004MQTT\004\002\0\074\0\0\340\0"), BYTES("") },
+    { "mqtt", BYTES(""), BYTES("\020\014\0\004MQTT\004\002\0\074\0\0\340\0"), BYTES(""), 0 },
+    /* The version of the server: version.bind, CH, TXT. */
+    { "dns", BYTES(""),
+      BYTES("\0\036\022\064\0\0\0\001\0\0\0\0\0\0\007version\004bind\0\0\020\0\003"),
+      BYTES(""), 1 },
 };
 
 double seconds(void)
@@ -174,7 +178,8 @@ static void keep_line(char *line, size_t size, const char *data, size_t length)
     line[i] = '\0';
 }
 
-/* Sends the request and reads to the end. TLS 1.3 tickets arrive with the first read. */
+/* Sends the request and reads to the end, or the first answer of a server that waits. TLS 1.3
+   tickets arrive with the first read. */
 static int exchange(SSL *ssl, const struct client *client, struct visit *result)
 {
     char buffer[4096];
@@ -186,6 +191,8 @@ static int exchange(SSL *ssl, const struct client *client, struct visit *result)
         if (total == 0)
             keep_line(result->answer, sizeof result->answer, buffer, (size_t)length);
         total += length;
+        if (client->application->waits)
+            break;
     }
     return total > 0 || complain("the server sent no answer");
 }

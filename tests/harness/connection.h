@@ -13,12 +13,14 @@ struct bytes {
     size_t length;
 };
 
-/* What a connection says. The server answers the request, after a greeting or not, and closes. */
+/* What a connection says. The server answers the request, after a greeting or not, and closes;
+   or it waits for more, and the client closes after the first answer. */
 struct application {
     const char *name;
     struct bytes prelude; /* sent in the clear; the server agrees to TLS with one 'S' */
     struct bytes request;
     struct bytes after_name; /* if there is any, the server's name stands between the two */
+    int waits;
 };
 
 struct client {

@@ -16,8 +16,9 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
-from servers import (admission, apache2, dovecot, early_data, haproxy, hitch, lighttpd, nginx,
-                     nginx_packaged, postgresql, stunnel4, tickets, vsftpd)
+from servers import (admission, apache2, dnsdist, dovecot, early_data, haproxy, hitch, lighttpd,
+                     mosquitto, named, nginx, nginx_packaged, postgresql, puma, stunnel4, tickets,
+                     uwsgi, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -31,6 +32,11 @@ SERVERS = {
     "dovecot": dovecot.test,
     "postgresql": postgresql.test,
     "vsftpd": vsftpd.test,
+    "mosquitto": mosquitto.test,
+    "uwsgi": uwsgi.test,
+    "dnsdist": dnsdist.test,
+    "named": named.test,
+    "puma": puma.test,
     "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,

@@ -28,13 +28,14 @@ class Row:
 
     now and reload have a word for each way: all, none, some (neither all nor none) or any (at least
     as many as on stock). After restart and kill the memory of the processes is gone: none, none,
-    and with the store as many as now, but none under another name. A row without these words is for
-    checks of the server's own module."""
+    and with the store as many as now, but none under another name, unless restart says otherwise.
+    A row without these words is for checks of the server's own module."""
 
     setup: str  # one run of the server
     config: str  # one port of it
     now: str = ""
     reload: str = ""
+    restart: str = ""
     # used: the session is offered before the stage too, not only after it.
     # second name: asks for second.test instead of first.test.
     # other name: for first.test when the session is made, and for second.test when it is offered.
@@ -55,7 +56,8 @@ class Row:
     def expected(self, stage, way):
         # What another process has made is bound to the server name.
         with_store = "none" if self.variant == "other name" else self.now.split()[-1]
-        words = {"now": self.now, "reload": self.reload}.get(stage, f"none none {with_store}")
+        words = {"now": self.now, "reload": self.reload}.get(
+            stage, self.restart or f"none none {with_store}")
         return words.split()[WAYS.index(way)]
 
 
