@@ -1,7 +1,9 @@
 """The agent's /metrics against the format, docs/METRICS.md and the dashboard."""
 
+import contextlib
 import json
 import re
+import socket
 
 from harness.built import ROOT
 from harness.verdicts import check, same, wait_until
@@ -27,6 +29,22 @@ def metrics(scene):
           sorted(served))
     check("the dashboard asks for what there is", lambda: same(set(), queried() - served))
     check("no other page", lambda: same(404, a.agent.page("/x")[0]))
+    check("it ends", a.agent.ends)
+
+
+def crowded(scene):
+    """Connections that stay, before a request or after one, keep nobody else waiting."""
+    a = scene.host("a")
+    scene.start_redis()
+    a.start_agent()
+    check("it connects", a.agent.says_soon, "connected to Redis")
+    for what, request in (("silent", b""), ("kept", b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")):
+        with contextlib.ExitStack() as stack:
+            for _ in range(64):
+                connection = socket.create_connection(("127.0.0.1", a.metrics))
+                stack.enter_context(connection).sendall(request)
+            check(f"beside {what} ones a probe is answered", a.agent.is_healthy)
+            check("and another", a.agent.is_healthy)
     check("it ends", a.agent.ends)
 
 

@@ -23,7 +23,7 @@ PARTS = (
     replication.two_hosts, replication.new_host, replication.restarts,
     outages.redis_restarted, outages.flush, outages.stopped, outages.unwilling,
     forged.junk, forged.flood, large.large,
-    replication.namespaces, replication.once, metrics.metrics,
+    replication.namespaces, replication.once, metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks,
     failover.failover, cluster.cluster_failover, cluster.cluster,

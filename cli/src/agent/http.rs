@@ -10,13 +10,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// The most connections at a time; further ones wait.
+/// The most connections at a time. One more ends the oldest, because a page is served at once: a
+/// connection that stays is idle, or a client that does not read.
 const MOST_CONNECTIONS: usize = 16;
 /// The longest time until a request has arrived, and of a whole connection.
 const ASK: Duration = Duration::from_secs(5);
@@ -24,6 +27,15 @@ const STAY: Duration = Duration::from_secs(60);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// A task that ends with this handle.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// The server, with everything that its pages show.
 #[derive(Debug)]
@@ -37,18 +49,19 @@ impl HttpServer {
     /// Serves until the future is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let server = Arc::new(self);
-        let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut connections = VecDeque::new();
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    connections.retain(|one: &AbortOnDrop| !one.0.is_finished());
+                    while connections.len() >= MOST_CONNECTIONS {
+                        connections.pop_front();
+                    }
                     let server = Arc::clone(&server);
-                    tokio::spawn(async move {
-                        let served = tokio::time::timeout(STAY, server.serve_connection(stream));
+                    connections.push_back(AbortOnDrop(tokio::spawn(async move {
                         // A client that does not speak HTTP is of no interest.
-                        let _ = served.await;
-                        drop(permit);
-                    });
+                        let _ = timeout(STAY, server.serve_connection(stream)).await;
+                    })));
                 }
                 // The process is out of descriptors, or the like, which passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
