@@ -39,6 +39,8 @@ def command_line(scene):
             "redis://a,redis://b")
     refused("a cluster by unix socket", 2, "a cluster .*", "--store", "/x", "--redis",
             "unix:///x", "--cluster")
+    refused("a user without a password", 2, "a user needs a password.*", "--store", "/x", *redis,
+            "--user", "u")
     refused("no such time", 2, "--retention 1w.*", "--store", "/x", *redis, "--retention", "1w")
     refused("a lifetime without a key file", 2, ".*--key-file <FILE>.*", "--store", "/x", *redis,
             "--max-lifetime", "1d")

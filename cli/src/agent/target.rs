@@ -20,6 +20,8 @@ pub(crate) enum TargetError {
     Several,
     /// A cluster's node is a unix socket, or has a database.
     ClusterUrl,
+    /// A user is given without a password.
+    NoPassword,
     /// An option for TLS is given for a connection without it.
     TlsOption,
     /// A file cannot be read.
@@ -37,6 +39,11 @@ impl fmt::Display for TargetError {
             TargetError::ClusterUrl => {
                 write!(f, "a cluster has neither unix sockets nor numbered databases")
             }
+            TargetError::NoPassword => write!(
+                f,
+                "a user needs a password, in --password-file or the URL; without one there is no \
+                 login, and Redis takes its default user"
+            ),
             TargetError::TlsOption => {
                 write!(f, "--tls-ca, --tls-cert and --tls-key are for rediss: URLs")
             }
@@ -74,6 +81,15 @@ impl Target {
         };
         if options.cluster && nodes.iter().any(odd) {
             return Err(TargetError::ClusterUrl);
+        }
+        let has_user = |node: &ConnectionInfo| {
+            options.user.is_some() || node.redis_settings().username().is_some()
+        };
+        let has_password = |node: &ConnectionInfo| {
+            options.password_file.is_some() || node.redis_settings().password().is_some()
+        };
+        if nodes.iter().any(|node| has_user(node) && !has_password(node)) {
+            return Err(TargetError::NoPassword);
         }
         let tls = TlsFiles {
             ca: options.tls_ca.clone(),
@@ -170,6 +186,10 @@ mod tests {
         assert_eq!(cluster.to_string(), "a:6379, b:6379");
         let unix = target(&["--redis", "unix:///x", "--cluster"]);
         assert!(matches!(unix, Err(TargetError::ClusterUrl)));
+        for user in [&["--redis", "redis://u@a"][..], &["--redis", "redis://a", "--user", "u"]] {
+            assert!(matches!(target(user), Err(TargetError::NoPassword)));
+            assert!(target(&[user, &["--password-file", "/x"]].concat()).is_ok());
+        }
         let ca = target(&["--redis", "redis://a", "--tls-ca", "/x"]);
         assert!(matches!(ca, Err(TargetError::TlsOption)));
         let pair = ["--redis", "redis://a", "--tls-cert", "/x", "--tls-key", "/y"];
