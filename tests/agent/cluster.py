@@ -98,3 +98,39 @@ def cluster_failover(scene):
     b.make("back", 10)
     check("and all is well", wait_until, 10, a.resumes, "back", 10)
     scene.end_agents()
+
+
+def cut_off(replica, master):
+    """The replica no longer hears its master, whose writes it will lack: it cannot log in."""
+    replica("CONFIG", "SET", "masteruser", "nobody")
+    replica("CONFIG", "SET", "masterauth", "x")
+    master("CLIENT", "KILL", "TYPE", "replica")
+    wait_until(5, lambda: not master("ROLE")[2])
+
+
+def takeover(scene):
+    """A replica that lacks entries takes over while the agent goes on, without an error."""
+    nodes = [start_node(scene, free_port(), "--cluster-node-timeout", "2000",
+                        "--repl-diskless-sync-delay", "0") for _ in range(6)]
+    make_cluster(nodes, replicas=1)
+    check("every master has a replica", wait_until, 15, lambda: all(map(is_replicated, nodes)))
+    use_cluster(scene, nodes)
+    scene.options += ("--streams", "1")
+    a, b = scene.host("a"), scene.host("b")
+    a.start_agent()
+    check("a connects", a.agent.says_soon, "connected to Redis")
+    a.make("before", 1)
+    check("it is acknowledged", wait_until, 5, a.has_sent, 1)
+    master = next(node for node in nodes if node.role() == "master" and node("DBSIZE"))
+    replica = next(node for node in nodes if node.port == int(master("ROLE")[2][0][1]))
+    cut_off(replica, master)
+    a.make("lost", 3)
+    check("what the replica lacks is acknowledged", wait_until, 5, a.has_sent, 4)
+    replica("CLUSTER", "FAILOVER", "TAKEOVER")
+    a.make("next", 1)
+    check("the new master goes on", wait_until, 5, a.has_sent, 5)
+    check("a sends everything again", wait_until, 5, a.agent.shows, SENT_AGAIN, 1)
+    b.start_agent()
+    check("what the replica lacked arrives", wait_until, 10, b.resumes, "lost", 3)
+    check("and what it has", b.resumes, "next", 1)
+    scene.end_agents()

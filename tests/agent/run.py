@@ -26,7 +26,7 @@ PARTS = (
     replication.namespaces, replication.once, metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks,
-    failover.failover, cluster.cluster_failover, cluster.cluster,
+    failover.failover, cluster.cluster_failover, cluster.cluster, cluster.takeover,
     access.tls_and_users, access.certificates,
     key_files.key_files,
 )

@@ -35,6 +35,7 @@ mod supervisor;
 mod target;
 mod tls;
 mod warmup;
+mod witness;
 
 use crate::arguments::Agent;
 pub(crate) use error::AgentError;

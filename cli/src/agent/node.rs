@@ -2,15 +2,20 @@
 //!
 //! Without TLS the client library makes it. With TLS it is made here, because the library's TLS
 //! has no place for our rules about certificates.
+//!
+//! The client of a cluster chooses the node for a command, and follows a redirection without a
+//! word. So a connection marks its answers to XADD with its own number.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::Connect;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    Arg, AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -31,10 +36,26 @@ pub(super) fn set_cluster_tls(config: Option<Arc<ClientConfig>>) {
     *CLUSTER_TLS.lock().unwrap_or_else(PoisonError::into_inner) = config;
 }
 
+/// The number of the last connection.
+static LAST: AtomicI64 = AtomicI64::new(0);
+
 /// A connection. Copies of it share the socket.
 #[derive(Clone)]
 pub(super) struct Node {
     connection: MultiplexedConnection,
+    /// From 1, another one for each connection.
+    number: i64,
+}
+
+/// The number of the connection that gave an answer to XADD, and what Redis said.
+pub(super) fn answer(answer: &Value) -> (i64, &Value) {
+    match answer {
+        Value::Array(parts) => match parts.as_slice() {
+            [Value::Int(number), said] => (*number, said),
+            _ => (0, answer),
+        },
+        _ => (0, answer),
+    }
 }
 
 impl Node {
@@ -52,7 +73,7 @@ impl Node {
             }
             _ => Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?,
         };
-        Ok(Node { connection })
+        Ok(Node { connection, number: LAST.fetch_add(1, Relaxed) + 1 })
     }
 }
 
@@ -96,7 +117,13 @@ impl Connect for Node {
 
 impl ConnectionLike for Node {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.connection.req_packed_command(command)
+        let is_marked = matches!(command.args_iter().next(), Some(Arg::Simple(b"XADD")));
+        let asked = self.connection.req_packed_command(command);
+        let number = Value::Int(self.number);
+        Box::pin(async move {
+            let said = asked.await?;
+            Ok(if is_marked { Value::Array(vec![number, said]) } else { said })
+        })
     }
 
     fn req_packed_commands<'a>(

@@ -183,7 +183,7 @@ impl Receiver {
         let until = caught_up.at(self.stream).max(self.position.time);
         let has_left = first.is_some_and(|first| self.position < first);
         let is_known = [EntryId::default(), self.gap].contains(&self.position);
-        if !is_known && has_left && until < self.shared.oldest_retained() {
+        if !is_known && has_left && until < self.shared.oldest_time() {
             self.gap = self.position;
             self.shared.warn_missed(until);
         }

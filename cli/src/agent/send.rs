@@ -8,10 +8,11 @@ use super::connection::Connection;
 use super::failure::{Failure, RedisState};
 use super::follow::Round;
 use super::metrics::Direction;
-use super::notes::{self, Note};
+use super::node;
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
 use super::stream_entry::{EntryId, Malformed, UnsentEntries, array, fields, key};
+use super::witness::{Acknowledged, AllWitnesses, Expected};
 use futures_util::future::join_all;
 use redis::{Value, cmd};
 use std::sync::Arc;
@@ -26,16 +27,12 @@ const CHECK: Duration = Duration::from_secs(1);
 /// memory may throw streams away again and again.
 const REWIND: Duration = Duration::from_secs(5);
 const LONGEST_REWIND: Duration = Duration::from_secs(600);
-/// Witnesses that are this close to their end, in milliseconds, are not checked. Another host may
-/// have measured Redis's clock a little differently, and trimmed them.
-const MARGIN: u64 = 3_000;
 
 /// The task that sends.
 pub(crate) struct Sender {
     shared: Arc<Shared>,
     connection: Option<Connection>,
-    /// The last entry of ours that Redis acknowledged, in each stream.
-    acknowledged: Vec<EntryId>,
+    witnesses: AllWitnesses,
     reconnect: Reconnect,
     rewound: Option<Instant>,
     rewind_pause: Duration,
@@ -44,13 +41,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(shared: Arc<Shared>) -> Sender {
-        let acknowledged = (0..shared.settings.streams)
-            .map(|stream| notes::read(&shared.store, stream, Note::Witness))
-            .collect();
         Sender {
+            witnesses: AllWitnesses::of(&shared),
             shared,
             connection: None,
-            acknowledged,
             reconnect: Reconnect::new(SENDER),
             rewound: None,
             rewind_pause: REWIND,
@@ -111,10 +105,10 @@ impl Sender {
         });
         let sending: Vec<_> = sending.collect();
         let mut first = Ok(());
-        for (stream, (left, last, result)) in join_all(sending).await {
+        for (stream, (left, acknowledged, result)) in join_all(sending).await {
             unsent.put_back(stream, left);
-            if let (Some(last), Some(witness)) = (last, self.acknowledged.get_mut(stream)) {
-                *witness = last;
+            for one in acknowledged {
+                self.witnesses.add(&shared, stream, one);
             }
             first = first.and(result);
         }
@@ -142,38 +136,33 @@ impl Sender {
         self.check_witnesses(&mut connection).await
     }
 
-    /// Checks that Redis still has an entry of ours in each stream, the witness, unless it is too
-    /// old. If a witness is gone, Redis was emptied, restored, or failed over to a replica that
-    /// lagged. Hosts that had not read it would never get it, so everything is sent again.
+    /// Looks for the witnesses. If one is gone, hosts that had not read it would never get it, so
+    /// everything is sent again.
     async fn check_witnesses(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
-        let oldest = shared.oldest_retained();
-        let mut is_lost = false;
-        for (stream, last) in self.acknowledged.iter_mut().enumerate() {
-            let witness = notes::read(&shared.store, stream, Note::Witness);
-            if witness.time > oldest.saturating_add(MARGIN) {
-                let id = witness.to_string();
-                let mut ask = cmd("XRANGE");
-                ask.arg(key(&shared.settings.name, stream)).arg(&id).arg(&id).arg("COUNT").arg(1);
-                if array(&connection.ask(&ask).await?).is_empty() {
-                    is_lost = true;
-                    *last = EntryId::default();
-                }
+        let mut gone: Vec<Expected> = Vec::new();
+        for expected in self.witnesses.expected(&shared) {
+            let id = expected.id.to_string();
+            let mut ask = cmd("XRANGE");
+            ask.arg(key(&shared.settings.name, expected.stream)).arg(&id).arg(&id);
+            ask.arg("COUNT").arg(1);
+            if array(&connection.ask(&ask).await?).is_empty() {
+                gone.push(expected);
             }
         }
-        if is_lost && !self.rewind() {
-            return Ok(());
-        }
-        for (stream, last) in self.acknowledged.iter().enumerate() {
-            notes::keep(&shared.store, stream, Note::Witness, *last);
+        gone.iter().for_each(|&one| self.witnesses.lost(one));
+        let has_moved = gone.iter().any(|one| one.has_moved);
+        if gone.is_empty() || self.rewind(has_moved) {
+            self.witnesses.settle(&shared);
         }
         Ok(())
     }
 
     /// Has everything sent again, unless that was done a short time ago. Returns whether it will
-    /// be.
-    fn rewind(&mut self) -> bool {
+    /// be. The pause does not grow if the node has changed: each failover loses entries once.
+    fn rewind(&mut self, has_moved: bool) -> bool {
         match self.rewound.map(|when| when.elapsed()) {
+            Some(since) if has_moved && since >= REWIND => {}
             Some(since) if since < self.rewind_pause => return false,
             Some(since) if since < self.rewind_pause * 2 => {
                 self.rewind_pause = (self.rewind_pause * 2).min(LONGEST_REWIND);
@@ -191,18 +180,18 @@ impl Sender {
     }
 }
 
-/// Appends entries to a stream, in their order. Returns the entries that are left, and the id of
-/// the last that was appended.
+/// Appends entries to a stream, in their order. Returns the entries that are left, and those that
+/// were appended: the last of each node.
 async fn append(
     shared: &Shared,
     mut connection: Connection,
     stream: usize,
     entries: Vec<Vec<u8>>,
-) -> (Vec<Vec<u8>>, Option<EntryId>, Result<(), Failure>) {
+) -> (Vec<Vec<u8>>, Vec<Acknowledged>, Result<(), Failure>) {
     let streams = shared.settings.streams.to_string();
-    let oldest = shared.oldest_retained().to_string();
+    let oldest = shared.oldest_time().to_string();
     let mut entries = entries.into_iter();
-    let mut last = None;
+    let mut appended: Vec<Acknowledged> = Vec::new();
     while let Some(entry) = entries.as_slice().first() {
         let mut command = cmd("XADD");
         command.arg(key(&shared.settings.name, stream)).arg("MINID").arg("~").arg(&oldest).arg("*");
@@ -211,16 +200,22 @@ async fn append(
         }
         let result = connection.ask(&command).await.and_then(|answer| acknowledged(&answer));
         match result {
-            Ok(id) => last = Some(id),
-            Err(failure) => return (entries.collect(), last, Err(failure)),
+            Ok(one) => {
+                appended.pop_if(|last| last.node == one.node);
+                appended.push(one);
+            }
+            Err(failure) => return (entries.collect(), appended, Err(failure)),
         }
         shared.metrics.sent_entries.inc();
         entries.next();
     }
-    (Vec::new(), last, Ok(()))
+    (Vec::new(), appended, Ok(()))
 }
 
-fn acknowledged(answer: &Value) -> Result<EntryId, Failure> {
-    EntryId::parse(answer)
-        .map_err(|Malformed| Failure::new(RedisState::Refused, "XADD did not return an id"))
+fn acknowledged(answer: &Value) -> Result<Acknowledged, Failure> {
+    let (node, id) = node::answer(answer);
+    match EntryId::parse(id) {
+        Ok(id) => Ok(Acknowledged { id, node, when: Some(Instant::now()) }),
+        Err(Malformed) => Err(Failure::new(RedisState::Refused, "XADD did not return an id")),
+    }
 }

@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// The time before which entries may leave the streams, in milliseconds by Redis's clock.
-    pub(crate) fn oldest_retained(&self) -> u64 {
+    pub(crate) fn oldest_time(&self) -> u64 {
         let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
         self.clock.now().saturating_sub(retention)
     }
@@ -131,7 +131,7 @@ impl Shared {
                 "the streams were not read for {} s, longer than --retention: what other hosts \
                  made in the first {} s of that is missed",
                 seconds(caught_up, self.clock.now()),
-                seconds(caught_up, self.oldest_retained())
+                seconds(caught_up, self.oldest_time())
             );
         }
     }

@@ -1,0 +1,165 @@
+//! Witnesses: entries of ours that Redis acknowledged, by which the sender sees whether it lost
+//! any.
+//!
+//! The witness of a stream is the newest of them. A Redis that was emptied, restored or failed over
+//! to a replica that lagged lacks the end of a stream, and so the witness. A cluster fails over
+//! without an error: the client follows the redirection, and another node acknowledges the next
+//! entry. So the witness before that entry stays until it was looked for at the new node.
+
+use super::notes::{self, Note};
+use super::shared::Shared;
+use super::stream_entry::EntryId;
+use std::time::{Duration, Instant};
+
+/// Witnesses that are this close to their end are not looked for. Another host may have measured
+/// Redis's clock a little differently, and trimmed them.
+const MARGIN: Duration = Duration::from_secs(3);
+/// A witness of an earlier agent is not looked for if it is dated further ahead of Redis's clock.
+/// Nobody knows then how old it is.
+const AHEAD: Duration = Duration::from_secs(60);
+/// The most witnesses of a stream that wait to be looked for. One more comes with each change of
+/// the node, and all are looked for once a second.
+const MOST: usize = 16;
+
+/// An entry that Redis acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    pub(super) id: EntryId,
+    /// The connection to the node that did; 0 if it was another agent's.
+    pub(super) node: i64,
+    /// When; `None` if it was another agent's.
+    pub(super) when: Option<Instant>,
+}
+
+/// The witnesses of one stream.
+#[derive(Debug, Default)]
+struct Witnesses {
+    /// The newest entry.
+    last: Acknowledged,
+    /// Entries before it that another node acknowledged, or that were looked for and are gone.
+    doubtful: Vec<Acknowledged>,
+}
+
+/// The witnesses of all streams.
+#[derive(Debug)]
+pub(super) struct AllWitnesses {
+    streams: Vec<Witnesses>,
+}
+
+/// A stream's witness that must be in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) stream: usize,
+    pub(super) id: EntryId,
+    /// Whether the node has changed since it was acknowledged.
+    pub(super) has_moved: bool,
+}
+
+impl Witnesses {
+    fn add(&mut self, acknowledged: Acknowledged) {
+        let before = std::mem::replace(&mut self.last, acknowledged);
+        if before.node != acknowledged.node {
+            self.doubt(before);
+        }
+    }
+
+    fn doubt(&mut self, one: Acknowledged) {
+        if one.id != EntryId::default() && self.doubtful.len() < MOST {
+            self.doubtful.push(one);
+        }
+    }
+
+    /// The witness that the next agent must look for.
+    fn oldest(&self) -> EntryId {
+        self.doubtful.first().unwrap_or(&self.last).id
+    }
+}
+
+impl AllWitnesses {
+    /// The witnesses that the store keeps.
+    pub(super) fn of(shared: &Shared) -> AllWitnesses {
+        let of = |stream| {
+            let id = notes::read(&shared.store, stream, Note::Witness);
+            Witnesses { last: Acknowledged { id, ..Acknowledged::default() }, doubtful: Vec::new() }
+        };
+        AllWitnesses { streams: (0..shared.settings.streams).map(of).collect() }
+    }
+
+    /// Notes that Redis has acknowledged an entry.
+    pub(super) fn add(&mut self, shared: &Shared, stream: usize, acknowledged: Acknowledged) {
+        if let Some(witnesses) = self.streams.get_mut(stream) {
+            witnesses.add(acknowledged);
+            notes::keep(&shared.store, stream, Note::Witness, witnesses.oldest());
+        }
+    }
+
+    /// The witnesses that are not too old to be in their streams.
+    pub(super) fn expected(&self, shared: &Shared) -> Vec<Expected> {
+        let mut expected = Vec::new();
+        for (stream, witnesses) in self.streams.iter().enumerate() {
+            let doubtful = witnesses.doubtful.iter().map(|one| (one, true));
+            for (one, has_moved) in doubtful.chain([(&witnesses.last, false)]) {
+                if is_expected(shared, one) {
+                    expected.push(Expected { stream, id: one.id, has_moved });
+                }
+            }
+        }
+        expected
+    }
+
+    /// Notes that an expected witness is gone. It is looked for again until everything is sent
+    /// again.
+    pub(super) fn lost(&mut self, gone: Expected) {
+        let Some(witnesses) = self.streams.get_mut(gone.stream) else { return };
+        if witnesses.last.id == gone.id {
+            let last = std::mem::take(&mut witnesses.last);
+            witnesses.doubt(last);
+        }
+    }
+
+    /// Notes that all that were expected were there, or that everything is sent again.
+    pub(super) fn settle(&mut self, shared: &Shared) {
+        for (stream, witnesses) in self.streams.iter_mut().enumerate() {
+            witnesses.doubtful.clear();
+            notes::keep(&shared.store, stream, Note::Witness, witnesses.oldest());
+        }
+    }
+}
+
+/// Whether Redis must still have the entry: --retention is not over for it, neither by Redis's
+/// clock nor by our own.
+fn is_expected(shared: &Shared, one: &Acknowledged) -> bool {
+    let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
+    let ahead = u64::try_from(AHEAD.as_millis()).unwrap_or(u64::MAX);
+    let is_dated_within = one.id.time > shared.oldest_time().saturating_add(margin);
+    is_dated_within
+        && match one.when {
+            Some(when) => when.elapsed() + MARGIN < shared.settings.retention,
+            None => one.id.time <= shared.clock.now().saturating_add(ahead),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acknowledged(time: u64, node: i64) -> Acknowledged {
+        Acknowledged { id: EntryId { time, number: 0 }, node, when: Some(Instant::now()) }
+    }
+
+    #[test]
+    fn a_witness_of_another_node_stays_until_it_was_looked_for() {
+        let mut witnesses = Witnesses::default();
+        witnesses.add(acknowledged(1, 7));
+        witnesses.add(acknowledged(2, 7));
+        assert_eq!((witnesses.oldest().time, witnesses.doubtful.len()), (2, 0));
+        witnesses.add(acknowledged(3, 8));
+        witnesses.add(acknowledged(4, 8));
+        assert_eq!((witnesses.oldest().time, witnesses.doubtful.len()), (2, 1));
+        witnesses.add(acknowledged(5, 7));
+        let doubtful: Vec<u64> = witnesses.doubtful.iter().map(|one| one.id.time).collect();
+        assert_eq!(doubtful, [2, 4]);
+        (0..100).for_each(|time| witnesses.add(acknowledged(100 + time, time.cast_signed())));
+        assert_eq!(witnesses.doubtful.len(), MOST, "there is a limit");
+    }
+}
