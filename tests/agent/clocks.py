@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 from harness.packages import need
 from harness.verdicts import at_least, at_most, check, same, wait_until
@@ -99,6 +100,44 @@ def clocks(scene):
     check("d ends", d.agent.ends)
     check("its server ends", lambda: same(-signal.SIGTERM, d.server.end()))
     scene.end_agents()
+
+
+YEAR = 365 * 24 * 3600
+
+
+def redis_clock_ahead(scene):
+    """Redis's clock was a year ahead for a moment: all later ids are, because they never go back.
+
+    An entry with such an id stands for that moment."""
+    options = ("--retention", f"{RETENTION}s", "--streams", "1")
+    a, b = scene.two_hosts(*options)
+    a.make("before", 60)
+    check("before, all arrive", wait_until, 10, b.resumes, "before", 60)
+    moment = scene.redis("XADD", stream(0), f"{int((time.time() + YEAR) * 1000)}-0", "a", "b")
+    a.make("then", 20)
+    check("and then", wait_until, 5, b.resumes, "then", 20)
+    check("with ids of next year", newest(scene) > YEAR / 2)
+    check("that the ids are ahead is told", a.agent.says_soon,
+          r"the ids of the streams are 315[0-9]{5} s ahead of Redis's clock", 5)
+    b.start_agent(*options)
+    check("b connects", b.agent.says_soon, "connected to Redis")
+    a.make("later", 60)
+    check("what is new arrives", wait_until, 5, b.resumes, "later", 60)
+    check("nothing has left yet", at_least, 100, scene.redis("XLEN", stream(0)))
+    # A stream is trimmed when it gets something, by whole nodes of some entries.
+    check("what is older than the retention leaves", wait_until, 3 * RETENTION,
+          lambda: a.make("more", 1) and same([], scene.redis("XRANGE", stream(0), moment, moment)))
+    check("what is younger stays", at_least, 50, scene.redis("XLEN", stream(0)))
+    check("nobody takes age for loss", a.agent.shows, SENT_AGAIN, 0)
+    check("nor for a gap", b.agent.shows, "replication_gaps_total", 0)
+    check("it is told once", same, 1, len(a.agent.lines("ids of the streams")))
+    scene.end_agents()
+
+
+def newest(scene):
+    """How many seconds the id of the newest entry is ahead of the true time."""
+    (entry, _), = scene.redis("XREVRANGE", stream(0), "+", "-", "COUNT", "1")
+    return int(entry.split(b"-")[0]) / 1000 - time.time()
 
 
 def ahead(scene, a, d, clock):

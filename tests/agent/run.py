@@ -25,7 +25,7 @@ PARTS = (
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.once, metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,
-    clocks.retention, clocks.clocks,
+    clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
     failover.failover, cluster.cluster_failover, cluster.cluster, cluster.takeover,
     access.tls_and_users, access.certificates,
     key_files.key_files,

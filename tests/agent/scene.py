@@ -155,7 +155,7 @@ class Host:
 
     def make(self, sessions, count):
         """Connections that keep their sessions under this name."""
-        self.scene.prepared.client.save(self.port, self._file(sessions), count)
+        return self.scene.prepared.client.save(self.port, self._file(sessions), count)
 
     def resumed(self, sessions, count):
         """How many of so many connections resume here that offer these, each another."""

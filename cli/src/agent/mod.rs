@@ -26,6 +26,7 @@ mod rate_limit;
 mod receive;
 mod reconnect;
 mod redis_clock;
+mod retention;
 mod send;
 mod settings;
 mod shared;

@@ -14,7 +14,7 @@ use super::stream_entry::{EntryId, StreamEntry, entries, first_id, key, last_id}
 use redis::{Value, cmd};
 use sesscache_core::store::{Now, PutError, Record};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How long Redis waits for a new entry.
@@ -120,6 +120,7 @@ impl Receiver {
                 tokio::task::yield_now().await;
             }
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
+            self.shared.retention.reached(self.stream, self.position, Instant::now());
             if is_all {
                 self.set_caught_up(asked);
             }
@@ -166,6 +167,7 @@ impl Receiver {
         if end < self.position {
             self.position = EntryId::default();
             notes::keep(&self.shared.store, self.stream, Note::Read, self.position);
+            self.shared.retention.forget(self.stream);
             self.shared.metrics.rewound(Direction::Receive);
             self.shared.warn_truncated();
         }
@@ -179,8 +181,10 @@ impl Receiver {
     /// Logs a gap: the last entry that was read has left the stream. Since the stream was last read
     /// to its end, later entries may have come and left, too.
     fn check_gap(&mut self, first: Option<EntryId>) {
-        let Shared { caught_up, .. } = &*self.shared;
-        let until = caught_up.at(self.stream).max(self.position.time);
+        let Shared { caught_up, clock, .. } = &*self.shared;
+        // A later time is one of a clock that was ahead.
+        let read = Some(self.position.time).filter(|&time| time <= clock.now());
+        let until = caught_up.at(self.stream).max(read.unwrap_or(0));
         let has_left = first.is_some_and(|first| self.position < first);
         let is_known = [EntryId::default(), self.gap].contains(&self.position);
         if !is_known && has_left && until < self.shared.oldest_time() {

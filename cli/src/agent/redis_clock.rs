@@ -26,6 +26,8 @@ pub(crate) struct RedisClock {
     skew: AtomicI64,
     /// Redis's time at `start`, in milliseconds since 1970; 0 before the first measurement.
     at_start: AtomicU64,
+    /// The same by the first measurement.
+    at_start_first: AtomicU64,
     /// Whether a difference was logged.
     is_logged: AtomicBool,
 }
@@ -36,6 +38,7 @@ impl Default for RedisClock {
             start: Instant::now(),
             skew: AtomicI64::new(0),
             at_start: AtomicU64::new(0),
+            at_start_first: AtomicU64::new(0),
             is_logged: AtomicBool::new(false),
         }
     }
@@ -49,7 +52,9 @@ impl RedisClock {
         let skew = i64::try_from(skew).unwrap_or(i64::MAX);
         self.skew.store(skew, Relaxed);
         // The answer took half of the roundtrip to arrive.
-        self.at_start.store(answer.saturating_add(half).saturating_sub(self.runs()), Relaxed);
+        let at_start = answer.saturating_add(half).saturating_sub(self.runs());
+        self.at_start.store(at_start, Relaxed);
+        let _ = self.at_start_first.compare_exchange(0, at_start, Relaxed, Relaxed);
         self.log_skew(skew, half);
     }
 
@@ -84,6 +89,13 @@ impl RedisClock {
             0 => 0,
             at_start => at_start.saturating_add(self.runs()),
         }
+    }
+
+    /// The same, but never ahead of the first measurement and the time since: a clock of Redis that
+    /// jumps ahead makes no entry old.
+    pub(crate) fn steady(&self) -> u64 {
+        let first = self.at_start_first.load(Relaxed).saturating_add(self.runs());
+        self.now().min(first)
     }
 
     fn runs(&self) -> u64 {
@@ -127,5 +139,17 @@ mod tests {
             clock.set(asked, Duration::from_millis(20), 5_000_000);
             assert!((5_000_010..5_001_000).contains(&clock.now()), "{}", clock.now());
         }
+    }
+
+    #[test]
+    fn a_clock_of_redis_that_jumps_ahead_makes_nothing_old() {
+        let clock = RedisClock::default();
+        let set = |time| clock.set(time, Duration::ZERO, time);
+        set(5_000_000);
+        set(31_536_000_000);
+        assert!(clock.now() >= 31_536_000_000);
+        assert!((5_000_000..5_001_000).contains(&clock.steady()), "{}", clock.steady());
+        set(4_000_000);
+        assert!((4_000_000..4_001_000).contains(&clock.steady()), "{}", clock.steady());
     }
 }

@@ -108,6 +108,7 @@ impl Sender {
         for (stream, (left, acknowledged, result)) in join_all(sending).await {
             unsent.put_back(stream, left);
             for one in acknowledged {
+                shared.see_id(one.id);
                 self.witnesses.add(&shared, stream, one);
             }
             first = first.and(result);
@@ -189,7 +190,7 @@ async fn append(
     entries: Vec<Vec<u8>>,
 ) -> (Vec<Vec<u8>>, Vec<Acknowledged>, Result<(), Failure>) {
     let streams = shared.settings.streams.to_string();
-    let oldest = shared.oldest_time().to_string();
+    let oldest = shared.oldest_retained(stream).to_string();
     let mut entries = entries.into_iter();
     let mut appended: Vec<Acknowledged> = Vec::new();
     while let Some(entry) = entries.as_slice().first() {

@@ -12,13 +12,15 @@ use super::metrics::Metrics;
 use super::notes::MOST_STREAMS;
 use super::rate_limit::RateLimit;
 use super::redis_clock::{RedisClock, host_time};
+use super::retention::Retention;
 use super::settings::AgentSettings;
+use super::stream_entry::EntryId;
 use super::warmup::Warmup;
 use redis::cmd;
 use sesscache_core::store::Store;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// The number of the sender's connection; those of the receivers follow.
@@ -48,16 +50,24 @@ pub(crate) struct Shared {
     pub(crate) ending: AtomicBool,
     /// When each stream was last read to its end.
     pub(crate) caught_up: CaughtUp,
+    /// Which entries are older than --retention, by the time at which they were seen.
+    pub(crate) retention: Retention,
     /// Limits lines about the stream counts of other hosts, by that count.
     stream_count_lines: RateLimit,
     /// Limits lines about streams that are shorter than before.
     truncated_lines: RateLimit,
     /// Limits lines about missed entries.
     missed_lines: RateLimit,
+    /// The time of the last id that Redis gave, in milliseconds.
+    newest_id: AtomicU64,
+    /// Limits lines about ids ahead of Redis's clock.
+    ahead_lines: RateLimit,
 }
 
 /// Streams that are emptied, or have a gap, within this time are one event.
 const SAME_EVENT: Duration = Duration::from_secs(60);
+/// Ids that are further ahead of Redis's clock are logged. Nodes of a cluster differ by less.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
 /// The shortest time between two lines about stream counts, and about the same count.
 const ANY_COUNT: Duration = Duration::from_secs(60);
 const SAME_COUNT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -79,9 +89,12 @@ impl Shared {
             rewind: AtomicBool::new(false),
             ending: AtomicBool::new(settings.once),
             caught_up: CaughtUp::of(store, settings.streams),
+            retention: Retention::new(settings.retention, settings.streams),
             stream_count_lines: RateLimit::new(SAME_COUNT, ANY_COUNT),
             truncated_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
             missed_lines: RateLimit::new(SAME_EVENT, SAME_EVENT),
+            newest_id: AtomicU64::new(0),
+            ahead_lines: RateLimit::new(SAME_COUNT, SAME_COUNT),
         }
     }
 
@@ -97,6 +110,7 @@ impl Shared {
             .map_err(|error| Failure::from(redis::RedisError::from(error)))?;
         let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.clock.set(asked, roundtrip, time);
+        self.check_ids();
         self.metrics.skew.set(self.clock.skew_seconds());
         self.metrics.roundtrip.set(roundtrip.as_secs_f64());
         Ok(())
@@ -105,7 +119,29 @@ impl Shared {
     /// The time before which entries may leave the streams, in milliseconds by Redis's clock.
     pub(crate) fn oldest_time(&self) -> u64 {
         let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
-        self.clock.now().saturating_sub(retention)
+        self.clock.steady().saturating_sub(retention)
+    }
+
+    /// The entry before which entries may leave a stream.
+    pub(crate) fn oldest_retained(&self, stream: usize) -> EntryId {
+        let by_clock = EntryId { time: self.oldest_time(), number: 0 };
+        by_clock.max(self.retention.passed(stream, Instant::now()))
+    }
+
+    /// Notes an id that Redis gave to an entry.
+    pub(crate) fn see_id(&self, id: EntryId) {
+        self.newest_id.store(id.time, Relaxed);
+    }
+
+    /// Logs that ids are ahead of Redis's clock, because they never go back: that clock was wrong.
+    fn check_ids(&self) {
+        let ahead = self.newest_id.load(Relaxed).saturating_sub(self.clock.now()) / 1000;
+        if ahead > MOST_AHEAD.as_secs() && self.ahead_lines.allows(0, Instant::now()) {
+            tracing::warn!(
+                "the ids of the streams are {ahead} s ahead of Redis's clock, because it was ahead \
+                 once: entries now leave the streams --retention after this agent has seen them"
+            );
+        }
     }
 
     pub(crate) fn failed(&self, number: usize, failure: &Failure) {
