@@ -1,7 +1,8 @@
 """Redis dies, is emptied, hangs, or refuses: the agents say so, and lose nothing."""
 
 from harness.network import is_connected_to
-from harness.verdicts import check, same, wait_until
+from harness.relay import relay
+from harness.verdicts import at_least, check, same, wait_until
 
 from .scene import STREAMS, stream
 
@@ -102,3 +103,25 @@ def unwilling(scene):
     check("a key of another type is told", wait_until, 5, b.agent.state_is, "refused")
     scene.redis("DEL", stream(2))
     check("and passes", wait_until, 15, b.agent.state_is, "ok")
+
+
+def proxy(scene):
+    """A proxy before Redis ends every connection after two seconds. That is no failure of Redis."""
+    scene.start_redis()
+    direct = scene.url
+    with relay(scene.redis_port, lifetime=2) as (port, ended):
+        scene.url = f"redis://127.0.0.1:{port}"
+        a, b = scene.two_hosts()
+        wait_until(15, lambda: at_least(20, len(ended)))
+        a.make("through", 5)
+        check("sessions arrive", wait_until, 5, b.resumes, "through", 5)
+        for host in (a, b):
+            check(f"{host.name} warns of nothing", same, [], host.agent.lines("WARN|ERROR"))
+            check(f"{host.name} connects again", host.agent.shows_least,
+                  "redis_reconnects_total", 5)
+            check(f"{host.name} is well", host.agent.is_healthy)
+    scene.redis.process.kill()
+    check("a Redis that is away is told", wait_until, 10, a.agent.state_is, "unreachable")
+    check("in one line", same, 1, len(a.agent.lines("is unreachable")))
+    scene.url = direct
+    scene.end_agents()

@@ -22,6 +22,7 @@ PARTS = (
     command_line.command_line,
     replication.two_hosts, replication.new_host, replication.restarts,
     outages.redis_restarted, outages.flush, outages.stopped, outages.unwilling,
+    outages.proxy,
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.once, metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,

@@ -83,6 +83,8 @@ impl RedisState {
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) state: RedisState,
+    /// Whether the connection ended, and nothing else is known.
+    pub(crate) is_closed: bool,
     text: String,
 }
 
@@ -92,7 +94,7 @@ const MOST_TEXT: usize = 200;
 impl Failure {
     pub(crate) fn new(state: RedisState, text: &str) -> Failure {
         let text: String = text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect();
-        Failure { state, text }
+        Failure { state, is_closed: false, text }
     }
 
     /// Redis does not answer.
@@ -112,7 +114,8 @@ impl From<RedisError> for Failure {
         if state == RedisState::Cluster {
             return Failure::new(state, "it is a node of a cluster; give --cluster");
         }
-        Failure::new(state, &error.to_string())
+        let is_closed = error.is_connection_dropped() && !error.is_timeout();
+        Failure { is_closed, ..Failure::new(state, &error.to_string()) }
     }
 }
 

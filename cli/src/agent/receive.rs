@@ -74,11 +74,7 @@ impl Receiver {
     pub(crate) async fn receive(mut self) -> Result<(), Failure> {
         let mut reconnect = Reconnect::new(self.connection_number());
         loop {
-            let before = self.position;
-            let Err(failure) = self.read_stream().await else { return Ok(()) };
-            if self.position > before {
-                reconnect.succeeded();
-            }
+            let Err(failure) = self.read_stream(&mut reconnect).await else { return Ok(()) };
             self.count = 1;
             reconnect.give_up_connection(&self.shared, failure).await?;
         }
@@ -89,7 +85,7 @@ impl Receiver {
     }
 
     /// Reads until the connection fails. With --once, reads to the end of the stream.
-    async fn read_stream(&mut self) -> Result<(), Failure> {
+    async fn read_stream(&mut self, reconnect: &mut Reconnect) -> Result<(), Failure> {
         let mut connection = self.shared.settings.target.connect(BLOCK).await?;
         if self.shared.clock.now() == 0 {
             self.shared.measure_clock(&mut connection).await?;
@@ -102,6 +98,7 @@ impl Receiver {
             self.shared.health.succeeded(self.connection_number());
             let asked = self.shared.clock.now();
             let answer = self.read(&mut connection).await?;
+            reconnect.succeeded();
             let read = entries(&answer);
             let is_all = read.len() < self.count;
             self.count = (self.count * 2).min(COUNT);
