@@ -9,7 +9,8 @@ from harness.verdicts import check, same, wait_until
 from .command_line import refuses
 from .replication import run_once
 
-ALLOWED = ("+xadd", "+xread", "+xrange", "+xlen", "+xinfo|stream", "+time")
+ALLOWED = ("+xadd", "+xread", "+xrange", "+xlen", "+xinfo|stream", "+time",
+           "+scan")
 PASSWORD = "open sesame"
 
 

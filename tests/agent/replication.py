@@ -89,6 +89,23 @@ def namespaces(scene):
     check("it ends", d.agent.ends)
 
 
+def other_names(scene):
+    """A host that exchanges nothing, because its name is another."""
+    a, b = scene.two_hosts()
+    a.make("web", 1)
+    b.make("here", 1)
+    check("both are sent", wait_until, 5, lambda: a.has_sent(1) and b.has_sent(1))
+    d = scene.host("d")
+    d.start_agent("--name", "nginx", tells=False)
+    check("the names that there are are told", d.agent.says_soon,
+          "under the name nginx; Redis has streams of web:", 5)
+    check("it ends", d.agent.ends)
+    b.start_agent()
+    check("b connects", b.agent.says_soon, "connected to Redis")
+    check("who is not alone says nothing", same, [], b.agent.lines("under the name"))
+    scene.end_agents()
+
+
 def once(scene):
     a, b = scene.two_hosts()
     scene.end_agents()

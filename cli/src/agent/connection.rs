@@ -9,6 +9,7 @@ use super::target::Target;
 use super::tls::unusable;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ProtocolVersion, Value};
 use rustls::ClientConfig;
@@ -95,5 +96,17 @@ impl Connection {
             Connection::Cluster(connection) => command.query_async(connection).await,
         };
         Ok(answer?)
+    }
+
+    /// Asks Redis, or all masters of a cluster.
+    pub(crate) async fn ask_all(&mut self, command: &Cmd) -> Result<Vec<Value>, Failure> {
+        let Connection::Cluster(connection) = self else {
+            return Ok(vec![self.ask(command).await?]);
+        };
+        let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        match connection.route_command(command.clone(), all).await? {
+            Value::Map(answers) => Ok(answers.into_iter().map(|(_, answer)| answer).collect()),
+            _ => Ok(Vec::new()),
+        }
     }
 }

@@ -22,6 +22,7 @@ mod key_files;
 mod metrics;
 mod node;
 mod notes;
+mod other_names;
 mod rate_limit;
 mod receive;
 mod reconnect;

@@ -9,6 +9,7 @@ use super::failure::{Failure, RedisState};
 use super::follow::Round;
 use super::metrics::Direction;
 use super::node;
+use super::other_names;
 use super::reconnect::Reconnect;
 use super::shared::{SENDER, Shared};
 use super::stream_entry::{EntryId, Malformed, UnsentEntries, array, fields, key};
@@ -126,6 +127,8 @@ impl Sender {
         self.check_witnesses(&mut connection).await?;
         if std::mem::replace(&mut self.was_connected, true) {
             self.shared.metrics.reconnects.inc();
+        } else {
+            other_names::tell(&self.shared, &mut connection).await;
         }
         self.connection = Some(connection.clone());
         Ok(connection)

@@ -39,9 +39,20 @@ impl EntryId {
     }
 }
 
+/// The keys of all streams begin so.
+pub(crate) const KEYS: &str = "sesscache:{";
+
 /// The key of a stream. A cluster chooses the node by the part in braces.
 pub(crate) fn key(name: &str, stream: usize) -> String {
-    format!("sesscache:{{{name}:{stream}}}:log")
+    format!("{KEYS}{name}:{stream}}}:log")
+}
+
+/// The name in the key of a stream; `None` if it is another key.
+pub(crate) fn name_in(key: &Value) -> Option<&str> {
+    let key = std::str::from_utf8(bytes(key)?).ok()?;
+    let (name, stream) = key.strip_prefix(KEYS)?.strip_suffix("}:log")?.rsplit_once(':')?;
+    stream.parse::<u8>().ok()?;
+    Some(name)
 }
 
 /// The stream for the records of a session. All are in one stream, so that they stay in order.
@@ -216,6 +227,15 @@ mod tests {
             assert_eq!(EntryId::parse(&text(junk)), Err(Malformed), "{junk}");
         }
         assert_eq!(EntryId::parse(&Value::Nil), Err(Malformed));
+    }
+
+    #[test]
+    fn a_key_has_the_name_of_its_fleet() {
+        assert_eq!(name_in(&text(&key("web-1.eu", 3))), Some("web-1.eu"));
+        for other in ["", "sesscache:{web}:log", "sesscache:{web:x}:log", "sesscache:{web:0}:l"] {
+            assert_eq!(name_in(&text(other)), None, "{other}");
+        }
+        assert_eq!(name_in(&Value::Nil), None);
     }
 
     #[test]
