@@ -130,6 +130,7 @@ def takeover(scene):
     a.make("next", 1)
     check("the new master goes on", wait_until, 5, a.has_sent, 5)
     check("a sends everything again", wait_until, 5, a.agent.shows, SENT_AGAIN, 1)
+    check("nobody is told of --cluster", same, [], a.agent.lines("give --cluster"))
     b.start_agent()
     check("what the replica lacked arrives", wait_until, 10, b.resumes, "lost", 3)
     check("and what it has", b.resumes, "next", 1)

@@ -101,6 +101,7 @@ def unwilling(scene):
     scene.redis("DEL", stream(2))
     scene.redis("SET", stream(2), "x")
     check("a key of another type is told", wait_until, 5, b.agent.state_is, "refused")
+    check("and named", b.agent.says, r"the key sesscache:\{web:2\}:log is no stream")
     scene.redis("DEL", stream(2))
     check("and passes", wait_until, 15, b.agent.state_is, "ok")
 

@@ -92,10 +92,14 @@ impl Target {
 impl Connection {
     pub(crate) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let answer = match self {
-            Connection::Single(connection) => command.query_async(connection).await,
-            Connection::Cluster(connection) => command.query_async(connection).await,
+            Connection::Single(connection) => {
+                command.query_async(connection).await.map_err(Failure::from)
+            }
+            Connection::Cluster(connection) => {
+                command.query_async(connection).await.map_err(Failure::of_cluster)
+            }
         };
-        Ok(answer?)
+        answer.map_err(|failure| failure.at_key(command))
     }
 
     /// Asks Redis, or all masters of a cluster.

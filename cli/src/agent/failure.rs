@@ -1,6 +1,7 @@
 //! Failures of Redis, in the few kinds that an operator can act on.
 
-use redis::{ErrorKind, RedisError};
+use super::stream_entry::KEYS;
+use redis::{Arg, Cmd, ErrorKind, RedisError};
 use std::fmt;
 
 /// The state of Redis. If connections differ, the last of these states is shown.
@@ -65,7 +66,8 @@ impl RedisState {
     fn of(code: Option<&str>, kind: ErrorKind) -> RedisState {
         match (code, kind) {
             (Some("LOADING"), _) => RedisState::Loading,
-            (Some("READONLY" | "MISCONF" | "NOREPLICAS"), _) => RedisState::ReadOnly,
+            // UNBLOCKED: a master became a replica while it held our request.
+            (Some("READONLY" | "UNBLOCKED" | "MISCONF" | "NOREPLICAS"), _) => RedisState::ReadOnly,
             (Some("OOM"), _) => RedisState::Full,
             (Some("MASTERDOWN"), _) => RedisState::MasterDown,
             (Some("CLUSTERDOWN"), _) => RedisState::ClusterDown,
@@ -97,9 +99,36 @@ impl Failure {
         Failure { state, is_closed: false, text }
     }
 
+    /// The failure of a cluster, whose client follows redirections. One that is left means that the
+    /// nodes do not agree yet, after a failover.
+    pub(crate) fn of_cluster(error: RedisError) -> Failure {
+        let text = error.to_string();
+        match Failure::from(error) {
+            failure if failure.state == RedisState::Cluster => {
+                Failure::new(RedisState::ClusterDown, &text)
+            }
+            failure => failure,
+        }
+    }
+
     /// Redis does not answer.
     pub(crate) fn silence() -> Failure {
         Failure::new(RedisState::Unreachable, "it does not answer")
+    }
+
+    /// Names the key of the command if it is no stream, which Redis does not.
+    pub(crate) fn at_key(mut self, command: &Cmd) -> Failure {
+        let is_key = |text: &&str| text.starts_with(KEYS);
+        let words = command.args_iter().filter_map(|word| match word {
+            Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        });
+        if let Some(key) = words.into_iter().find(is_key)
+            && self.text.contains("WRONGTYPE")
+        {
+            self.text = format!("the key {key} is no stream, and not the agent's: {}", self.text);
+        }
+        self
     }
 
     /// Whether Redis answered that the key does not exist.
@@ -146,6 +175,20 @@ mod tests {
         assert_eq!(RedisState::of(None, ErrorKind::AuthenticationFailed), RedisState::Denied);
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert_eq!(Failure::from(refused).state, RedisState::Unreachable);
+    }
+
+    #[test]
+    fn a_key_of_another_type_is_named() {
+        let failure = || Failure::new(RedisState::Refused, "WRONGTYPE: Operation against a key");
+        let mut command = redis::cmd("XADD");
+        command.arg("sesscache:{web:0}:log").arg("*");
+        let shown = failure().at_key(&command).to_string();
+        assert!(
+            shown.starts_with("refused: the key sesscache:{web:0}:log is no stream"),
+            "{shown}"
+        );
+        let shown = failure().at_key(&redis::cmd("TIME")).to_string();
+        assert!(shown.starts_with("refused: WRONGTYPE"), "{shown}");
     }
 
     #[test]
