@@ -8,7 +8,7 @@
 //! filled or emptied. Each is tried a bounded number of times and never waited for. In a forked
 //! child, a lock that another thread of the parent held stays held for ever.
 
-use crate::sync::{AtomicU64, TryReadGuard, TryRwLock, TryWriteGuard, fence, yield_now};
+use crate::sync::{AtomicU64, TryReadGuard, TryRwLock, TryWriteGuard, fence, pause};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 use std::{array, mem};
 
@@ -201,10 +201,10 @@ impl<T: Default> Slots<T> {
 
 /// Tries until it succeeds, but not for ever.
 fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    const TRIES: u32 = 1000;
+    const TRIES: u32 = if cfg!(shuttle) { 1000 } else { 10_000 };
     attempt().or_else(|| {
         (0..TRIES).find_map(|_| {
-            yield_now();
+            pause();
             attempt()
         })
     })

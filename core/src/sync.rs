@@ -1,24 +1,53 @@
 //! The locks and atomics of this crate. Under `--cfg shuttle` they are those of shuttle, which runs
 //! the same code in many interleavings (`make shuttle`).
 
-#[cfg(not(shuttle))]
-pub(crate) use parking_lot::RwLock;
 /// A lock that is tried and never waited for.
 #[cfg(not(shuttle))]
 pub(crate) use parking_lot::{
     RwLock as TryRwLock, RwLockReadGuard as TryReadGuard, RwLockWriteGuard as TryWriteGuard,
 };
+/// What a thread does between two tries. Not sched_yield(2): a sandbox may kill for it.
+#[cfg(not(shuttle))]
+pub(crate) use std::hint::spin_loop as pause;
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+
 #[cfg(not(shuttle))]
-pub(crate) use std::thread::yield_now;
+pub(crate) use waiting::RwLock;
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(shuttle)]
-pub(crate) use shuttle::thread::yield_now;
+pub(crate) use shuttle::thread::yield_now as pause;
 #[cfg(shuttle)]
 pub(crate) use under_shuttle::{RwLock, TryReadGuard, TryRwLock, TryWriteGuard};
+
+/// The lock that is waited for.
+#[cfg(not(shuttle))]
+mod waiting {
+    use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+    /// std's, because it makes no system call but futex(2). parking_lot's calls sched_yield(2), for
+    /// which a sandbox may kill the server. Whatever a panic leaves is not used any more.
+    #[derive(Debug)]
+    pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            RwLock(std::sync::RwLock::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        #[inline]
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
 
 /// parking_lot's interface on shuttle.
 #[cfg(shuttle)]

@@ -22,7 +22,7 @@ const PURPOSE: &[u8] = b"permit1";
 impl State {
     /// Whether early data needs a permit: if others may open this context's tickets.
     pub fn keeps_permits(&self) -> bool {
-        self.host_store().is_some() || self.tickets.is_some()
+        self.may_share()
     }
 
     /// libssl is about to issue a ticket of this session: puts its permit. Without one, for any
@@ -49,7 +49,7 @@ impl State {
         }
         let _errors = KeepErrors::new(event.libssl());
         let store = self.host_store().map(|host| &host.store);
-        let store = store.or_else(host::permits_so_far).filter(|_| !self.is_broken());
+        let store = store.or_else(host::permits).filter(|_| !self.is_broken());
         let locator = event.ssl.session().and_then(locator);
         let spend = |(store, locator): (&Store, _)| store.spend(&locator, Now(now_milliseconds()));
         store.zip(locator).is_some_and(spend)

@@ -216,7 +216,7 @@ impl State {
             self.discard(ctx, session.as_ref(libssl));
         };
         if time == 0 || time > now() {
-            self.renew_record_number();
+            self.renew_record_number(libssl);
         }
         if time == 0 {
             return cache.drain(now(), discard);

@@ -10,6 +10,7 @@ mod application;
 mod early_data;
 mod event;
 pub mod host;
+mod keyed;
 mod life;
 mod lock;
 mod lookup;
@@ -23,11 +24,14 @@ mod verdict;
 mod verified;
 
 use crate::config::{NewCbZero, TicketMode, config};
+use crate::openssl::aead::random;
 use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
+use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::lhash::SessionTable;
+use crate::openssl::table::Libssl;
 use crate::openssl::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb};
 use host::{ContextStore, HostStore};
 use libc::c_long;
@@ -35,12 +39,13 @@ use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
 };
-use parking_lot::Mutex;
 use sesscache_core::cache::Cache;
 use sesscache_core::store::Tally;
 use sesscache_core::system::process::random_bytes;
+use sesscache_core::system::seed;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Mutex, PoisonError};
 use tickets::TicketKeys;
 use verified::Verified;
 
@@ -99,7 +104,14 @@ impl State {
     pub fn new(ctx: Ctx<'_>) -> State {
         let mode = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0);
         let size = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+        // From here on, nothing that a handshake needs asks the kernel for randomness.
+        seed::draw();
         let context_number = random_number();
+        let store = ContextStore::new(ctx.libssl());
+        let tickets = host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new);
+        if tickets.is_some() && store.get().is_none() && !ctx.is_client() {
+            host::make_permits();
+        }
         State {
             cache: Cache::new(usize::try_from(size).unwrap_or(0), config().cpus),
             mode: AtomicU32::new(bits(mode)),
@@ -114,8 +126,8 @@ impl State {
             broken: AtomicBool::new(false),
             shortened_seen: AtomicU64::new(life::shortened()),
             table: Mutex::new(None),
-            store: ContextStore::new(ctx.libssl()),
-            tickets: host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new),
+            store,
+            tickets,
             virtual_host: VirtualHost::new(ctx, context_number),
             application: Application::default(),
             context_number,
@@ -162,6 +174,11 @@ impl State {
         self.store.get()
     }
 
+    /// Whether other processes may resume what this context makes.
+    pub fn may_share(&self) -> bool {
+        self.host_store().is_some() || self.tickets.is_some()
+    }
+
     /// Uses this host store; false if another one was attached before.
     pub fn attach(&self, ctx: Ctx<'_>, store: &'static HostStore) -> bool {
         self.store.attach(ctx.libssl(), store)
@@ -204,8 +221,12 @@ impl State {
 
     /// The application has flushed sessions before their end. Those in the store are from now on as
     /// if another context had made them.
-    fn renew_record_number(&self) {
-        self.record_number.store(random_number(), Relaxed);
+    fn renew_record_number(&self, libssl: &'static Libssl) {
+        let _errors = KeepErrors::new(libssl);
+        let mut number = [0; 8];
+        // libcrypto's generator, as in a handshake: a sandbox may forbid the system's by now.
+        let number = random(libssl, &mut number).map_or(0, |()| u64::from_ne_bytes(number));
+        self.record_number.store(number, Relaxed);
     }
 
     /// The cache, unless our code has failed in this context.
@@ -288,7 +309,8 @@ impl State {
     /// call or until the context goes.
     pub fn sessions(&self) -> Result<*mut Lhash, Failed> {
         let cached = self.cache().map(Cache::snapshot).unwrap_or_default();
-        let mut table = self.table.lock();
+        // std's lock, for the reason that `core::sync` gives.
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.is_none() {
             *table = Some(SessionTable::new()?);
         }

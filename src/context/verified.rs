@@ -9,6 +9,7 @@
 //! Handshakes ask for them and do not wait.
 
 use super::event::Event;
+use super::keyed::Table;
 use super::lock::read_soon;
 use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::error_queue::KeepErrors;
@@ -17,7 +18,6 @@ use crate::openssl::verification::{Demands, KEPT_SECONDS, verify_again};
 use libc::c_void;
 use parking_lot::RwLock;
 use sesscache_core::system::errno::KeepErrno;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 
@@ -100,7 +100,7 @@ fn keep<K: Eq + Hash, V>(results: &RwLock<Results<K, V>>, key: K, result: Kept<V
 
 /// Results by what they depend on.
 #[derive(Debug)]
-struct Results<K, V>(HashMap<K, Kept<V>>);
+struct Results<K, V>(Table<K, Kept<V>>);
 
 #[derive(Debug)]
 struct Kept<V> {
@@ -119,13 +119,13 @@ impl<V> Kept<V> {
 /// Results that were taken out, to be dropped where no lock is held.
 struct Gone<K, V> {
     _some: Vec<(K, Kept<V>)>,
-    _all: HashMap<K, Kept<V>>,
+    _all: Table<K, Kept<V>>,
     _refused: Option<Kept<V>>,
 }
 
 impl<K, V> Default for Results<K, V> {
     fn default() -> Self {
-        Results(HashMap::new())
+        Results(Table::default())
     }
 }
 
@@ -141,7 +141,7 @@ impl<K: Eq + Hash, V> Results<K, V> {
             some.extend(self.0.extract_if(|_, kept| !kept.is_good(now)));
         }
         let is_full = self.0.len() >= MOST_RESULTS;
-        let all = if is_full { mem::take(&mut self.0) } else { HashMap::new() };
+        let all = if is_full { mem::take(&mut self.0) } else { Table::default() };
         let refused = if result.is_good(now) && self.0.try_reserve(1).is_ok() {
             self.0.insert(key, result)
         } else {

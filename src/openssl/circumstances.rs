@@ -11,9 +11,8 @@ use super::reference::Reference;
 use super::table::Libssl;
 use super::verification::{Demands, Objects};
 use libc::{c_int, c_long, c_uint, c_ulong, c_void, time_t};
-use once_cell::sync::OnceCell;
 use openssl_sys::{X509, X509_STORE, X509_VERIFY_PARAM};
-use sesscache_core::system::process::random_bytes;
+use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
 use std::ffi::CStr;
 use std::hash::{Hash, Hasher};
@@ -227,12 +226,8 @@ fn told_apart(libssl: &'static Libssl, certificate: NonNull<X509>) -> Option<(u6
 /// A hash of which this process and those it forks alone have the key, so that nobody can look for
 /// bytes that are taken for others.
 fn keyed() -> Option<SipHasher24> {
-    static KEY: OnceCell<[u8; 16]> = OnceCell::new();
-    let draw = || {
-        let mut key = [0; 16];
-        random_bytes(&mut key).then_some(key).ok_or(())
-    };
-    Some(SipHasher24::new_with_key(KEY.get_or_try_init(draw).ok()?))
+    let [first, second] = seed(Purpose::Certificates)?;
+    Some(SipHasher24::new_with_keys(first, second))
 }
 
 fn finished(hash: SipHasher24) -> (u64, u64) {

@@ -14,7 +14,7 @@ mod wheel;
 
 pub use key::{Key, MAX_ID_LENGTH};
 
-use crate::sync::{AtomicU32, AtomicUsize, RwLock, yield_now};
+use crate::sync::{AtomicU32, AtomicUsize, RwLock, pause};
 use foldhash::quality::FixedState;
 use once_cell::sync::OnceCell;
 use shard::{Insertion, Shard};
@@ -280,7 +280,7 @@ impl<V: Value> Cache<V> {
                     // entry.
                     evicted = self.evict_any();
                     if evicted.is_none() {
-                        yield_now();
+                        pause();
                     }
                     continue;
                 }

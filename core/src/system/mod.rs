@@ -5,4 +5,5 @@ pub mod errno;
 pub mod files;
 pub mod loader;
 pub mod process;
+pub mod seed;
 pub mod thread;

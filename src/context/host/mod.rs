@@ -161,21 +161,25 @@ static PERMITS: OnceCell<Store> = OnceCell::new();
 /// Room for some 20,000 permits.
 const PERMITS_SIZE: usize = LEAST_SIZE;
 
-/// The process's own permits, if it has put one.
-pub(super) fn permits_so_far() -> Option<&'static Store> {
+/// The process's own permits, which processes share that are forked later. `None` if there was no
+/// memory for them.
+pub(super) fn permits() -> Option<&'static Store> {
     PERMITS.get()
 }
 
-/// The process's own permits. Processes that are forked later share them. `None` without memory.
-pub(super) fn permits() -> Option<&'static Store> {
-    if PERMITS.get().is_none() {
-        let (size, key_file) = (Some(PERMITS_SIZE), None);
-        let store = Store::open(&StoreUrl { medium: Medium::Memory, size, key_file }).ok()?;
+/// Makes room for the process's own permits, unless there is some. Called for each SSL_CTX, because
+/// a sandbox may forbid it later.
+pub(super) fn make_permits() {
+    if PERMITS.get().is_some() {
+        return;
+    }
+    let (size, key_file) = (Some(PERMITS_SIZE), None);
+    let url = StoreUrl { medium: Medium::Memory, size, key_file };
+    if let Ok(store) = Store::open(&url) {
         // Not while it is opened: a fork in between would leave the child waiting. The first of several
         // threads wins.
         let _ = PERMITS.set(store);
     }
-    PERMITS.get()
 }
 
 /// The store of SESSCACHE_STORE, or why there is none.

@@ -20,11 +20,9 @@ use crate::seal::{Keys, OVERHEAD};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use sesscache_core::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust};
 use sesscache_core::system::clock::now_milliseconds;
-use sesscache_core::system::process::random_bytes;
+use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use zeroize::Zeroizing;
 
 /// The purpose of a record's seal, as associated data.
@@ -230,26 +228,12 @@ fn locator(server: &Server, key: &Key) -> Locator {
 /// The key of the hash is known to no client, who could else find another name of the same hash.
 /// `None` without randomness.
 pub(in crate::context) fn name_hash(server: &Server, name: &ServerName) -> Option<u32> {
-    let mut hasher = SipHasher24::new_with_keys(mark_key()?, 0);
+    let [first, second] = seed(Purpose::Marks)?;
+    let mut hasher = SipHasher24::new_with_keys(first, second);
     hasher.write(&server.namespace);
     hasher.write(name.bytes());
     let [a, b, c, d, ..] = hasher.finish128().as_bytes();
     Some(u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1))
-}
-
-/// A random number, drawn at the first call; `None` without randomness.
-fn mark_key() -> Option<u64> {
-    /// 0 until it is drawn.
-    static KEY: AtomicU64 = AtomicU64::new(0);
-    if KEY.load(Relaxed) == 0 {
-        let mut drawn = [0; 8];
-        if !random_bytes(&mut drawn) {
-            return None;
-        }
-        // The first of several threads wins.
-        let _ = KEY.compare_exchange(0, u64::from_le_bytes(drawn), Relaxed, Relaxed);
-    }
-    Some(KEY.load(Relaxed)).filter(|key| *key != 0)
 }
 
 /// The plaintext of a record: the session's origin, and the session.
