@@ -32,6 +32,16 @@ pub unsafe fn libssl_of<T>(object: *const T) -> Option<&'static Libssl> {
     unsafe { other::of_object(object) }.or_else(libssl)
 }
 
+impl Libssl {
+    /// Whether contexts of this method are for servers alone.
+    pub fn is_server_method(&self, method: *const SSL_METHOD) -> bool {
+        let methods =
+            [self.TLS_server_method, self.DTLS_server_method, self.OSSL_QUIC_server_method];
+        // SAFETY: these take nothing and return a constant.
+        methods.into_iter().flatten().any(|of_servers| unsafe { of_servers() } == method)
+    }
+}
+
 /// The functions of the libssl that `method` comes from: TLS_method(3) and its like.
 pub fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
     let address = method as usize;

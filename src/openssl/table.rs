@@ -198,6 +198,8 @@ table! {
         SSL_CTX_get_ssl_method: fn(*const SSL_CTX) -> *const SSL_METHOD;
         TLS_client_method: fn() -> *const SSL_METHOD;
         DTLS_client_method: fn() -> *const SSL_METHOD;
+        TLS_server_method: fn() -> *const SSL_METHOD;
+        DTLS_server_method: fn() -> *const SSL_METHOD;
         SSL_SESSION_get_compress_id: fn(*const SSL_SESSION) -> c_uint;
         SSL_CTX_get_timeout: fn(*const SSL_CTX) -> c_long;
         SSL_CTX_get_cert_store: fn(*const SSL_CTX) -> *mut X509_STORE;

@@ -7,8 +7,9 @@ use super::arguments::Argument;
 use super::connection::{self, Connection};
 use super::guard::guard;
 use super::switch::id_context_here;
-use super::{answer, session_state, state};
+use super::{answer, note_server, session_state, state};
 use crate::context::{Application, IdContext};
+use crate::log;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::types::{CallbackArg, CertCb, CertVerifyCb};
@@ -76,6 +77,7 @@ pub unsafe extern "C" fn SSL_CTX_set_session_id_context(
         if let Some((id_context, state)) = id_context.filter(|_| set == 1).zip(state(ctx)) {
             state.application().note_id_context(id_context);
         }
+        note_server(ctx);
         set
     })
 }
@@ -134,10 +136,19 @@ pub unsafe extern "C" fn SSL_CTX_set_cert_cb(
     cb: Option<CertCb>,
     arg: CallbackArg,
 ) {
-    note(
+    answer(
         &c,
+        (),
+        |ctx, state| {
+            ctx.stock_set_cert_cb(cb, arg);
+            state.application().note_certificate_callback(cb.is_some());
+            if cb.is_some() && !ctx.is_client() && state.may_share() {
+                // Here, because a handshake writes no line.
+                state.virtual_host().say_alone();
+                log::write_held();
+            }
+        },
         |ctx| ctx.stock_set_cert_cb(cb, arg),
-        |application| application.note_certificate_callback(cb.is_some()),
     );
 }
 

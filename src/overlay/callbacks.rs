@@ -1,7 +1,7 @@
 //! The six functions of the manual page SSL_CTX_sess_set_get_cb(3).
 
-use super::answer;
 use super::arguments::Argument;
+use super::{answer, note_server};
 use libc::{c_int, c_uchar};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 
@@ -117,7 +117,15 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
 ) {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, (), |_, state| state.get_cb().set(cb), |ctx| ctx.stock_set_get_cb(cb));
+    answer(
+        &ctx,
+        (),
+        |ctx, state| {
+            state.get_cb().set(cb);
+            note_server(ctx);
+        },
+        |ctx| ctx.stock_set_get_cb(cb),
+    );
 }
 
 /// Returns the function that SSL_CTX_sess_set_get_cb() set, or NULL.

@@ -3,6 +3,7 @@
 use super::guard::{guard, with};
 use super::{borrow, event, state};
 use crate::context::{Reply, is_in_stock};
+use crate::log;
 use crate::openssl::handle::{Ctx, SessionRef, session_id};
 use crate::openssl::libssl::libssl;
 use libc::c_int;
@@ -32,6 +33,9 @@ unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
         // SAFETY: libssl's session, of which it holds two references.
         let Some(session) = (unsafe { SessionRef::borrow(ssl.libssl(), sess) }) else { return 0 };
         let Some((event, state)) = event(ssl) else { return 0 };
+        if !log::is_serving() && ssl.is_server() {
+            log::note_serving();
+        }
         with(state, 0, || state.new_session(&event, session))
     })
 }

@@ -3,6 +3,7 @@
 use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
 use crate::context::State;
+use crate::log;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
@@ -50,6 +51,15 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
     }
 }
 
+/// A context was made, which is the time for lines to the operator. A method that is for clients and
+/// servers tells nothing of this process.
+fn speak(libssl: &'static Libssl, method: *const SSL_METHOD) {
+    if libssl.is_server_method(method) {
+        log::note_serving();
+    }
+    log::write_held();
+}
+
 fn take_index(libssl: &'static Libssl) -> Option<c_int> {
     CTX_INDEX.take(libssl, CLASS_SSL_CTX, None, free_state)
 }
@@ -88,6 +98,7 @@ pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
         // SAFETY: the method that the caller passed.
         let ctx = unsafe { (libssl.SSL_CTX_new)(meth) };
         attach(libssl, ctx, ptr::null_mut());
+        speak(libssl, meth);
         ctx
     })
 }
@@ -108,6 +119,7 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
         // SAFETY: the caller's own arguments.
         let ctx = unsafe { stock(libctx, propq, meth) };
         attach(libssl, ctx, libctx);
+        speak(libssl, meth);
         ctx
     })
 }

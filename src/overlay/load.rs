@@ -3,7 +3,7 @@
 
 use crate::config::config;
 use crate::context::host;
-use crate::log::say;
+use crate::log::{say, write_now};
 use crate::openssl::library::{first_in_search, object_of};
 
 /// Run by the dynamic linker.
@@ -28,7 +28,9 @@ fn check_order() {
     let is_ours = ours.is_some_and(|(ours, _)| ours == base);
     // A program with OpenSSL inside comes first too; that is not a mistake of order.
     if !is_ours && path.to_string_lossy().contains("/libssl.so") {
-        say("libssl comes before libsesscache in this program, so OpenSSL's own session cache is \
-             in use: put -lsesscache before -lssl when linking, or preload libsesscache.so");
+        write_now(
+            "libssl comes before libsesscache in this program, so OpenSSL's own session cache \
+             is in use: put -lsesscache before -lssl when linking, or preload libsesscache.so",
+        );
     }
 }

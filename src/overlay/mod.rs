@@ -27,6 +27,7 @@ pub mod ticket_data;
 pub mod tickets;
 
 use crate::context::{Current, Event, Facts, State};
+use crate::log;
 use crate::openssl::ex_data;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::libssl::libssl;
@@ -69,6 +70,15 @@ fn answer<'a, T: Copy>(
             None => stock(ctx),
         }
     })
+}
+
+/// A context is set up as that of a server, unless its method is for clients: the time for lines to
+/// the operator.
+fn note_server(ctx: Ctx<'_>) {
+    if !ctx.is_client() {
+        log::note_serving();
+        log::write_held();
+    }
 }
 
 /// The context that a connection started with, whose cache counts, and its state.

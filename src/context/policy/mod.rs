@@ -112,25 +112,33 @@ impl VirtualHost {
     }
 
     fn work_out(&self, ctx: Ctx<'_>, is_alone: bool) -> Option<Server> {
-        static ALONE: Once = Once::new();
         self.note_verify_mode(ctx);
         let namespace = &config().namespace;
         let identity = {
             let _errors = KeepErrors::new(ctx.libssl());
             Identity::of(ctx, namespace, is_alone.then_some(self.number)).ok()?
         };
-        if is_alone && namespace.is_empty() {
-            ALONE.say(
-                "certificates are set for each connection (SSL_CTX_set_cert_cb), so it cannot be told \
-                 whose sessions these are: they are shared with forked processes only, unless \
-                 SESSCACHE_NAMESPACE names the service",
-            );
+        if is_alone {
+            self.say_alone();
         }
         let server = identity.server;
         if let Some(mut known) = self.known.try_write() {
             known.replace(identity, is_alone);
         }
         Some(server)
+    }
+
+    /// Says what it means that certificates are set for each connection, unless the operator has
+    /// named the service.
+    pub fn say_alone(&self) {
+        static ALONE: Once = Once::new();
+        if config().namespace.is_empty() {
+            ALONE.say(
+                "certificates are set for each connection (SSL_CTX_set_cert_cb), so it cannot be told \
+                 whose sessions these are: they are shared with forked processes only, unless \
+                 SESSCACHE_NAMESPACE names the service",
+            );
+        }
     }
 
     /// Calls `look` with each namespace that the context had before, newest first, until there is a
