@@ -86,6 +86,7 @@ Examples:
   sesscache agent --store /run/sesscache/nginx --redis rediss://redis.example:6379 \\
       --user sesscache --password-file /etc/sesscache/redis --metrics 127.0.0.1:9464
   sesscache agent --store /run/sesscache/nginx --cluster --redis redis://10.0.0.5,redis://10.0.0.6
+  sesscache agent --store /run/sesscache/nginx --redis redis+sentinel://10.0.0.5,10.0.0.6/main
   sesscache agent --store /run/sesscache/nginx --redis unix:///run/redis/redis.sock --once
 
 A password in the URL works, and everybody on the host can read it there.";
@@ -191,7 +192,7 @@ pub(crate) struct Agent {
     /// The store of this host's servers, a path or file: URL; waited for if missing
     #[arg(long, value_name = "STORE")]
     pub(crate) store: OsString,
-    /// redis://, rediss:// or unix:// URL; with --cluster one or more nodes
+    /// redis://, rediss:// or unix:// URL, or redis+sentinel://HOST/SERVICE; with --cluster nodes
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
     pub(crate) redis: Vec<String>,
     /// The nodes are of a Redis Cluster

@@ -5,10 +5,12 @@ The replica lags: it lacks entries that were acknowledged, which only their host
 import os
 import signal
 
+from harness import processes
 from harness.network import free_port
 from harness.redis import Redis
 from harness.verdicts import check, same, wait_until
 
+from .command_line import refuses
 from .outages import SENT_AGAIN
 
 
@@ -70,5 +72,51 @@ def failover(scene):
     check("and goes the other way", wait_until, 15, a.resumes, "meantime", 5)
     check("what the replica lacked arrives", wait_until, 15, b.resumes, "unreplicated", 10)
     check("as a sent everything again, once", a.agent.shows, SENT_AGAIN, 1)
+    check("nothing was lost", a.agent.shows, "replication_lost_records_total", 0)
+    scene.end_agents()
+
+
+def start_sentinel(scene, primary):
+    """A Sentinel that decides alone about the service main."""
+    port, config = free_port(), scene.work / "sentinel.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\ndir {scene.work}\nprotected-mode no\n"
+                      f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+                      "sentinel down-after-milliseconds main 1000\n"
+                      "sentinel failover-timeout main 5000\n")
+    process = processes.start("redis-server", config, "--sentinel",
+                              log=scene.work / "sentinel.log", name="sentinel")
+    sentinel = Redis(process, port)
+    wait_until(10, sentinel.answers)
+    return sentinel
+
+
+def knows_replica(sentinel):
+    return len(sentinel("SENTINEL", "REPLICAS", "main")) == 1
+
+
+def sentinel(scene):
+    """The agents know two Sentinels, of which one is away."""
+    primary = start_instance(scene, "primary")
+    replica = start_instance(scene, "replica", "--replicaof", "127.0.0.1", str(primary.port))
+    check("the replica follows", wait_until, 10, follows, replica)
+    watcher = start_sentinel(scene, primary)
+    check("Sentinel knows it", wait_until, 15, knows_replica, watcher)
+    scene.url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher.port}/main"
+    a, b = scene.host("a"), scene.host("b")
+    a.start_agent()
+    b.start_agent()
+    check("a connects", a.agent.says_soon, "connected to Redis at main by Sentinel at 127")
+    check("b connects", b.agent.says_soon, "connected to Redis")
+    a.make("before", 5)
+    check("all is well", wait_until, 10, b.resumes, "before", 5)
+    check("the primary has it", primary("DBSIZE") > 0)
+    check("another service is told", refuses, scene, 1,
+          "Redis is refused: Sentinel does not know the service other", "--once", "--store",
+          scene.host("c").store, "--redis", f"redis+sentinel://127.0.0.1:{watcher.port}/other")
+    primary.process.kill()
+    check("the replica is promoted", wait_until, 20, lambda: same("master", replica.role()))
+    check("a goes on", wait_until, 15, a.agent.state_is, "ok")
+    a.make("after", 5)
+    check("and all is well", wait_until, 15, b.resumes, "after", 5)
     check("nothing was lost", a.agent.shows, "replication_lost_records_total", 0)
     scene.end_agents()

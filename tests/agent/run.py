@@ -28,7 +28,8 @@ PARTS = (
     metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
-    failover.failover, cluster.cluster_failover, cluster.cluster, cluster.takeover,
+    failover.failover, failover.sentinel,
+    cluster.cluster_failover, cluster.cluster, cluster.takeover,
     access.tls_and_users, access.certificates,
     key_files.key_files,
 )

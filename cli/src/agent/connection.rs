@@ -5,21 +5,29 @@
 
 use super::failure::Failure;
 use super::node::{self, CONNECT, Node};
+use super::sentinel::Service;
 use super::target::Target;
 use super::tls::unusable;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ProtocolVersion, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisResult, Value,
+};
 use rustls::ClientConfig;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// The longest time that an answer may take, beyond the time that Redis was asked to wait.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// The longest time that a Sentinel may take.
+const ASK_SENTINEL: Duration = Duration::from_secs(1);
 
 /// A connection. Copies of it share the socket.
 #[derive(Clone)]
@@ -36,16 +44,49 @@ impl Target {
             if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
         };
         // The lookup of names, TLS and the login have no time limit of their own.
-        tokio::time::timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
+        timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
     }
 
     async fn single(&self, patience: Duration) -> Result<Connection, Failure> {
-        let node = self.nodes.first().ok_or(Failure::silence())?;
+        let tls = self.tls_config()?;
+        let info = match &self.service {
+            Some(service) => self.master(service, tls.clone()).await?,
+            None => self.nodes.first().ok_or(Failure::silence())?.clone(),
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(patience + ANSWER));
-        let info = self.with_credentials(node)?;
-        Ok(Connection::Single(Node::connect(info, config, self.tls_config()?).await?))
+        let info = self.with_credentials(&info)?;
+        Ok(Connection::Single(Node::connect(info, config, tls).await?))
+    }
+
+    /// Asks the Sentinels, one after the other, which Redis is the master now.
+    async fn master(
+        &self,
+        service: &Service,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<ConnectionInfo, Failure> {
+        let mut result = Err(Failure::silence());
+        for number in service.order(self.nodes.len()) {
+            let Some(sentinel) = self.nodes.get(number) else { continue };
+            let asked = ask_sentinel(prepared(sentinel), service, tls.clone());
+            // So that the next one can be asked in time.
+            let answer = timeout(ASK_SENTINEL, asked).await.unwrap_or_else(|_| Err(node::silent()));
+            result = service.address(answer).map(|(host, port)| {
+                let login = RedisConnectionInfo::default().set_db(service.database);
+                let address = match sentinel.addr() {
+                    ConnectionAddr::TcpTls { .. } => {
+                        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+                    }
+                    _ => ConnectionAddr::Tcp(host, port),
+                };
+                sentinel.clone().set_addr(address).set_redis_settings(login)
+            });
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     async fn cluster(&self, patience: Duration) -> Result<Connection, Failure> {
@@ -69,13 +110,8 @@ impl Target {
     }
 
     fn with_credentials(&self, node: &ConnectionInfo) -> Result<ConnectionInfo, Failure> {
-        let mut settings = node
-            .redis_settings()
-            .clone()
-            // The code that reads answers expects RESP2.
-            .set_protocol(ProtocolVersion::RESP2)
-            // So a user needs no permission for CLIENT SETINFO.
-            .set_skip_set_lib_name();
+        let node = prepared(node);
+        let mut settings = node.redis_settings().clone();
         if let Some(user) = &self.user {
             settings = settings.set_username(user);
         }
@@ -84,9 +120,30 @@ impl Target {
             let text = Zeroizing::new(text);
             settings = settings.set_password(text.lines().next().unwrap_or_default());
         }
-        let tcp = TcpSettings::default().set_nodelay(true);
-        Ok(node.clone().set_redis_settings(settings).set_tcp_settings(tcp))
+        Ok(node.set_redis_settings(settings))
     }
+}
+
+/// How we speak to any node.
+fn prepared(node: &ConnectionInfo) -> ConnectionInfo {
+    let settings = node
+        .redis_settings()
+        .clone()
+        // The code that reads answers expects RESP2.
+        .set_protocol(ProtocolVersion::RESP2)
+        // So a user needs no permission for CLIENT SETINFO.
+        .set_skip_set_lib_name();
+    let tcp = TcpSettings::default().set_nodelay(true);
+    node.clone().set_redis_settings(settings).set_tcp_settings(tcp)
+}
+
+async fn ask_sentinel(
+    sentinel: ConnectionInfo,
+    service: &Service,
+    tls: Option<Arc<ClientConfig>>,
+) -> RedisResult<Value> {
+    let mut node = Node::connect(sentinel, AsyncConnectionConfig::new(), tls).await?;
+    service.question().query_async(&mut node).await
 }
 
 impl Connection {

@@ -111,6 +111,10 @@ impl Failure {
         }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Redis does not answer.
     pub(crate) fn silence() -> Failure {
         Failure::new(RedisState::Unreachable, "it does not answer")

@@ -29,6 +29,7 @@ mod reconnect;
 mod redis_clock;
 mod retention;
 mod send;
+mod sentinel;
 mod settings;
 mod shared;
 mod store_metrics;

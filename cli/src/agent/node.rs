@@ -97,7 +97,8 @@ async fn connect_tls(
     Ok(connection)
 }
 
-fn silent() -> RedisError {
+/// No answer in time.
+pub(super) fn silent() -> RedisError {
     RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! No log line and no error contains a password.
 
+use super::sentinel::{self, Service};
 use super::tls::TlsFiles;
 use crate::arguments::Agent;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -18,7 +19,7 @@ pub(crate) enum TargetError {
     Url,
     /// There are several nodes without --cluster.
     Several,
-    /// A cluster's node is a unix socket, or has a database.
+    /// A cluster's node is a unix socket or a Sentinel, or has a database.
     ClusterUrl,
     /// A user is given without a password.
     NoPassword,
@@ -33,11 +34,12 @@ impl fmt::Display for TargetError {
         match self {
             TargetError::Url => write!(
                 f,
-                "--redis takes redis://HOST:PORT, rediss://HOST:PORT (TLS) or unix:///PATH"
+                "--redis takes redis://HOST:PORT, rediss://HOST:PORT (TLS), unix:///PATH or \
+                 redis+sentinel://HOST:PORT/SERVICE"
             ),
             TargetError::Several => write!(f, "several --redis need --cluster"),
             TargetError::ClusterUrl => {
-                write!(f, "a cluster has neither unix sockets nor numbered databases")
+                write!(f, "a cluster has no unix sockets, numbered databases or Sentinels")
             }
             TargetError::NoPassword => write!(
                 f,
@@ -56,10 +58,30 @@ fn is_tls(node: &ConnectionInfo) -> bool {
     matches!(node.addr(), ConnectionAddr::TcpTls { .. })
 }
 
+fn parse_urls(urls: &[String]) -> Option<(Vec<ConnectionInfo>, Option<Service>)> {
+    if sentinel::is_url(urls) {
+        return sentinel::parse(urls).map(|(nodes, service)| (nodes, Some(service)));
+    }
+    let nodes = urls.iter().map(|url| url.as_str().into_connection_info().ok());
+    Some((nodes.collect::<Option<_>>()?, None))
+}
+
+/// Whether there is a user without a password. A Sentinel's URL is not the login at Redis.
+fn lacks_password(options: &Agent, node: &ConnectionInfo, is_sentinel: bool) -> bool {
+    let (user, password) = (node.redis_settings().username(), node.redis_settings().password());
+    let (given_user, given_password) = (options.user.is_some(), options.password_file.is_some());
+    if is_sentinel {
+        return (user.is_some() && password.is_none()) || (given_user && !given_password);
+    }
+    (given_user || user.is_some()) && !(given_password || password.is_some())
+}
+
 /// The nodes of Redis and the login there.
 #[derive(Debug)]
 pub(crate) struct Target {
+    /// The nodes of Redis; with a service, its Sentinels.
     pub(super) nodes: Vec<ConnectionInfo>,
+    pub(super) service: Option<Service>,
     pub(super) is_cluster: bool,
     pub(super) user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
@@ -68,27 +90,17 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(options: &Agent) -> Result<Target, TargetError> {
-        let nodes: Vec<ConnectionInfo> = options
-            .redis
-            .iter()
-            .map(|url| url.as_str().into_connection_info().map_err(|_| TargetError::Url))
-            .collect::<Result<_, _>>()?;
-        if nodes.len() > 1 && !options.cluster {
+        let (nodes, service) = parse_urls(&options.redis).ok_or(TargetError::Url)?;
+        if nodes.len() > 1 && !options.cluster && service.is_none() {
             return Err(TargetError::Several);
         }
         let odd = |node: &ConnectionInfo| {
             matches!(node.addr(), ConnectionAddr::Unix(_)) || node.redis_settings().db() != 0
         };
-        if options.cluster && nodes.iter().any(odd) {
+        if options.cluster && (service.is_some() || nodes.iter().any(odd)) {
             return Err(TargetError::ClusterUrl);
         }
-        let has_user = |node: &ConnectionInfo| {
-            options.user.is_some() || node.redis_settings().username().is_some()
-        };
-        let has_password = |node: &ConnectionInfo| {
-            options.password_file.is_some() || node.redis_settings().password().is_some()
-        };
-        if nodes.iter().any(|node| has_user(node) && !has_password(node)) {
+        if nodes.iter().any(|node| lacks_password(options, node, service.is_some())) {
             return Err(TargetError::NoPassword);
         }
         let tls = TlsFiles {
@@ -100,6 +112,7 @@ impl Target {
         }
         Ok(Target {
             nodes,
+            service,
             is_cluster: options.cluster,
             user: options.user.clone(),
             password_file: options.password_file.clone(),
@@ -139,12 +152,18 @@ impl Target {
         let mut nodes: Vec<String> =
             self.nodes.iter().map(|node| format!("{}/{}", node.addr(), database(node))).collect();
         nodes.sort();
-        nodes.join(",")
+        match &self.service {
+            None => nodes.join(","),
+            Some(service) => format!("{}/{}@{}", service.name, service.database, nodes.join(",")),
+        }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(service) = &self.service {
+            write!(f, "{} by Sentinel at ", service.name)?;
+        }
         for (number, node) in self.nodes.iter().enumerate() {
             let between = if number == 0 { "" } else { ", " };
             write!(f, "{between}{}", node.addr())?;
@@ -184,8 +203,10 @@ mod tests {
         assert!(matches!(target(&["--redis", several]), Err(TargetError::Several)));
         let cluster = target(&["--redis", several, "--cluster"]).unwrap();
         assert_eq!(cluster.to_string(), "a:6379, b:6379");
-        let unix = target(&["--redis", "unix:///x", "--cluster"]);
-        assert!(matches!(unix, Err(TargetError::ClusterUrl)));
+        for url in ["unix:///x", "redis+sentinel://a/main"] {
+            let cluster = target(&["--redis", url, "--cluster"]);
+            assert!(matches!(cluster, Err(TargetError::ClusterUrl)), "{url}");
+        }
         for user in [&["--redis", "redis://u@a"][..], &["--redis", "redis://a", "--user", "u"]] {
             assert!(matches!(target(user), Err(TargetError::NoPassword)));
             assert!(target(&[user, &["--password-file", "/x"]].concat()).is_ok());
@@ -194,6 +215,16 @@ mod tests {
         assert!(matches!(ca, Err(TargetError::TlsOption)));
         let pair = ["--redis", "redis://a", "--tls-cert", "/x", "--tls-key", "/y"];
         assert!(matches!(target(&pair), Err(TargetError::TlsOption)));
+    }
+
+    #[test]
+    fn a_sentinel_leads_to_a_service() {
+        let sentinels = target(&["--redis", "redis+sentinel://u:p@a,b/main"]).unwrap();
+        assert_eq!(sentinels.to_string(), "main by Sentinel at a:26379, b:26379");
+        assert!(matches!(target(&["--redis", "redis+sentinel://a"]), Err(TargetError::Url)));
+        // The password at the Sentinel is none at Redis.
+        let user = target(&["--redis", "redis+sentinel://u:p@a/main", "--user", "x"]);
+        assert!(matches!(user, Err(TargetError::NoPassword)));
     }
 
     #[test]
