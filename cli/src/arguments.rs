@@ -192,7 +192,7 @@ pub(crate) struct Agent {
     /// The store of this host's servers, a path or file: URL; waited for if missing
     #[arg(long, value_name = "STORE")]
     pub(crate) store: OsString,
-    /// redis://, rediss:// or unix:// URL, or redis+sentinel://HOST/SERVICE; with --cluster nodes
+    /// A redis, rediss, unix or redis+sentinel URL; with --cluster one or more nodes
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
     pub(crate) redis: Vec<String>,
     /// The nodes are of a Redis Cluster
@@ -207,7 +207,7 @@ pub(crate) struct Agent {
     /// For rediss: trust the certificates in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_ca: Option<PathBuf>,
-    /// For rediss: show the certificate in this PEM file, which is read at each connection
+    /// For rediss: show the certificate in this PEM file, read at each connection
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, in PEM, without a passphrase
