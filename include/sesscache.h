@@ -127,6 +127,10 @@ typedef struct sesscache_stats {
    * Contexts whose ticket keys are the application's, although SESSCACHE_KEY_FILE has some.
    */
   uint64_t application_ticket_keys;
+  /**
+   * Contexts with OpenSSL's own session cache, because they lie in memory that other processes use.
+   */
+  uint64_t shared_memory;
 } sesscache_stats;
 
 #ifdef __cplusplus

@@ -96,12 +96,19 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
             ],
         ),
         (
-            "ticket keys",
-            vec![Row(
-                "application_ticket_keys",
-                c.application_ticket_keys,
-                "contexts with keys of the program's own: SESSCACHE_TICKETS=override, unless you gave them",
-            )],
+            "contexts",
+            vec![
+                Row(
+                    "application_ticket_keys",
+                    c.application_ticket_keys,
+                    "contexts with keys of the program's own: SESSCACHE_TICKETS=override, unless you gave them",
+                ),
+                Row(
+                    "shared_memory",
+                    c.shared_memory,
+                    "contexts in memory that processes share: OpenSSL's own cache",
+                ),
+            ],
         ),
         (
             "room",

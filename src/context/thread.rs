@@ -1,4 +1,4 @@
-//! The states of the calling thread: in a stock function, evicting, in a servername callback, closing,
+//! The states of the calling thread: in a stock function, making a context, evicting, in a servername callback, closing,
 //! after an expired one.
 //!
 //! Each state is entered for as long as a guard lives, and put back when the guard is dropped, also
@@ -15,6 +15,8 @@ struct Thread {
     /// libssl asks our SSL_CTX_ctrl for the number and size of its own cache, with its lock held,
     /// stock must answer.
     in_stock: Cell<bool>,
+    /// Whether the thread is in SSL_CTX_new, which on Debian calls our SSL_CTX_new_ex.
+    making: Cell<bool>,
     /// Whether the thread runs remove_cb for an evicted session. If that callback adds a session,
     /// it must not evict another one, and so on without end.
     evicting: Cell<bool>,
@@ -32,6 +34,7 @@ thread_local! {
     static THREAD: Thread = const {
         Thread {
             in_stock: Cell::new(false),
+            making: Cell::new(false),
             evicting: Cell::new(false),
             in_servername: Cell::new(false),
             expired: Cell::new(ptr::null_mut()),
@@ -71,6 +74,17 @@ pub(super) fn enter_stock() -> Restore<bool> {
 #[inline]
 pub fn is_in_stock() -> bool {
     THREAD.with(|thread| thread.in_stock.get())
+}
+
+/// Runs the stock SSL_CTX_new.
+pub fn while_making<T>(run: impl FnOnce() -> T) -> T {
+    let _making = Restore::enter(|thread| &thread.making, true);
+    run()
+}
+
+/// Whether the thread is in SSL_CTX_new.
+pub fn is_making() -> bool {
+    THREAD.with(|thread| thread.making.get())
 }
 
 /// Runs the application's servername callback.

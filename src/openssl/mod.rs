@@ -20,6 +20,7 @@ pub mod kdf;
 pub mod lhash;
 pub mod library;
 pub mod libssl;
+pub mod memory;
 mod names;
 pub mod other;
 mod reference;

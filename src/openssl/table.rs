@@ -302,7 +302,9 @@ table! {
         ASN1_STRING_get0_data: fn(*const ASN1_STRING) -> *const u8;
         ASN1_STRING_length: fn(*const ASN1_STRING) -> c_int;
         ASN1_STRING_to_UTF8: fn(*mut *mut u8, *const ASN1_STRING) -> c_int;
+        CRYPTO_malloc: fn(usize, *const c_char, c_int) -> *mut c_void;
         CRYPTO_free: fn(*mut c_void, *const c_char, c_int);
+        CRYPTO_get_mem_functions: fn(*mut *const c_void, *mut *const c_void, *mut *const c_void);
         X509_get0_pubkey: fn(*const X509) -> *mut EVP_PKEY;
         EVP_PKEY_up_ref: fn(*mut EVP_PKEY) -> c_int;
         EVP_PKEY_free: fn(*mut EVP_PKEY);

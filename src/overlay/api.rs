@@ -152,6 +152,8 @@ pub struct sesscache_stats {
     pub declined_host: u64,
     /// Contexts whose ticket keys are the application's, although SESSCACHE_KEY_FILE has some.
     pub application_ticket_keys: u64,
+    /// Contexts with OpenSSL's own session cache, because they lie in memory that other processes use.
+    pub shared_memory: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

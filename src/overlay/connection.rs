@@ -10,6 +10,7 @@ use crate::openssl::callback::Callback;
 use crate::openssl::early_data::EarlyDataCallbacks;
 use crate::openssl::ex_data::{self, CLASS_SSL, Index};
 use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::memory;
 use crate::openssl::table::Libssl;
 use crate::openssl::types::{GenerateCb, SessionSecretCb};
 use libc::{c_int, c_long, c_void};
@@ -137,12 +138,12 @@ pub(super) fn of(ssl: Ssl<'_>) -> Option<&Connection> {
 }
 
 /// The facts attached to a connection, attached now if it has none. `None` without memory, and
-/// where connections are not ours to attach to.
+/// where connections are not ours to attach to, or other processes use their memory.
 pub(super) fn attach(ssl: Ssl<'_>) -> Option<&Connection> {
     if let Some(connection) = of(ssl) {
         return Some(connection);
     }
-    if !ssl.libssl().is_supported {
+    if !ssl.libssl().is_supported || memory::may_be_shared(ssl.libssl()) {
         return None;
     }
     let index = take_index(ssl.libssl())?;

@@ -2,13 +2,14 @@
 
 use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
-use crate::context::State;
+use crate::context::{State, host, is_making, while_making};
 use crate::log;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
 use crate::openssl::handle::Ctx;
 use crate::openssl::libssl::{libssl, libssl_of_method, stock_get_ex_new_index};
+use crate::openssl::memory;
 use crate::openssl::table::Libssl;
 use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
@@ -22,8 +23,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Where a context's [`State`] is.
 pub(super) static CTX_INDEX: Index = Index::new();
 /// Makes the cache of a new context ours, which was made in `library_context`. Does nothing if it is
-/// already (Debian's SSL_CTX_new calls our SSL_CTX_new_ex), or without memory: the context then
-/// works as stock.
+/// already (Debian's SSL_CTX_new calls our SSL_CTX_new_ex), without memory, or where other processes
+/// use the context's memory: the context then works as stock.
 fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_void) {
     // SAFETY: NULL or the context just made.
     let Some(ctx) = (unsafe { Ctx::borrow(libssl, ctx) }) else { return };
@@ -33,6 +34,12 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
     // A failure in here, for want of memory or of the key file, must not show.
     let _errno = KeepErrno::new();
     let _errors = KeepErrors::new(libssl);
+    if memory::is_shared(ctx) {
+        if !is_making() {
+            host::note_shared_memory();
+        }
+        return;
+    }
     let attached = take_index(libssl).and_then(|index| {
         let made = ex_data::try_box(State::new(ctx))?;
         if ex_data::set_of_ctx(ctx, index, made.as_ptr()) {
@@ -96,7 +103,7 @@ pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(libssl) = libssl_of_method(meth) else { return ptr::null_mut() };
         // SAFETY: the method that the caller passed.
-        let ctx = unsafe { (libssl.SSL_CTX_new)(meth) };
+        let ctx = while_making(|| unsafe { (libssl.SSL_CTX_new)(meth) });
         attach(libssl, ctx, ptr::null_mut());
         speak(libssl, meth);
         ctx
@@ -129,7 +136,8 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
 ///
 /// On SSL_CTX, because free functions run in the order of indexes. On SSL and SSL_SESSION, because
 /// OpenSSL, when it duplicates one, calls the application's dup function for every index below the
-/// highest that is set, with NULL where nothing is: stunnel does not expect that.
+/// highest that is set, with NULL where nothing is: stunnel does not expect that. In memory that
+/// other processes use we need none, and OpenSSL would keep ours there.
 ///
 /// # Safety
 /// As CRYPTO_get_ex_new_index(3).
@@ -157,6 +165,7 @@ fn take_first(class: c_int) {
     if let Some(taken) = place
         && !taken.load(Relaxed)
         && let Some(libssl) = libssl().filter(|libssl| libssl.is_supported)
+        && !memory::is_shared_from_now_on(libssl)
         && !taken.swap(true, Relaxed)
     {
         match class {

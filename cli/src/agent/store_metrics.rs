@@ -42,7 +42,7 @@ impl Collector for StoreMetrics {
         records(&c, &mut encoder)?;
         refusals(&c, &mut encoder)?;
         declines(&c, &mut encoder)?;
-        application_keys(&c, &mut encoder)?;
+        contexts(&c, &mut encoder)?;
         counter(
             &mut encoder,
             ("store_busy", "Operations given up because a lock was held too long."),
@@ -136,7 +136,7 @@ fn declines(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
     )
 }
 
-fn application_keys(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+fn contexts(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     counter(
         encoder,
         (
@@ -144,6 +144,14 @@ fn application_keys(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result
             "Contexts whose ticket keys are the program's, although there is a key file.",
         ),
         c.application_ticket_keys,
+    )?;
+    counter(
+        encoder,
+        (
+            "store_shared_memory_contexts",
+            "Contexts with OpenSSL's own session cache, in memory that processes share.",
+        ),
+        c.shared_memory,
     )
 }
 

@@ -54,10 +54,12 @@ pub enum Tally {
     DeclinedHost,
     /// Contexts whose ticket keys are the application's, although those of the key file were there.
     ApplicationTicketKeys,
+    /// Contexts that work as stock, because they lie in memory that other processes use.
+    SharedMemory,
 }
 
 /// The number of tallies.
-pub(super) const TALLIES: usize = Tally::ApplicationTicketKeys as usize + 1;
+pub(super) const TALLIES: usize = Tally::SharedMemory as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -123,4 +125,6 @@ pub struct Counters {
     pub declined_host: u64,
     /// See [`Tally::ApplicationTicketKeys`].
     pub application_ticket_keys: u64,
+    /// See [`Tally::SharedMemory`].
+    pub shared_memory: u64,
 }

@@ -400,6 +400,7 @@ impl Store {
             declined_client: tally(Tally::DeclinedClient),
             declined_host: tally(Tally::DeclinedHost),
             application_ticket_keys: tally(Tally::ApplicationTicketKeys),
+            shared_memory: tally(Tally::SharedMemory),
         }
     }
 }

@@ -94,6 +94,7 @@ fn each_tally_has_a_counter_of_its_own() {
         (Tally::DeclinedClient, |c| c.declined_client),
         (Tally::DeclinedHost, |c| c.declined_host),
         (Tally::ApplicationTicketKeys, |c| c.application_ticket_keys),
+        (Tally::SharedMemory, |c| c.shared_memory),
     ];
     let store = store();
     for (times, (tally, read)) in (1..).zip(all) {

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod errno;
 pub mod files;
 pub mod loader;
+pub mod memory;
 pub mod process;
 pub mod seed;
 pub mod thread;

@@ -16,7 +16,7 @@ use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
-use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, UrlError};
+use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, Tally, UrlError};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -222,6 +222,19 @@ fn configured_store() -> Option<&'static HostStore> {
             }
             None
         }
+    }
+}
+
+/// A context works as stock, because other processes use its memory. Counts it in the store of the
+/// configuration, and logs it once.
+pub fn note_shared_memory() {
+    static SAID: Once = Once::new();
+    SAID.say(
+        "this program keeps SSL_CTX objects in memory that its processes share: OpenSSL's own session \
+         cache is in use, and no session is shared",
+    );
+    if let Some(Ok(store)) = CONFIGURED.get() {
+        store.store.tally(Tally::SharedMemory);
     }
 }
 
