@@ -76,8 +76,8 @@ def asks_for_one(scene, a, b):
 
 
 def self_signed(scene, a, b):
-    own = make_self_signed(scene.work, "127.0.0.1")
-    foreign = make_self_signed(scene.work, "127.0.0.2", "foreign")
+    own = make_self_signed(scene.work)
+    foreign = make_self_signed(scene.work, "IP:127.0.0.2", "foreign")
     anyone = ("--tls-auth-clients", "no")
     url = start_tls(scene, "self_signed", *own, *anyone)
     untrusted = "Redis is unreachable: .*certificate.*"

@@ -5,6 +5,7 @@ import signal
 from harness.network import free_port
 from harness.redis import Redis
 from harness.run import run
+from harness.tls import make_self_signed
 from harness.verdicts import at_least, check, same, wait_until
 
 from .command_line import refuses
@@ -97,6 +98,31 @@ def cluster_failover(scene):
     check("the old master comes back as a replica", wait_until, 15, is_role, master, "slave")
     b.make("back", 10)
     check("and all is well", wait_until, 10, a.resumes, "back", 10)
+    scene.end_agents()
+
+
+def announced(scene):
+    """A cluster whose nodes announce addresses of no use: the address is told, and why."""
+    store = scene.host("a").store
+    certificate, key = make_self_signed(scene.work, "DNS:localhost", "localhost")
+    tls_port, closed = free_port(), free_port()
+    tls = ("--tls-port", tls_port, "--tls-cert-file", certificate, "--tls-key-file", key,
+           "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no",
+           "--tls-cluster", "yes", "--cluster-announce-ip", "127.0.0.1")
+    nodes = (start_node(scene, free_port(), "--cluster-announce-port", closed),
+             start_node(scene, free_port(), *tls))
+    for node in nodes:
+        node("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_until(10, lambda one=node: b"cluster_state:ok" in one("CLUSTER", "INFO"))
+    once = ("--once", "--cluster", "--store", store, "--redis")
+    announces = "Redis is unreachable: the cluster announces 127.0.0.1:{}, where no connection.*{}.*"
+    check("a port where nobody listens", refuses, scene, 1, announces.format(closed, "refused"),
+          *once, nodes[0].url)
+    scene.url = f"rediss://localhost:{tls_port}"
+    scene.hosts["a"].start_agent("--cluster", "--tls-ca", certificate)
+    # The client of a cluster goes on trying for some seconds.
+    check("an address that the certificate does not name", scene.hosts["a"].agent.says_soon,
+          announces.format(tls_port, "certificate not valid for name").removeprefix("Redis "), 20)
     scene.end_agents()
 
 

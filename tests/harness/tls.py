@@ -26,11 +26,11 @@ def make_certificate(folder):
     both.write_text(key.read_text() + certificate.read_text())
 
 
-def make_self_signed(folder, address, name="self"):
-    """One of an IP address, NAME.pem with its NAME_key.pem, which OpenSSL marks as an authority's."""
-    key, certificate = folder / f"{name}_key.pem", folder / f"{name}.pem"
-    run("openssl", "req", "-x509", *_NEW_KEY, "-subj", f"/CN={name}",
-        "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", certificate)
+def make_self_signed(folder, names="IP:127.0.0.1", file="self"):
+    """One of such names, FILE.pem with its FILE_key.pem, which OpenSSL marks as an authority's."""
+    key, certificate = folder / f"{file}_key.pem", folder / f"{file}.pem"
+    run("openssl", "req", "-x509", *_NEW_KEY, "-subj", f"/CN={file}",
+        "-addext", f"subjectAltName={names}", "-keyout", key, "-out", certificate)
     return certificate, key
 
 

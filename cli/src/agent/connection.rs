@@ -3,7 +3,7 @@
 //! Passwords and certificates are read for each connection, so that new ones need no restart. No
 //! log line and no error contains a password.
 
-use super::failure::Failure;
+use super::failure::{Failure, RedisState};
 use super::node::{self, CONNECT, Node};
 use super::sentinel::Service;
 use super::target::Target;
@@ -14,7 +14,7 @@ use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisResult, Value,
+    RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 use rustls::ClientConfig;
 use std::fs;
@@ -44,7 +44,7 @@ impl Target {
             if self.is_cluster { self.cluster(patience).await } else { self.single(patience).await }
         };
         // The lookup of names, TLS and the login have no time limit of their own.
-        timeout(CONNECT * 2, connecting).await.unwrap_or(Err(Failure::silence()))
+        timeout(CONNECT * 2, connecting).await.unwrap_or_else(|_| Err(at_node(Failure::silence())))
     }
 
     async fn single(&self, patience: Duration) -> Result<Connection, Failure> {
@@ -92,7 +92,8 @@ impl Target {
     async fn cluster(&self, patience: Duration) -> Result<Connection, Failure> {
         let nodes: Vec<ConnectionInfo> =
             self.nodes.iter().map(|node| self.with_credentials(node)).collect::<Result<_, _>>()?;
-        node::set_cluster_tls(self.tls_config()?);
+        let given = self.nodes.iter().map(|node| node.addr().to_string()).collect();
+        node::set_cluster(self.tls_config()?, given);
         let client = ClusterClient::builder(nodes)
             .connection_timeout(CONNECT)
             .response_timeout(patience + ANSWER)
@@ -102,7 +103,8 @@ impl Target {
             .retries(3)
             .max_retry_wait(200)
             .build()?;
-        Ok(Connection::Cluster(client.get_async_generic_connection().await?))
+        let connection = client.get_async_generic_connection().await.map_err(cluster_failure)?;
+        Ok(Connection::Cluster(connection))
     }
 
     fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, Failure> {
@@ -137,6 +139,18 @@ fn prepared(node: &ConnectionInfo) -> ConnectionInfo {
     node.clone().set_redis_settings(settings).set_tcp_settings(tcp)
 }
 
+fn cluster_failure(error: RedisError) -> Failure {
+    at_node(Failure::of_cluster(error))
+}
+
+/// The failure, which names the node that a cluster announces if that is the reason.
+fn at_node(failure: Failure) -> Failure {
+    match node::unreachable_node() {
+        Some(text) if failure.state == RedisState::Unreachable => failure.with_text(&text),
+        _ => failure,
+    }
+}
+
 async fn ask_sentinel(
     sentinel: ConnectionInfo,
     service: &Service,
@@ -153,7 +167,7 @@ impl Connection {
                 command.query_async(connection).await.map_err(Failure::from)
             }
             Connection::Cluster(connection) => {
-                command.query_async(connection).await.map_err(Failure::of_cluster)
+                command.query_async(connection).await.map_err(cluster_failure)
             }
         };
         answer.map_err(|failure| failure.at_key(command))

@@ -111,6 +111,11 @@ impl Failure {
         }
     }
 
+    /// The same with another text.
+    pub(crate) fn with_text(self, text: &str) -> Failure {
+        Failure { is_closed: self.is_closed, ..Failure::new(self.state, text) }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

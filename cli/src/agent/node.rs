@@ -14,10 +14,11 @@ use redis::{
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -25,15 +26,43 @@ use tokio_rustls::TlsConnector;
 /// The longest time that making a connection may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
 
-/// The TLS of connections to nodes of a cluster, as the newest connection to the cluster set it.
-///
-/// It is a static because the library makes these connections by itself, at any time, and hands on
-/// nothing of ours. An agent has one cluster.
-static CLUSTER_TLS: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
+/// How long a failed connection to a node is remembered.
+const REMEMBER: Duration = Duration::from_secs(10);
 
-/// Sets the TLS of connections to nodes of the cluster from now on.
-pub(super) fn set_cluster_tls(config: Option<Arc<ClientConfig>>) {
-    *CLUSTER_TLS.lock().unwrap_or_else(PoisonError::into_inner) = config;
+/// The cluster, for the connections to its nodes.
+struct Cluster {
+    tls: Option<Arc<ClientConfig>>,
+    /// The addresses that the operator gave.
+    given: Vec<String>,
+    /// Addresses at which no connection could be made, and when and why.
+    failed: BTreeMap<String, (Instant, String)>,
+}
+
+/// It is a static because the library makes the connections to nodes by itself, at any time, and
+/// hands on nothing of ours. An agent has one cluster.
+static CLUSTER: Mutex<Cluster> =
+    Mutex::new(Cluster { tls: None, given: Vec::new(), failed: BTreeMap::new() });
+
+fn cluster() -> MutexGuard<'static, Cluster> {
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the TLS of connections to nodes of the cluster from now on, and the addresses that the
+/// operator gave.
+pub(super) fn set_cluster(tls: Option<Arc<ClientConfig>>, given: Vec<String>) {
+    let mut cluster = cluster();
+    (cluster.tls, cluster.given) = (tls, given);
+}
+
+/// An address that only the cluster told us and at which no connection can be made, and why. The
+/// library says no more than that it has no connection.
+pub(super) fn unreachable_node() -> Option<String> {
+    let cluster = cluster();
+    let mut failed = cluster.failed.iter();
+    let (address, (_, why)) = failed.find(|(address, (when, _))| {
+        when.elapsed() < REMEMBER && !cluster.given.contains(address)
+    })?;
+    Some(format!("the cluster announces {address}, where no connection can be made: {why}"))
 }
 
 /// The number of the last connection.
@@ -111,8 +140,19 @@ impl Connect for Node {
     where
         T: IntoConnectionInfo + Send + 'a,
     {
-        let tls = CLUSTER_TLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::pin(async move { Node::connect(info.into_connection_info()?, config, tls).await })
+        let tls = cluster().tls.clone();
+        Box::pin(async move {
+            let info = info.into_connection_info()?;
+            let address = info.addr().to_string();
+            let result = Node::connect(info, config, tls).await;
+            let failed = &mut cluster().failed;
+            failed.retain(|_, (when, _)| when.elapsed() < REMEMBER);
+            match &result {
+                Ok(_) => drop(failed.remove(&address)),
+                Err(error) => drop(failed.insert(address, (Instant::now(), error.to_string()))),
+            }
+            result
+        })
     }
 }
 

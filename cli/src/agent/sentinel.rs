@@ -83,7 +83,8 @@ impl Service {
     pub(super) fn address(&self, answer: RedisResult<Value>) -> Result<(String, u16), Failure> {
         let answer = answer.map_err(|error| {
             let failure = Failure::from(error);
-            Failure::new(failure.state, &format!("Sentinel: {}", failure.text()))
+            let text = format!("Sentinel: {}", failure.text());
+            failure.with_text(&text)
         })?;
         if answer == Value::Nil {
             let text = format!("Sentinel does not know the service {}", self.name);
