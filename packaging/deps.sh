@@ -18,7 +18,7 @@ packages_for() {
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
-            echo uwsgi-core dnsdist bind9 puma
+            echo uwsgi-core dnsdist bind9 puma cyrus-imapd
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         clients)
@@ -70,6 +70,7 @@ is_usable() {
         python3-pycurl) /usr/bin/python3 -c 'import pycurl' 2>/dev/null ;;
         uwsgi-core) command -v uwsgi >/dev/null ;;
         bind9) PATH=$PATH:/usr/sbin command -v named >/dev/null ;;
+        cyrus-imapd) [ -e /usr/lib/cyrus/bin/imapd ] ;;
         golang-go) command -v go >/dev/null ;;
         default-jdk-headless) command -v javac >/dev/null ;;
         gnutls-bin) command -v gnutls-cli >/dev/null ;;

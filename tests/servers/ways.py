@@ -36,6 +36,7 @@ class Row:
     now: str = ""
     reload: str = ""
     restart: str = ""
+    judged: str = ""  # the protocol of the words, if not of both; of the other only errors count
     # used: the session is offered before the stage too, not only after it.
     # second name: asks for second.test instead of first.test.
     # other name: for first.test when the session is made, and for second.test when it is offered.
@@ -155,7 +156,7 @@ def _print_table(setup, rows, figures):
 def _judge(row, protocol, stage, found):
     """Counts the good ones; the texts of the others."""
     for way, figure in found.items():
-        expected = row.expected(stage, way)
+        expected = row.expected(stage, way) if row.judged in ("", protocol) else "luck"
         if _is_as_expected(expected, figure, found.get("stock")):
             passed()
         else:
@@ -170,6 +171,7 @@ def _is_as_expected(expected, figure, stock):
     return {"all": figure == TRIES,
             "none": figure == 0,
             "some": 0 < figure < TRIES,
+            "luck": True,
             "any": stock in (None, "error") or figure >= stock}[expected]
 
 
