@@ -2,8 +2,9 @@
 //!
 //! A thread follows the store's log (follow). A task appends the records to the streams (send). One
 //! task a stream applies the records of other hosts to the store (receive). Records are sealed, and
-//! none of these has keys. Another thread steps key files on, if it is asked to (key_files). No lock of the store is held while a task waits, so a slow, stopped or
-//! dead agent costs the servers nothing.
+//! none of these has keys. Another thread steps key files on, if it is asked to (key_files). No lock
+//! of the store is held while a task waits, so a slow, stopped or dead agent costs the servers
+//! nothing.
 //!
 //! Arrows between the files point one way: supervisor, then send, receive and follow, then shared,
 //! then the rest.

@@ -171,6 +171,9 @@ impl Receiver {
         if self.phase == Phase::Unknown {
             self.begin_warmup(connection).await?;
             self.phase = Phase::Backlog(end);
+            if self.position >= end {
+                self.end_warmup();
+            }
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ impl Retention {
             return;
         }
         notes.push_back(Reached { id, when });
-        // One note that is too old is enough.
+        // A second note that is too old says more than the first.
         while notes.get(1).is_some_and(|note| self.is_over(note, when)) {
             notes.pop_front();
         }
