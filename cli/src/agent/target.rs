@@ -128,10 +128,12 @@ impl Target {
     /// Logs unsafe permissions, and fails if a file cannot be read, before the first connection.
     pub(crate) fn check(&self) -> Result<(), TargetError> {
         if self.nodes.iter().any(|node| node.redis_settings().password().is_some()) {
-            tracing::warn!(
-                "the password in --redis can be read by everybody on this host; --password-file \
-                 keeps it private"
-            );
+            // A Sentinel's password has no file.
+            let advice = match self.service {
+                None => "; --password-file keeps it private",
+                Some(_) => "",
+            };
+            tracing::warn!("the password in --redis can be read by everybody on this host{advice}");
         }
         for path in self.password_file.iter().chain(self.tls.paths()) {
             let failed = |error| TargetError::File(path.clone(), error);
