@@ -3,10 +3,10 @@
 use super::application::{Application, IdContext, OwnIdContext};
 use super::renewal::PendingRenewal;
 use crate::openssl::constants::{SSL_OP_NO_ANTI_REPLAY, SSL_OP_NO_EXTENDED_MASTER_SECRET};
-use crate::openssl::handle::{Ctx, Ssl};
+use crate::openssl::handle::{Ctx, Ssl, is_tls13};
 use crate::openssl::table::Libssl;
 use libc::c_int;
-use openssl_sys::{SSL_OP_NO_TICKET, TLS1_3_VERSION};
+use openssl_sys::SSL_OP_NO_TICKET;
 use sesscache_core::cache::Key;
 
 /// A hook makes one when libssl calls it. Answers that the application's callbacks can change
@@ -89,10 +89,10 @@ impl<'a> Event<'a> {
         self.ssl.asks_in_handshake(self.is_tls13())
     }
 
-    /// Whether TLS 1.3 was negotiated, QUIC's included.
+    /// Whether TLS 1.3 was negotiated, QUIC's and DTLS 1.3 included.
     #[inline]
     pub(super) fn is_tls13(&self) -> bool {
-        self.version == TLS1_3_VERSION
+        is_tls13(self.version)
     }
 
     /// The key of the session with this id in the connection's version.

@@ -156,7 +156,9 @@ impl State {
 
     /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
     pub fn add_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
-        session.key().is_some_and(|key| self.add(ctx, key, session))
+        let is_new = session.key().is_some_and(|key| self.add(ctx, key, session));
+        self.follow_off(ctx);
+        is_new
     }
 
     /// SSL_CTX_remove_session(3), called by the application, or by Debian's libssl.

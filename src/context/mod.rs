@@ -38,6 +38,7 @@ use libc::c_long;
 use openssl_sys::{
     SSL_CTRL_GET_SESS_CACHE_SIZE, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_CTRL_SET_SESS_CACHE_SIZE,
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
+    SSL_SESS_CACHE_OFF,
 };
 use sesscache_core::cache::Cache;
 use sesscache_core::store::Tally;
@@ -260,18 +261,40 @@ impl State {
         c_long::from(before)
     }
 
+    /// Sets the application's get_session_cb.
+    pub fn set_get_cb(&self, ctx: Ctx<'_>, get_cb: Option<GetCb>) {
+        self.get_cb.set(get_cb);
+        self.follow_off(ctx);
+    }
+
     /// Gives stock the application's sides (they decide whether ids are issued and our new hook is
     /// called) and nothing to cache. Goes on until stock has the mode that is set last, if several
     /// threads set one.
     fn apply_mode(&self, ctx: Ctx<'_>) {
         loop {
             let mode = c_long::from(self.mode.load(Acquire));
-            let ours = SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
-            let stock = mode & SSL_SESS_CACHE_BOTH | ours;
-            ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, stock);
+            ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, self.stock_mode(mode));
             if c_long::from(self.mode.load(Acquire)) == mode {
                 return;
             }
+        }
+    }
+
+    /// The mode that stock gets for one of the application's. OFF stays OFF where our get hook has
+    /// nothing that stock would cache: libssl after 4.0 compares the mode with OFF, and issues no
+    /// ticket then if the application wants none (SSL_OP_NO_TICKET, openssl e5a18924e261).
+    fn stock_mode(&self, mode: c_long) -> c_long {
+        let finds_nothing = self.get_cb.get().is_none() && self.cache.is_empty();
+        if mode == SSL_SESS_CACHE_OFF && finds_nothing {
+            return SSL_SESS_CACHE_OFF;
+        }
+        mode & SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR
+    }
+
+    /// With OFF the get hook has something new, or nothing any more.
+    fn follow_off(&self, ctx: Ctx<'_>) {
+        if self.mode() == SSL_SESS_CACHE_OFF {
+            self.apply_mode(ctx);
         }
     }
 

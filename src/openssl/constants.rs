@@ -8,6 +8,8 @@ pub const SSL_SESS_CACHE_UPDATE_TIME: c_long = 0x400;
 pub const SSL_OP_NO_EXTENDED_MASTER_SECRET: u64 = 1;
 /// Early data is accepted without libssl's own protection against replay.
 pub const SSL_OP_NO_ANTI_REPLAY: u64 = 1 << 24;
+/// DTLS 1.3 (RFC 9147), which no libssl has yet. Its sessions go by ticket, as those of TLS 1.3 do.
+pub const DTLS1_3_VERSION: c_int = 0xFEFC;
 /// Asks SSL_CTX_ctrl for the cache mode.
 pub const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
 /// Asks SSL_CTX_ctrl how many sessions are cached.

@@ -3,6 +3,7 @@
 //! [`Session`] owns one reference; [`SessionRef`], [`Ssl`] and [`Ctx`] borrow what the caller of
 //! the C function or OpenSSL's libssl keeps alive for the length of a call.
 
+use super::constants::DTLS1_3_VERSION;
 use super::failed::{Failed, succeeded};
 use super::libssl::libssl;
 use super::table::Libssl;
@@ -15,6 +16,12 @@ use std::ptr::NonNull;
 /// `OSSL_QUIC1_VERSION`: what SSL_version() says of a QUIC connection, whose sessions are those of
 /// TLS 1.3.
 const QUIC1_VERSION: c_int = 1;
+
+/// Whether a negotiated version is TLS 1.3, or DTLS 1.3, which is the same but for its records.
+#[inline]
+pub fn is_tls13(version: c_int) -> bool {
+    matches!(version, TLS1_3_VERSION | DTLS1_3_VERSION)
+}
 
 /// A borrowed SSL_SESSION.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +226,12 @@ impl<'a> Ssl<'a> {
             QUIC1_VERSION => TLS1_3_VERSION,
             version => version,
         }
+    }
+
+    /// Whether TLS 1.3 was negotiated, QUIC's and DTLS 1.3 included.
+    #[inline]
+    pub fn is_tls13(self) -> bool {
+        is_tls13(self.version())
     }
 
     /// The key of the session with this id in this connection's version.

@@ -121,7 +121,7 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
         &ctx,
         (),
         |ctx, state| {
-            state.get_cb().set(cb);
+            state.set_get_cb(ctx, cb);
             note_server(ctx);
         },
         |ctx| ctx.stock_set_get_cb(cb),

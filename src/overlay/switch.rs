@@ -16,7 +16,7 @@ use crate::openssl::constants::{
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::types::{CallbackArg, ServernameCb, VerifyCb};
 use libc::c_int;
-use openssl_sys::{SSL, SSL_CTX, TLS1_3_VERSION};
+use openssl_sys::{SSL, SSL_CTX};
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::transmute;
 use std::ptr;
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn SSL_set_verify(
     guard((), || {
         let Some(ssl) = s.ssl() else { return };
         // One that is to ask after the handshake does not ask in it.
-        let is_tls13 = ssl.version() == TLS1_3_VERSION;
+        let is_tls13 = ssl.is_tls13();
         let asked = ssl.asks_in_handshake(is_tls13);
         ssl.stock_set_verify(mode, callback);
         // With a session, libssl has looked for one: this is a servername callback or a later one.

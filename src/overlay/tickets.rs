@@ -18,7 +18,7 @@ use crate::openssl::ticket::{
 };
 use crate::openssl::types::{EvpMacCtx, HmacCtx, TicketKeyCb, TicketKeyEvpCb};
 use libc::{c_int, c_long};
-use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX, TLS1_3_VERSION};
+use openssl_sys::{EVP_CIPHER_CTX, SSL, SSL_CTX};
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::transmute;
 
@@ -222,7 +222,7 @@ unsafe fn answer_with_ours<M: Mac>(
 /// for which it got one, and does not tell its application of the new one
 /// (tls_process_new_session_ticket).
 fn answer_for_opened(ssl: Ssl<'_>) -> c_int {
-    if ssl.version() == TLS1_3_VERSION { RENEW } else { USE }
+    if ssl.is_tls13() { RENEW } else { USE }
 }
 
 /// The answer of the application's keys; 0 if there are none.
