@@ -18,7 +18,7 @@ packages_for() {
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
-            echo uwsgi-core dnsdist bind9 puma cyrus-imapd
+            echo uwsgi-core dnsdist bind9 puma ruby cyrus-imapd
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         clients)

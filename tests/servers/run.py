@@ -17,8 +17,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
 from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, haproxy, hitch,
-                     lighttpd, mosquitto, named, nginx, nginx_packaged, postgresql, puma, stunnel4,
-                     tickets, uwsgi, vsftpd)
+                     lighttpd, mosquitto, named, nginx, nginx_packaged, postgresql, puma, ruby,
+                     stunnel4, tickets, uwsgi, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -37,6 +37,7 @@ SERVERS = {
     "dnsdist": dnsdist.test,
     "named": named.test,
     "puma": puma.test,
+    "ruby": ruby.test,
     "cyrus": cyrus.test,
     "tickets": tickets.test,
     "admission": admission.test,
