@@ -131,6 +131,11 @@ typedef struct sesscache_stats {
    * Contexts with OpenSSL's own session cache, because they lie in memory that other processes use.
    */
   uint64_t shared_memory;
+  /**
+   * Sessions not shared, or made elsewhere and not resumed: the program keeps data of its own with
+   * sessions (SSL_SESSION_get_ex_new_index), which cannot travel.
+   */
+  uint64_t refused_side_data;
 } sesscache_stats;
 
 #ifdef __cplusplus

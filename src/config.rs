@@ -89,6 +89,16 @@ pub enum IdContextMode {
     Theirs,
 }
 
+/// Whether a program that keeps data of its own with sessions shares them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SideDataMode {
+    /// No: ex_data cannot travel, and the program may reject a session without it, or let the client
+    /// in without a question.
+    Refuse,
+    /// Yes: it can do without.
+    Share,
+}
+
 /// The settings of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -112,6 +122,8 @@ pub struct Config {
     pub client_certs: ClientCerts,
     /// SESSCACHE_ID_CONTEXT: `theirs` (the default) or `ours`.
     pub id_context: IdContextMode,
+    /// SESSCACHE_EX_DATA: `refuse` (the default) or `share`.
+    pub side_data: SideDataMode,
     /// SESSCACHE_TICKETS: `shared`, `override`, `off` or `application`; if unset, `shared` with a key
     /// file.
     pub tickets: Option<TicketMode>,
@@ -155,6 +167,7 @@ impl Config {
             max_lifetime: lifetime.unwrap_or(MAX_LIFETIME),
             max_lifetime_is_set: lifetime.is_some(),
             client_certs: client_certs(set(c"SESSCACHE_CLIENT_CERTS"), &mut complaints),
+            side_data: side_data(set(c"SESSCACHE_EX_DATA"), &mut complaints),
             id_context: id_context(set(c"SESSCACHE_ID_CONTEXT"), &mut complaints),
             key_file,
             cpus,
@@ -265,6 +278,19 @@ fn client_certs(value: Option<String>, complaints: &mut Vec<String>) -> ClientCe
     }
 }
 
+fn side_data(value: Option<String>, complaints: &mut Vec<String>) -> SideDataMode {
+    match value.as_deref() {
+        None | Some("refuse") => SideDataMode::Refuse,
+        Some("share") => SideDataMode::Share,
+        Some(other) => {
+            complaints.push(format!(
+                "SESSCACHE_EX_DATA={other} is neither refuse nor share; taken as refuse"
+            ));
+            SideDataMode::Refuse
+        }
+    }
+}
+
 fn id_context(value: Option<String>, complaints: &mut Vec<String>) -> IdContextMode {
     match value.as_deref() {
         None | Some("theirs") => IdContextMode::Theirs,
@@ -333,6 +359,10 @@ mod tests {
         assert_eq!(with(c"SESSCACHE_ID_CONTEXT", "ours").id_context, IdContextMode::Ours);
         let wrong = with(c"SESSCACHE_ID_CONTEXT", "mine");
         assert_eq!((wrong.id_context, wrong.complaints.len()), (IdContextMode::Theirs, 1));
+        assert_eq!(with(c"SESSCACHE_EX_DATA", "").side_data, SideDataMode::Refuse);
+        assert_eq!(with(c"SESSCACHE_EX_DATA", "share").side_data, SideDataMode::Share);
+        let wrong = with(c"SESSCACHE_EX_DATA", "1");
+        assert_eq!((wrong.side_data, wrong.complaints.len()), (SideDataMode::Refuse, 1));
         let wrong = with(c"SESSCACHE_MAX_LIFETIME", "-1");
         assert_eq!((wrong.max_lifetime, wrong.complaints.len()), (MAX_LIFETIME, 1));
         assert!(!wrong.max_lifetime_is_set);

@@ -4,7 +4,8 @@
 # shellcheck source=tests/shell.sh
 . "$(dirname "$0")/shell.sh"
 unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}" \
-    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT SESSCACHE_TICKETS SESSCACHE_NEW_CB_ZERO
+    SESSCACHE_NAMESPACE SESSCACHE_LOG SESSCACHE_ID_CONTEXT SESSCACHE_TICKETS SESSCACHE_NEW_CB_ZERO \
+    SESSCACHE_EX_DATA
 
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
@@ -428,6 +429,7 @@ check_environment() {
     check 'no log to what is not a terminal' sees SESSCACHE_LOG '' --store shm:
     check_id_context
     check_ticket_keys
+    check_side_data
     check 'arguments as they are' same "-x|a b|--store" \
         "$(run --store shm: --force -- printf '%s|%s|%s' -x 'a b' --store)"
     check 'the exit status is the program'"'"'s' bash -c "'$command' run --store shm: --force \
@@ -499,6 +501,32 @@ said=override,: node's own $why" \
 said=override,: postfix's own ticket keys end at each reload" \
         "$(how --store "$store" -- "$folder/postfix" start-fg)"
     check_given_keys
+}
+
+# stunnel keeps data with its sessions, and asks for it only where it redirects
+check_side_data() {
+    local folder=$work/side
+    # kept RUN-ARGUMENT...: what the variable is in stunnel, and the line that tells of it
+    kept() {
+        run --force "$@" 2>"$work/err" | sed -n 's/^SESSCACHE_EX_DATA=//p'
+        sed -n 's/^sesscache: SESSCACHE_EX_DATA\(=share,\| is not set,\) because.*/said\1/p' "$work/err"
+    }
+    mkdir "$folder"
+    # It prints its environment, whatever file it is to read.
+    printf '#include <stdio.h>\nextern char **environ;\nint main(void) { while (*environ) puts(*environ++); }\n' |
+        gcc -x c - -o "$folder/stunnel4"
+    printf '[a]\naccept = 1\n' >"$folder/plain"
+    printf '[a]\nredirect = 1\n' >"$folder/redirects"
+    check 'stunnel shares' same "share
+said=share," "$(kept --store shm: -- "$folder/stunnel4" "$folder/plain")"
+    check 'not where it redirects' same "said is not set," \
+        "$(kept --store shm: -- "$folder/stunnel4" "$folder/redirects")"
+    check 'nor if nobody knows' same "said is not set," \
+        "$(kept --store shm: -- "$folder/stunnel4" "$folder/gone")"
+    check 'the environment decides that, too' same refuse \
+        "$(SESSCACHE_EX_DATA=refuse kept --store shm: -- "$folder/stunnel4" "$folder/plain")"
+    check 'and no store needs none' same '' \
+        "$(SESSCACHE_STORE='' kept "$folder/stunnel4" "$folder/plain")"
 }
 
 # The same servers, with keys that somebody gave them
@@ -683,7 +711,7 @@ stats = json.loads(sys.argv[2])
 assert stats["store"] == sys.argv[1]
 assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
 assert 1 << 19 < stats["capacity"] < 1 << 20, stats
-assert len(stats) == 33, stats
+assert len(stats) == 35, stats
 PYTHON
     check 'no server has said what keys it has' fails bash -c \
         "'$command' stats '$store' | grep 'forward secrecy'"

@@ -22,6 +22,7 @@ mod program;
 mod ratchet;
 mod run;
 mod run_settings;
+mod side_data;
 mod start;
 mod stats;
 mod store_folder;

@@ -9,7 +9,7 @@ use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
 use crate::start::Start;
 use crate::ticket_keys::{self, Advice};
-use crate::{id_context, library, nginx, output};
+use crate::{id_context, library, nginx, output, side_data};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
@@ -95,6 +95,7 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     }
     environment.set_id_context(&program);
     environment.set_tickets(&program, options.command.get(1..).unwrap_or_default());
+    environment.set_side_data(&program, options.command.get(1..).unwrap_or_default());
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
@@ -224,6 +225,27 @@ impl Environment {
             }
             Some(Advice::Leave(why)) => {
                 output::say(&format!("{variable} is not set, because {why}"))
+            }
+            None => {}
+        }
+    }
+
+    /// Shares the sessions of a program that keeps data with them, unless the variable is set or the
+    /// program may need the data.
+    fn set_side_data(&mut self, program: &Path, arguments: &[OsString]) {
+        let shares = id_context::shares(|name| self.get(name).map(OsStr::to_owned));
+        if !shares || self.get(side_data::VARIABLE).is_some() {
+            return;
+        }
+        let runs = program::interpreter(program);
+        let (variable, value) = (side_data::VARIABLE, side_data::SHARE);
+        match side_data::advise(&Start { program, runs: &runs, arguments }) {
+            Some(side_data::Advice::Share(why)) => {
+                output::say(&format!("{variable}={value}, because {why}"));
+                self.set(variable, value.into());
+            }
+            Some(side_data::Advice::Leave(why)) => {
+                output::say(&format!("{variable} is not set, because {why}"));
             }
             None => {}
         }

@@ -70,6 +70,11 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
                     c.refused_application,
                     "a pre-shared key or SRP has let the client in",
                 ),
+                Row(
+                    "refused_side_data",
+                    c.refused_side_data,
+                    "the server has data of its own at sessions: SESSCACHE_EX_DATA=share, if it can do without",
+                ),
             ],
         ),
         (
@@ -236,10 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_the_mend_of_a_random_id_context() {
+    fn the_table_names_the_mends() {
         let text = table(Path::new("/run/x"), &Counters::default(), None);
-        let line = text.lines().find(|line| line.contains("declined_id_context")).unwrap();
-        assert!(line.contains("SESSCACHE_ID_CONTEXT=ours"), "{line}");
+        for (counter, mend) in [
+            ("declined_id_context", "SESSCACHE_ID_CONTEXT=ours"),
+            ("refused_side_data", "SESSCACHE_EX_DATA=share"),
+        ] {
+            let line = text.lines().find(|line| line.contains(counter)).unwrap();
+            assert!(line.contains(mend), "{line}");
+        }
     }
 
     #[test]
@@ -247,7 +257,7 @@ mod tests {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
         let value = json(Path::new("/run/x"), &counters, Some(KeyKind::Plain));
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 4 + 29);
+        assert_eq!(object.len(), 4 + 31);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

@@ -13,9 +13,10 @@ use super::host::record::{deadline, latest_end};
 use super::origin::{Origin, first_authenticated};
 use super::policy::Expectation;
 use super::verified::Client;
-use crate::config::{ClientCerts, IdContextMode, config};
+use crate::config::{ClientCerts, IdContextMode, SideDataMode, config};
 use crate::openssl::handle::SessionRef;
 use crate::openssl::identity::Server;
+use crate::openssl::side_data;
 use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
 
@@ -62,6 +63,11 @@ pub(super) fn objection_of_libssl(
     }
 }
 
+/// Whether sessions of this program have data of its own that they would lose in another process.
+pub(super) fn keeps_side_data(event: &Event<'_>) -> bool {
+    config().side_data == SideDataMode::Refuse && side_data::is_kept(event.libssl())
+}
+
 impl State {
     /// Why a session that this connection has made, or whose ticket it is about to issue, must not be
     /// shared; `None` if it may.
@@ -74,6 +80,7 @@ impl State {
     /// | a certificate was asked for and none was given | where one is asked for, it would not resume |
     /// | it came of a private session | the same as of that one |
     /// | nothing says whose session it is | ssl_get_prev_session would end the handshake |
+    /// | the program keeps data of its own with sessions | it cannot travel, and the program may miss it |
     pub(super) fn refusal(
         &self,
         event: &Event<'_>,
@@ -81,6 +88,9 @@ impl State {
         session: SessionRef<'_>,
     ) -> Option<Tally> {
         let asks = event.asks();
+        if keeps_side_data(event) {
+            return Some(Tally::RefusedSideData);
+        }
         if self.is_by_shared_key(event, session) {
             return Some(Tally::RefusedApplication);
         }
@@ -131,6 +141,9 @@ impl State {
     /// connection's session id context.
     pub(super) fn objection(&self, event: &Event<'_>, foreign: &Foreign<'_>) -> Option<Tally> {
         let session = foreign.session;
+        if keeps_side_data(event) {
+            return Some(Tally::RefusedSideData);
+        }
         if !self.is_in_time(event, foreign) {
             return Some(Tally::DeclinedLifetime);
         }

@@ -4,6 +4,7 @@
 //! here, with no lock held and errno as the application left it.
 
 use super::State;
+use super::admission::keeps_side_data;
 use super::event::Event;
 use super::thread::{enter_stock, note_expired};
 use super::verdict::{Offer, Verdict};
@@ -162,9 +163,10 @@ impl State {
         Asked::Missed { ask_store }
     }
 
-    /// Fetches the session from the host store, if that is to be asked.
+    /// Fetches the session from the host store, if that is to be asked. Not one that this program has
+    /// made, either, if it keeps data with sessions: the record has none.
     fn fetch(&self, offer: &Offer<'_, '_>) -> Reply {
-        if !self.shares() {
+        if !self.shares() || keeps_side_data(offer.event) {
             return Reply::MISS;
         }
         let (event, libssl) = (offer.event, offer.event.libssl());

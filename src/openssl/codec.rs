@@ -9,7 +9,7 @@ use super::kdf::{HASH_BYTES, sha256};
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::{c_int, c_long, c_uint, c_void};
-use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA};
+use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_free};
 use std::mem::MaybeUninit;
 use std::ptr;
 use zeroize::Zeroizing;
@@ -64,6 +64,11 @@ impl Mark {
 /// `overlay::lifecycle`.
 pub fn take_mark_index(libssl: &'static Libssl) -> Option<c_int> {
     MARK.take(libssl, CLASS_SSL_SESSION, None, free_mark as ExFree)
+}
+
+/// Whether an index with this free function is ours.
+pub fn is_mark_index(free: CRYPTO_EX_free) -> bool {
+    free as usize == free_mark as *const () as usize
 }
 
 /// A mark is the slot's pointer: nothing is to be freed.

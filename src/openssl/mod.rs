@@ -24,6 +24,7 @@ pub mod memory;
 mod names;
 pub mod other;
 mod reference;
+pub mod side_data;
 pub mod stock;
 pub mod table;
 pub mod ticket;

@@ -154,6 +154,9 @@ pub struct sesscache_stats {
     pub application_ticket_keys: u64,
     /// Contexts with OpenSSL's own session cache, because they lie in memory that other processes use.
     pub shared_memory: u64,
+    /// Sessions not shared, or made elsewhere and not resumed: the program keeps data of its own with
+    /// sessions (SSL_SESSION_get_ex_new_index), which cannot travel.
+    pub refused_side_data: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

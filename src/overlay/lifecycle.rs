@@ -6,10 +6,11 @@ use crate::context::{State, host, is_making, while_making};
 use crate::log;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, Index};
+use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, CLASS_SSL_SESSION, Index};
 use crate::openssl::handle::Ctx;
 use crate::openssl::libssl::{libssl, libssl_of_method, stock_get_ex_new_index};
 use crate::openssl::memory;
+use crate::openssl::side_data;
 use crate::openssl::table::Libssl;
 use libc::{c_char, c_int, c_long, c_void};
 use openssl_sys::{
@@ -154,7 +155,11 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
         take_first(class_index);
         let Some(stock) = stock_get_ex_new_index(class_index) else { return -1 };
         // SAFETY: the caller's own arguments.
-        unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) }
+        let index = unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) };
+        if class_index == CLASS_SSL_SESSION && index >= 0 {
+            side_data::note_index(free_func);
+        }
+        index
     })
 }
 

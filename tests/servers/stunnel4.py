@@ -8,7 +8,9 @@ On stock and preloaded:
 - sessionResume = no: none.
 - A reload makes new contexts in the same process: none.
 
-With a store, every session that resumes at all resumes always, and at the other process too.
+With a store, every session that resumes at all resumes always, and at the other process too. stunnel
+keeps data with sessions, which it asks for only with `redirect`. So SESSCACHE_EX_DATA=share is set, as
+`sesscache run` does. With `redirect` it is not, and nothing is shared: as on stock.
 """
 
 import pwd
@@ -24,11 +26,14 @@ from .ways import Row, run_rows
 
 USER = "stunnel4"
 RESUMES, RESUMES_NOT = "stunnel4", "stunnel4, sessionResume = no"
+REDIRECTS = "stunnel4, redirect"
 ROWS = (
     Row(RESUMES, "threads", "all all all", "none none all"),
     Row(RESUMES, "2 processes", "none none all", "none none all"),
     Row(RESUMES_NOT, "threads", "none none none", "none none none"),
     Row(RESUMES_NOT, "2 processes", "none none none", "none none none"),
+    Row(REDIRECTS, "threads", "all all all", "none none none", "none none none"),
+    Row(REDIRECTS, "2 processes", "none none none", "none none none"),
 )
 
 CONFIGURATION = """\
@@ -47,10 +52,21 @@ sslVersionMin = TLSv1.2
 accept = 127.0.0.1:{port}
 connect = 127.0.0.1:{backend}
 cert = {dir}/both.pem
+{more}"""
+# A client without a certificate is led to the second of two servers.
+REDIRECT = """\
+verifyChain = yes
+CAfile = {dir}/both.pem
+redirect = {backend}
 """
 
 
 class Stunnel(Server):
+    def _env_of_way(self):
+        env = super()._env_of_way()
+        shares = self.way == "store" and self.setup != REDIRECTS
+        return env | {"SESSCACHE_EX_DATA": "share"} if shares else env
+
     def __init__(self, *given, backend):
         super().__init__(*given)
         self.backend = backend
@@ -66,7 +82,9 @@ class Stunnel(Server):
             for row in self.rows:
                 self._file(row, folder).write_text(CONFIGURATION.format(
                     dir=self.dir, uid=user.pw_uid, gid=user.pw_gid, port=self.ports[row],
-                    resume="yes" if self.setup == RESUMES else "no", backend=self.backend))
+                    resume="no" if self.setup == RESUMES_NOT else "yes", backend=self.backend,
+                    more=REDIRECT.format(backend=self.backend, dir=self.dir)
+                    if self.setup == REDIRECTS else ""))
         run("chown", "-R", USER, self.dir / "jail")
 
     def _file(self, row, folder):

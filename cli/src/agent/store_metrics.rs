@@ -116,6 +116,7 @@ fn refusals(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             ("no_client_certificate", c.refused_no_client_certificate),
             ("unverified", c.refused_unverified),
             ("application", c.refused_application),
+            ("side_data", c.refused_side_data),
         ],
     )
 }

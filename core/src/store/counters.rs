@@ -56,10 +56,13 @@ pub enum Tally {
     ApplicationTicketKeys,
     /// Contexts that work as stock, because they lie in memory that other processes use.
     SharedMemory,
+    /// Not shared, nor resumed if made elsewhere: the program keeps data of its own with sessions.
+    RefusedSideData,
 }
 
 /// The number of tallies.
-pub(super) const TALLIES: usize = Tally::SharedMemory as usize + 1;
+#[cfg(test)]
+pub(super) const TALLIES: usize = Tally::RefusedSideData as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -127,4 +130,6 @@ pub struct Counters {
     pub application_ticket_keys: u64,
     /// See [`Tally::SharedMemory`].
     pub shared_memory: u64,
+    /// See [`Tally::RefusedSideData`].
+    pub refused_side_data: u64,
 }

@@ -35,7 +35,7 @@ pub use open::OpenError;
 pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
-use counters::{Counter, TALLIES};
+use counters::Counter;
 use damaged::Damaged;
 use index::Hit;
 use layout::{Geometry, header, shard as at};
@@ -360,14 +360,14 @@ impl Store {
         }
     }
 
+    fn tallied(&self, tally: Tally) -> u64 {
+        let word = self.mapping.word(header::TALLIES + tally as usize * size_of::<u64>());
+        word.map_or(0, |word| word.load(Relaxed))
+    }
+
     /// The counters now. They are read one after the other, while other processes change them.
     pub fn counters(&self) -> Counters {
-        let mut tallies = [0; TALLIES];
-        for (number, tally) in tallies.iter_mut().enumerate() {
-            let word = self.mapping.word(header::TALLIES + number * size_of::<u64>());
-            *tally = word.map_or(0, |word| word.load(Relaxed));
-        }
-        let tally = |tally: Tally| tallies.get(tally as usize).copied().unwrap_or_default();
+        let tally = |tally| self.tallied(tally);
         let sum = |counter| -> u64 { self.shards().map(|shard| shard.counted(counter)).sum() };
         let total = |offset| self.shards().map(|shard| shard.value(offset)).sum();
         Counters {
@@ -401,6 +401,7 @@ impl Store {
             declined_host: tally(Tally::DeclinedHost),
             application_ticket_keys: tally(Tally::ApplicationTicketKeys),
             shared_memory: tally(Tally::SharedMemory),
+            refused_side_data: tally(Tally::RefusedSideData),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The promises of the store: get what was put, forget the oldest, never lie.
 
 use super::cell::Cell;
+use super::counters::TALLIES;
 use super::layout::shard as at;
 use super::*;
 use crate::store::record::{MOVED, UNIT, start};
@@ -95,6 +96,7 @@ fn each_tally_has_a_counter_of_its_own() {
         (Tally::DeclinedHost, |c| c.declined_host),
         (Tally::ApplicationTicketKeys, |c| c.application_ticket_keys),
         (Tally::SharedMemory, |c| c.shared_memory),
+        (Tally::RefusedSideData, |c| c.refused_side_data),
     ];
     let store = store();
     for (times, (tally, read)) in (1..).zip(all) {
