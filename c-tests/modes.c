@@ -160,7 +160,7 @@ static void update_time_by_use(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
-/* Without NO_AUTO_CLEAR what has expired is gone after 255 connections at the latest. */
+/* Without NO_AUTO_CLEAR what has expired is gone after 256 connections at the latest. */
 static void auto_clear(long mode, int is_cleared)
 {
     struct recorder recorder = { .get_copy = -1 };

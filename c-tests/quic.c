@@ -25,6 +25,7 @@ int main(void)
 
 static struct sockaddr_in address;
 static SSL_SESSION *received; /* by the client, to be offered the next time */
+static int is_unclean;        /* neither end says that the connection ends */
 static int new_calls;
 
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_length,
@@ -48,8 +49,9 @@ static int client_new_cb(SSL *ssl, SSL_SESSION *session)
 {
     (void)ssl;
     SSL_SESSION_free(received);
-    received = session;
-    return 1;
+    /* A copy: SSL_free takes the resumption from a session whose connection was not closed. */
+    received = SSL_SESSION_dup(session);
+    return 0;
 }
 
 static int udp_socket(void)
@@ -86,7 +88,8 @@ static void *run_client(void *context)
         poll(&waited, 1, 100);
         SSL_handle_events(ssl);
     }
-    SSL_shutdown(ssl);
+    if (!is_unclean)
+        SSL_shutdown(ssl);
     close(SSL_get_fd(ssl));
     SSL_free(ssl);
     return NULL;
@@ -107,7 +110,8 @@ static int connect_once(SSL *listener, SSL_CTX *client)
     CHECK_INT(SSL_write(ssl, "y", 1), 1);
     reused = SSL_session_reused(ssl);
     pthread_join(thread, NULL);
-    SSL_shutdown_ex(ssl, SSL_SHUTDOWN_FLAG_RAPID, NULL, 0);
+    if (!is_unclean)
+        SSL_shutdown_ex(ssl, SSL_SHUTDOWN_FLAG_RAPID, NULL, 0);
     SSL_free(ssl);
     return reused;
 }
@@ -162,10 +166,11 @@ static void end(SSL *listener, int descriptor, SSL_CTX *server, SSL_CTX *client)
     SSL_CTX_free(server);
 }
 
-static void stateful(void)
+/* Whether the session of the first of two connections resumed. */
+static int resumed_by_id(void)
 {
     SSL_CTX *server = make_server(), *client = make_client();
-    int descriptor = udp_socket();
+    int descriptor = udp_socket(), resumed;
     SSL *listener;
 
     SSL_CTX_set_options(server, SSL_OP_NO_TICKET);
@@ -175,8 +180,25 @@ static void stateful(void)
     CHECK(received != NULL);
     /* Whether it is still cached hangs on when the two ends of a QUIC connection hear of its end. */
     note("number after the first %ld", SSL_CTX_sess_number(server));
-    note("the second resumed %d", connect_once(listener, client));
+    resumed = connect_once(listener, client);
     end(listener, descriptor, server, client);
+    return resumed;
+}
+
+static void stateful(void)
+{
+    note("the second resumed %d", resumed_by_id());
+    is_unclean = 1;
+    section("not closed");
+    report("resumed by id", resumed_by_id());
+    is_unclean = 0;
+}
+
+/* The store keeps the session, which SSL_free removes from the cache. */
+static void not_closed_with_a_store(void)
+{
+    is_unclean = 1;
+    CHECK_INT(resumed_by_id(), 1);
 }
 
 /* ---- stateless tickets, each of which the client uses once ----------------------------------- */
@@ -220,7 +242,7 @@ static void override_callback(void)
 }
 
 static const struct named_function functions[] = {
-    NAMED(once), NAMED(override_callback), { NULL, NULL },
+    NAMED(once), NAMED(override_callback), NAMED(not_closed_with_a_store), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -237,6 +259,8 @@ int main(int argc, char **argv)
         write_keys("keys", 1, 1);
         RUN_AGAIN(once, key_file("keys"));
         RUN_AGAIN(override_callback, key_file("keys"), "SESSCACHE_TICKETS=override");
+        section("store");
+        RUN_AGAIN(not_closed_with_a_store, file_store("store"), key_file("keys"));
     }
     return test_end();
 }

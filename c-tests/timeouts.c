@@ -303,7 +303,7 @@ static void set_in_new_cb(const struct protocol *p)
     SSL_CTX_free(server);
 }
 
-/* Handshakes take expired sessions with them: stock all at each 255th, ours some at each new. */
+/* Handshakes take expired sessions with them: stock all at each 256th, ours some at each new. */
 static void automatic(const struct protocol *p, long mode)
 {
     enum { EXPIRED = 40, HANDSHAKES = 3 };

@@ -637,6 +637,7 @@ check_refusals() {
     compile "$work/old" -Wl,--no-as-needed,-rpath,"$work" -L"$work" -l:libssl.so.1.1 \
         <<<'int main(void) { return 0; }'
     check 'another libssl' refuses 1 '.* it uses libssl.so.1.1, .*' run "${given[@]}" -- "$work/old"
+    check_foreign "${given[@]}"
     printf '#!%s/own\n' "$work" >"$work/script" && chmod +x "$work/script"
     check 'a script is judged by its interpreter' refuses 1 '.*/own cannot be overlaid: .*' \
         run "${given[@]}" -- "$work/script"
@@ -655,6 +656,43 @@ ours.close()
 said = client.recv(1000)
 assert (code, said) == (127, b""), (code, said)
 PYTHON
+}
+
+# Programs on a TLS library that is not OpenSSL's, on another C library, or on none of the two
+check_foreign() {
+    local name
+    for name in libssl.so libssl.so.59 libssl-other.so libgnutls-openssl.so.27; do
+        mkdir -p "$work/on"
+        compile "$work/on/$name" -shared -fPIC "-Wl,-soname,$name" \
+            <<<'void *SSL_CTX_new(void *m) { return m; }'
+        compile "$work/on/program" -Wl,--no-as-needed,-rpath,"$work/on" -L"$work/on" "-l:$name" \
+            <<<'void *SSL_CTX_new(void *); int main(void) { return SSL_CTX_new("") == 0; }'
+        check "$name is not OpenSSL's" refuses 1 ".* uses $name, and not OpenSSL 3 or 4 .*" \
+            run "$@" -- "$work/on/program"
+        LD_PRELOAD=$work/on/$name check "$name as a wrapper of libssl's is no reason" \
+            "$command" run "$@" -- openssl version
+    done
+    LD_PRELOAD=$work/on/libssl-other.so check 'nor is a wrapper without libssl' \
+        "$command" run "$@" -- true
+    compile "$work/musl" -Wl,--dynamic-linker,/lib/ld-musl-x86_64.so.1 <<<'int main(void) { return 0; }'
+    ln -s musl "$work/musl-link"
+    printf '#!%s/musl\n' "$work" >"$work/musl-script" && chmod +x "$work/musl-script"
+    for name in musl musl-link musl-script; do
+        check "$name" refuses 1 ".* its loader is musl's, and the library is made for glibc .*" \
+            run "$@" -- "$work/$name"
+    done
+    compile "$work/go" <<<'__attribute__((section(".go.buildinfo"))) char go[16] = "x";
+        int main(void) { return 0; }'
+    check 'Go has a TLS of its own' refuses 1 '.*/go cannot be overlaid: it is written in Go, .*' \
+        run "$@" -- "$work/go"
+    compile "$work/go-libssl" -Wl,--no-as-needed -lssl <<<'__attribute__((section(".go.buildinfo")))
+        char go[16] = "x"; int main(void) { return 0; }'
+    check 'unless it uses libssl' "$command" run "$@" -- "$work/go-libssl"
+    compile "$work/on/libnear.so" -shared -fPIC -Wl,-soname,libnear.so <<<'int near;'
+    compile "$work/on/near" -Wl,--no-as-needed,-rpath,'$ORIGIN' -L"$work/on" -l:libnear.so \
+        <<<'int main(void) { return 0; }'
+    ln -s on/near "$work/near"
+    check 'libraries are beside the file behind a link' "$command" run "$@" -- "$work/near"
 }
 
 # A program that gets rights its caller lacks

@@ -8,10 +8,11 @@ use crate::elf::{self, Elf, ElfError};
 use rustix::fs::getxattr;
 use rustix::process::{getgid, getuid};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{fmt, io};
+use std::{fmt, fs, io};
 
 /// The supported versions of libssl, by the end of the file's name.
 const SUPPORTED: [&str; 2] = ["3", "4"];
@@ -37,8 +38,12 @@ pub(crate) enum Refusal {
     BringsOpenssl,
     /// The loader does not preload the library, with the loader's reason.
     NotPreloaded(PathBuf, String),
-    /// The program's libssl is of an unsupported version.
+    /// The program's libssl is of an unsupported version, or of another make.
     OtherLibssl(String),
+    /// The program's loader is musl's, and the library is made for glibc.
+    Musl,
+    /// The program is Go's, whose TLS is its own, and uses no libssl.
+    Go,
 }
 
 impl fmt::Display for Refusal {
@@ -59,6 +64,13 @@ impl fmt::Display for Refusal {
             ),
             Refusal::OtherLibssl(name) => {
                 write!(f, "cannot be overlaid: it uses {name}, and not OpenSSL 3 or 4")
+            }
+            Refusal::Musl => write!(
+                f,
+                "cannot be overlaid: its loader is musl's, and the library is made for glibc"
+            ),
+            Refusal::Go => {
+                write!(f, "cannot be overlaid: it is written in Go, whose TLS is not OpenSSL's")
             }
         }
     }
@@ -119,24 +131,44 @@ pub(crate) fn examine(
     if let Some(how) = raised_rights(metadata.mode(), owner, capable, caller) {
         return Err(Refusal::Privileged(how));
     }
-    let loader = match elf::read(program) {
+    let (loader, is_go) = match elf::read(program) {
         Ok(Elf { brings_openssl: true, .. }) => return Err(Refusal::BringsOpenssl),
         Ok(Elf { loader: None, .. }) => return Err(Refusal::Static),
-        Ok(Elf { loader: Some(loader), .. }) => loader,
+        Ok(Elf { loader: Some(loader), is_go, .. }) => (loader, is_go),
         // The file is neither ELF nor a script: the kernel may know another format.
         Err(ElfError::NotElf) => return Ok(Some(Warning::NoLibssl)),
         Err(ElfError::File(error)) => return Ok(Some(Warning::Unreadable(error))),
     };
+    if is_musl(&loader) && is_for_glibc(library) {
+        return Err(Refusal::Musl);
+    }
+    // $ORIGIN is where the file behind a link is.
+    let file = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let list = Command::new(loader)
         .arg("--list")
-        .arg(program)
+        .arg(file)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .output();
-    match list {
-        Ok(list) => judge_list(&list, library),
-        Err(error) => Ok(Some(Warning::LoaderFailed(error))),
+    let list = match list {
+        Ok(list) => list,
+        Err(error) => return Ok(Some(Warning::LoaderFailed(error))),
+    };
+    let preloaded = environment.iter().find(|(name, _)| name == "LD_PRELOAD");
+    match judge_list(&list, library, preloaded.map_or(OsStr::new(""), |(_, value)| value))? {
+        Some(Warning::NoLibssl) if is_go => Err(Refusal::Go),
+        warning => Ok(warning),
     }
+}
+
+/// Whether a loader is musl's, which can load nothing that is made for glibc.
+fn is_musl(loader: &Path) -> bool {
+    loader.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-musl-"))
+}
+
+/// Whether a library is made for glibc.
+fn is_for_glibc(library: &Path) -> bool {
+    elf::read(library).is_ok_and(|elf| elf.needed.iter().any(|name| name == "libc.so.6"))
 }
 
 /// The way in which a program gets rights that its caller lacks. The kernel then tells the loader,
@@ -157,23 +189,45 @@ fn raised_rights(
     (capable && user != 0).then_some("has file capabilities")
 }
 
-/// The verdict on the loader's list of libraries.
-fn judge_list(list: &Output, library: &Path) -> Result<Option<Warning>, Refusal> {
+/// The verdict on the loader's list of libraries. `preloaded` is LD_PRELOAD, which may name wrappers
+/// of somebody else's.
+fn judge_list(
+    list: &Output,
+    library: &Path,
+    preloaded: &OsStr,
+) -> Result<Option<Warning>, Refusal> {
     let list_text = String::from_utf8_lossy(&list.stdout);
-    let names: Vec<&str> = names(&list_text).collect();
+    let listed: Vec<Listed> = listed(&list_text).collect();
     let library_name = library.to_string_lossy();
-    if !names.contains(&library_name.as_ref()) {
+    if !listed.iter().any(|listed| listed.name == library_name) {
         let words = reason(&String::from_utf8_lossy(&list.stderr));
         return Err(Refusal::NotPreloaded(library.to_owned(), words));
     }
-    let versions = || names.iter().filter_map(|name| name.strip_prefix("libssl.so."));
-    if versions().any(|version| SUPPORTED.contains(&version)) {
+    let version = |listed: &Listed| version_of_libssl(listed.name).map(str::to_owned);
+    let mut versions = listed.iter().filter_map(version);
+    if versions.clone().any(|version| SUPPORTED.contains(&version.as_str())) {
         return Ok(None);
     }
-    match versions().next() {
-        Some(version) => Err(Refusal::OtherLibssl(format!("libssl.so.{version}"))),
+    if let Some(version) = versions.next() {
+        let dot = if version.is_empty() { "" } else { "." };
+        return Err(Refusal::OtherLibssl(format!("libssl.so{dot}{version}")));
+    }
+    let preloaded = preloaded.to_string_lossy();
+    let is_preloaded = |listed: &Listed| preloaded.split([':', ' ']).any(|p| p == listed.name);
+    match listed.iter().filter(|listed| !is_preloaded(listed)).find(|listed| listed.is_foreign()) {
+        Some(foreign) => Err(Refusal::OtherLibssl(file_name(foreign.name).to_owned())),
         None => Ok(Some(Warning::NoLibssl)),
     }
+}
+
+/// The version in the name of a libssl, which is empty for `libssl.so`.
+fn version_of_libssl(name: &str) -> Option<&str> {
+    let rest = file_name(name).strip_prefix("libssl.so")?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// The reason in a loader's error, which glibc puts in parentheses.
@@ -183,12 +237,33 @@ fn reason(words: &str) -> String {
     inner.map_or(line, |(inner, _)| inner).trim().to_owned()
 }
 
-/// The names of the libraries in a list: `\tNAME => PATH (ADDRESS)` or `\tPATH (ADDRESS)`.
-fn names(list: &str) -> impl Iterator<Item = &str> {
+/// A library in a loader's list.
+struct Listed<'a> {
+    /// Its name, as who needs it has it: often a path.
+    name: &'a str,
+    /// Its file.
+    path: &'a Path,
+}
+
+impl Listed<'_> {
+    /// Whether it has OpenSSL's functions and is not OpenSSL 3 or 4 under another name, whose
+    /// symbols have versions.
+    fn is_foreign(&self) -> bool {
+        const VERSIONS: [&[u8]; 2] = [b"OPENSSL_3.0.0\0", b"OPENSSL_4.0.0\0"];
+        let Ok(bytes) = fs::read(self.path) else { return false };
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        elf::parse(&bytes).is_ok_and(|elf| elf.exports_openssl)
+            && !VERSIONS.iter().any(|version| has(version))
+    }
+}
+
+/// The libraries in a list: `\tNAME => PATH (ADDRESS)` or `\tPATH (ADDRESS)`.
+fn listed(list: &str) -> impl Iterator<Item = Listed<'_>> {
     list.lines().map(|line| {
         let line = line.trim();
-        let name = line.split_once(" => ").map_or(line, |(name, _)| name);
-        name.rsplit_once(" (0x").map_or(name, |(name, _)| name)
+        let line = line.rsplit_once(" (0x").map_or(line, |(line, _)| line);
+        let (name, path) = line.split_once(" => ").unwrap_or((line, line));
+        Listed { name, path: Path::new(path) }
     })
 }
 
@@ -201,7 +276,7 @@ mod tests {
     fn judged(stdout: &str, stderr: &str) -> Result<Option<Warning>, Refusal> {
         let status = ExitStatus::from_raw(0);
         let list = Output { status, stdout: stdout.into(), stderr: stderr.into() };
-        judge_list(&list, Path::new("/lib/libsesscache.so.0"))
+        judge_list(&list, Path::new("/lib/libsesscache.so.0"), OsStr::new("/lib/libsesscache.so.0"))
     }
 
     const OURS: &str = "\tlinux-vdso.so.1 (0x00007ffd)\n\t/lib/libsesscache.so.0 (0x00007f01)\n";
@@ -219,6 +294,19 @@ mod tests {
             with("\tlibssl.so.1.1 => /lib/libssl.so.1.1 (0x1)\n").unwrap_err(),
             Refusal::OtherLibssl("libssl.so.1.1".into())
         );
+        for name in ["libssl.so", "/x/libssl.so"] {
+            let of_no_version = with(&format!("\t{name} => /x/libssl.so (0x1)\n")).unwrap_err();
+            assert_eq!(of_no_version, Refusal::OtherLibssl("libssl.so".into()));
+        }
+        assert!(matches!(with("\tlibssl3.so => /none (0x1)\n"), Ok(Some(Warning::NoLibssl))));
+        assert!(matches!(with("\t/x/libssl.so.3 (0x1)\n"), Ok(None)));
+    }
+
+    #[test]
+    fn the_c_library_tells_whether_a_loader_fits() {
+        assert!(is_musl(Path::new("/lib/ld-musl-x86_64.so.1")));
+        assert!(!is_musl(Path::new("/lib64/ld-linux-x86-64.so.2")));
+        assert!(!is_for_glibc(Path::new("/etc/passwd")));
     }
 
     #[test]
