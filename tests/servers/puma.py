@@ -12,7 +12,7 @@ Without that variable ("unhelped", with tickets) the store changes nothing.
 
 import signal
 
-from harness.packages import need, need_root
+from harness.packages import need
 
 from .server import Server, has_no_line, print_version
 from .ways import Row, run_rows

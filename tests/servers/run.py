@@ -16,9 +16,9 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
-from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, haproxy, hitch,
-                     lighttpd, mosquitto, named, nginx, nginx_packaged, postgresql, puma, ruby,
-                     stunnel4, tickets, uwsgi, vsftpd)
+from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, freeradius, haproxy,
+                     hitch, hostapd, lighttpd, mosquitto, named, nginx, nginx_packaged, postgresql,
+                     puma, redirect, ruby, stunnel4, tickets, uwsgi, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -28,6 +28,7 @@ SERVERS = {
     "apache2": apache2.test,
     "lighttpd": lighttpd.test,
     "stunnel4": stunnel4.test,
+    "redirect": redirect.test,
     "hitch": hitch.test,
     "dovecot": dovecot.test,
     "postgresql": postgresql.test,
@@ -39,6 +40,8 @@ SERVERS = {
     "puma": puma.test,
     "ruby": ruby.test,
     "cyrus": cyrus.test,
+    "hostapd": hostapd.test,
+    "freeradius": freeradius.test,
     "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,

@@ -1,5 +1,5 @@
-"""uWSGI from Debian's package, HTTPS by its own socket: a master, two workers, www-data from the start, because
-a reload (SIGHUP) is an exec: the process then opens the store and the keys again.
+"""uWSGI from Debian's package, HTTPS by its own socket: a master and two workers. All are www-data's
+from the start, because a reload (SIGHUP) is an exec: it opens the store and the keys again.
 
 On stock and preloaded:
 - It turns OpenSSL's cache off: none by id.
