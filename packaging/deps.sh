@@ -18,7 +18,7 @@ packages_for() {
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
-            echo uwsgi-core dnsdist bind9 puma ruby cyrus-imapd hostapd eapoltest freeradius
+            echo uwsgi-core dnsdist bind9 puma ruby cyrus-imapd hostapd eapoltest freeradius memcached
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         clients)
@@ -65,7 +65,7 @@ is_usable() {
         binutils) command -v readelf >/dev/null ;;
         nginx-light) PATH=$PATH:/usr/sbin command -v nginx >/dev/null ;;
         nodejs) command -v node >/dev/null ;;
-        haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto | postfix | hostapd | freeradius) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
+        haproxy | apache2 | lighttpd | hitch | vsftpd | mosquitto | memcached | postfix | hostapd | freeradius) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null ;;
         lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
         python3-pycurl) /usr/bin/python3 -c 'import pycurl' 2>/dev/null ;;
         uwsgi-core) command -v uwsgi >/dev/null ;;

@@ -17,8 +17,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
 from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, freeradius, haproxy,
-                     hitch, hostapd, lighttpd, mosquitto, named, nginx, nginx_packaged, postgresql,
-                     puma, redirect, ruby, stunnel4, tickets, uwsgi, vsftpd)
+                     hitch, hostapd, lighttpd, memcached, mosquitto, named, nginx, nginx_packaged,
+                     postgresql, puma, redirect, ruby, stunnel4, tickets, uwsgi, vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -34,6 +34,7 @@ SERVERS = {
     "postgresql": postgresql.test,
     "vsftpd": vsftpd.test,
     "mosquitto": mosquitto.test,
+    "memcached": memcached.test,
     "uwsgi": uwsgi.test,
     "dnsdist": dnsdist.test,
     "named": named.test,
