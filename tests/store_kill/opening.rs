@@ -91,9 +91,10 @@ fn one_killed_while_it_makes_a_file_leaves_all_of_it_or_nothing() {
             made += 1;
         }
         left += folder.names().iter().filter(|name| *name != "store").count();
-        // Whatever is left over is in nobody's way.
+        // Whatever is left over is in nobody's way, and goes.
         make();
         works(&folder.path("store"));
+        assert_eq!(folder.names(), ["store"]);
         folder.empty();
     }
     eprintln!(

@@ -92,6 +92,7 @@ mod tests {
     fn a_store_has_one_agent() {
         let folder = std::env::temp_dir().join(format!("sesscache-claim-{}", std::process::id()));
         let path = folder.join("store");
+        fs::create_dir(&folder).unwrap();
         assert!(Claim::make(&path).unwrap_err().is_missing());
         let url = StoreUrl::parse(&format!("file:{}?size=1MiB", path.display())).unwrap();
         Store::open(&url).unwrap();

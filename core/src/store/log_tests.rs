@@ -307,6 +307,7 @@ fn a_reader_that_waits_is_woken() {
 #[test]
 fn an_agent_that_renewed_the_locks_first_keeps_nobody_out() {
     let folder = std::env::temp_dir().join(format!("sesscache-renewed-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
     let path = folder.join("store");
     let url = StoreUrl::parse(&format!("file:{}?size=1MiB", path.display())).unwrap();
     let store = Store::open(&url).unwrap();

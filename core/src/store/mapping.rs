@@ -108,6 +108,17 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Puts empty memory in place of what is mapped, which the kernel may then free. The addresses
+    /// stay good. If it cannot be done, all stays as it is.
+    pub(super) fn let_go(&self) {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let base = self.base.as_ptr().cast();
+        // SAFETY: exactly the mapping that `map` made. To its users it changes as if another process
+        // wrote zeroes, which they must expect at any moment.
+        unsafe { libc::mmap(base, self.length, access, flags, -1, 0) };
+    }
+
     /// The address of `length` bytes at `offset`.
     #[inline]
     fn place(&self, offset: usize, length: usize) -> Result<*mut u8, Outside> {

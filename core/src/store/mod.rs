@@ -16,9 +16,11 @@ mod layout;
 mod log;
 #[cfg(test)]
 mod log_tests;
+mod make;
 #[expect(unsafe_code, reason = "the one corner that touches the mapped memory")]
 mod mapping;
 mod open;
+mod open_error;
 mod record;
 #[cfg(test)]
 mod reset_tests;
@@ -31,7 +33,8 @@ mod url;
 pub use counters::{Counters, Tally};
 pub use key_kind::KeyKind;
 pub use log::{Cursor, LogBatch, NOTES, Record};
-pub use open::OpenError;
+pub use make::{HOST_FOLDER, makes_folder};
+pub use open_error::OpenError;
 pub use record::{LOCAL, Locator};
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
@@ -39,6 +42,7 @@ use counters::Counter;
 use damaged::Damaged;
 use index::Hit;
 use layout::{Geometry, header, shard as at};
+use make::FileId;
 use mapping::Mapping;
 use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
 use shard::{Busy, LockedShard, Shard};
@@ -52,6 +56,8 @@ pub const MOST_PAYLOAD: usize = MOST_BYTES - HEAD_BYTES;
 pub struct Store {
     mapping: Mapping,
     geometry: Geometry,
+    /// The file that is mapped; `None` in memory.
+    file: Option<FileId>,
 }
 
 /// The result of a lookup.

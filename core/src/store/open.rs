@@ -1,90 +1,21 @@
 //! Opening a store: anonymous memory, a new file, or an existing file.
 //!
-//! A file is made under another name and linked into place when it is whole, so that no process
-//! ever sees half of it. An existing file is checked and not changed. But after a restart of the
-//! machine its locks are made anew, because they mean nothing in another boot. The descriptor is
-//! closed at once.
+//! A new file is the work of `make`. An existing file is checked and not changed. But after a restart
+//! of the machine its locks are made anew, because they mean nothing in another boot. The descriptor
+//! is closed at once.
 
 use super::Store;
 use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
+use super::make::{self, FileId, check_folder, random_id};
 use super::mapping::{Mapping, Outside};
+use super::open_error::{OpenError, system};
 use super::url::{DEFAULT_SIZE, Medium, StoreUrl};
-use crate::system::files::{is_network_filesystem, reserve, try_exclusive_lock};
-use crate::system::process::{effective_user, random_bytes};
-use std::fmt;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use crate::system::files::{is_network_filesystem, try_exclusive_lock};
+use crate::system::process::effective_user;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-/// Why a store could not be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The system refuses: the attempt, and the reason.
-    System(&'static str, io::Error),
-    /// The path is a symbolic link.
-    Link,
-    /// The path is not a regular file.
-    NotAFile,
-    /// The file belongs to another user than this process runs as.
-    Owner,
-    /// Users other than the owner may read or write it.
-    Mode,
-    /// Other users may put files into its folder.
-    Folder,
-    /// It lies on a network file system, where locks and memory are not shared.
-    Network,
-    /// It does not begin as a store does.
-    NotAStore,
-    /// It is a store of another version or machine, or of another size than it says.
-    Layout,
-    /// It is a store of another size than the URL asks for.
-    Size {
-        /// The file's.
-        is: u64,
-        /// The URL's.
-        asked: u64,
-    },
-    /// Another process renews its locks after a restart, and does not finish.
-    Busy,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::System(what, error) => write!(f, "{what}: {error}"),
-            OpenError::Link => write!(f, "it is a symbolic link; name the file itself"),
-            OpenError::NotAFile => write!(f, "it is not a regular file; name another path"),
-            OpenError::Owner => {
-                write!(f, "it belongs to another user; remove it or start as its owner")
-            }
-            OpenError::Mode => write!(f, "others may read or write it; chmod 600 or remove it"),
-            OpenError::Folder => {
-                write!(
-                    f,
-                    "others may write to its folder; use one that only the owner may write to"
-                )
-            }
-            OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
-            OpenError::NotAStore => write!(f, "it is not a store of sesscache"),
-            OpenError::Layout => {
-                write!(f, "it is a store of another version of sesscache or is damaged; remove it")
-            }
-            OpenError::Size { is, asked } => write!(
-                f,
-                "it has {is} bytes and size={asked} is asked for; leave size out, or stop its \
-                 servers and remove it"
-            ),
-            OpenError::Busy => write!(f, "another process holds it locked; start again"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
-    move |error| OpenError::System(what, error)
-}
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 /// The first bytes of a file.
 type Header = [u8; header::BOOT + BOOT_BYTES];
@@ -101,12 +32,17 @@ impl Store {
             Medium::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
             Medium::File(path) => loop {
                 match open_file(path, false) {
-                    Ok(file) => return Store::of_file(&file, url.size, false),
+                    Ok(file) => {
+                        make::clear(path);
+                        return Store::of_file(&file, url.size, false);
+                    }
                     Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {
                     }
                     Err(error) => return Err(error),
                 }
-                if let Some(store) = make_file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
+                // They may have all the room.
+                make::clear(path);
+                if let Some(store) = make::file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
                     return Ok(store);
                 }
                 // Another process was faster, and its file is there now.
@@ -122,15 +58,31 @@ impl Store {
         Store::of_file(&open_file(path, any_owner)?, None, any_owner)
     }
 
+    /// Whether the path still names this store's file. A store in memory is always in place.
+    pub fn is_in_place(&self, medium: &Medium) -> bool {
+        let Medium::File(path) = medium else { return true };
+        fs::symlink_metadata(path).is_ok_and(|found| self.file == Some(FileId::of(&found)))
+    }
+
+    /// Lets go of the memory, for example of a file that was removed. Whoever still uses this store
+    /// finds nothing in it. For a store that is kept until the process ends.
+    pub fn let_go(&self) {
+        self.mapping.let_go();
+    }
+
     fn in_memory(size: usize) -> Result<Store, OpenError> {
         let mapping = Mapping::anonymous(size).map_err(system("no memory for it"))?;
-        Store::made(mapping, size)
+        Store::made(mapping, size, None)
     }
 
     /// Writes the head words and locks of a store into fresh memory.
-    fn made(mapping: Mapping, size: usize) -> Result<Store, OpenError> {
+    pub(super) fn made(
+        mapping: Mapping,
+        size: usize,
+        file: Option<FileId>,
+    ) -> Result<Store, OpenError> {
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
-        let store = Store { mapping, geometry };
+        let store = Store { mapping, geometry, file };
         store.init_locks()?;
         store.write_header().map_err(|Outside| OpenError::Layout)?;
         Ok(store)
@@ -153,19 +105,13 @@ impl Store {
 
     fn of_file(file: &File, asked: Option<usize>, any_owner: bool) -> Result<Store, OpenError> {
         let metadata = file.metadata().map_err(system("cannot look at it"))?;
+        // First, because no other mend is right for a file of another kind.
+        let first = head_of(file, &metadata)?;
         check(&metadata, any_owner)?;
         if is_network_filesystem(file) {
             return Err(OpenError::Network);
         }
         let size = usize::try_from(metadata.len()).map_err(|_| OpenError::Layout)?;
-        let mut first: Header = [0; header::BOOT + BOOT_BYTES];
-        let mut reader = file;
-        if size < HEADER_BYTES || reader.read_exact(&mut first).is_err() {
-            return Err(OpenError::NotAStore);
-        }
-        if !first.starts_with(&MAGIC) {
-            return Err(OpenError::NotAStore);
-        }
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
         if first.get(header::DESCRIPTION..header::ID) != Some(&geometry.header()) {
             return Err(OpenError::Layout);
@@ -174,7 +120,7 @@ impl Store {
             return Err(OpenError::Size { is: size as u64, asked: asked as u64 });
         }
         let mapping = Mapping::of_file(file, size).map_err(system("cannot map it"))?;
-        let store = Store { mapping, geometry };
+        let store = Store { mapping, geometry, file: Some(FileId::of(&metadata)) };
         store.renew_locks(file)?;
         Ok(store)
     }
@@ -225,74 +171,26 @@ fn open_file(path: &Path, any_owner: bool) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// The first bytes of a file that begins as a store does.
+fn head_of(mut file: &File, metadata: &Metadata) -> Result<Header, OpenError> {
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile);
+    }
+    let mut first: Header = [0; header::BOOT + BOOT_BYTES];
+    let is_long_enough = metadata.len() >= HEADER_BYTES as u64;
+    let is_store =
+        is_long_enough && file.read_exact(&mut first).is_ok() && first.starts_with(&MAGIC);
+    is_store.then_some(first).ok_or(OpenError::NotAStore)
+}
+
 /// Other users could have put a file of theirs in place, and truncate it under us.
 fn check(file: &Metadata, any_owner: bool) -> Result<(), OpenError> {
-    if !file.is_file() {
-        Err(OpenError::NotAFile)
-    } else if file.uid() != effective_user() && !any_owner {
+    if file.uid() != effective_user() && !any_owner {
         Err(OpenError::Owner)
     } else if file.mode() & 0o077 != 0 {
         Err(OpenError::Mode)
     } else {
         Ok(())
-    }
-}
-
-fn check_folder(folder: &Path) -> Result<(), OpenError> {
-    let folder = fs::metadata(folder).map_err(system("cannot look at its folder"))?;
-    let trusted = folder.uid() == effective_user() || folder.uid() == 0;
-    let is_shared = folder.mode() & 0o022 != 0;
-    let is_sticky = folder.mode() & 0o1000 != 0;
-    if trusted && (!is_shared || is_sticky) { Ok(()) } else { Err(OpenError::Folder) }
-}
-
-/// Makes the file; `None` if another process was faster.
-fn make_file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    if !folder.exists() {
-        // /run is empty after a start of the machine. Only the last folder is made: if more are
-        // missing, the path is mistyped.
-        match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(OpenError::System("cannot make its folder", error));
-            }
-            _ => {}
-        }
-    }
-    check_folder(folder)?;
-    // A process id would not do: two threads have the same, and so have the servers of two
-    // containers.
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{:032x}.new", u128::from_ne_bytes(random_id())));
-    let unfinished = Unfinished(PathBuf::from(name));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&unfinished.0)
-        .map_err(system("cannot make it"))?;
-    if is_network_filesystem(&file) {
-        return Err(OpenError::Network);
-    }
-    // Missing room would be a fault in the middle of a handshake later.
-    reserve(&file, size).map_err(system("no room for it"))?;
-    let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
-    let store = Store::made(mapping, size)?;
-    match fs::hard_link(&unfinished.0, path) {
-        Ok(()) => Ok(Some(store)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(OpenError::System("cannot make it", error)),
-    }
-}
-
-/// A file under its first name, which it loses in any case.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -302,10 +200,4 @@ fn boot_id() -> [u8; BOOT_BYTES] {
     let read =
         File::open("/proc/sys/kernel/random/boot_id").and_then(|mut f| f.read_exact(&mut id));
     if read.is_ok() { id } else { [0; BOOT_BYTES] }
-}
-
-fn random_id() -> [u8; 16] {
-    let mut id = [0; 16];
-    random_bytes(&mut id);
-    id
 }

@@ -39,12 +39,23 @@ pub fn reserve(file: &File, size: usize) -> io::Result<()> {
     }
 }
 
-/// Takes the file's lock, which goes with its descriptor; false if others keep it for a second.
+/// Takes the file's lock, which goes with its descriptor; false if another one holds it.
+pub fn try_lock_now(file: &File) -> bool {
+    // SAFETY: an open descriptor.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+}
+
+/// Gives the lock back. A mapping of the file keeps it after the descriptor is closed.
+pub fn unlock(file: &File) {
+    // SAFETY: an open descriptor.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
+}
+
+/// Takes the file's lock; false if others keep it for a second.
 pub fn try_exclusive_lock(file: &File) -> bool {
     const TRIES: u32 = 100;
     (0..TRIES).any(|_| {
-        // SAFETY: an open descriptor.
-        let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        let taken = try_lock_now(file);
         if !taken {
             sleep(Duration::from_millis(10));
         }

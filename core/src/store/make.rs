@@ -1,0 +1,158 @@
+//! The making of a store's file, and of its folder.
+//!
+//! A file is made under another name and linked into place when it is whole, so that no process ever
+//! sees half of it. Its maker holds a lock on it meanwhile. So a file of such a name without a lock
+//! was left by a process that was killed, and the next one to open the store removes it.
+
+use super::Store;
+use super::mapping::Mapping;
+use super::open_error::{OpenError, system};
+use crate::system::files::{is_network_filesystem, reserve, try_lock_now, unlock};
+use crate::system::process::{effective_user, random_bytes};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Root's folder of stores.
+pub const HOST_FOLDER: &str = "/run/sesscache";
+
+/// The end of the name under which a file is made.
+const ENDING: &[u8] = b".new";
+/// The hexadecimal digits before that.
+const DIGITS: usize = 32;
+
+/// The device and inode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino())
+    }
+}
+
+/// Makes the file; `None` if another process was faster.
+pub(super) fn file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !folder.exists() {
+        make_folder(folder)?;
+    }
+    check_folder(folder)?;
+    // A process id would not do: two threads have the same, and so have the servers of two
+    // containers.
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{:032x}.new", u128::from_ne_bytes(random_id())));
+    let unfinished = Unfinished(PathBuf::from(name));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&unfinished.0)
+        .map_err(system("cannot make it"))?;
+    if is_network_filesystem(&file) {
+        return Err(OpenError::Network);
+    }
+    // Fails if it is taken for left over in this instant. Then the link below fails, too.
+    try_lock_now(&file);
+    // Missing room would be a fault in the middle of a handshake later.
+    reserve(&file, size).map_err(system("no room for it"))?;
+    let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
+    let id = FileId::of(&file.metadata().map_err(system("cannot look at it"))?);
+    let store = Store::made(mapping, size, Some(id))?;
+    let linked = fs::hard_link(&unfinished.0, path);
+    unlock(&file);
+    match linked {
+        Ok(()) => Ok(Some(store)),
+        Err(error) => match error.kind() {
+            // There is one, or this one was taken for left over in the instant before the lock.
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => Ok(None),
+            _ => Err(OpenError::System("cannot make it", error)),
+        },
+    }
+}
+
+pub(super) fn check_folder(folder: &Path) -> Result<(), OpenError> {
+    let folder = fs::metadata(folder).map_err(system("cannot look at its folder"))?;
+    let trusted = folder.uid() == effective_user() || folder.uid() == 0;
+    let is_shared = folder.mode() & 0o022 != 0;
+    let is_sticky = folder.mode() & 0o1000 != 0;
+    if trusted && (!is_shared || is_sticky) { Ok(()) } else { Err(OpenError::Folder) }
+}
+
+pub(super) fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    random_bytes(&mut id);
+    id
+}
+
+/// A file under its first name, which it loses in any case.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// Whether this folder is made for a store if it is missing. Elsewhere a path into a missing folder is
+/// mistyped. /run is empty after a start of the machine, and nobody else looks into a folder that its
+/// user alone may enter.
+pub fn makes_folder(folder: &Path) -> bool {
+    let is_private = |outer: &Path| {
+        fs::metadata(outer)
+            .is_ok_and(|outer| outer.uid() == effective_user() && outer.mode() & 0o077 == 0)
+    };
+    folder == Path::new(HOST_FOLDER) || folder.parent().is_some_and(is_private)
+}
+
+fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    if !makes_folder(folder) {
+        return Err(OpenError::NoFolder);
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(OpenError::System("cannot make its folder", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the files that killed makers of this store have left.
+pub(super) fn clear(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Ok(files) = folder.read_dir() else { return };
+    let left = |file: &fs::DirEntry| is_unfinished(&file.file_name(), name);
+    files.take(MOST_FILES).flatten().filter(left).for_each(|file| remove_left(&file.path(), path));
+}
+
+/// The most files of a folder that are looked at: one in /dev/shm may have many neighbours.
+const MOST_FILES: usize = 1000;
+
+/// Whether a file is of the name under which the store `name` is made.
+fn is_unfinished(file: &OsStr, name: &OsStr) -> bool {
+    let digits = file
+        .as_bytes()
+        .strip_prefix(name.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b"."))
+        .and_then(|rest| rest.strip_suffix(ENDING));
+    digits.is_some_and(|text| text.len() == DIGITS && text.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn remove_left(left: &Path, path: &Path) {
+    let own = |found: &fs::Metadata| found.is_file() && found.uid() == effective_user();
+    let Some(found) = fs::symlink_metadata(left).ok().filter(own) else { return };
+    let id = FileId::of(&found);
+    // A second name of the finished file. An agent may hold its lock.
+    let is_finished = || fs::symlink_metadata(path).is_ok_and(|store| FileId::of(&store) == id);
+    if is_finished() || File::open(left).is_ok_and(|file| try_lock_now(&file)) {
+        drop(fs::remove_file(left));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The reasons why a store cannot be opened, in words for its operator.
+
+use std::fmt;
+use std::io;
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The system refuses: the attempt, and the reason.
+    System(&'static str, io::Error),
+    /// The path is a symbolic link.
+    Link,
+    /// The path is not a regular file.
+    NotAFile,
+    /// The file belongs to another user than this process runs as.
+    Owner,
+    /// Users other than the owner may read or write it.
+    Mode,
+    /// Other users may put files into its folder.
+    Folder,
+    /// Its folder is missing, and is not one that is made for it.
+    NoFolder,
+    /// It lies on a network file system, where locks and memory are not shared.
+    Network,
+    /// It does not begin as a store does.
+    NotAStore,
+    /// It is a store of another version or machine, or of another size than it says.
+    Layout,
+    /// It is a store of another size than the URL asks for.
+    Size {
+        /// The file's.
+        is: u64,
+        /// The URL's.
+        asked: u64,
+    },
+    /// Another process renews its locks after a restart, and does not finish.
+    Busy,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::System(what, error) => write!(f, "{what}: {error}"),
+            OpenError::Link => write!(f, "it is a symbolic link; name the file itself"),
+            OpenError::NotAFile => write!(f, "it is not a regular file; name another path"),
+            OpenError::Owner => {
+                write!(
+                    f,
+                    "it belongs to another user; start as its owner, or remove it and reload its \
+                     servers"
+                )
+            }
+            OpenError::Mode => write!(
+                f,
+                "others may read or write it; chmod 600, or remove it and reload its servers"
+            ),
+            OpenError::Folder => {
+                write!(
+                    f,
+                    "others may write to its folder; use one that only the owner may write to"
+                )
+            }
+            OpenError::NoFolder => {
+                write!(f, "its folder does not exist; make it, with mode 700, or mend the path")
+            }
+            OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
+            OpenError::NotAStore => write!(f, "it is not a store of sesscache; name another path"),
+            OpenError::Layout => {
+                write!(
+                    f,
+                    "it is a store of another version of sesscache or is damaged; remove it, and \
+                     restart those of its servers that run another version, and reload the others"
+                )
+            }
+            OpenError::Size { is, asked } => write!(
+                f,
+                "it has {is} bytes and size={asked} is asked for; leave size out, or remove it and \
+                 reload its servers"
+            ),
+            OpenError::Busy => write!(f, "another process holds it locked; reload"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::System(what, error)
+}
