@@ -51,7 +51,8 @@ pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
 ///
 /// Returns 1, or 0 with an entry on OpenSSL's error queue whose data (ERR_peek_last_error_all)
 /// names the cause. Attaching the same URL again does nothing; another one is an error. A store
-/// stays mapped until the process ends.
+/// stays mapped until the process ends. If its file was removed, the next call makes another store,
+/// and the old one goes with its last context.
 ///
 /// Call it before the context is used for connections; other threads may use other contexts
 /// meanwhile. A "shm:" store is shared with processes that are forked after the first call with its

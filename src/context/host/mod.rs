@@ -2,24 +2,28 @@
 //!
 //! The store of SESSCACHE_STORE is mapped, and its key file read, when the library is loaded: later
 //! the process may be in a chroot or another user's. A failure is logged when the first SSL_CTX is
-//! made, because most processes that a preload gets into never make one. A store, once
-//! open, stays: contexts refer to it.
+//! made, because most processes that a preload gets into never make one. Each new SSL_CTX tries again
+//! what failed, and takes the file that is in the place of a removed one (`renewal`). A context keeps
+//! its store. The last one that leaves a removed store lets go of its memory.
 //!
 //! Locks: the list of stores, for the length of a look, or of an opening.
 
 pub(super) mod keys;
 pub(super) mod record;
+mod renewal;
 
 use crate::config::{TicketMode, config};
-use crate::log::Once;
+use crate::log::{Once, say};
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
 use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, Tally, UrlError};
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+pub(super) use renewal::configured_keys;
 
 /// A store and the keys to its records.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub struct HostStore {
     url: StoreUrl,
     /// The keys that seal them.
     keys: &'static KeyRing,
+    /// The contexts that use it.
+    users: AtomicUsize,
+    /// False; true once another store has taken its place, so that no new context uses it.
+    is_replaced: AtomicBool,
 }
 
 /// Why a store cannot be used.
@@ -62,23 +70,42 @@ impl fmt::Display for HostError {
 }
 
 impl HostStore {
-    fn open(url: StoreUrl) -> Result<HostStore, HostError> {
-        let own = match (&url.key_file, &config().key_file, &url.medium) {
-            (Some(path), ..) => Some(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?),
-            (None, Some(_), _) => None,
-            (None, None, Medium::Memory) => Some(KeyRing::random().map_err(HostError::Keys)?),
-            (None, None, Medium::File(_)) => return Err(HostError::NoKeyFile),
+    /// Opens a store; `before` is the one of this URL that it replaces, if there is any.
+    fn open(url: StoreUrl, before: Option<&HostStore>) -> Result<HostStore, HostError> {
+        let own = match (before, &url.key_file, &config().key_file, &url.medium) {
+            (Some(_), ..) => None,
+            (None, Some(path), ..) => {
+                Some(KeyRing::of_file(path.clone()).map_err(HostError::Keys)?)
+            }
+            (None, None, Some(_), _) => None,
+            (None, None, None, Medium::Memory) => Some(KeyRing::random().map_err(HostError::Keys)?),
+            (None, None, None, Medium::File(_)) => return Err(HostError::NoKeyFile),
         };
-        if own.is_none() {
+        if own.is_none() && before.is_none() {
             configured_keys().map_err(HostError::Keys)?;
         }
         let store = Store::open(&url).map_err(HostError::Open)?;
         // Only now, when nothing can fail: a kept value is never freed.
-        let keys = match own {
-            Some(own) => leak(own)?,
-            None => configured_keys().map_err(HostError::Keys)?,
+        let keys = match (before, own) {
+            (Some(before), _) => before.keys,
+            (None, Some(own)) => leak(own)?,
+            (None, None) => configured_keys().map_err(HostError::Keys)?,
         };
-        Ok(HostStore { store, url, keys })
+        let (users, is_replaced) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(HostStore { store, url, keys, users, is_replaced })
+    }
+
+    /// Another store has taken its place.
+    fn retire(&self) {
+        self.is_replaced.store(true, SeqCst);
+        self.let_go_if_unused();
+    }
+
+    fn let_go_if_unused(&self) {
+        if self.is_replaced.load(SeqCst) && self.users.load(SeqCst) == 0 {
+            // A context that is made at this moment and still got this one finds it empty.
+            self.store.let_go();
+        }
     }
 }
 
@@ -92,32 +119,51 @@ impl HostStore {
     }
 }
 
+/// A context's use of a store.
+#[derive(Debug)]
+struct StoreUse(&'static HostStore);
+
+impl StoreUse {
+    fn new(libssl: &'static Libssl, store: &'static HostStore) -> StoreUse {
+        store.users.fetch_add(1, SeqCst);
+        store.refresh_keys(libssl);
+        StoreUse(store)
+    }
+}
+
+impl Drop for StoreUse {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, SeqCst);
+        self.0.let_go_if_unused();
+    }
+}
+
 /// The host store of a context.
 #[derive(Debug)]
 pub(super) struct ContextStore {
     /// The store of SESSCACHE_STORE.
-    configured: Option<&'static HostStore>,
+    configured: Option<StoreUse>,
     /// The store that the application attached, which goes before that.
-    attached: OnceCell<&'static HostStore>,
+    attached: OnceCell<StoreUse>,
 }
 
 impl ContextStore {
     /// The store of the configuration, for a context that has just been made.
     pub(super) fn new(libssl: &'static Libssl) -> ContextStore {
-        let configured = configured_store().inspect(|store| store.refresh_keys(libssl));
+        let configured = renewal::configured_store().map(|store| StoreUse::new(libssl, store));
         ContextStore { configured, attached: OnceCell::new() }
     }
 
     /// The store, if there is one.
     #[inline]
     pub(super) fn get(&self) -> Option<&'static HostStore> {
-        self.attached.get().copied().or(self.configured)
+        self.attached.get().or(self.configured.as_ref()).map(|one| one.0)
     }
 
     /// Uses this store from now on; false if another one was attached before.
     pub(super) fn attach(&self, libssl: &'static Libssl, store: &'static HostStore) -> bool {
-        store.refresh_keys(libssl);
-        ptr::eq(*self.attached.get_or_init(|| store), store)
+        let attached = self.attached.get_or_init(|| StoreUse::new(libssl, store)).0;
+        ptr::eq(attached, store) || attached.url == store.url
     }
 }
 
@@ -129,17 +175,8 @@ fn leak<T>(value: T) -> Result<&'static T, HostError> {
     place.leak().first().ok_or(HostError::NoMemory)
 }
 
-/// The keys of SESSCACHE_KEY_FILE, or why there are none.
-static KEYS: OnceCell<Result<KeyRing, KeyRingError>> = OnceCell::new();
-
-fn configured_keys() -> Result<&'static KeyRing, KeyRingError> {
-    let path = config().key_file.clone().unwrap_or_default();
-    KEYS.get_or_init(|| KeyRing::of_file(path)).as_ref().map_err(KeyRingError::clone)
-}
-
 /// The keys that tickets are sealed with, if they are to be ours. Logs a failure once.
 pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
-    static SAID: Once = Once::new();
     if !config().tickets.is_some_and(TicketMode::needs_key_file) || config().key_file.is_none() {
         return None;
     }
@@ -149,7 +186,7 @@ pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
             Some(keys)
         }
         Err(error) => {
-            SAID.say(format_args!("tickets are not shared: {error}"));
+            say(format_args!("tickets are not shared: {error}"));
             None
         }
     }
@@ -182,47 +219,18 @@ pub(super) fn make_permits() {
     }
 }
 
-/// The store of SESSCACHE_STORE, or why there is none.
-static CONFIGURED: OnceCell<Result<&'static HostStore, HostError>> = OnceCell::new();
-
-/// All stores: of a URL there is one.
-static STORES: Mutex<Vec<&'static HostStore>> = Mutex::new(Vec::new());
-
-/// Whether there are any: most processes have none, and pay nothing.
+/// Whether there are any stores: most processes have none, and pay nothing.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
 /// Maps the store of the configuration and reads its key file, if there are any. Called when the
 /// library is loaded.
 pub fn load() {
-    if config().key_file.is_some() {
-        // A failure is remembered there.
-        let _ = configured_keys();
-    }
-    if let Some(url) = &config().store {
-        CONFIGURED.get_or_init(|| find_or_open(url.clone()));
-    }
+    renewal::load();
 }
 
 /// Whether any store is in use, or may be.
 pub fn is_used() -> bool {
     IS_USED.load(Relaxed)
-}
-
-/// The store that new contexts use. Logs a failure once.
-fn configured_store() -> Option<&'static HostStore> {
-    static SAID: Once = Once::new();
-    match CONFIGURED.get()? {
-        Ok(store) => Some(store),
-        Err(error) => {
-            match config().store.as_ref().map(|url| &url.medium) {
-                Some(Medium::File(path)) => {
-                    SAID.say(format_args!("no session is shared: {}: {error}", path.display()));
-                }
-                _ => SAID.say(format_args!("no session is shared: {error}")),
-            }
-            None
-        }
-    }
 }
 
 /// A context works as stock, because other processes use its memory. Counts it in the store of the
@@ -233,7 +241,7 @@ pub fn note_shared_memory() {
         "this program keeps SSL_CTX objects in memory that its processes share: OpenSSL's own session \
          cache is in use, and no session is shared",
     );
-    if let Some(Ok(store)) = CONFIGURED.get() {
+    if let Some(store) = renewal::last_store() {
         store.store.tally(Tally::SharedMemory);
     }
 }
@@ -243,18 +251,5 @@ pub fn note_shared_memory() {
 /// # Errors
 /// [`HostError`].
 pub fn attach(url: &str) -> Result<&'static HostStore, HostError> {
-    find_or_open(StoreUrl::parse(url).map_err(HostError::Url)?)
-}
-
-fn find_or_open(url: StoreUrl) -> Result<&'static HostStore, HostError> {
-    let mut stores = STORES.lock();
-    if let Some(store) = stores.iter().find(|store| store.url == url) {
-        return Ok(store);
-    }
-    stores.try_reserve(1).map_err(|_| HostError::NoMemory)?;
-    // Never unmapped: a context may use it until the process ends.
-    let store = leak(HostStore::open(url)?)?;
-    stores.push(store);
-    IS_USED.store(true, Relaxed);
-    Ok(store)
+    renewal::find_or_open(&StoreUrl::parse(url).map_err(HostError::Url)?)
 }
