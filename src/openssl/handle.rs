@@ -54,6 +54,11 @@ impl<'a> SessionRef<'a> {
         self.session.as_ptr()
     }
 
+    /// The same session, for calls of the application's that go on as they would without us.
+    pub fn onward(self) -> Self {
+        SessionRef { libssl: self.libssl.wrapped.unwrap_or(self.libssl), ..self }
+    }
+
     /// Takes a reference. Fails if the count is exhausted.
     pub fn to_owned(self) -> Result<Session, Failed> {
         // SAFETY: a valid session.
@@ -202,6 +207,12 @@ impl<'a> Ssl<'a> {
         self.ssl.as_ptr()
     }
 
+    /// The same connection, for calls of the application's that go on as they would without us.
+    #[inline]
+    pub fn onward(self) -> Self {
+        Ssl { libssl: self.libssl.wrapped.unwrap_or(self.libssl), ..self }
+    }
+
     /// Whether this is the server's side.
     pub fn is_server(self) -> bool {
         // SAFETY: a valid connection.
@@ -304,6 +315,18 @@ impl<'a> Ctx<'a> {
     #[inline]
     pub fn as_ptr(self) -> *mut SSL_CTX {
         self.ctx.as_ptr()
+    }
+
+    /// The context, whose calls go on to wrappers that come after us; `None` if there are none.
+    #[inline]
+    pub fn wrapped(self) -> Option<Self> {
+        self.libssl.wrapped.map(|libssl| Ctx { libssl, ..self })
+    }
+
+    /// The same context, for calls of the application's that go on as they would without us.
+    #[inline]
+    pub fn onward(self) -> Self {
+        self.wrapped().unwrap_or(self)
     }
 
     /// How many seconds its new sessions live: SSL_CTX_get_timeout(3).

@@ -15,13 +15,54 @@ pub struct Library(NonNull<c_void>);
 
 impl Library {
     /// The libssl that our callers' calls would go to without us: the one after us in the order of
-    /// search, else the one that a module brought in with RTLD_LOCAL, as in Python and Perl.
+    /// search, behind wrappers, else the one that a module brought in with RTLD_LOCAL, as in Python
+    /// and Perl.
     pub(super) fn libssl() -> Option<Library> {
-        after_us(c"SSL_CTX_new")
-            .and_then(|found| Library::loaded(object_of(found.as_ptr() as usize)?.1))
+        let first = after_us(c"SSL_CTX_new").and_then(Library::with);
+        first
+            .as_ref()
+            .and_then(Library::behind)
             .or_else(|| Library::loaded(c"libssl.so.3"))
             .or_else(|| Library::loaded(c"libssl.so.4"))
             .or_else(|| Library::loaded(c"libssl.so.1.1"))
+            .or(first)
+    }
+
+    /// The library that a function lies in.
+    pub(super) fn with(function: NonNull<c_void>) -> Option<Library> {
+        Library::loaded(object_of(function.as_ptr() as usize)?.1)
+    }
+
+    /// The libssl behind a library that has SSL_CTX_new: itself, or if that is a wrapper, the one in
+    /// which the method of a context lies. `None` if none of it is known.
+    fn behind(&self) -> Option<Library> {
+        // A wrapper has no use for ex_data, and no library of OpenSSL's functions is without it.
+        let is_whole = self.defines(c"SSL_CTX_get_ex_data");
+        let method = self.find("TLS_method\0");
+        let method = method.or_else(|| after_us(c"TLS_method").filter(|_| !is_whole));
+        let behind = method.and_then(|method| {
+            // SAFETY: const SSL_METHOD *TLS_method(void), in every OpenSSL since 1.1.0.
+            let method: unsafe extern "C" fn() -> *const SSL_METHOD =
+                unsafe { transmute_copy(&method) };
+            // SAFETY: it takes nothing and returns a constant.
+            Library::of_method(unsafe { method() })
+        });
+        behind.or_else(|| Library::with(self.find("SSL_CTX_new\0")?).filter(|_| is_whole))
+    }
+
+    /// Whether the library has this function itself, and not a library that it needs.
+    fn defines(&self, name: &CStr) -> bool {
+        let base = |function: NonNull<c_void>| object_of(function.as_ptr() as usize);
+        let own = self.base();
+        search(self.0.as_ptr(), name)
+            .and_then(base)
+            .is_some_and(|(base, _)| own == Some(base as usize))
+    }
+
+    /// Whether a function lies in another copy of this library, which does our work, or leaves it
+    /// to us.
+    pub(super) fn is_copy_of_us(function: NonNull<c_void>) -> bool {
+        Library::with(function).is_some_and(|library| library.defines(c"sesscache_version"))
     }
 
     /// The library that a method lies in, which made it: TLS_method() and its like.
@@ -61,7 +102,7 @@ impl Library {
 }
 
 /// The definition of `name` that comes after ours in the order of search.
-pub(super) fn after_us(name: &CStr) -> Option<NonNull<c_void>> {
+pub fn after_us(name: &CStr) -> Option<NonNull<c_void>> {
     search(libc::RTLD_NEXT, name)
 }
 

@@ -12,6 +12,8 @@ use libc::c_int;
 use once_cell::sync::OnceCell;
 use openssl_sys::SSL_METHOD;
 use sesscache_core::system::errno::KeepErrno;
+use std::cell::Cell;
+use std::ffi::CStr;
 use std::mem::transmute_copy;
 
 static LIBSSL: OnceCell<Libssl> = OnceCell::new();
@@ -62,14 +64,46 @@ fn fill() -> Option<&'static Libssl> {
     // wait that holds this lock (a plugin's constructor that calls us).
     let Some(library) = Library::libssl() else { return other::first() };
     let mut filled = Libssl::fill(&library);
+    filled.wrapped = wrapped(&library);
     // Where the program's indexes come from another libcrypto, ours would be the same numbers.
-    let is_ours = |from: &GetExNewIndex| *from as usize == filled.CRYPTO_get_ex_new_index as usize;
+    let is_ours = |from: &GetExNewIndex| {
+        *from as usize == filled.CRYPTO_get_ex_new_index as usize || is_wrapper(*from as usize)
+    };
     if !INDEXES.iter().take(OUR_CLASSES).filter_map(OnceCell::get).all(is_ours) {
         static SAID: Once = Once::new();
         SAID.say("this program uses two libcrypto libraries at once: no session cache is replaced");
         filled.is_supported = false;
     }
     Some(LIBSSL.get_or_init(|| filled))
+}
+
+/// The functions that an application's call goes on to without us, where that is not libssl: wrappers
+/// of others (a tracer, a policy) that come after us in the order of search.
+fn wrapped(library: &Library) -> Option<&'static Libssl> {
+    static WRAPPED: OnceCell<Libssl> = OnceCell::new();
+    let is_wrapped = Cell::new(false);
+    let filled = Libssl::fill_by(library, |name| {
+        let own = library.find(name)?;
+        let next = CStr::from_bytes_until_nul(name.as_bytes()).ok().and_then(after_us);
+        // Of libcrypto there may be another, and we overlay one function of it.
+        let next = next.filter(|next| *next != own && name.starts_with("SSL_"));
+        let Some(wrapper) = next.filter(|next| !Library::is_copy_of_us(*next)) else {
+            return Some(own);
+        };
+        is_wrapped.set(true);
+        Some(wrapper)
+    });
+    is_wrapped.get().then(|| WRAPPED.get_or_init(|| filled))
+}
+
+/// Whether a function for indexes is in no libcrypto, but in what comes before one.
+fn is_wrapper(function: usize) -> bool {
+    let library = object_of(function).and_then(|(base, path)| Some((base, Library::loaded(path)?)));
+    library.is_some_and(|(base, library)| {
+        let indexed = library.find("CRYPTO_set_ex_data\0");
+        let indexed = indexed.and_then(|indexed| object_of(indexed.as_ptr() as usize));
+        indexed.is_none_or(|(libcrypto, _)| libcrypto != base)
+    })
 }
 
 /// Classes of ex_data: `CRYPTO_EX_INDEX__COUNT` is 17 or 18.
@@ -88,6 +122,10 @@ pub fn stock_get_ex_new_index(class: c_int) -> Option<GetExNewIndex> {
     }
     // Not inside the cell, see `fill`.
     let found = after_us(c"CRYPTO_get_ex_new_index")
+        .filter(|next| !Library::is_copy_of_us(*next))
+        .or_else(|| {
+            Library::with(after_us(c"CRYPTO_set_ex_data")?)?.find("CRYPTO_get_ex_new_index\0")
+        })
         .or_else(|| Library::loaded(c"libcrypto.so.3")?.find("CRYPTO_get_ex_new_index\0"));
     let found = match found {
         // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.

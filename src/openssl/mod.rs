@@ -30,6 +30,7 @@ pub mod table;
 pub mod ticket;
 pub mod types;
 pub mod verification;
+mod wrappers;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use super::table::Libssl;
 use crate::log;
 use libc::{c_int, c_void, dl_phdr_info, size_t};
 use once_cell::sync::OnceCell;
-use openssl_sys::SSL_METHOD;
+use openssl_sys::{SSL_CTX, SSL_METHOD};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::slice;
@@ -62,6 +62,24 @@ unsafe fn look_into(object: *const AtomicUsize) -> Option<&'static Libssl> {
         // changes it in no other thread, but for a reference count, which is an atomic.
         table_at(unsafe { word.as_ref() }.load(Relaxed))
     })
+}
+
+impl Libssl {
+    /// Whether a context that a wrapper of SSL_CTX_new returned is this library's: one of its first
+    /// words is its method.
+    ///
+    /// # Safety
+    /// `ctx` is a valid SSL_CTX.
+    pub unsafe fn made(&self, ctx: *const SSL_CTX) -> bool {
+        if self.wrapped.is_none() {
+            return true;
+        }
+        // SAFETY: as in `look_into`; nobody else knows the context yet.
+        let words = unsafe { ctx.cast::<[usize; WORDS]>().read() };
+        let is_ours =
+            |word| object_of(word).is_some_and(|(base, _)| self.base == Some(base as usize));
+        words.into_iter().any(is_ours)
+    }
 }
 
 /// The table of the library that `address` lies in.

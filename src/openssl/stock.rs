@@ -2,6 +2,9 @@
 //!
 //! Handles are valid, and callbacks can be called for as long as OpenSSL's manual pages want, because
 //! the application promised that to OpenSSL. So these functions are safe.
+//!
+//! Functions that are called for the application alone go on to wrappers of others that come after
+//! us. For the rest the handle decides ([`Ctx::onward`]), because we call them for ourselves, too.
 
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::types::{
@@ -23,7 +26,7 @@ impl Ctx<'_> {
     /// SSL_CTX_callback_ctrl(3).
     pub fn stock_callback_ctrl(self, cmd: c_int, fp: Option<unsafe extern "C" fn()>) -> c_long {
         // SAFETY: a valid context and the application's callback.
-        unsafe { (self.libssl().SSL_CTX_callback_ctrl)(self.as_ptr(), cmd, fp) }
+        unsafe { (self.onward().libssl().SSL_CTX_callback_ctrl)(self.as_ptr(), cmd, fp) }
     }
 
     /// SSL_CTX_add_session(3): puts a session into the stock cache; false if it was there.
@@ -92,30 +95,32 @@ impl Ctx<'_> {
     /// SSL_CTX_set_generate_session_id(3).
     pub fn stock_set_generate_cb(self, cb: Option<GenerateCb>) -> c_int {
         // SAFETY: a valid context and the application's callback, or ours.
-        unsafe { (self.libssl().SSL_CTX_set_generate_session_id)(self.as_ptr(), cb) }
+        unsafe { (self.onward().libssl().SSL_CTX_set_generate_session_id)(self.as_ptr(), cb) }
     }
 
     /// SSL_CTX_set_verify(3).
     pub fn stock_set_verify(self, mode: c_int, callback: Option<VerifyCb>) {
         // SAFETY: a valid context and the application's callback.
-        unsafe { (self.libssl().SSL_CTX_set_verify)(self.as_ptr(), mode, callback) };
+        unsafe { (self.onward().libssl().SSL_CTX_set_verify)(self.as_ptr(), mode, callback) };
     }
 
     /// SSL_CTX_set_cert_verify_callback(3).
     pub fn stock_set_cert_verify_cb(self, callback: Option<CertVerifyCb>, arg: CallbackArg) {
         // SAFETY: a valid context and the application's callback.
-        unsafe { (self.libssl().SSL_CTX_set_cert_verify_callback)(self.as_ptr(), callback, arg) };
+        unsafe {
+            (self.onward().libssl().SSL_CTX_set_cert_verify_callback)(self.as_ptr(), callback, arg)
+        };
     }
 
     /// SSL_CTX_set_cert_cb(3).
     pub fn stock_set_cert_cb(self, callback: Option<CertCb>, arg: CallbackArg) {
         // SAFETY: a valid context and the application's callback.
-        unsafe { (self.libssl().SSL_CTX_set_cert_cb)(self.as_ptr(), callback, arg) };
+        unsafe { (self.onward().libssl().SSL_CTX_set_cert_cb)(self.as_ptr(), callback, arg) };
     }
 
     /// SSL_CTX_set_psk_find_session_callback(3).
     pub fn stock_set_psk_find_session_cb(self, callback: Option<PskFindSessionCb>) {
-        if let Some(set) = self.libssl().SSL_CTX_set_psk_find_session_callback {
+        if let Some(set) = self.onward().libssl().SSL_CTX_set_psk_find_session_callback {
             // SAFETY: a valid context and the application's callback.
             unsafe { set(self.as_ptr(), callback) };
         }
@@ -123,7 +128,7 @@ impl Ctx<'_> {
 
     /// SSL_CTX_set_psk_server_callback(3).
     pub fn stock_set_psk_server_cb(self, callback: Option<PskServerCb>) {
-        if let Some(set) = self.libssl().SSL_CTX_set_psk_server_callback {
+        if let Some(set) = self.onward().libssl().SSL_CTX_set_psk_server_callback {
             // SAFETY: a valid context and the application's callback.
             unsafe { set(self.as_ptr(), callback) };
         }
@@ -175,56 +180,56 @@ impl Ssl<'_> {
     /// SSL_clear(3).
     pub fn stock_clear(self) -> c_int {
         // SAFETY: a valid connection.
-        unsafe { (self.libssl().SSL_clear)(self.as_ptr()) }
+        unsafe { (self.onward().libssl().SSL_clear)(self.as_ptr()) }
     }
 
     /// SSL_set_session(3).
     pub fn stock_set_session(self, session: Option<SessionRef<'_>>) -> c_int {
         let session = session.map_or(ptr::null_mut(), SessionRef::as_ptr);
         // SAFETY: a valid connection; a valid session, of which stock takes a reference, or NULL.
-        unsafe { (self.libssl().SSL_set_session)(self.as_ptr(), session) }
+        unsafe { (self.onward().libssl().SSL_set_session)(self.as_ptr(), session) }
     }
 
     /// SSL_set_SSL_CTX(3).
     pub fn stock_set_ctx(self, ctx: Option<Ctx<'_>>) -> *mut SSL_CTX {
         let ctx = ctx.map_or(ptr::null_mut(), Ctx::as_ptr);
         // SAFETY: a valid connection; a valid context, of which stock takes a reference, or NULL.
-        unsafe { (self.libssl().SSL_set_SSL_CTX)(self.as_ptr(), ctx) }
+        unsafe { (self.onward().libssl().SSL_set_SSL_CTX)(self.as_ptr(), ctx) }
     }
 
     /// SSL_set_purpose (ssl.h).
     pub fn stock_set_purpose(self, purpose: c_int) -> c_int {
         // SAFETY: a valid connection.
-        unsafe { (self.libssl().SSL_set_purpose)(self.as_ptr(), purpose) }
+        unsafe { (self.onward().libssl().SSL_set_purpose)(self.as_ptr(), purpose) }
     }
 
     /// SSL_set_trust (ssl.h).
     pub fn stock_set_trust(self, trust: c_int) -> c_int {
         // SAFETY: a valid connection.
-        unsafe { (self.libssl().SSL_set_trust)(self.as_ptr(), trust) }
+        unsafe { (self.onward().libssl().SSL_set_trust)(self.as_ptr(), trust) }
     }
 
     /// SSL_set_verify(3).
     pub fn stock_set_verify(self, mode: c_int, callback: Option<VerifyCb>) {
         // SAFETY: a valid connection and the application's callback.
-        unsafe { (self.libssl().SSL_set_verify)(self.as_ptr(), mode, callback) };
+        unsafe { (self.onward().libssl().SSL_set_verify)(self.as_ptr(), mode, callback) };
     }
 
     /// SSL_set_allow_early_data_cb(3).
     pub fn stock_set_allow_early_data_cb(self, cb: Option<AllowEarlyDataCb>, arg: CallbackArg) {
         // SAFETY: a valid connection and the application's callback, or ours.
-        unsafe { (self.libssl().SSL_set_allow_early_data_cb)(self.as_ptr(), cb, arg) };
+        unsafe { (self.onward().libssl().SSL_set_allow_early_data_cb)(self.as_ptr(), cb, arg) };
     }
 
     /// SSL_set_cert_cb(3).
     pub fn stock_set_cert_cb(self, callback: Option<CertCb>, arg: CallbackArg) {
         // SAFETY: a valid connection and the application's callback.
-        unsafe { (self.libssl().SSL_set_cert_cb)(self.as_ptr(), callback, arg) };
+        unsafe { (self.onward().libssl().SSL_set_cert_cb)(self.as_ptr(), callback, arg) };
     }
 
     /// SSL_set_psk_find_session_callback(3).
     pub fn stock_set_psk_find_session_cb(self, callback: Option<PskFindSessionCb>) {
-        if let Some(set) = self.libssl().SSL_set_psk_find_session_callback {
+        if let Some(set) = self.onward().libssl().SSL_set_psk_find_session_callback {
             // SAFETY: a valid connection and the application's callback.
             unsafe { set(self.as_ptr(), callback) };
         }
@@ -232,7 +237,7 @@ impl Ssl<'_> {
 
     /// SSL_set_psk_server_callback(3).
     pub fn stock_set_psk_server_cb(self, callback: Option<PskServerCb>) {
-        if let Some(set) = self.libssl().SSL_set_psk_server_callback {
+        if let Some(set) = self.onward().libssl().SSL_set_psk_server_callback {
             // SAFETY: a valid connection and the application's callback.
             unsafe { set(self.as_ptr(), callback) };
         }
@@ -244,7 +249,7 @@ impl Ssl<'_> {
         callback: Option<SessionSecretCb>,
         arg: CallbackArg,
     ) -> c_int {
-        let Some(set) = self.libssl().SSL_set_session_secret_cb else { return 0 };
+        let Some(set) = self.onward().libssl().SSL_set_session_secret_cb else { return 0 };
         // SAFETY: a valid connection and the application's callback.
         unsafe { set(self.as_ptr(), callback, arg) }
     }
@@ -252,14 +257,16 @@ impl Ssl<'_> {
     /// SSL_set_generate_session_id(3).
     pub fn stock_set_generate_cb(self, cb: Option<GenerateCb>) -> c_int {
         // SAFETY: a valid connection and the application's callback, or ours.
-        unsafe { (self.libssl().SSL_set_generate_session_id)(self.as_ptr(), cb) }
+        unsafe { (self.onward().libssl().SSL_set_generate_session_id)(self.as_ptr(), cb) }
     }
 
     /// SSL_has_matching_session_id(3).
     pub fn stock_has_id(self, id: &[u8]) -> c_int {
         let length = c_uint::try_from(id.len()).unwrap_or(c_uint::MAX);
         // SAFETY: a valid connection and that many bytes.
-        unsafe { (self.libssl().SSL_has_matching_session_id)(self.as_ptr(), id.as_ptr(), length) }
+        unsafe {
+            (self.onward().libssl().SSL_has_matching_session_id)(self.as_ptr(), id.as_ptr(), length)
+        }
     }
 }
 
@@ -267,13 +274,13 @@ impl SessionRef<'_> {
     /// SSL_SESSION_set_time(3).
     pub fn stock_set_time(self, time: c_long) -> c_long {
         // SAFETY: a valid session.
-        unsafe { (self.libssl().SSL_SESSION_set_time)(self.as_ptr(), time) }
+        unsafe { (self.onward().libssl().SSL_SESSION_set_time)(self.as_ptr(), time) }
     }
 
     /// SSL_SESSION_set_time_ex(3), or SSL_SESSION_set_time(3) before OpenSSL 3.3: on 64-bit Linux
     /// long and time_t are the same.
     pub fn stock_set_time_ex(self, time: time_t) -> time_t {
-        let libssl = self.libssl();
+        let libssl = self.onward().libssl();
         let set = libssl.SSL_SESSION_set_time_ex.unwrap_or(libssl.SSL_SESSION_set_time);
         // SAFETY: a valid session.
         unsafe { set(self.as_ptr(), time) }
@@ -282,6 +289,6 @@ impl SessionRef<'_> {
     /// SSL_SESSION_set_timeout(3).
     pub fn stock_set_timeout(self, timeout: c_long) -> c_long {
         // SAFETY: a valid session.
-        unsafe { (self.libssl().SSL_SESSION_set_timeout)(self.as_ptr(), timeout) }
+        unsafe { (self.onward().libssl().SSL_SESSION_set_timeout)(self.as_ptr(), timeout) }
     }
 }

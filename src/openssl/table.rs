@@ -36,16 +36,23 @@ macro_rules! table {
             pub is_supported: bool,
             /// Where this libssl is mapped.
             pub base: Option<usize>,
+            /// The functions that the application's calls go on to, if wrappers of others come
+            /// after us.
+            pub wrapped: Option<&'static Libssl>,
             $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
             $(pub $opt_name: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
         }
 
         impl Libssl {
-            pub(super) fn fill(library: &Library) -> Libssl {
+            /// Fills a table of this library with the functions that are found for the names.
+            pub(super) fn fill_by(
+                library: &Library,
+                find: impl Fn(&str) -> Option<NonNull<c_void>>,
+            ) -> Libssl {
                 let mut is_supported = library.is_openssl_3_or_4();
                 Libssl {
                     $($name: {
-                        let found = library.find(concat!(stringify!($name), "\0"));
+                        let found = find(concat!(stringify!($name), "\0"));
                         is_supported &= found.is_some();
                         let found = found.unwrap_or(MISSING);
                         // SAFETY: the symbol of this name has this signature since OpenSSL 1.1.1.
@@ -54,12 +61,13 @@ macro_rules! table {
                         unsafe { transmute_copy(&found) }
                     },)*
                     $($opt_name: {
-                        let found = library.find(concat!(stringify!($opt_name), "\0"));
+                        let found = find(concat!(stringify!($opt_name), "\0"));
                         // SAFETY: as above; a missing symbol is the null pointer, which is None.
                         unsafe { transmute_copy(&found.map_or(ptr::null_mut(), NonNull::as_ptr)) }
                     },)*
                     is_supported,
                     base: library.base(),
+                    wrapped: None,
                 }
             }
         }
@@ -67,6 +75,17 @@ macro_rules! table {
 }
 
 impl Libssl {
+    /// The functions that the application's calls go on to.
+    #[inline]
+    pub fn onward(&'static self) -> &'static Libssl {
+        self.wrapped.unwrap_or(self)
+    }
+
+    /// The library's own functions.
+    pub(super) fn fill(library: &Library) -> Libssl {
+        Libssl::fill_by(library, |name| library.find(name))
+    }
+
     /// The functions of a libssl that calls are passed on to, and nothing else: we have no slot in
     /// its objects, and what lies under our indexes there is not ours.
     pub(super) fn passing_on(library: &Library) -> Libssl {

@@ -71,7 +71,7 @@ pub unsafe extern "C" fn SSL_CTX_set_session_id_context(
         if id_context.is_none() && sid_ctx_len <= MAX_ID_CONTEXT {
             return 0;
         }
-        let stock = ctx.libssl().SSL_CTX_set_session_id_context;
+        let stock = ctx.onward().libssl().SSL_CTX_set_session_id_context;
         // SAFETY: the caller's own arguments, of which the length is libssl's to refuse.
         let set = unsafe { stock(ctx.as_ptr(), sid_ctx.as_ptr(), sid_ctx_len) };
         if let Some((id_context, state)) = id_context.filter(|_| set == 1).zip(state(ctx)) {
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn SSL_set_session_id_context(
         if id_context.is_none() && sid_ctx_len <= MAX_ID_CONTEXT {
             return 0;
         }
-        let stock = ssl.libssl().SSL_set_session_id_context;
+        let stock = ssl.onward().libssl().SSL_set_session_id_context;
         // SAFETY: the caller's own arguments, of which the length is libssl's to refuse.
         let set = unsafe { stock(ssl.as_ptr(), sid_ctx.as_ptr(), sid_ctx_len) };
         if let Some(id_context) = id_context.filter(|_| set == 1) {
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn SSL_set1_param(
 ) -> c_int {
     note_rules(&ssl, 0, |ssl| {
         // SAFETY: the caller's own arguments.
-        unsafe { (ssl.libssl().SSL_set1_param)(ssl.as_ptr(), vpm.as_ptr()) }
+        unsafe { (ssl.onward().libssl().SSL_set1_param)(ssl.as_ptr(), vpm.as_ptr()) }
     })
 }
 
@@ -251,5 +251,5 @@ pub unsafe extern "C" fn SSL_set1_param(
 /// `ssl` is a valid connection or NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_get0_param(ssl: Argument<*mut SSL>) -> *mut X509_VERIFY_PARAM {
-    note_rules(&ssl, ptr::null_mut(), |ssl| ssl.param())
+    note_rules(&ssl, ptr::null_mut(), |ssl| ssl.onward().param())
 }

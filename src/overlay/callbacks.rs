@@ -2,6 +2,7 @@
 
 use super::arguments::Argument;
 use super::{answer, note_server};
+use crate::openssl::handle::Ctx;
 use libc::{c_int, c_uchar};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 
@@ -29,7 +30,16 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(
 ) {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, (), |_, state| state.new_cb().set(cb), |ctx| ctx.stock_set_new_cb(cb));
+    answer(
+        &ctx,
+        (),
+        |ctx, state| {
+            if let Some(cb) = ctx.arriving(cb, Ctx::stock_set_new_cb, Ctx::stock_new_cb) {
+                state.new_cb().set(cb);
+            }
+        },
+        |ctx| ctx.stock_set_new_cb(cb),
+    );
 }
 
 /// Returns the function that SSL_CTX_sess_set_new_cb() set, or NULL.
@@ -44,7 +54,12 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(
 ) -> Option<unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int> {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, None, |_, state| state.new_cb().get(), |ctx| ctx.stock_new_cb())
+    answer(
+        &ctx,
+        None,
+        |ctx, state| ctx.answered(state.new_cb().get(), Ctx::stock_new_cb),
+        |ctx| ctx.stock_new_cb(),
+    )
 }
 
 /// Sets the function that is called when a session leaves the internal cache: because it was
@@ -69,7 +84,16 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
 ) {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, (), |_, state| state.remove_cb().set(cb), |ctx| ctx.stock_set_remove_cb(cb));
+    answer(
+        &ctx,
+        (),
+        |ctx, state| {
+            if let Some(cb) = ctx.arriving(cb, Ctx::stock_set_remove_cb, Ctx::stock_remove_cb) {
+                state.remove_cb().set(cb);
+            }
+        },
+        |ctx| ctx.stock_set_remove_cb(cb),
+    );
 }
 
 /// Returns the function that SSL_CTX_sess_set_remove_cb() set, or NULL.
@@ -84,7 +108,12 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(
 ) -> Option<unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)> {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, None, |_, state| state.remove_cb().get(), |ctx| ctx.stock_remove_cb())
+    answer(
+        &ctx,
+        None,
+        |ctx, state| ctx.answered(state.remove_cb().get(), Ctx::stock_remove_cb),
+        |ctx| ctx.stock_remove_cb(),
+    )
 }
 
 /// Sets the function that provides sessions from an external cache: it is called on servers, when
@@ -121,7 +150,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
         &ctx,
         (),
         |ctx, state| {
-            state.set_get_cb(ctx, cb);
+            if let Some(cb) = ctx.arriving(cb, Ctx::stock_set_get_cb, Ctx::stock_get_cb) {
+                state.set_get_cb(ctx, cb);
+            }
             note_server(ctx);
         },
         |ctx| ctx.stock_set_get_cb(cb),
@@ -147,5 +178,10 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(
 > {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
-    answer(&ctx, None, |_, state| state.get_cb().get(), |ctx| ctx.stock_get_cb())
+    answer(
+        &ctx,
+        None,
+        |ctx, state| ctx.answered(state.get_cb().get(), Ctx::stock_get_cb),
+        |ctx| ctx.stock_get_cb(),
+    )
 }

@@ -17,7 +17,7 @@ use openssl_sys::{SSL, SSL_SESSION};
 pub unsafe extern "C" fn SSL_free(ssl: Argument<*mut SSL>) {
     guard((), || {
         let Some(connection) = ssl.ssl() else { return };
-        let free = connection.libssl().SSL_free;
+        let free = connection.onward().libssl().SSL_free;
         // SAFETY: a valid connection, whose reference the caller gives up. Its handle is used
         // before.
         closing(connection, || unsafe { free(ssl.as_ptr()) });

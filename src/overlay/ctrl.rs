@@ -36,8 +36,9 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
         if let Some(ours) = ours {
             return ours;
         }
+        let stock = libssl.onward().SSL_CTX_ctrl;
         // SAFETY: the caller's own arguments. Only the caller knows what `parg` must be for `cmd`.
-        let answer = unsafe { (libssl.SSL_CTX_ctrl)(ctx.as_ptr(), cmd, larg, parg) };
+        let answer = unsafe { stock(ctx.as_ptr(), cmd, larg, parg) };
         if let Some(context) = context.filter(|_| handles_ticket_keys(cmd) && answer == 1) {
             // An application that takes the keys gives them to other contexts or processes.
             // SAFETY: stock has taken the key of that length from there, or has written it there.
@@ -90,16 +91,41 @@ struct Command {
 }
 
 impl Command {
+    fn is_about_cache(&self) -> bool {
+        matches!(
+            self.cmd,
+            SSL_CTRL_SESS_NUMBER
+                | SSL_CTRL_GET_SESS_CACHE_SIZE
+                | SSL_CTRL_SET_SESS_CACHE_SIZE
+                | SSL_CTRL_GET_SESS_CACHE_MODE
+                | SSL_CTRL_SET_SESS_CACHE_MODE
+                | SSL_CTRL_SESS_CB_HIT
+                | SSL_CTRL_SESS_CACHE_FULL
+                | SSL_CTRL_SESS_MISSES
+        )
+    }
+
     /// The answer to a command about the cache; `None` if stock is to answer. May be called with
     /// the stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
     fn run(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
+        if !self.is_about_cache() {
+            return None;
+        }
         match self.cmd {
-            SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => None,
+            SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => return None,
+            _ => {}
+        }
+        let Some(larg) = ctx.arriving_argument(self.cmd, self.larg) else {
+            // A wrapper keeps it for itself. The answer is the setting that stays.
+            let is_mode = self.cmd == SSL_CTRL_SET_SESS_CACHE_MODE;
+            return Some(if is_mode { state.mode() } else { state.cache_size() });
+        };
+        match self.cmd {
             SSL_CTRL_SESS_NUMBER => Some(state.number()),
             SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),
-            SSL_CTRL_SET_SESS_CACHE_SIZE => Some(state.set_cache_size(self.larg)),
+            SSL_CTRL_SET_SESS_CACHE_SIZE => Some(state.set_cache_size(larg)),
             SSL_CTRL_GET_SESS_CACHE_MODE => Some(state.mode()),
-            SSL_CTRL_SET_SESS_CACHE_MODE => Some(state.set_mode(ctx, self.larg)),
+            SSL_CTRL_SET_SESS_CACHE_MODE => Some(state.set_mode(ctx, larg)),
             SSL_CTRL_SESS_CB_HIT => Some(state.cb_hits()),
             SSL_CTRL_SESS_CACHE_FULL => Some(state.cache_full()),
             // Stock counts the sessions that a client's server refused, and nothing on a server,

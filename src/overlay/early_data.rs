@@ -43,7 +43,7 @@ pub unsafe extern "C" fn SSL_CTX_set_allow_early_data_cb(
         |ctx, state| {
             let kept = state.application().early_data().set(cb, arg);
             let (cb, arg) = if state.keeps_permits() { wrapped(kept) } else { (cb, arg) };
-            ctx.stock_set_allow_early_data_cb(cb, arg);
+            ctx.onward().stock_set_allow_early_data_cb(cb, arg);
         },
         |ctx| ctx.stock_set_allow_early_data_cb(cb, arg),
     );

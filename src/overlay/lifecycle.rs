@@ -29,7 +29,9 @@ pub(super) static CTX_INDEX: Index = Index::new();
 fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_void) {
     // SAFETY: NULL or the context just made.
     let Some(ctx) = (unsafe { Ctx::borrow(libssl, ctx) }) else { return };
-    if !libssl.is_supported || state(ctx).is_some() {
+    // SAFETY: the context just made.
+    let is_libssls = unsafe { libssl.made(ctx.as_ptr()) };
+    if !libssl.is_supported || !is_libssls || state(ctx).is_some() {
         return;
     }
     // A failure in here, for want of memory or of the key file, must not show.
@@ -104,7 +106,7 @@ pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(libssl) = libssl_of_method(meth) else { return ptr::null_mut() };
         // SAFETY: the method that the caller passed.
-        let ctx = while_making(|| unsafe { (libssl.SSL_CTX_new)(meth) });
+        let ctx = while_making(|| unsafe { (libssl.onward().SSL_CTX_new)(meth) });
         attach(libssl, ctx, ptr::null_mut());
         speak(libssl, meth);
         ctx
@@ -123,7 +125,7 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
 ) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(libssl) = libssl_of_method(meth) else { return ptr::null_mut() };
-        let Some(stock) = libssl.SSL_CTX_new_ex else { return ptr::null_mut() };
+        let Some(stock) = libssl.onward().SSL_CTX_new_ex else { return ptr::null_mut() };
         // SAFETY: the caller's own arguments.
         let ctx = unsafe { stock(libctx, propq, meth) };
         attach(libssl, ctx, libctx);

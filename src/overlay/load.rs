@@ -4,7 +4,9 @@
 use crate::config::config;
 use crate::context::host;
 use crate::log::{say, write_now};
-use crate::openssl::library::{first_in_search, object_of};
+use crate::openssl::library::{after_us, first_in_search, object_of};
+use libc::c_void;
+use std::ptr::NonNull;
 
 /// Run by the dynamic linker.
 #[used]
@@ -14,10 +16,34 @@ static LOAD: extern "C" fn() = load;
 extern "C" fn load() {
     super::guard::guard((), || {
         super::guard::silence();
+        if stands_aside() {
+            return;
+        }
         config().complaints.iter().for_each(say);
         host::load();
         check_order();
     });
+}
+
+/// Whether another copy of this library comes before this one, whose functions then do the work: a
+/// unit preloads one, and the program is linked with another. The first says so.
+fn stands_aside() -> bool {
+    let place = |address: usize| Some(object_of(address)?.1);
+    let ours = place(load as *const () as usize);
+    let other = |copy: Option<NonNull<c_void>>| {
+        place(copy?.as_ptr() as usize).filter(|other| Some(*other) != ours)
+    };
+    if other(first_in_search(c"sesscache_version")).is_some() {
+        return true;
+    }
+    if let Some((other, ours)) = other(after_us(c"sesscache_version")).zip(ours) {
+        say(format_args!(
+            "this program has two copies of this library: {} works, and {} stands aside",
+            ours.to_string_lossy(),
+            other.to_string_lossy()
+        ));
+    }
+    false
 }
 
 /// Says so when libssl's functions come before ours: then nothing of ours is ever called.

@@ -67,7 +67,7 @@ fn answer<'a, T: Copy>(
         let Some(ctx) = ctx.ctx() else { return failure };
         match state(ctx) {
             Some(state) => with(state, failure, || ours(ctx, state)),
-            None => stock(ctx),
+            None => stock(ctx.onward()),
         }
     })
 }

@@ -59,7 +59,7 @@ pub unsafe extern "C" fn SSL_CTX_remove_session(
     answer_about(
         &ctx,
         &session,
-        |state, ctx, session| state.remove_session(ctx, session),
+        |state, ctx, session| state.remove_session(ctx.onward(), session),
         Ctx::stock_remove,
     )
 }
@@ -116,7 +116,11 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
         // SAFETY: the two arguments belong together.
         let Some(id) = (unsafe { id.session_id(id_len as usize) }) else { return 0 };
         match session_state(ssl) {
-            Some((_, state)) => with(state, 0, || state.has_id(ssl, id).into()),
+            Some((_, state)) => {
+                // libssl's cache is empty, so it says no. A wrapper that comes after us may not.
+                let wrapper = ssl.libssl().wrapped.map_or(0, |_| ssl.stock_has_id(id));
+                with(state, 0, || state.has_id(ssl, id).into()) | wrapper
+            }
             None => ssl.stock_has_id(id),
         }
     })

@@ -40,7 +40,7 @@ pub unsafe extern "C" fn SSL_CTX_set_session_ticket_cb(
             let asked_before = ticket_data.decrypt_cb.get().is_some();
             ticket_data.set(gen_cb, dec_cb, arg);
             asks_application(ctx, state, asked_before, dec_cb.is_some());
-            apply(ctx, state)
+            apply(ctx.onward(), state)
         },
         |ctx| ctx.stock_set_ticket_data_cbs(gen_cb, dec_cb, arg),
     )

@@ -86,10 +86,10 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
             }
             state.application().ticket_keys().evp_cb.set(fp);
             if state.overrides_tickets() {
-                return open_door(ctx, state);
+                return open_door(ctx.onward(), state);
             }
             let ours: TicketKeyEvpCb = ticket_key;
-            ctx.stock_set_ticket_key_cb(fp.map(|_| ours)).unwrap_or(0)
+            ctx.onward().stock_set_ticket_key_cb(fp.map(|_| ours)).unwrap_or(0)
         },
         |ctx| ctx.stock_set_ticket_key_cb(fp).unwrap_or(0),
     )
@@ -108,7 +108,7 @@ pub(super) unsafe fn set_hmac_cb(
     // SAFETY: the caller's promise.
     state.application().ticket_keys().hmac_cb.set(unsafe { ticket_key_cb(function) });
     if state.overrides_tickets() {
-        return c_long::from(open_door(ctx, state));
+        return c_long::from(open_door(ctx.onward(), state));
     }
     let ours: TicketKeyCb<HmacCtx> = ticket_key;
     set_stock_hmac_cb(ctx, function.map(|_| ours))
