@@ -78,6 +78,11 @@ impl<'a> Event<'a> {
         own.or_else(|| self.current.application?.id_context())
     }
 
+    /// The connection, if it is in the context it started with.
+    pub(super) fn unswitched(&self) -> Option<Ssl<'a>> {
+        (self.current.ctx.as_ptr() == self.ctx.as_ptr()).then_some(self.ssl)
+    }
+
     /// The functions of its libssl.
     #[inline]
     pub fn libssl(&self) -> &'static Libssl {

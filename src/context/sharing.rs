@@ -42,8 +42,8 @@ impl State {
     }
 
     /// Who the server is with whose context a connection started. `None` if it cannot be told.
-    pub(super) fn server(&self, ctx: Ctx<'_>) -> Option<Server> {
-        self.virtual_host.server(ctx, &self.application)
+    pub(super) fn server(&self, event: &Event<'_>) -> Option<Server> {
+        self.virtual_host.server(event.ctx, event.unswitched(), &self.application)
     }
 
     /// The address of the session that a client offers. `None` without a store, without an id, or
@@ -56,7 +56,7 @@ impl State {
     ) -> Option<Address<'_>> {
         let host = self.host_store().filter(|_| !self.is_broken())?;
         let key = key.filter(|key| !key.id_is_empty())?;
-        let server = self.server(event.ctx)?;
+        let server = self.server(event)?;
         Some(Address::new(host, server, key, event.ssl.offered_name()))
     }
 
@@ -77,7 +77,7 @@ impl State {
             return None;
         }
         let _errors = KeepErrors::new(event.libssl());
-        let server = self.server(event.ctx);
+        let server = self.server(event);
         let refusal = self.refusal(event, server.as_ref(), session);
         let name = event.ssl.negotiated_name();
         // One that is over for others is not published, and so it is not missed there.
@@ -125,7 +125,7 @@ impl State {
     pub(super) fn withdraw(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
         let Some(host) = self.host_store() else { return };
         let Some(key) = session.key().filter(|key| !key.id_is_empty()) else { return };
-        let Some(server) = self.server(ctx) else { return };
+        let Some(server) = self.virtual_host.server(ctx, None, &self.application) else { return };
         let mark = session.mark();
         // Where use extends life, another process's copy may live longer than this one.
         let deadline = match mark {

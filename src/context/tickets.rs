@@ -246,7 +246,7 @@ impl State {
             return renew_origin(event, session);
         }
         let _errors = KeepErrors::new(event.libssl());
-        let server = self.server(event.ctx).filter(|_| !self.is_broken());
+        let server = self.server(event).filter(|_| !self.is_broken());
         let refusal = self.refusal(event, server.as_ref(), session);
         if let Some((refusal, host)) = refusal.zip(self.host_store()) {
             host.store.tally(refusal);
@@ -299,7 +299,7 @@ impl State {
         };
         Trailer::remove(session);
         session.set_mark(Mark { has_trailer: false, ..mark });
-        let server = if mark.is_private { None } else { self.server(event.ctx) };
+        let server = if mark.is_private { None } else { self.server(event) };
         let shared = server.and_then(|server| tickets.sealing(event.ctx, &server));
         Some(shared.unwrap_or_else(|| tickets.own.clone()))
     }
@@ -310,7 +310,7 @@ impl State {
         if let Some(own) = tickets.own_of_name(name) {
             return Some(own.clone());
         }
-        let server = self.server(event.ctx)?;
+        let server = self.server(event)?;
         let opening = |namespace| tickets.opening(event.ctx, namespace, name);
         opening(server.namespace)
             .or_else(|| self.virtual_host.among_previous(|namespace| opening(*namespace)))
@@ -387,7 +387,7 @@ impl State {
         if tickets.own_of_name(key_name).is_some() {
             return Some(trailer);
         }
-        let server = self.server(event.ctx)?;
+        let server = self.server(event)?;
         let name_of = |key: &TicketKey| Trailer::name_hash(key, event.ssl.offered_name());
         let opening = tickets.opening(event.ctx, server.namespace, key_name)?;
         let is_asked_for = name_of(&opening) == Some(trailer.name);
@@ -404,7 +404,7 @@ impl State {
         key_name: &[u8],
     ) -> Option<Tally> {
         let name = || {
-            let (tickets, server) = (self.tickets.as_ref()?, self.server(event.ctx)?);
+            let (tickets, server) = (self.tickets.as_ref()?, self.server(event)?);
             // Not a key of a namespace of before.
             let key = tickets.opening(event.ctx, server.namespace, key_name)?;
             Trailer::name_hash(&key, event.ssl.offered_name())

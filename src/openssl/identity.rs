@@ -6,8 +6,9 @@
 use super::failed::Failed;
 use super::handle::{Ctx, Ssl};
 use super::kdf::{HASH_BYTES, sha256};
-use super::names::Names;
+use super::names::{Names, held_certificates};
 use super::reference::Reference;
+use super::table::Libssl;
 use libc::{c_int, c_uint};
 use openssl_sys::{EVP_PKEY, X509};
 use std::ffi::CStr;
@@ -51,20 +52,36 @@ impl Identity {
         let certificate = ctx.certificate().and_then(hold);
         let key = ctx.raw_key().and_then(|key| Reference::new(libssl, key).ok());
         let names = if alone.is_none() { Names::of(ctx)?.bytes()? } else { Vec::new() };
-        let number = alone.unwrap_or(0).to_le_bytes();
-        let (kind, own): (&[u8; 1], &[u8]) = match alone {
-            Some(_) if namespace.is_empty() => (b"n", &number),
-            Some(_) => (b"o", &[]),
-            None => (b"c", &names),
-        };
-        let length = (namespace.len() as u64).to_le_bytes();
-        let parts: [&[u8]; 5] =
-            [b"sesscache namespace 2", kind, &length, namespace.as_bytes(), own];
         let server = Server {
-            namespace: sha256(libssl, &parts)?,
+            namespace: namespace_of(libssl, namespace, alone, &names)?,
             has_certificate: certificate.is_some() || key.is_some() || alone.is_some(),
         };
         Ok(Identity { certificate, key, server })
+    }
+
+    /// The same by the certificates that a connection got from its context. While connections are made,
+    /// the application may load others into the context, under a lock of its own. `None` if only the
+    /// context can tell: it shows raw keys, or no certificate, or the connection may not be asked.
+    pub fn of_connection(
+        ctx: Ctx<'_>,
+        ssl: Ssl<'_>,
+        namespace: &str,
+        alone: Option<u64>,
+    ) -> Option<Identity> {
+        let libssl = ssl.libssl();
+        let wanted = ctx.certificate()?;
+        if ctx.shows_raw_keys() || ctx.is_quic_server() {
+            return None;
+        }
+        let (shown, held) = held_certificates(ssl).ok()?;
+        let names = match alone {
+            None => Names::of_held(libssl, &held).ok()?.bytes().ok()?,
+            Some(_) => Vec::new(),
+        };
+        let namespace = namespace_of(libssl, namespace, alone, &names).ok()?;
+        let certificate = held.into_iter().find(|one| one.address() == wanted).unwrap_or(shown);
+        let server = Server { namespace, has_certificate: true };
+        Some(Identity { certificate: Some(certificate), key: None, server })
     }
 
     /// Whether the context still shows the certificate of this identity, and the key if it may show
@@ -74,6 +91,23 @@ impl Identity {
         self.certificate.as_ref().map(Reference::address) == ctx.certificate()
             && self.key.as_ref().map(Reference::address) == ctx.raw_key()
     }
+}
+
+fn namespace_of(
+    libssl: &'static Libssl,
+    namespace: &str,
+    alone: Option<u64>,
+    names: &[u8],
+) -> Result<[u8; HASH_BYTES], Failed> {
+    let number = alone.unwrap_or(0).to_le_bytes();
+    let (kind, own): (&[u8; 1], &[u8]) = match alone {
+        Some(_) if namespace.is_empty() => (b"n", &number),
+        Some(_) => (b"o", &[]),
+        None => (b"c", names),
+    };
+    let length = (namespace.len() as u64).to_le_bytes();
+    let parts: [&[u8]; 5] = [b"sesscache namespace 2", kind, &length, namespace.as_bytes(), own];
+    sha256(libssl, &parts)
 }
 
 impl Ctx<'_> {

@@ -1,10 +1,10 @@
 //! The names that a context's certificates are good for, by which a server is known to its clients.
 //!
-//! All certificates are looked at in a connection that is made for it and thrown away: what a
-//! context calls its current certificate stays. No locks of ours.
+//! All certificates are looked at in the connection that asks, else in one that is made for it and
+//! thrown away: what a context calls its current certificate stays. No locks of ours.
 
 use super::failed::{Failed, present};
-use super::handle::Ctx;
+use super::handle::{Ctx, Ssl};
 use super::kdf::HASH_BYTES;
 use super::reference::Reference;
 use super::table::Libssl;
@@ -48,7 +48,6 @@ impl Names {
     /// it shows them raw.
     pub(super) fn of(ctx: Ctx<'_>) -> Result<Names, Failed> {
         let libssl = ctx.libssl();
-        let mut names = Names::default();
         let mut certificates = certificates(ctx)?;
         if certificates.is_empty()
             && let Some(certificate) = ctx.certificate()
@@ -57,7 +56,31 @@ impl Names {
             push(&mut certificates, Reference::new(libssl, certificate)?)?;
         }
         let is_raw = ctx.shows_raw_keys();
-        for certificate in &certificates {
+        let mut names = Names::of_certificates(libssl, &certificates, is_raw)?;
+        if let Some(key) = ctx.raw_key() {
+            names.add_key(libssl, key.as_ptr())?;
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Those of the certificates that a connection holds, none of which is shown as a raw key.
+    pub(super) fn of_held(
+        libssl: &'static Libssl,
+        certificates: &[Reference<X509>],
+    ) -> Result<Names, Failed> {
+        let mut names = Names::of_certificates(libssl, certificates, false)?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn of_certificates(
+        libssl: &'static Libssl,
+        certificates: &[Reference<X509>],
+        is_raw: bool,
+    ) -> Result<Names, Failed> {
+        let mut names = Names::default();
+        for certificate in certificates {
             names.add_certificate(libssl, certificate.as_ptr())?;
             if is_raw {
                 // SAFETY: a valid certificate, whose key it is.
@@ -65,12 +88,12 @@ impl Names {
                 names.add_key(libssl, key)?;
             }
         }
-        if let Some(key) = ctx.raw_key() {
-            names.add_key(libssl, key.as_ptr())?;
-        }
-        names.0.sort_unstable();
-        names.0.dedup();
         Ok(names)
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup();
     }
 
     /// All of them, one after the other.
@@ -347,6 +370,34 @@ fn certificates(ctx: Ctx<'_>) -> Result<Vec<Reference<X509>>, Failed> {
     walk(ctx.libssl(), |to| scratch.go(to))
 }
 
+/// The certificate that a connection shows, and all that it has with a key. They are its own copies of
+/// its context's references, so nobody changes them meanwhile. Which is the current one stays.
+pub(super) fn held_certificates(
+    ssl: Ssl<'_>,
+) -> Result<(Reference<X509>, Vec<Reference<X509>>), Failed> {
+    let libssl = ssl.libssl();
+    let (get, ctrl) = (present(libssl.SSL_get_certificate)?, present(libssl.SSL_ctrl)?);
+    // SAFETY: a valid connection.
+    let current = || NonNull::new(unsafe { get(ssl.as_ptr()) });
+    let shown = current().ok_or(Failed::Missing)?;
+    let select = || {
+        let shown = shown.as_ptr().cast();
+        // SAFETY: a valid connection, and its certificate.
+        unsafe { ctrl(ssl.as_ptr(), SSL_CTRL_SELECT_CURRENT_CERT, 0, shown) }
+    };
+    // One without a key could not be made the current one again.
+    if select() != 1 {
+        return Err(Failed::Refused);
+    }
+    let found = walk(libssl, |to| {
+        // SAFETY: a valid connection; the command takes no pointer.
+        let went = unsafe { ctrl(ssl.as_ptr(), SSL_CTRL_SET_CURRENT_CERT, to, ptr::null_mut()) };
+        current().filter(|_| went == 1)
+    });
+    select();
+    Ok((Reference::new(libssl, shown)?, found?))
+}
+
 fn walk(
     libssl: &'static Libssl,
     go: impl Fn(c_long) -> Option<NonNull<X509>>,
@@ -381,7 +432,7 @@ impl Ctx<'_> {
 
     /// Whether it may show raw public keys instead of certificates.
     #[inline]
-    fn shows_raw_keys(self) -> bool {
+    pub(super) fn shows_raw_keys(self) -> bool {
         let Some(get) = self.libssl().SSL_CTX_get0_server_cert_type else { return false };
         let (mut kinds, mut count) = (ptr::null_mut(), 0);
         // SAFETY: a valid context, and places for its own list.
@@ -392,7 +443,7 @@ impl Ctx<'_> {
         unsafe { std::slice::from_raw_parts(kinds, count) }.contains(&RAW_PUBLIC_KEY)
     }
 
-    fn is_quic_server(self) -> bool {
+    pub(super) fn is_quic_server(self) -> bool {
         let libssl = self.libssl();
         let (Some(method), Some(quic)) =
             (libssl.SSL_CTX_get_ssl_method, libssl.OSSL_QUIC_server_method)

@@ -15,7 +15,7 @@ use super::lock::read_soon;
 use crate::config::config;
 use crate::log::Once;
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::handle::Ctx;
+use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Identity, Server};
 use crate::openssl::kdf::HASH_BYTES;
 use census::{Member, note_change};
@@ -97,8 +97,14 @@ impl VirtualHost {
     }
 
     /// The server, worked out again if its identity has changed. `None` if it cannot be told: no
-    /// memory, or a fork has left the lock held.
-    pub(super) fn server(&self, ctx: Ctx<'_>, application: &Application) -> Option<Server> {
+    /// memory, or a fork has left the lock held. `ssl`: a connection that is in the context and started
+    /// there, if there is one, which is asked in the context's place.
+    pub(super) fn server(
+        &self,
+        ctx: Ctx<'_>,
+        ssl: Option<Ssl<'_>>,
+        application: &Application,
+    ) -> Option<Server> {
         let is_alone = application.sets_certificates();
         let known = read_soon(&self.known)?;
         if let Some(identity) = &known.identity
@@ -108,15 +114,24 @@ impl VirtualHost {
             return Some(identity.server);
         }
         drop(known);
-        self.work_out(ctx, is_alone)
+        self.work_out(ctx, ssl, is_alone)
     }
 
-    fn work_out(&self, ctx: Ctx<'_>, is_alone: bool) -> Option<Server> {
+    fn work_out(&self, ctx: Ctx<'_>, ssl: Option<Ssl<'_>>, is_alone: bool) -> Option<Server> {
         self.note_verify_mode(ctx);
         let namespace = &config().namespace;
+        let alone = is_alone.then_some(self.number);
         let identity = {
             let _errors = KeepErrors::new(ctx.libssl());
-            Identity::of(ctx, namespace, is_alone.then_some(self.number)).ok()?
+            match ssl.and_then(|ssl| Identity::of_connection(ctx, ssl, namespace, alone)) {
+                Some(identity) if !identity.is_of(ctx) => {
+                    // The connection has certificates of before, or some of its own.
+                    let known = self.known_server(is_alone);
+                    return known.or(Some(identity.server));
+                }
+                Some(identity) => identity,
+                None => Identity::of(ctx, namespace, alone).ok()?,
+            }
         };
         if is_alone {
             self.say_alone();
@@ -139,6 +154,12 @@ impl VirtualHost {
                  SESSCACHE_NAMESPACE names the service",
             );
         }
+    }
+
+    /// The server as it was worked out last.
+    fn known_server(&self, is_alone: bool) -> Option<Server> {
+        let known = read_soon(&self.known).filter(|known| known.is_alone == is_alone)?;
+        known.identity.as_ref().map(|identity| identity.server)
     }
 
     /// Calls `look` with each namespace that the context had before, newest first, until there is a
