@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 /// | `UNKNOWN` | no object was seen yet | each of the others |
 /// | `DEFAULT` | OpenSSL's own allocator, which OpenSSL keeps once it has allocated | - |
 /// | `PRIVATE` | the program's allocator; what it has allocated so far was private | `SHARED` |
-/// | `SHARED` | the program's allocator; some of it is shared, or the system does not tell | - |
+/// | `SHARED` | the program's allocator; some of it is shared, or the system did not tell at first | - |
 static MEMORY: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 const UNKNOWN: u8 = 0;
@@ -62,17 +62,18 @@ pub fn is_shared_from_now_on(libssl: &Libssl) -> bool {
 
 /// Notes where the object at `address` lies.
 fn note(libssl: &Libssl, address: usize) -> bool {
-    match MEMORY.load(Relaxed) {
+    let known = MEMORY.load(Relaxed);
+    match known {
         DEFAULT => return false,
         SHARED => return true,
         _ => {}
     }
-    let seen = if !has_own_allocator(libssl) {
-        DEFAULT
-    } else if memory::is_shared(address) == Some(false) {
-        PRIVATE
-    } else {
-        SHARED
+    let seen = match has_own_allocator(libssl).then(|| memory::is_shared(address)) {
+        None => DEFAULT,
+        Some(Some(false)) => PRIVATE,
+        // A chroot has no such file: stunnel makes contexts there when it is reloaded.
+        Some(None) if known == PRIVATE => PRIVATE,
+        Some(_) => SHARED,
     };
     // The greater value stays, if two threads note different ones.
     MEMORY.fetch_max(seen, Relaxed);
