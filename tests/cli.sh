@@ -695,6 +695,32 @@ check_foreign() {
     check 'libraries are beside the file behind a link' "$command" run "$@" -- "$work/near"
 }
 
+# Neither `stats` nor `run` gives advice that harms somebody else's file, and nothing is made beside it.
+check_no_stores() {
+    local folder=$work/no-stores name before
+    mkdir -m 755 "$folder"
+    echo '127.0.0.1 localhost' >"$folder/hosts"
+    : >"$folder/empty"
+    head -c 2097152 /dev/urandom >"$folder/noise"
+    mkdir "$folder/folder"
+    ln -s hosts "$folder/link"
+    before=$(find "$folder" -printf '%p %s %m\n' | sort)
+    for name in hosts:'not a store of .*' empty:'not a store of .*' noise:'not a store of .*' \
+        folder:'not a regular file.*' link:'a symbolic link.*'; do
+        check "stats of a file: $name" refuses 1 ".*/${name%%:*}: it is ${name#*:}" \
+            stats "$folder/${name%%:*}"
+        check "run with a file: $name" refuses 1 ".*/${name%%:*}: it is ${name#*:}" \
+            run --library "$library" --store "file:$folder/${name%%:*}" -- openssl version
+    done
+    check 'a mistyped folder' refuses 1 '.*/none/store: its folder does not exist; make it.*' \
+        run --library "$library" --store "file:$folder/none/store" -- openssl version
+    check 'nothing was made or changed' same "$before" \
+        "$(find "$folder" -printf '%p %s %m\n' | sort)"
+    mkdir "$folder/none"
+    check 'until the folder is there' "$command" run --library "$library" \
+        --store "file:$folder/none/store?size=1MiB" -- openssl version
+}
+
 # A program that gets rights its caller lacks
 check_set_id() {
     local program
@@ -756,6 +782,7 @@ PYTHON
     check_stats_of_keys
     check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
     check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd
+    check_no_stores
     check 'memory' refuses 2 'a shm: store is seen only by its server' stats shm:
     check 'a wrong URL' refuses 2 'file: needs a path .*' stats file:x
     "$command" run --library "$library" -- "$work/$own" >/dev/null 2>&1

@@ -6,7 +6,7 @@ use crate::keygen;
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING, StoreFolder, StoreFolderError};
 use sesscache_core::key_file::{self, KeyFileError};
-use sesscache_core::store::{Medium, StoreUrl, UrlError};
+use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError, makes_folder};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -22,6 +22,8 @@ pub(crate) enum RunSettingsError {
     TwoKeyFiles,
     /// The current folder is unknown, so a relative path has no meaning.
     Path(PathBuf, io::Error),
+    /// The store's path is mistyped: what is there is no store, or its folder is missing.
+    Store(PathBuf, OpenError),
     /// The folder of default stores is not safe.
     Folder(StoreFolderError),
     /// The default key file cannot be made.
@@ -38,6 +40,7 @@ impl fmt::Display for RunSettingsError {
                 write!(f, "two key files: one by key= in the store's URL, one by --key-file")
             }
             RunSettingsError::Path(path, error) => write!(f, "{}: {error}", path.display()),
+            RunSettingsError::Store(path, error) => write!(f, "{}: {error}", path.display()),
             RunSettingsError::Folder(error) => write!(f, "{error}"),
             RunSettingsError::Keygen(error) => write!(f, "{error}"),
             RunSettingsError::KeyFile(path, error) => write!(f, "{} {error}", path.display()),
@@ -127,6 +130,9 @@ impl RunSettings {
             Some(Ok(())) | None => {}
         }
         let Some((text, url)) = self.store else { return Ok(Vec::new()) };
+        if let Medium::File(path) = &url.medium {
+            check_store(path)?;
+        }
         let mut variables = vec![("SESSCACHE_STORE", text)];
         let named = url.key_file.or(self.key_file);
         let key_file = match (named, url.medium) {
@@ -140,6 +146,18 @@ impl RunSettings {
         variables.push(("SESSCACHE_KEY_FILE", key_file.into()));
         Ok(variables)
     }
+}
+
+/// Refuses a path that cannot be meant, before anything is made beside it. The library tells all
+/// other faults in its log, because the server runs without a store, too.
+fn check_store(path: &Path) -> Result<(), RunSettingsError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let error = match Store::open_existing(path) {
+        Err(error @ (OpenError::NotAStore | OpenError::NotAFile | OpenError::Link)) => error,
+        Err(_) if !folder.exists() && !makes_folder(folder) => OpenError::NoFolder,
+        _ => return Ok(()),
+    };
+    Err(RunSettingsError::Store(path.to_owned(), error))
 }
 
 /// The key file beside a store, made if it is missing.
