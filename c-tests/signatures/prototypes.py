@@ -55,7 +55,7 @@ def c_type(rust, aliases, name=""):
         rust = aliases[rust]
     if match := re.fullmatch(r"Option<\s*(.*?),?\s*>", rust, re.S):
         return c_type(match[1].strip(), aliases)
-    if match := re.match(r'(?:unsafe )?extern "C" fn\s*', rust):
+    if match := re.match(r'(?:unsafe )?extern "C-unwind" fn\s*', rust):
         result, arguments = function(rust[match.end():], aliases)
         return f"__typeof__({result} (*)({', '.join(arguments) or 'void'}))"
     if match := re.match(r"\*(mut|const) ", rust):
@@ -72,7 +72,7 @@ def main(root):
     for name, parameter, meaning in re.findall(r"pub type (\w+)<(\w+)>\s*=\s*(.*?);", stock, re.S):
         for given in re.findall(rf"\b{name}<(\w+)>", stock):
             aliases[f"{name}<{given}>"] = re.sub(rf"\b{parameter}\b", given, meaning)
-    exported = r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C" fn (\w+)(\(.*?)\s*\{\n'
+    exported = r'#\[unsafe\(no_mangle\)\]\s*pub (?:unsafe )?extern "C-unwind" fn (\w+)(\(.*?)\s*\{\n'
     for name, rest in re.findall(exported, sources, re.S):
         result, arguments = function(rest, aliases)
         print(f"{result} {name}({', '.join(arguments) or 'void'});")

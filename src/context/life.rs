@@ -7,7 +7,8 @@
 use super::State;
 use super::event::Event;
 use super::thread::{
-    enter_closing, enter_eviction, enter_stock, is_closing, is_evicting, take_expired,
+    enter_closing, enter_eviction, enter_stock, is_evicting, note_refused, take_closing,
+    take_expired,
 };
 use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
@@ -19,6 +20,7 @@ use openssl_sys::{SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE
 use sesscache_core::cache::Key;
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -44,6 +46,16 @@ pub(super) fn shortened() -> u64 {
 pub fn while_closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {
     let _closing = enter_closing(ssl.session());
     close()
+}
+
+/// Drops the cache's reference after `run`, which calls remove_cb. If remove_cb does not return
+/// (pthread_cancel(3), longjmp(3)), the reference stays, as stock's does: a cleanup handler of the
+/// application's may drop it.
+fn keep_through<R, T>(reference: R, run: impl FnOnce(&R) -> T) -> T {
+    let reference = ManuallyDrop::new(reference);
+    let result = run(&reference);
+    drop(ManuallyDrop::into_inner(reference));
+    result
 }
 
 impl State {
@@ -120,12 +132,13 @@ impl State {
         let Some(cache) = self.cache() else { return false };
         let capacity = cache.capacity();
         if is_evicting() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
+            note_refused();
             return false;
         }
         let Ok(owned) = session.to_owned() else { return false };
         // After the size was lowered; before the add, so that the new one is not the victim.
         while let Some(victim) = cache.evict_excess() {
-            self.evicted(ctx, &victim);
+            self.evicted(ctx, victim);
         }
         let added = {
             let _errno = KeepErrno::new();
@@ -136,16 +149,16 @@ impl State {
             cache.add(key, owned, session.deadline(), now)
         };
         if let Some(victim) = added.evicted {
-            self.evicted(ctx, &victim);
+            self.evicted(ctx, victim);
         }
         added.new
     }
 
     /// A session had to make room. It is not marked: a connection may hold it (openssl#18690).
-    fn evicted(&self, ctx: Ctx<'_>, victim: &Session) {
+    fn evicted(&self, ctx: Ctx<'_>, victim: Session) {
         self.cache_full.fetch_add(1, Relaxed);
         let _eviction = enter_eviction();
-        self.tell_removed(ctx, victim.as_ref(ctx.libssl()));
+        keep_through(victim, |victim| self.tell_removed(ctx, victim.as_ref(ctx.libssl())));
     }
 
     fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
@@ -170,8 +183,7 @@ impl State {
         };
         self.forget_everywhere(ctx, session);
         // A planted session counts as found, see `lookup::plant`.
-        let was_planted = self.discard(ctx, session);
-        taken.is_some() || was_planted
+        keep_through(taken, |taken| self.discard(ctx, session) || taken.is_some())
     }
 
     /// libssl has removed a session, or would have if it were in the stock cache.
@@ -182,9 +194,8 @@ impl State {
             self.cache().zip(key).and_then(|(cache, key)| cache.remove(&key))
         };
         self.forget_everywhere(ctx, session);
-        self.tell_removed(ctx, session);
-        // Not before remove_cb has seen it.
-        drop(taken);
+        // Dropped when remove_cb has seen it.
+        keep_through(taken, |_| self.tell_removed(ctx, session));
     }
 
     /// Withdraws a session from the host store. Not if it expired in this process, or if a
@@ -196,7 +207,7 @@ impl State {
         if expires || self.host_store().is_none() {
             return;
         }
-        if is_closing(session) && config().unclean_close == UncleanClose::Keep {
+        if take_closing(session) && config().unclean_close == UncleanClose::Keep {
             return;
         }
         let _errno = KeepErrno::new();
@@ -215,7 +226,7 @@ impl State {
         let Some(cache) = self.cache() else { return };
         let libssl = ctx.libssl();
         let discard = |session: Session| {
-            self.discard(ctx, session.as_ref(libssl));
+            keep_through(session, |session| self.discard(ctx, session.as_ref(libssl)));
         };
         if time == 0 || time > now() {
             self.renew_record_number(libssl);
@@ -237,7 +248,7 @@ impl State {
             cache.expire(now(), |session| session.as_ref(libssl).deadline())
         };
         for session in expired {
-            self.discard(ctx, session.as_ref(libssl));
+            keep_through(session, |session| self.discard(ctx, session.as_ref(libssl)));
         }
     }
 

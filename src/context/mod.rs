@@ -56,7 +56,7 @@ pub use life::{lifetime_shortened, while_closing};
 pub use lookup::Reply;
 pub use policy::VirtualHost;
 pub use renewal::PendingRenewal;
-pub use thread::{in_servername, is_in_stock, is_making, while_making};
+pub use thread::{forget_servername, in_servername, is_in_stock, is_making, while_making};
 pub use tickets::TicketVerdict;
 
 /// Our state of an SSL_CTX.

@@ -15,7 +15,7 @@ use super::types::{
 };
 use libc::{c_int, c_uint};
 use openssl_sys::{EVP_CIPHER_CTX, SSL_SESSION};
-use sesscache_core::system::thread::HoldCancel;
+use sesscache_core::system::thread::DuringCallback;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
@@ -90,14 +90,14 @@ impl<F: FnPtr> fmt::Debug for Callback<F> {
 
 /// Calls new_cb; not 0 if the application keeps the reference that it was given.
 pub fn call_new(callback: NewCb, ssl: Ssl<'_>, session: SessionRef<'_>) -> c_int {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it; both handles are valid.
     unsafe { callback(ssl.as_ptr(), session.as_ptr()) }
 }
 
 /// Calls remove_cb.
 pub fn call_remove(callback: RemoveCb, ctx: Ctx<'_>, session: SessionRef<'_>) {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it; both handles are valid.
     unsafe { callback(ctx.as_ptr(), session.as_ptr()) };
 }
@@ -129,7 +129,7 @@ pub fn call_get<'a>(callback: GetCb, ssl: Ssl<'a>, id: &[u8]) -> Answer<'a> {
     let libssl = ssl.libssl();
     let mut copy: c_int = 1;
     let length = c_int::try_from(id.len()).unwrap_or(0);
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it; valid handle, id and place for copy.
     let pointer = unsafe { callback(ssl.as_ptr(), id.as_ptr(), length, &raw mut copy) };
     let is_token = libssl.SSL_magic_pending_session_ptr.is_some_and(|token| {
@@ -151,14 +151,14 @@ pub unsafe fn call_generate(
     id: *mut u8,
     id_len: *mut c_uint,
 ) -> c_int {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), id, id_len) }
 }
 
 /// Makes a call of a callback of the application whose arguments are all libssl's.
 pub fn call_with_libssls<T>(call: impl FnOnce() -> T) -> T {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     call()
 }
 
@@ -166,9 +166,13 @@ pub fn call_with_libssls<T>(call: impl FnOnce() -> T) -> T {
 ///
 /// # Safety
 /// `function` is the one of SSL_CTX_set_tlsext_servername_callback(3).
-pub unsafe fn servername_cb(function: Option<unsafe extern "C" fn()>) -> Option<ServernameCb> {
+pub unsafe fn servername_cb(
+    function: Option<unsafe extern "C-unwind" fn()>,
+) -> Option<ServernameCb> {
     // SAFETY: the caller's promise; the macro has cast it to the other type.
-    function.map(|function| unsafe { transmute::<unsafe extern "C" fn(), ServernameCb>(function) })
+    function.map(|function| unsafe {
+        transmute::<unsafe extern "C-unwind" fn(), ServernameCb>(function)
+    })
 }
 
 /// Calls the application's servername callback with libssl's own arguments.
@@ -181,7 +185,7 @@ pub unsafe fn call_servername(
     al: *mut c_int,
     arg: CallbackArg,
 ) -> c_int {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), al, arg) }
 }
@@ -191,11 +195,11 @@ pub unsafe fn call_servername(
 /// # Safety
 /// `function` is the one of SSL_CTX_set_tlsext_ticket_key_cb(3).
 pub unsafe fn ticket_key_cb(
-    function: Option<unsafe extern "C" fn()>,
+    function: Option<unsafe extern "C-unwind" fn()>,
 ) -> Option<TicketKeyCb<HmacCtx>> {
     // SAFETY: the caller's promise; the macro has cast it to the other type.
     function.map(|function| unsafe {
-        transmute::<unsafe extern "C" fn(), TicketKeyCb<HmacCtx>>(function)
+        transmute::<unsafe extern "C-unwind" fn(), TicketKeyCb<HmacCtx>>(function)
     })
 }
 
@@ -231,7 +235,7 @@ impl<M> TicketKeyQuestion<M> {
     /// The arguments are libssl's.
     pub unsafe fn ask(self, callback: TicketKeyCb<M>, ssl: Ssl<'_>) -> c_int {
         let TicketKeyQuestion { key_name, iv, cipher, mac, enc } = self;
-        let _cancel = HoldCancel::new();
+        let _callback = DuringCallback::new();
         // SAFETY: the application's promise by setting it, and our caller's.
         unsafe { callback(ssl.as_ptr(), key_name, iv, cipher, mac, enc) }
     }
@@ -246,7 +250,7 @@ pub unsafe fn call_generate_ticket(
     ssl: Ssl<'_>,
     arg: CallbackArg,
 ) -> c_int {
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it, and our caller's.
     unsafe { callback(ssl.as_ptr(), arg) }
 }
@@ -291,7 +295,7 @@ impl OpenedTicket {
     /// The arguments are libssl's; `arg` was set for this callback.
     pub unsafe fn call(self, callback: DecryptTicketCb, ssl: Ssl<'_>, arg: CallbackArg) -> c_int {
         let OpenedTicket { session, key_name, key_name_length, status } = self;
-        let _cancel = HoldCancel::new();
+        let _callback = DuringCallback::new();
         // SAFETY: the application's promise by setting it, and our caller's.
         unsafe { callback(ssl.as_ptr(), session, key_name, key_name_length, status, arg) }
     }

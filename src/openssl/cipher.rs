@@ -29,7 +29,7 @@ struct Cipher {
     libssl: &'static Libssl,
 }
 
-type Property = Option<unsafe extern "C" fn(*const SSL_CIPHER) -> c_int>;
+type Property = Option<unsafe extern "C-unwind" fn(*const SSL_CIPHER) -> c_int>;
 
 impl Cipher {
     fn property(self, get: Property) -> Option<c_int> {

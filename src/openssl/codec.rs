@@ -72,7 +72,7 @@ pub fn is_mark_index(free: CRYPTO_EX_free) -> bool {
 }
 
 /// A mark is the slot's pointer: nothing is to be freed.
-unsafe extern "C" fn free_mark(
+unsafe extern "C-unwind" fn free_mark(
     _session: *mut c_void,
     _mark: *mut c_void,
     _ad: *mut CRYPTO_EX_DATA,

@@ -9,7 +9,7 @@ use super::ex_data::{free_box, try_box};
 use super::handle::Ssl;
 use super::types::{AllowEarlyDataCb, CallbackArg};
 use libc::c_int;
-use sesscache_core::system::thread::HoldCancel;
+use sesscache_core::system::thread::DuringCallback;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -109,7 +109,7 @@ impl Drop for EarlyDataCallbacks {
 pub unsafe fn application_allows(argument: CallbackArg, ssl: Ssl<'_>) -> bool {
     // SAFETY: the caller's promise.
     let Some(pair) = (unsafe { argument.as_ptr().cast::<Pair>().as_ref() }) else { return true };
-    let _cancel = HoldCancel::new();
+    let _callback = DuringCallback::new();
     // SAFETY: the application's promise by setting it.
     let answer: c_int = unsafe { (pair.callback)(ssl.as_ptr(), pair.argument) };
     answer != 0
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use openssl_sys::SSL;
 
-    unsafe extern "C" fn yes(_: *mut SSL, _: CallbackArg) -> c_int {
+    unsafe extern "C-unwind" fn yes(_: *mut SSL, _: CallbackArg) -> c_int {
         1
     }
 

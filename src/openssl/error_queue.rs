@@ -14,7 +14,7 @@ static LIBRARY: AtomicI32 = AtomicI32::new(0);
 
 /// Puts an error with this text into the calling thread's queue: of our own functions only.
 pub fn put(libssl: &'static Libssl, text: &str) {
-    type SetError = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
+    type SetError = unsafe extern "C-unwind" fn(c_int, c_int, *const c_char, ...);
     let (Some(new), Some(set)) = (libssl.ERR_new, libssl.ERR_set_error) else { return };
     let (Some(next_library), Ok(text)) = (libssl.ERR_get_next_error_library, CString::new(text))
     else {
@@ -73,7 +73,7 @@ mod tests {
         let found = unsafe { libc::dlsym(handle, c"ERR_peek_last_error".as_ptr()) };
         assert!(!found.is_null());
         // SAFETY: unsigned long ERR_peek_last_error(void).
-        let peek: unsafe extern "C" fn() -> c_ulong = unsafe { transmute(found) };
+        let peek: unsafe extern "C-unwind" fn() -> c_ulong = unsafe { transmute(found) };
         // SAFETY: takes nothing.
         unsafe { peek() }
     }

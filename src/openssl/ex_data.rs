@@ -9,7 +9,8 @@ use super::table::Libssl;
 use super::types::ExFree;
 use libc::c_int;
 use once_cell::sync::OnceCell;
-use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_dup};
+use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free};
+use std::mem::transmute;
 use std::ptr::{self, NonNull};
 
 /// `CRYPTO_EX_INDEX_SSL` (crypto.h of OpenSSL 1.1.0 and later).
@@ -38,6 +39,8 @@ impl Index {
         dup: Option<CRYPTO_EX_dup>,
         free: ExFree,
     ) -> Option<c_int> {
+        // SAFETY: the same type, but that C's unwinding may pass through.
+        let free = unsafe { transmute::<ExFree, CRYPTO_EX_free>(free) };
         let take = || {
             // SAFETY: known class; the functions have the types that libcrypto calls them by.
             let index = unsafe {

@@ -72,12 +72,12 @@ unsafe fn key(node: *const c_void) -> Option<Key> {
     unsafe { SessionRef::borrow(libssl()?, node.cast_mut().cast()) }?.key()
 }
 
-unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
+unsafe extern "C-unwind" fn hash(session: *const c_void) -> c_ulong {
     // SAFETY: a node of the table.
     unsafe { key(session) }.map_or(0, |key| key.digest())
 }
 
-unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
+unsafe extern "C-unwind" fn compare(a: *const c_void, b: *const c_void) -> c_int {
     // SAFETY: a node of the table.
     let a = unsafe { key(a) };
     // SAFETY: a node of the table.
@@ -85,12 +85,16 @@ unsafe extern "C" fn compare(a: *const c_void, b: *const c_void) -> c_int {
     c_int::from(a.is_none() || a != b)
 }
 
-unsafe extern "C" fn visit(node: *mut c_void, function: LhashVisit) {
+unsafe extern "C-unwind" fn visit(node: *mut c_void, function: LhashVisit) {
     // SAFETY: libcrypto passes a node of ours and the program's function.
     unsafe { function(node) };
 }
 
-unsafe extern "C" fn visit_with(node: *mut c_void, arg: *mut c_void, function: LhashVisitWith) {
+unsafe extern "C-unwind" fn visit_with(
+    node: *mut c_void,
+    arg: *mut c_void,
+    function: LhashVisitWith,
+) {
     // SAFETY: libcrypto passes a node of ours, the program's argument and function.
     unsafe { function(node, arg) };
 }

@@ -94,7 +94,7 @@ impl Library {
     pub(super) fn is_openssl_3_or_4(&self) -> bool {
         let Some(found) = self.find("OPENSSL_version_major\0") else { return false };
         // SAFETY: unsigned int OPENSSL_version_major(void), in every OpenSSL since 3.0.
-        let major: unsafe extern "C" fn() -> c_uint = unsafe { transmute_copy(&found) };
+        let major: unsafe extern "C-unwind" fn() -> c_uint = unsafe { transmute_copy(&found) };
         // SAFETY: it takes nothing and reads a constant.
         let major = unsafe { major() };
         (3..=4).contains(&major)

@@ -31,37 +31,41 @@ impl<T: Counted> Eq for Reference<T> {}
 /// An object that OpenSSL counts references to.
 pub(super) trait Counted {
     /// Takes a reference: returns 1.
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self) -> c_int>;
+    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut Self) -> c_int>;
     /// Gives one back.
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut Self)>;
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut Self)>;
 }
 
 impl Counted for X509 {
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509) -> c_int> {
+    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut X509) -> c_int> {
         libssl.X509_up_ref
     }
 
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509)> {
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut X509)> {
         libssl.X509_free
     }
 }
 
 impl Counted for X509_STORE {
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE) -> c_int> {
+    fn up_ref(
+        libssl: &'static Libssl,
+    ) -> Option<unsafe extern "C-unwind" fn(*mut X509_STORE) -> c_int> {
         libssl.X509_STORE_up_ref
     }
 
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut X509_STORE)> {
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut X509_STORE)> {
         libssl.X509_STORE_free
     }
 }
 
 impl Counted for EVP_PKEY {
-    fn up_ref(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut EVP_PKEY) -> c_int> {
+    fn up_ref(
+        libssl: &'static Libssl,
+    ) -> Option<unsafe extern "C-unwind" fn(*mut EVP_PKEY) -> c_int> {
         libssl.EVP_PKEY_up_ref
     }
 
-    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C" fn(*mut EVP_PKEY)> {
+    fn free(libssl: &'static Libssl) -> Option<unsafe extern "C-unwind" fn(*mut EVP_PKEY)> {
         libssl.EVP_PKEY_free
     }
 }

@@ -24,7 +24,11 @@ impl Ctx<'_> {
     }
 
     /// SSL_CTX_callback_ctrl(3).
-    pub fn stock_callback_ctrl(self, cmd: c_int, fp: Option<unsafe extern "C" fn()>) -> c_long {
+    pub fn stock_callback_ctrl(
+        self,
+        cmd: c_int,
+        fp: Option<unsafe extern "C-unwind" fn()>,
+    ) -> c_long {
         // SAFETY: a valid context and the application's callback.
         unsafe { (self.onward().libssl().SSL_CTX_callback_ctrl)(self.as_ptr(), cmd, fp) }
     }

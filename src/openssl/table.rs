@@ -5,17 +5,17 @@
 
 use super::library::Library;
 use super::types::{
-    AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, ExFree,
-    GenerateCb, GenerateTicketCb, GetCb, HmacCtx, Lhash, LhashCompare, LhashCompareThunk,
-    LhashHash, LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param,
-    PskFindSessionCb, PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, GenerateCb,
+    GenerateTicketCb, GetCb, HmacCtx, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
+    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb,
+    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use openssl_sys::{
-    ASN1_STRING, ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_new, EVP_CIPHER,
-    EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CIPHER, SSL_CTX,
-    SSL_METHOD, SSL_SESSION, X509, X509_CRL, X509_NAME, X509_NAME_ENTRY, X509_OBJECT, X509_STORE,
-    X509_STORE_CTX, X509_VERIFY_PARAM,
+    ASN1_STRING, ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new,
+    EVP_CIPHER, EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CIPHER,
+    SSL_CTX, SSL_METHOD, SSL_SESSION, X509, X509_CRL, X509_NAME, X509_NAME_ENTRY, X509_OBJECT,
+    X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM,
 };
 use std::mem::transmute_copy;
 use std::ptr::{self, NonNull};
@@ -39,8 +39,8 @@ macro_rules! table {
             /// The functions that the application's calls go on to, if wrappers of others come
             /// after us.
             pub wrapped: Option<&'static Libssl>,
-            $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
-            $(pub $opt_name: Option<unsafe extern "C" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
+            $(pub $name: unsafe extern "C-unwind" fn($($arg),*) $(-> $ret)?,)*
+            $(pub $opt_name: Option<unsafe extern "C-unwind" fn($($opt_arg),*) $(-> $opt_ret)?>,)*
         }
 
         impl Libssl {
@@ -89,10 +89,10 @@ impl Libssl {
     /// The functions of a libssl that calls are passed on to, and nothing else: we have no slot in
     /// its objects, and what lies under our indexes there is not ours.
     pub(super) fn passing_on(library: &Library) -> Libssl {
-        unsafe extern "C" fn of_no_ctx(_: *const SSL_CTX, _: c_int) -> *mut c_void {
+        unsafe extern "C-unwind" fn of_no_ctx(_: *const SSL_CTX, _: c_int) -> *mut c_void {
             ptr::null_mut()
         }
-        unsafe extern "C" fn of_no_ssl(_: *const SSL, _: c_int) -> *mut c_void {
+        unsafe extern "C-unwind" fn of_no_ssl(_: *const SSL, _: c_int) -> *mut c_void {
             ptr::null_mut()
         }
         Libssl {
@@ -105,12 +105,12 @@ impl Libssl {
 }
 
 /// Stands for a function that an unsupported libssl lacks.
-extern "C" fn missing() -> usize {
+extern "C-unwind" fn missing() -> usize {
     0
 }
 
 const MISSING: NonNull<c_void> = {
-    let function: extern "C" fn() -> usize = missing;
+    let function: extern "C-unwind" fn() -> usize = missing;
     // SAFETY: a function is not at address zero.
     unsafe { NonNull::new_unchecked(function as *mut c_void) }
 };
@@ -133,7 +133,7 @@ table! {
         SSL_free: fn(*mut SSL);
         SSL_clear: fn(*mut SSL) -> c_int;
         SSL_set_session: fn(*mut SSL, *mut SSL_SESSION) -> c_int;
-        SSL_CTX_callback_ctrl: fn(*mut SSL_CTX, c_int, Option<unsafe extern "C" fn()>) -> c_long;
+        SSL_CTX_callback_ctrl: fn(*mut SSL_CTX, c_int, Option<unsafe extern "C-unwind" fn()>) -> c_long;
         SSL_CTX_set_options: fn(*mut SSL_CTX, u64) -> u64;
         SSL_CTX_clear_options: fn(*mut SSL_CTX, u64) -> u64;
         SSL_CTX_get_options: fn(*const SSL_CTX) -> u64;
@@ -183,7 +183,7 @@ table! {
             *mut c_void,
             Option<CRYPTO_EX_new>,
             Option<CRYPTO_EX_dup>,
-            Option<ExFree>
+            Option<CRYPTO_EX_free>
         ) -> c_int;
         OPENSSL_LH_new: fn(Option<LhashHash>, Option<LhashCompare>) -> *mut Lhash;
         OPENSSL_LH_insert: fn(*mut Lhash, *mut c_void) -> *mut c_void;

@@ -116,7 +116,7 @@ macro_rules! stock {
         unsafe {
             std::mem::transmute::<
                 std::ptr::NonNull<libc::c_void>,
-                unsafe extern "C" fn($($arg),*) $(-> $ret)?,
+                unsafe extern "C-unwind" fn($($arg),*) $(-> $ret)?,
             >($crate::openssl::tests::found(stringify!($name)))
         }
     }};
@@ -140,7 +140,7 @@ impl Context {
 
     pub(super) fn load(&self, path: &Path) {
         let key = path.with_extension("key");
-        type Load = unsafe extern "C" fn(*mut SSL_CTX, *const c_char, c_int) -> c_int;
+        type Load = unsafe extern "C-unwind" fn(*mut SSL_CTX, *const c_char, c_int) -> c_int;
         let certificate: Load =
             stock!(SSL_CTX_use_certificate_file: fn(*mut SSL_CTX, *const c_char, c_int) -> c_int);
         let private_key: Load =

@@ -85,7 +85,7 @@ impl Contexts {
 }
 
 /// EVP_EncryptInit_ex(3) and EVP_DecryptInit_ex(3).
-type CipherInit = unsafe extern "C" fn(
+type CipherInit = unsafe extern "C-unwind" fn(
     *mut EVP_CIPHER_CTX,
     *const EVP_CIPHER,
     *mut c_void,

@@ -9,11 +9,11 @@ use openssl_sys::{
 use std::ptr;
 
 /// `new_session_cb`: SSL_CTX_sess_set_new_cb(3).
-pub type NewCb = unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int;
+pub type NewCb = unsafe extern "C-unwind" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int;
 /// `remove_session_cb`: SSL_CTX_sess_set_remove_cb(3).
-pub type RemoveCb = unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION);
+pub type RemoveCb = unsafe extern "C-unwind" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION);
 /// `get_session_cb`: SSL_CTX_sess_set_get_cb(3).
-pub type GetCb = unsafe extern "C" fn(
+pub type GetCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     data: *const u8,
     len: c_int,
@@ -21,11 +21,11 @@ pub type GetCb = unsafe extern "C" fn(
 ) -> *mut SSL_SESSION;
 /// `GEN_SESSION_CB`: SSL_CTX_set_generate_session_id(3).
 pub type GenerateCb =
-    unsafe extern "C" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
+    unsafe extern "C-unwind" fn(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int;
 
 /// `SSL_verify_cb`: SSL_CTX_set_verify(3).
 pub type VerifyCb =
-    unsafe extern "C" fn(preverify_ok: c_int, x509_ctx: *mut X509_STORE_CTX) -> c_int;
+    unsafe extern "C-unwind" fn(preverify_ok: c_int, x509_ctx: *mut X509_STORE_CTX) -> c_int;
 
 /// The pointer that an application has handed over for its callback. It is only handed on.
 #[repr(transparent)]
@@ -48,26 +48,26 @@ impl CallbackArg {
 }
 
 /// `cert_cb`: SSL_CTX_set_cert_cb(3).
-pub type CertCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
+pub type CertCb = unsafe extern "C-unwind" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
 /// The callback of SSL_CTX_set_cert_verify_callback(3).
 pub type CertVerifyCb =
-    unsafe extern "C" fn(x509_ctx: *mut X509_STORE_CTX, arg: CallbackArg) -> c_int;
+    unsafe extern "C-unwind" fn(x509_ctx: *mut X509_STORE_CTX, arg: CallbackArg) -> c_int;
 /// `SSL_psk_find_session_cb_func`: SSL_CTX_set_psk_find_session_callback(3).
-pub type PskFindSessionCb = unsafe extern "C" fn(
+pub type PskFindSessionCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     identity: *const u8,
     identity_len: usize,
     sess: *mut *mut SSL_SESSION,
 ) -> c_int;
 /// `SSL_psk_server_cb_func`: SSL_CTX_set_psk_server_callback(3).
-pub type PskServerCb = unsafe extern "C" fn(
+pub type PskServerCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     identity: *const c_char,
     psk: *mut u8,
     max_psk_len: c_uint,
 ) -> c_uint;
 /// `tls_session_secret_cb_fn` (ssl.h).
-pub type SessionSecretCb = unsafe extern "C" fn(
+pub type SessionSecretCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     secret: *mut c_void,
     secret_len: *mut c_int,
@@ -76,14 +76,14 @@ pub type SessionSecretCb = unsafe extern "C" fn(
     arg: CallbackArg,
 ) -> c_int;
 /// `SSL_allow_early_data_cb_fn`: SSL_CTX_set_allow_early_data_cb(3).
-pub type AllowEarlyDataCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
+pub type AllowEarlyDataCb = unsafe extern "C-unwind" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
 /// The callback of SSL_CTX_set_tlsext_servername_callback(3).
 pub type ServernameCb =
-    unsafe extern "C" fn(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int;
+    unsafe extern "C-unwind" fn(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int;
 /// `SSL_CTX_generate_session_ticket_fn`: SSL_CTX_set_session_ticket_cb(3).
-pub type GenerateTicketCb = unsafe extern "C" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
+pub type GenerateTicketCb = unsafe extern "C-unwind" fn(ssl: *mut SSL, arg: CallbackArg) -> c_int;
 /// `SSL_CTX_decrypt_session_ticket_fn`: SSL_CTX_set_session_ticket_cb(3).
-pub type DecryptTicketCb = unsafe extern "C" fn(
+pub type DecryptTicketCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     ss: *mut SSL_SESSION,
     keyname: *const u8,
@@ -108,7 +108,7 @@ pub struct HmacCtx {
 
 /// The callback of SSL_CTX_set_tlsext_ticket_key_evp_cb(3) or, with an `HMAC_CTX`, that of
 /// SSL_CTX_set_tlsext_ticket_key_cb(3).
-pub type TicketKeyCb<M> = unsafe extern "C" fn(
+pub type TicketKeyCb<M> = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,
     key_name: *mut u8,
     iv: *mut u8,
@@ -126,23 +126,23 @@ pub struct Lhash {
     _opaque: [u8; 0],
 }
 
-pub(super) type LhashHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
-pub(super) type LhashCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+pub(super) type LhashHash = unsafe extern "C-unwind" fn(*const c_void) -> c_ulong;
+pub(super) type LhashCompare = unsafe extern "C-unwind" fn(*const c_void, *const c_void) -> c_int;
 
 /// `OPENSSL_LH_DOALL_FUNC`.
-pub type LhashVisit = unsafe extern "C" fn(node: *mut c_void);
+pub type LhashVisit = unsafe extern "C-unwind" fn(node: *mut c_void);
 /// `OPENSSL_LH_DOALL_FUNCARG`.
-pub type LhashVisitWith = unsafe extern "C" fn(node: *mut c_void, arg: *mut c_void);
+pub type LhashVisitWith = unsafe extern "C-unwind" fn(node: *mut c_void, arg: *mut c_void);
 // The thunks of OpenSSL 3.3 and later, which call such functions by their own types.
-pub(super) type LhashHashThunk = unsafe extern "C" fn(*const c_void, LhashHash) -> c_ulong;
+pub(super) type LhashHashThunk = unsafe extern "C-unwind" fn(*const c_void, LhashHash) -> c_ulong;
 pub(super) type LhashCompareThunk =
-    unsafe extern "C" fn(*const c_void, *const c_void, LhashCompare) -> c_int;
-pub(super) type LhashVisitThunk = unsafe extern "C" fn(*mut c_void, LhashVisit);
+    unsafe extern "C-unwind" fn(*const c_void, *const c_void, LhashCompare) -> c_int;
+pub(super) type LhashVisitThunk = unsafe extern "C-unwind" fn(*mut c_void, LhashVisit);
 pub(super) type LhashVisitWithThunk =
-    unsafe extern "C" fn(*mut c_void, *mut c_void, LhashVisitWith);
+    unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, LhashVisitWith);
 
 /// `CRYPTO_get_ex_new_index`, the one libcrypto function that is overlaid.
-pub type GetExNewIndex = unsafe extern "C" fn(
+pub type GetExNewIndex = unsafe extern "C-unwind" fn(
     class_index: c_int,
     argl: c_long,
     argp: *mut c_void,
@@ -152,8 +152,14 @@ pub type GetExNewIndex = unsafe extern "C" fn(
 ) -> c_int;
 
 /// The `ex_data` free function, with the pointers as OpenSSL passes them.
-pub type ExFree =
-    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut CRYPTO_EX_DATA, c_int, c_long, *mut c_void);
+pub type ExFree = unsafe extern "C-unwind" fn(
+    *mut c_void,
+    *mut c_void,
+    *mut CRYPTO_EX_DATA,
+    c_int,
+    c_long,
+    *mut c_void,
+);
 
 /// `OSSL_PARAM` (openssl/core.h).
 #[repr(C)]

@@ -158,7 +158,7 @@ impl Drop for Verification<'_> {
 
 /// Leaves the verdict to libcrypto: the application's callbacks of connection and trust store do
 /// not run.
-unsafe extern "C" fn keep_verdict(verdict: c_int, _ctx: *mut X509_STORE_CTX) -> c_int {
+unsafe extern "C-unwind" fn keep_verdict(verdict: c_int, _ctx: *mut X509_STORE_CTX) -> c_int {
     verdict
 }
 

@@ -9,6 +9,7 @@ use crate::openssl::handle::Ctx;
 use libc::{c_char, c_int};
 use openssl_sys::SSL_CTX;
 use sesscache_core::store::Counters;
+use sesscache_core::system::thread::HoldCancel;
 use std::ffi::CStr;
 use std::ptr;
 
@@ -22,7 +23,7 @@ const VERSION: &CStr =
 ///
 /// The string is constant and must not be freed. Any thread may call it at any time. Since 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn sesscache_version() -> *const c_char {
+pub extern "C-unwind" fn sesscache_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
@@ -35,7 +36,7 @@ pub extern "C" fn sesscache_version() -> *const c_char {
 /// # Safety
 /// `ctx` must be NULL or a valid context.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
+pub unsafe extern "C-unwind" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx.cast_mut()) };
     guard(0, || {
@@ -61,7 +62,10 @@ pub unsafe extern "C" fn sesscache_is_active(ctx: *const SSL_CTX) -> c_int {
 /// # Safety
 /// `ctx` must be NULL or a valid context, `url` NULL or a C string.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sesscache_store_attach(ctx: *mut SSL_CTX, url: *const c_char) -> c_int {
+pub unsafe extern "C-unwind" fn sesscache_store_attach(
+    ctx: *mut SSL_CTX,
+    url: *const c_char,
+) -> c_int {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
     guard(0, || {
@@ -82,6 +86,8 @@ fn attach(ctx: Option<Ctx<'_>>, url: Option<&CStr>) -> Result<(), String> {
     let ctx = ctx.ok_or("ctx is NULL")?;
     let url = url.ok_or("url is NULL")?.to_str().map_err(|_| "url is not UTF-8")?;
     let state = state(ctx).ok_or("the session cache of ctx is not sesscache's")?;
+    // It opens files, at which a thread could be cancelled.
+    let _cancel = HoldCancel::new();
     let store = host::attach(url).map_err(|error| error.to_string())?;
     if !state.attach(ctx, store) {
         return Err("ctx has another store already".into());
@@ -172,7 +178,7 @@ const _: () = assert!(size_of::<sesscache_stats>() == size_of::<Counters>());
 /// # Safety
 /// `ctx` must be NULL or a valid context, `stats` NULL or a place of `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sesscache_store_stats(
+pub unsafe extern "C-unwind" fn sesscache_store_stats(
     ctx: *const SSL_CTX,
     stats: *mut sesscache_stats,
     size: usize,

@@ -59,7 +59,7 @@ fn note_of_connection(
 /// # Safety
 /// `ctx` is a valid context or NULL; `sid_ctx` points to `sid_ctx_len` bytes or is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_session_id_context(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_session_id_context(
     ctx: Argument<*mut SSL_CTX>,
     sid_ctx: Argument<*const u8>,
     sid_ctx_len: c_uint,
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn SSL_CTX_set_session_id_context(
 /// # Safety
 /// `ssl` is a valid connection or NULL; `sid_ctx` points to `sid_ctx_len` bytes or is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_session_id_context(
+pub unsafe extern "C-unwind" fn SSL_set_session_id_context(
     ssl: Argument<*mut SSL>,
     sid_ctx: Argument<*const u8>,
     sid_ctx_len: c_uint,
@@ -131,7 +131,7 @@ fn note_own_id_context(ssl: Ssl<'_>, id_context: IdContext) {
 /// # Safety
 /// `c` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_cert_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_cert_cb(
     c: Argument<*mut SSL_CTX>,
     cb: Option<CertCb>,
     arg: CallbackArg,
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn SSL_CTX_set_cert_cb(
 /// # Safety
 /// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_cert_cb(
+pub unsafe extern "C-unwind" fn SSL_set_cert_cb(
     s: Argument<*mut SSL>,
     cb: Option<CertCb>,
     arg: CallbackArg,
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn SSL_set_cert_cb(
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_cert_verify_callback(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_cert_verify_callback(
     ctx: Argument<*mut SSL_CTX>,
     cb: Option<CertVerifyCb>,
     arg: CallbackArg,
@@ -215,7 +215,7 @@ fn note_rules<T: Copy>(
 /// # Safety
 /// `ssl` is a valid connection or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_purpose(ssl: Argument<*mut SSL>, purpose: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn SSL_set_purpose(ssl: Argument<*mut SSL>, purpose: c_int) -> c_int {
     note_rules(&ssl, 0, |ssl| ssl.stock_set_purpose(purpose))
 }
 
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn SSL_set_purpose(ssl: Argument<*mut SSL>, purpose: c_int
 /// # Safety
 /// `ssl` is a valid connection or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_trust(ssl: Argument<*mut SSL>, trust: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn SSL_set_trust(ssl: Argument<*mut SSL>, trust: c_int) -> c_int {
     note_rules(&ssl, 0, |ssl| ssl.stock_set_trust(trust))
 }
 
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn SSL_set_trust(ssl: Argument<*mut SSL>, trust: c_int) ->
 /// # Safety
 /// `ssl` is a valid connection or NULL; `vpm` is as SSL_set1_param(3) wants it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set1_param(
+pub unsafe extern "C-unwind" fn SSL_set1_param(
     ssl: Argument<*mut SSL>,
     vpm: Argument<*mut X509_VERIFY_PARAM>,
 ) -> c_int {
@@ -250,6 +250,6 @@ pub unsafe extern "C" fn SSL_set1_param(
 /// # Safety
 /// `ssl` is a valid connection or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_get0_param(ssl: Argument<*mut SSL>) -> *mut X509_VERIFY_PARAM {
+pub unsafe extern "C-unwind" fn SSL_get0_param(ssl: Argument<*mut SSL>) -> *mut X509_VERIFY_PARAM {
     note_rules(&ssl, ptr::null_mut(), |ssl| ssl.onward().param())
 }

@@ -24,9 +24,9 @@ use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 /// # Safety
 /// `ctx` must be NULL or a valid context, and `cb` callable while the context is in use.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_set_new_cb(
     ctx: *mut SSL_CTX,
-    cb: Option<unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int>,
+    cb: Option<unsafe extern "C-unwind" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int>,
 ) {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
@@ -49,9 +49,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(
 /// # Safety
 /// `ctx` must be NULL or a valid context.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_get_new_cb(
     ctx: *mut SSL_CTX,
-) -> Option<unsafe extern "C" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int> {
+) -> Option<unsafe extern "C-unwind" fn(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int> {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
     answer(
@@ -78,9 +78,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(
 /// # Safety
 /// `ctx` must be NULL or a valid context, and `cb` callable while the context is in use.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_set_remove_cb(
     ctx: *mut SSL_CTX,
-    cb: Option<unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)>,
+    cb: Option<unsafe extern "C-unwind" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)>,
 ) {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
@@ -103,9 +103,9 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
 /// # Safety
 /// `ctx` must be NULL or a valid context.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_get_remove_cb(
     ctx: *mut SSL_CTX,
-) -> Option<unsafe extern "C" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)> {
+) -> Option<unsafe extern "C-unwind" fn(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION)> {
     // SAFETY: NULL or valid, as above.
     let ctx = unsafe { Argument::from_c(ctx) };
     answer(
@@ -133,10 +133,10 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(
 /// # Safety
 /// `ctx` must be NULL or a valid context, and `cb` callable while the context is in use.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_set_get_cb(
     ctx: *mut SSL_CTX,
     cb: Option<
-        unsafe extern "C" fn(
+        unsafe extern "C-unwind" fn(
             ssl: *mut SSL,
             data: *const c_uchar,
             len: c_int,
@@ -166,10 +166,10 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(
 /// # Safety
 /// `ctx` must be NULL or a valid context.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_sess_get_get_cb(
     ctx: *mut SSL_CTX,
 ) -> Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         ssl: *mut SSL,
         data: *const c_uchar,
         len: c_int,

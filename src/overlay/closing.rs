@@ -4,7 +4,7 @@
 use super::arguments::Argument;
 use super::connection;
 use super::guard::guard;
-use crate::context::{host, while_closing};
+use crate::context::{forget_servername, host, while_closing};
 use crate::openssl::handle::Ssl;
 use libc::c_int;
 use openssl_sys::{SSL, SSL_SESSION};
@@ -14,10 +14,11 @@ use openssl_sys::{SSL, SSL_SESSION};
 /// # Safety
 /// `ssl` is a valid connection, whose reference is given up, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_free(ssl: Argument<*mut SSL>) {
+pub unsafe extern "C-unwind" fn SSL_free(ssl: Argument<*mut SSL>) {
     guard((), || {
         let Some(connection) = ssl.ssl() else { return };
         let free = connection.onward().libssl().SSL_free;
+        forget_servername(connection);
         // SAFETY: a valid connection, whose reference the caller gives up. Its handle is used
         // before.
         closing(connection, || unsafe { free(ssl.as_ptr()) });
@@ -29,9 +30,10 @@ pub unsafe extern "C" fn SSL_free(ssl: Argument<*mut SSL>) {
 /// # Safety
 /// `s` is a valid connection or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_clear(s: Argument<*mut SSL>) -> c_int {
+pub unsafe extern "C-unwind" fn SSL_clear(s: Argument<*mut SSL>) -> c_int {
     guard(0, || {
         let Some(ssl) = s.ssl() else { return 0 };
+        forget_servername(ssl);
         let cleared = closing(ssl, || ssl.stock_clear());
         if let Some(connection) = connection::of(ssl) {
             // The callback that leads the next handshake where it belongs is yet to come.
@@ -48,7 +50,7 @@ pub unsafe extern "C" fn SSL_clear(s: Argument<*mut SSL>) -> c_int {
 /// # Safety
 /// `to` is a valid connection or NULL, `session` a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_session(
+pub unsafe extern "C-unwind" fn SSL_set_session(
     to: Argument<*mut SSL>,
     session: Argument<*mut SSL_SESSION>,
 ) -> c_int {

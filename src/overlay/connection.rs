@@ -177,7 +177,7 @@ pub(super) fn take_index(libssl: &'static Libssl) -> Option<c_int> {
     SSL_INDEX.take(libssl, CLASS_SSL, Some(duplicate), free)
 }
 
-unsafe extern "C" fn free(
+unsafe extern "C-unwind" fn free(
     _ssl: *mut c_void,
     connection: *mut c_void,
     _ad: *mut CRYPTO_EX_DATA,

@@ -23,7 +23,7 @@ use openssl_sys::{
 /// # Safety
 /// As SSL_CTX_ctrl(3): `ctx` is a valid context or NULL, `parg` what `cmd` asks for.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_ctrl(
+pub unsafe extern "C-unwind" fn SSL_CTX_ctrl(
     ctx: Argument<*mut SSL_CTX>,
     cmd: c_int,
     larg: c_long,
@@ -54,10 +54,10 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
 /// As SSL_CTX_callback_ctrl(3): `ctx` is a valid context or NULL, `fp` the callback that `cmd`
 /// sets.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_callback_ctrl(
+pub unsafe extern "C-unwind" fn SSL_CTX_callback_ctrl(
     ctx: Argument<*mut SSL_CTX>,
     cmd: c_int,
-    fp: Option<unsafe extern "C" fn()>,
+    fp: Option<unsafe extern "C-unwind" fn()>,
 ) -> c_long {
     answer(
         &ctx,

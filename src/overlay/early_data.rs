@@ -32,7 +32,7 @@ pub(super) fn register(ctx: Ctx<'_>, state: &State) {
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_allow_early_data_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_allow_early_data_cb(
     ctx: Argument<*mut SSL_CTX>,
     cb: Option<AllowEarlyDataCb>,
     arg: CallbackArg,
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn SSL_CTX_set_allow_early_data_cb(
 /// # Safety
 /// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_allow_early_data_cb(
+pub unsafe extern "C-unwind" fn SSL_set_allow_early_data_cb(
     s: Argument<*mut SSL>,
     cb: Option<AllowEarlyDataCb>,
     arg: CallbackArg,
@@ -88,7 +88,7 @@ fn wrapped(kept: Option<CallbackArg>) -> (Option<AllowEarlyDataCb>, CallbackArg)
 
 /// libssl would accept early data. 0: it is refused, and the client sends it again when the
 /// handshake is over.
-unsafe extern "C" fn allow(ssl: *mut SSL, arg: CallbackArg) -> c_int {
+unsafe extern "C-unwind" fn allow(ssl: *mut SSL, arg: CallbackArg) -> c_int {
     let allows = guard(false, || {
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { borrow(ssl) }) else { return false };
@@ -105,6 +105,6 @@ unsafe extern "C" fn allow(ssl: *mut SSL, arg: CallbackArg) -> c_int {
 }
 
 /// As [`allow`], and says no.
-unsafe extern "C" fn refuse(_ssl: *mut SSL, _arg: CallbackArg) -> c_int {
+unsafe extern "C-unwind" fn refuse(_ssl: *mut SSL, _arg: CallbackArg) -> c_int {
     0
 }

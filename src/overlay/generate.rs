@@ -18,7 +18,7 @@ use openssl_sys::{SSL, SSL_CTX};
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_generate_session_id(
     ctx: Argument<*mut SSL_CTX>,
     cb: Option<GenerateCb>,
 ) -> c_int {
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
 /// # Safety
 /// `ssl` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_generate_session_id(
+pub unsafe extern "C-unwind" fn SSL_set_generate_session_id(
     ssl: Argument<*mut SSL>,
     cb: Option<GenerateCb>,
 ) -> c_int {
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
 }
 
 /// Runs the application's generator and refuses an id that is in use.
-unsafe extern "C" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
+unsafe extern "C-unwind" fn generate(ssl: *mut SSL, id: *mut u8, id_len: *mut c_uint) -> c_int {
     guard(0, || {
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };

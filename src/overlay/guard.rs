@@ -1,15 +1,16 @@
-//! Panics stop here: the only catch_unwind.
+//! Panics stop here, see `unwinding`.
 //!
 //! A panic is our defect, not the server's. It takes the cache of its context out of use, is said
 //! once in the log, and is answered with the value that the manual page gives for failure.
 
+use super::unwinding::catch_panic;
 use crate::context::State;
 use crate::log::Once;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    /// How many guards this thread is in.
+    /// How many guards this thread is in. A callback that jumps out leaves it too high, and then Rust
+    /// programs do not see the report of their own panics in this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -23,16 +24,12 @@ pub(super) fn guard<T>(on_panic: T, body: impl FnOnce() -> T) -> T {
 #[inline]
 fn guard_or<T>(body: impl FnOnce() -> T, on_panic: impl FnOnce() -> T) -> T {
     let before = DEPTH.replace(DEPTH.get() + 1);
-    // Whatever a panic leaves half done is a cache that its context stops using.
-    let result = catch_unwind(AssertUnwindSafe(body));
+    let result = catch_panic(body);
     DEPTH.set(before);
-    match result {
-        Ok(value) => value,
-        Err(_) => {
-            report();
-            on_panic()
-        }
-    }
+    result.unwrap_or_else(|| {
+        report();
+        on_panic()
+    })
 }
 
 /// Runs `body` for the state of a context; a panic takes its cache out of use.

@@ -26,7 +26,7 @@ pub(super) fn are_registered(ctx: Ctx<'_>) -> bool {
 
 /// A session was negotiated; libssl has taken a reference for the application, and drops it
 /// when 0 is returned.
-unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
+unsafe extern "C-unwind" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
     guard(0, || {
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { borrow(ssl) }) else { return 0 };
@@ -41,7 +41,7 @@ unsafe extern "C" fn new_hook(ssl: *mut SSL, sess: *mut SSL_SESSION) -> c_int {
 }
 
 /// A client offers the session `id`.
-unsafe extern "C" fn get_hook(
+unsafe extern "C-unwind" fn get_hook(
     ssl: *mut SSL,
     id: *const u8,
     len: c_int,
@@ -64,7 +64,7 @@ unsafe extern "C" fn get_hook(
 }
 
 /// A session was removed from the stock cache, or would have been if it were there.
-unsafe extern "C" fn remove_hook(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION) {
+unsafe extern "C-unwind" fn remove_hook(ctx: *mut SSL_CTX, sess: *mut SSL_SESSION) {
     guard((), || {
         if is_in_stock() {
             // Called by us, and our caller does the rest.

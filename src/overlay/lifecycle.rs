@@ -17,6 +17,7 @@ use openssl_sys::{
     CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new, SSL_CTX, SSL_METHOD,
 };
 use sesscache_core::system::errno::KeepErrno;
+use sesscache_core::system::thread::HoldCancel;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,8 +35,10 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
     if !libssl.is_supported || !is_libssls || state(ctx).is_some() {
         return;
     }
-    // A failure in here, for want of memory or of the key file, must not show.
+    // A failure in here, for want of memory or of the key file, must not show. And the key file's
+    // system calls are points at which a thread could be cancelled.
     let _errno = KeepErrno::new();
+    let _cancel = HoldCancel::new();
     let _errors = KeepErrors::new(libssl);
     if memory::is_shared(ctx) {
         if !is_making() {
@@ -75,7 +78,7 @@ fn take_index(libssl: &'static Libssl) -> Option<c_int> {
 }
 
 /// The SSL_CTX goes. Ours runs before the application's free functions, see [`take_index`].
-unsafe extern "C" fn free_state(
+unsafe extern "C-unwind" fn free_state(
     ctx: *mut c_void,
     value: *mut c_void,
     _ad: *mut CRYPTO_EX_DATA,
@@ -102,7 +105,7 @@ unsafe extern "C" fn free_state(
 /// # Safety
 /// `meth` is a method as OpenSSL's TLS_method(3) and its like return it, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
+pub unsafe extern "C-unwind" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
     guard(ptr::null_mut(), || {
         let Some(libssl) = libssl_of_method(meth) else { return ptr::null_mut() };
         // SAFETY: the method that the caller passed.
@@ -118,7 +121,7 @@ pub unsafe extern "C" fn SSL_CTX_new(meth: *const SSL_METHOD) -> *mut SSL_CTX {
 /// # Safety
 /// As SSL_CTX_new_ex(3): `libctx`, `propq` and `meth` are valid or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_new_ex(
+pub unsafe extern "C-unwind" fn SSL_CTX_new_ex(
     libctx: *mut c_void,
     propq: *const c_char,
     meth: *const SSL_METHOD,
@@ -145,7 +148,7 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
 /// # Safety
 /// As CRYPTO_get_ex_new_index(3).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
+pub unsafe extern "C-unwind" fn CRYPTO_get_ex_new_index(
     class_index: c_int,
     argl: c_long,
     argp: *mut c_void,

@@ -6,6 +6,7 @@ use crate::context::host;
 use crate::log::{say, write_now};
 use crate::openssl::library::{after_us, first_in_search, object_of};
 use libc::c_void;
+use sesscache_core::system::thread::HoldCancel;
 use std::ptr::NonNull;
 
 /// Run by the dynamic linker.
@@ -15,6 +16,7 @@ static LOAD: extern "C" fn() = load;
 
 extern "C" fn load() {
     super::guard::guard((), || {
+        let _cancel = HoldCancel::new();
         super::guard::silence();
         if stands_aside() {
             return;

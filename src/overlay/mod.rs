@@ -25,6 +25,7 @@ pub mod shared_keys;
 pub mod switch;
 pub mod ticket_data;
 pub mod tickets;
+mod unwinding;
 
 use crate::context::{Current, Event, Facts, State};
 use crate::log;

@@ -34,7 +34,7 @@ fn answer_about<'a>(
 /// # Safety
 /// `ctx` is a valid context or NULL, `session` a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_add_session(
+pub unsafe extern "C-unwind" fn SSL_CTX_add_session(
     ctx: Argument<*mut SSL_CTX>,
     session: Argument<*mut SSL_SESSION>,
 ) -> c_int {
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn SSL_CTX_add_session(
 /// # Safety
 /// `ctx` is a valid context or NULL, `session` a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_remove_session(
+pub unsafe extern "C-unwind" fn SSL_CTX_remove_session(
     ctx: Argument<*mut SSL_CTX>,
     session: Argument<*mut SSL_SESSION>,
 ) -> c_int {
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn SSL_CTX_remove_session(
 /// # Safety
 /// `ctx` is a valid context or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_flush_sessions(ctx: Argument<*mut SSL_CTX>, tm: c_long) {
+pub unsafe extern "C-unwind" fn SSL_CTX_flush_sessions(ctx: Argument<*mut SSL_CTX>, tm: c_long) {
     answer(&ctx, (), |ctx, state| state.flush(ctx, tm), |ctx| ctx.stock_flush(tm));
 }
 
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions(ctx: Argument<*mut SSL_CTX>, tm:
 /// # Safety
 /// `ctx` is a valid context or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: Argument<*mut SSL_CTX>, tm: time_t) {
+pub unsafe extern "C-unwind" fn SSL_CTX_flush_sessions_ex(ctx: Argument<*mut SSL_CTX>, tm: time_t) {
     answer(&ctx, (), |ctx, state| state.flush(ctx, tm), |ctx| ctx.stock_flush(tm));
 }
 
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: Argument<*mut SSL_CTX>, 
 /// # Safety
 /// `ctx` is a valid context or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sessions(ctx: Argument<*mut SSL_CTX>) -> *mut Lhash {
+pub unsafe extern "C-unwind" fn SSL_CTX_sessions(ctx: Argument<*mut SSL_CTX>) -> *mut Lhash {
     answer(
         &ctx,
         ptr::null_mut(),
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn SSL_CTX_sessions(ctx: Argument<*mut SSL_CTX>) -> *mut L
 /// # Safety
 /// `ssl` is a valid connection or NULL; `id` points to `id_len` bytes or is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_has_matching_session_id(
+pub unsafe extern "C-unwind" fn SSL_has_matching_session_id(
     ssl: Argument<*const SSL>,
     id: Argument<*const u8>,
     id_len: c_uint,
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
 /// # Safety
 /// `s` is a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_timeout(
+pub unsafe extern "C-unwind" fn SSL_SESSION_set_timeout(
     s: Argument<*mut SSL_SESSION>,
     t: c_long,
 ) -> c_long {
@@ -143,7 +143,10 @@ pub unsafe extern "C" fn SSL_SESSION_set_timeout(
 /// # Safety
 /// `s` is a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_time(s: Argument<*mut SSL_SESSION>, t: c_long) -> c_long {
+pub unsafe extern "C-unwind" fn SSL_SESSION_set_time(
+    s: Argument<*mut SSL_SESSION>,
+    t: c_long,
+) -> c_long {
     change_lifetime(&s, |session| session.stock_set_time(t))
 }
 
@@ -152,7 +155,7 @@ pub unsafe extern "C" fn SSL_SESSION_set_time(s: Argument<*mut SSL_SESSION>, t: 
 /// # Safety
 /// `s` is a valid session or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_time_ex(
+pub unsafe extern "C-unwind" fn SSL_SESSION_set_time_ex(
     s: Argument<*mut SSL_SESSION>,
     t: time_t,
 ) -> time_t {

@@ -89,7 +89,7 @@ fn note_use(ssl: Ssl<'_>) {
 }
 
 /// libssl asks for the session of a shared key in TLS 1.3. 0 ends the handshake.
-unsafe extern "C" fn find_session(
+unsafe extern "C-unwind" fn find_session(
     ssl: *mut SSL,
     identity: *const u8,
     identity_len: usize,
@@ -111,7 +111,7 @@ unsafe extern "C" fn find_session(
 }
 
 /// libssl asks for a shared key. 0: it is not known.
-unsafe extern "C" fn server_key(
+unsafe extern "C-unwind" fn server_key(
     ssl: *mut SSL,
     identity: *const c_char,
     psk: *mut u8,
@@ -132,7 +132,7 @@ unsafe extern "C" fn server_key(
 }
 
 /// libssl asks for the secret of a session. 0: it is not known.
-unsafe extern "C" fn session_secret(
+unsafe extern "C-unwind" fn session_secret(
     ssl: *mut SSL,
     secret: *mut c_void,
     secret_len: *mut c_int,
@@ -162,7 +162,7 @@ unsafe extern "C" fn session_secret(
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_psk_find_session_callback(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_psk_find_session_callback(
     ctx: Argument<*mut SSL_CTX>,
     cb: Option<PskFindSessionCb>,
 ) {
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn SSL_CTX_set_psk_find_session_callback(
 /// # Safety
 /// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_psk_find_session_callback(
+pub unsafe extern "C-unwind" fn SSL_set_psk_find_session_callback(
     s: Argument<*mut SSL>,
     cb: Option<PskFindSessionCb>,
 ) {
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn SSL_set_psk_find_session_callback(
 /// # Safety
 /// `ctx` is a valid context or NULL; `cb` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_psk_server_callback(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_psk_server_callback(
     ctx: Argument<*mut SSL_CTX>,
     cb: Option<PskServerCb>,
 ) {
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn SSL_CTX_set_psk_server_callback(
 /// # Safety
 /// `s` is a valid connection or NULL; `cb` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_psk_server_callback(
+pub unsafe extern "C-unwind" fn SSL_set_psk_server_callback(
     s: Argument<*mut SSL>,
     cb: Option<PskServerCb>,
 ) {
@@ -225,7 +225,7 @@ pub unsafe extern "C" fn SSL_set_psk_server_callback(
 /// `s` is a valid connection or NULL; `session_secret_cb` is callable while the connection lives,
 /// or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_session_secret_cb(
+pub unsafe extern "C-unwind" fn SSL_set_session_secret_cb(
     s: Argument<*mut SSL>,
     session_secret_cb: Option<SessionSecretCb>,
     arg: CallbackArg,

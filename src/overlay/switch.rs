@@ -30,7 +30,7 @@ use std::ptr;
 /// # Safety
 /// `ssl` is a valid connection or NULL; `ctx` is a valid context or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_SSL_CTX(
+pub unsafe extern "C-unwind" fn SSL_set_SSL_CTX(
     ssl: Argument<*mut SSL>,
     ctx: Argument<*mut SSL_CTX>,
 ) -> *mut SSL_CTX {
@@ -88,7 +88,7 @@ fn note_switch(ssl: Ssl<'_>, connection: Option<&Connection>) {
 /// # Safety
 /// `ctx` is a valid context or NULL; `callback` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_verify(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_verify(
     ctx: Argument<*mut SSL_CTX>,
     mode: c_int,
     callback: Option<VerifyCb>,
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn SSL_CTX_set_verify(
 /// # Safety
 /// `s` is a valid connection or NULL; `callback` is callable while the connection lives, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_verify(
+pub unsafe extern "C-unwind" fn SSL_set_verify(
     s: Argument<*mut SSL>,
     mode: c_int,
     callback: Option<VerifyCb>,
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn SSL_set_verify(
             && ssl.session().is_some();
         if asks_late && let Some((_, state)) = session_state(ssl) {
             let context_asks = ssl.ctx().is_some_and(Ctx::asks_for_certificate);
-            state.virtual_host().note_connection_asks(context_asks);
+            state.virtual_host().note_connection_asks(ssl, context_asks);
         }
     });
 }
@@ -140,24 +140,24 @@ pub unsafe extern "C" fn SSL_set_verify(
 /// `function` is the one of SSL_CTX_set_tlsext_servername_callback(3), or `None`.
 pub(super) unsafe fn wrap_servername_cb(
     state: &State,
-    function: Option<unsafe extern "C" fn()>,
-) -> Option<unsafe extern "C" fn()> {
+    function: Option<unsafe extern "C-unwind" fn()>,
+) -> Option<unsafe extern "C-unwind" fn()> {
     // SAFETY: the caller's promise.
     state.application().servername_cb().set(unsafe { servername_cb(function) });
     state.virtual_host().set_may_switch(function.is_some());
     let ours: ServernameCb = servername;
     // SAFETY: stock casts it back, as it does the application's.
-    function.map(|_| unsafe { transmute::<ServernameCb, unsafe extern "C" fn()>(ours) })
+    function.map(|_| unsafe { transmute::<ServernameCb, unsafe extern "C-unwind" fn()>(ours) })
 }
 
 /// libssl has found the session, or made one, and asks for the host.
-unsafe extern "C" fn servername(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int {
+unsafe extern "C-unwind" fn servername(ssl: *mut SSL, al: *mut c_int, arg: CallbackArg) -> c_int {
     guard(SSL_TLSEXT_ERR_ALERT_FATAL, || {
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { borrow(ssl) }) else { return SSL_TLSEXT_ERR_NOACK };
         let Some(callback) = servername_cb_of(ssl) else { return SSL_TLSEXT_ERR_NOACK };
         // SAFETY: libssl's arguments; it passes that of the context whose callback it calls.
-        let answer = in_servername(|| unsafe { call_servername(callback, ssl, al, arg) });
+        let answer = in_servername(ssl, || unsafe { call_servername(callback, ssl, al, arg) });
         if answer == SSL_TLSEXT_ERR_ALERT_FATAL || admits(ssl) {
             return answer;
         }

@@ -26,7 +26,7 @@ use sesscache_core::system::errno::KeepErrno;
 /// `ctx` is a valid context or NULL; `gen_cb` and `dec_cb` are callable while the context is in
 /// use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_session_ticket_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_session_ticket_cb(
     ctx: Argument<*mut SSL_CTX>,
     gen_cb: Option<GenerateTicketCb>,
     dec_cb: Option<DecryptTicketCb>,
@@ -84,7 +84,7 @@ pub(super) fn apply(ctx: Ctx<'_>, state: &State) -> c_int {
 }
 
 /// libssl is about to make a ticket. 0 ends the handshake.
-unsafe extern "C" fn generate(ssl: *mut SSL, arg: CallbackArg) -> c_int {
+unsafe extern "C-unwind" fn generate(ssl: *mut SSL, arg: CallbackArg) -> c_int {
     guard(1, || {
         // SAFETY: libssl's connection, valid during the call.
         let Some(ssl) = (unsafe { borrow(ssl) }) else { return 1 };
@@ -110,7 +110,7 @@ unsafe extern "C" fn generate(ssl: *mut SSL, arg: CallbackArg) -> c_int {
 }
 
 /// libssl has opened a ticket, or could not.
-unsafe extern "C" fn decrypt(
+unsafe extern "C-unwind" fn decrypt(
     ssl: *mut SSL,
     ss: *mut SSL_SESSION,
     keyname: *const u8,

@@ -73,7 +73,7 @@ pub(super) unsafe fn note_key(ctx: Ctx<'_>, key: *const u8, length: c_long) {
 /// # Safety
 /// `ctx` is a valid context or NULL; `fp` is callable while the context is in use, or NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
+pub unsafe extern "C-unwind" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
     ctx: Argument<*mut SSL_CTX>,
     fp: Option<TicketKeyEvpCb>,
 ) -> c_int {
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
 pub(super) unsafe fn set_hmac_cb(
     ctx: Ctx<'_>,
     state: &State,
-    function: Option<unsafe extern "C" fn()>,
+    function: Option<unsafe extern "C-unwind" fn()>,
 ) -> c_long {
     give_way(ctx, state);
     // SAFETY: the caller's promise.
@@ -129,7 +129,7 @@ fn open_door(ctx: Ctx<'_>, state: &State) -> c_int {
 fn set_stock_hmac_cb(ctx: Ctx<'_>, callback: Option<TicketKeyCb<HmacCtx>>) -> c_long {
     // SAFETY: stock casts it back.
     let function = callback.map(|callback| unsafe {
-        transmute::<TicketKeyCb<HmacCtx>, unsafe extern "C" fn()>(callback)
+        transmute::<TicketKeyCb<HmacCtx>, unsafe extern "C-unwind" fn()>(callback)
     });
     ctx.stock_callback_ctrl(SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB, function)
 }
@@ -174,7 +174,7 @@ unsafe fn ask<M>(callback: TicketKeyCb<M>, ssl: Ssl<'_>, question: TicketKeyQues
 
 /// libssl seals or opens a ticket, as the manual page of SSL_CTX_set_tlsext_ticket_key_evp_cb(3)
 /// describes, with its six parameters: with our keys while they are used, else with the application's.
-unsafe extern "C" fn ticket_key<M: Mac>(
+unsafe extern "C-unwind" fn ticket_key<M: Mac>(
     ssl: *mut SSL,
     key_name: *mut u8,
     iv: *mut u8,

@@ -11,9 +11,10 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// Keeps pthread_cancel(3) from ending the thread while a callback of the application runs under
-/// our frames. Rust does not promise that cancellation can unwind them or cleans them up. It takes
-/// effect afterwards.
+/// Keeps pthread_cancel(3) from ending the thread while we call functions of the C library in which
+/// a thread can be cancelled: open(2), for example. std's frames around them do not let an unwinding
+/// pass. It takes effect afterwards. Not around the application's callbacks, which may leave by a
+/// jump.
 #[derive(Debug)]
 pub struct HoldCancel(c_int);
 
@@ -37,6 +38,32 @@ impl Drop for HoldCancel {
     fn drop(&mut self) {
         // SAFETY: puts the calling thread's own state back.
         unsafe { pthread_setcancelstate(self.0, ptr::null_mut()) };
+    }
+}
+
+/// Lives while a callback of the application runs. On x86-64 it is nothing: a thread that ends in the
+/// callback is unwound through our frames. Elsewhere cancellation is held back, because the unwinding
+/// would abort the process; a callback that jumps out leaves it so.
+#[derive(Debug)]
+pub struct DuringCallback {
+    #[cfg(not(target_arch = "x86_64"))]
+    _cancel: HoldCancel,
+}
+
+impl DuringCallback {
+    /// Until dropped.
+    #[inline]
+    pub fn new() -> Self {
+        DuringCallback {
+            #[cfg(not(target_arch = "x86_64"))]
+            _cancel: HoldCancel::new(),
+        }
+    }
+}
+
+impl Default for DuringCallback {
+    fn default() -> Self {
+        DuringCallback::new()
     }
 }
 

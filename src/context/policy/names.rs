@@ -23,6 +23,7 @@ use super::table::{Gone, Table};
 use crate::context::event::Event;
 use crate::context::lock::read_soon;
 use crate::context::thread::is_in_servername;
+use crate::openssl::handle::Ssl;
 use crate::openssl::verification::Demands;
 use parking_lot::RwLock;
 use sesscache_core::system::clock::now;
@@ -205,8 +206,8 @@ impl VirtualHost {
 
     /// A connection that started with this context asks for a certificate, after its session was
     /// looked up. `context_asks`: so does the context that it is in, where the name has led.
-    pub fn note_connection_asks(&self, context_asks: bool) {
-        if !is_in_servername() {
+    pub fn note_connection_asks(&self, ssl: Ssl<'_>, context_asks: bool) {
+        if !is_in_servername(ssl) {
             self.names.asks_late.store(true, Relaxed);
         } else if context_asks && self.name_matters() {
             // That is learned by the name.

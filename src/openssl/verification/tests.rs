@@ -87,7 +87,7 @@ fn who_would_be_let_in_is_let_in() {
 
 #[test]
 fn the_callbacks_of_connection_and_trust_store_do_not_run() {
-    unsafe extern "C" fn let_in(_: c_int, _: *mut X509_STORE_CTX) -> c_int {
+    unsafe extern "C-unwind" fn let_in(_: c_int, _: *mut X509_STORE_CTX) -> c_int {
         1
     }
     let scene = Scene::new("callback", CLIENTS);
@@ -175,7 +175,7 @@ fn what_changes_the_verdict_changes_the_circumstances() {
 }
 
 type Param = *mut X509_VERIFY_PARAM;
-type SetText = unsafe extern "C" fn(Param, *const c_char, usize) -> c_int;
+type SetText = unsafe extern "C-unwind" fn(Param, *const c_char, usize) -> c_int;
 type Change = Box<dyn Fn(Param)>;
 
 fn text(set: SetText, value: &'static CStr, length: usize) -> Change {
