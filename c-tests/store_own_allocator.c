@@ -32,6 +32,9 @@ static void handshakes(void)
 static void with_shared_memory(void)
 {
     REQUIRE(use_own_allocator(1));
+    /* Kamailio's is for clients, too, by its method; the line comes nevertheless. */
+    SSL_CTX_free(SSL_CTX_new(TLS_method()));
+    CHECK_INT(log_lines("log", ""), 1);
     handshakes();
     for (int i = 1; i < EACH; i++) {
         pid_t child = fork();
@@ -53,7 +56,7 @@ static void with_openssls_allocator(void)
     struct sesscache_stats stats = stats_of(server);
 
     CHECK_INT(is_ours(server), 1);
-    CHECK_INT(stats.shared_memory, 2 * EACH * protocol_count);
+    CHECK_INT(stats.shared_memory, 1 + 2 * EACH * protocol_count);
     CHECK_INT(stats.stores, 0);
     SSL_CTX_free(server);
 }

@@ -13,7 +13,7 @@ pub(super) mod record;
 mod renewal;
 
 use crate::config::{TicketMode, config};
-use crate::log::{Once, say};
+use crate::log::{self, Once, say};
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
@@ -234,9 +234,11 @@ pub fn is_used() -> bool {
 }
 
 /// A context works as stock, because other processes use its memory. Counts it in the store of the
-/// configuration, and logs it once.
+/// configuration, and logs it once. Only servers of several processes allocate there, also those that
+/// use a method which is for clients as well.
 pub fn note_shared_memory() {
     static SAID: Once = Once::new();
+    log::note_serving();
     SAID.say(
         "this program keeps SSL_CTX objects in memory that its processes share: OpenSSL's own session \
          cache is in use, and no session is shared",
