@@ -19,6 +19,7 @@ packages_for() {
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
             echo uwsgi-core dnsdist bind9 puma ruby cyrus-imapd hostapd eapoltest freeradius memcached
+            echo kamailio kamailio-tls-modules
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         clients)

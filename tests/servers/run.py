@@ -17,8 +17,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from harness import built, tls, verdicts
 from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, freeradius, haproxy,
-                     hitch, hostapd, lighttpd, memcached, mosquitto, named, nginx, nginx_packaged,
-                     postgresql, puma, redirect, ruby, stunnel4, tickets, uwsgi, vsftpd)
+                     hitch, hostapd, kamailio, lighttpd, memcached, mosquitto, named, nginx,
+                     nginx_packaged, postgresql, puma, redirect, ruby, stunnel4, tickets, uwsgi,
+                     vsftpd)
 from servers.server import Prepared
 
 SERVERS = {
@@ -43,6 +44,7 @@ SERVERS = {
     "cyrus": cyrus.test,
     "hostapd": hostapd.test,
     "freeradius": freeradius.test,
+    "kamailio": kamailio.test,
     "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,
