@@ -131,7 +131,7 @@ impl RunSettings {
         }
         let Some((text, url)) = self.store else { return Ok(Vec::new()) };
         if let Medium::File(path) = &url.medium {
-            check_store(path)?;
+            check_store(path, url.key_file.as_deref().or(self.key_file.as_deref()))?;
         }
         let mut variables = vec![("SESSCACHE_STORE", text)];
         let named = url.key_file.or(self.key_file);
@@ -150,11 +150,11 @@ impl RunSettings {
 
 /// Refuses a path that cannot be meant, before anything is made beside it. The library tells all
 /// other faults in its log, because the server runs without a store, too.
-fn check_store(path: &Path) -> Result<(), RunSettingsError> {
+fn check_store(path: &Path, key_file: Option<&Path>) -> Result<(), RunSettingsError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let error = match Store::open_existing(path) {
         Err(error @ (OpenError::NotAStore | OpenError::NotAFile | OpenError::Link)) => error,
-        Err(_) if !folder.exists() && !makes_folder(folder) => OpenError::NoFolder,
+        Err(_) if !folder.exists() && !makes_folder(folder, key_file) => OpenError::NoFolder,
         _ => return Ok(()),
     };
     Err(RunSettingsError::Store(path.to_owned(), error))

@@ -35,10 +35,14 @@ impl FileId {
 }
 
 /// Makes the file; `None` if another process was faster.
-pub(super) fn file(path: &Path, size: usize) -> Result<Option<Store>, OpenError> {
+pub(super) fn file(
+    path: &Path,
+    size: usize,
+    key_file: Option<&Path>,
+) -> Result<Option<Store>, OpenError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.exists() {
-        make_folder(folder)?;
+        make_folder(folder, key_file)?;
     }
     check_folder(folder)?;
     // A process id would not do: two threads have the same, and so have the servers of two
@@ -101,17 +105,19 @@ impl Drop for Unfinished {
 
 /// Whether this folder is made for a store if it is missing. Elsewhere a path into a missing folder is
 /// mistyped. /run is empty after a start of the machine, and nobody else looks into a folder that its
-/// user alone may enter.
-pub fn makes_folder(folder: &Path) -> bool {
+/// user alone may enter. The folder of the key file is the operator's choice.
+pub fn makes_folder(folder: &Path, key_file: Option<&Path>) -> bool {
     let is_private = |outer: &Path| {
         fs::metadata(outer)
             .is_ok_and(|outer| outer.uid() == effective_user() && outer.mode() & 0o077 == 0)
     };
-    folder == Path::new(HOST_FOLDER) || folder.parent().is_some_and(is_private)
+    let has_key = |outer: &Path| key_file.and_then(Path::parent) == Some(outer) && outer.exists();
+    folder == Path::new(HOST_FOLDER)
+        || folder.parent().is_some_and(|outer| is_private(outer) || has_key(outer))
 }
 
-fn make_folder(folder: &Path) -> Result<(), OpenError> {
-    if !makes_folder(folder) {
+fn make_folder(folder: &Path, key_file: Option<&Path>) -> Result<(), OpenError> {
+    if !makes_folder(folder, key_file) {
         return Err(OpenError::NoFolder);
     }
     match DirBuilder::new().mode(0o700).create(folder) {

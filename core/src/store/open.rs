@@ -42,7 +42,8 @@ impl Store {
                 }
                 // They may have all the room.
                 make::clear(path);
-                if let Some(store) = make::file(path, url.size.unwrap_or(DEFAULT_SIZE))? {
+                let size = url.size.unwrap_or(DEFAULT_SIZE);
+                if let Some(store) = make::file(path, size, url.key_file.as_deref())? {
                     return Ok(store);
                 }
                 // Another process was faster, and its file is there now.

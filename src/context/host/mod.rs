@@ -84,7 +84,9 @@ impl HostStore {
         if own.is_none() && before.is_none() {
             configured_keys().map_err(HostError::Keys)?;
         }
-        let store = Store::open(&url).map_err(HostError::Open)?;
+        let key_file = url.key_file.clone().or_else(|| config().key_file.clone());
+        let asked = StoreUrl { key_file, ..url.clone() };
+        let store = Store::open(&asked).map_err(HostError::Open)?;
         // Only now, when nothing can fail: a kept value is never freed.
         let keys = match (before, own) {
             (Some(before), _) => before.keys,

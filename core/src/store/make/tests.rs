@@ -70,8 +70,10 @@ fn a_folder_is_made_where_nobody_can_have_meant_another_one() {
     assert_eq!(outer.names(), ["inner"]);
     fs::create_dir(outer.0.join("mistyped")).unwrap();
     outer.open("mistyped/s").unwrap();
-    assert!(makes_folder(Path::new(HOST_FOLDER)));
-    assert!(!makes_folder(Path::new("/run/sescache")));
+    assert!(makes_folder(Path::new(HOST_FOLDER), None));
+    assert!(!makes_folder(Path::new("/run/sescache"), None));
+    let beside = |key: &str| makes_folder(&outer.0.join("stores"), Some(&outer.0.join(key)));
+    assert!(beside("key") && !beside("deeper/key"));
 }
 
 #[test]
