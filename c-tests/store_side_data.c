@@ -188,12 +188,18 @@ static const struct named_function functions[] = {
 int main(int argc, char **argv)
 {
     const char *store = file_store("store"), *keys = key_file("keys");
+    char log[PATH_SIZE + 32];
 
     begin(argc, argv, functions);
+    snprintf(log, sizeof(log), "SESSCACHE_LOG=%s", path_of("log"));
     write_keys("keys", 1, 1);
     (void)host_identity();
-    RUN_AGAIN(others_share, store, keys);
-    RUN_AGAIN(is_refused, store, keys);
+    RUN_AGAIN(others_share, store, keys, log);
+    CHECK_INT(log_lines("log", ""), 0);
+    RUN_AGAIN(is_refused, store, keys, log);
+    /* The store has counters, a key file alone has none: the line is for both. */
+    CHECK(log_lines("log", "SESSCACHE_EX_DATA=share") > 0);
+    CHECK_INT(log_lines("log", ""), log_lines("log", "data of its own with sessions"));
     RUN_AGAIN(is_refused, store, keys, "SESSCACHE_EX_DATA=refuse");
     RUN_AGAIN(is_refused, store, keys, "SESSCACHE_EX_DATA=yes", "SESSCACHE_LOG=off");
     RUN_AGAIN(is_shared, store, keys, "SESSCACHE_EX_DATA=share");

@@ -14,6 +14,7 @@ use super::origin::{Origin, first_authenticated};
 use super::policy::Expectation;
 use super::verified::Client;
 use crate::config::{ClientCerts, IdContextMode, SideDataMode, config};
+use crate::log::Once;
 use crate::openssl::handle::SessionRef;
 use crate::openssl::identity::Server;
 use crate::openssl::side_data;
@@ -68,6 +69,14 @@ pub(super) fn keeps_side_data(event: &Event<'_>) -> bool {
     config().side_data == SideDataMode::Refuse && side_data::is_kept(event.libssl())
 }
 
+fn say_side_data() {
+    static SAID: Once = Once::new();
+    SAID.say(
+        "this program keeps data of its own with sessions (an ex_data index on SSL_SESSION), which \
+         other processes would miss: no session is shared, unless SESSCACHE_EX_DATA=share",
+    );
+}
+
 impl State {
     /// Why a session that this connection has made, or whose ticket it is about to issue, must not be
     /// shared; `None` if it may.
@@ -89,6 +98,7 @@ impl State {
     ) -> Option<Tally> {
         let asks = event.asks();
         if keeps_side_data(event) {
+            say_side_data();
             return Some(Tally::RefusedSideData);
         }
         if self.is_by_shared_key(event, session) {
