@@ -37,7 +37,15 @@ struct Witnesses {
     /// The newest entry.
     last: Acknowledged,
     /// Entries before it that another node acknowledged, or that were looked for and are gone.
-    doubtful: Vec<Acknowledged>,
+    doubtful: Vec<Doubtful>,
+}
+
+/// An entry that may be lost.
+#[derive(Clone, Copy, Debug)]
+struct Doubtful {
+    entry: Acknowledged,
+    /// Whether the node has changed since.
+    has_moved: bool,
 }
 
 /// The witnesses of all streams.
@@ -59,19 +67,33 @@ impl Witnesses {
     fn add(&mut self, acknowledged: Acknowledged) {
         let before = std::mem::replace(&mut self.last, acknowledged);
         if before.node != acknowledged.node {
-            self.doubt(before);
+            self.doubt(before, true);
         }
     }
 
-    fn doubt(&mut self, one: Acknowledged) {
-        if one.id != EntryId::default() && self.doubtful.len() < MOST {
-            self.doubtful.push(one);
+    fn doubt(&mut self, entry: Acknowledged, has_moved: bool) {
+        if entry.id != EntryId::default() && self.doubtful.len() < MOST {
+            self.doubtful.push(Doubtful { entry, has_moved });
         }
+    }
+
+    /// Notes that an entry is gone.
+    fn lost(&mut self, id: EntryId) {
+        if self.last.id == id {
+            let last = std::mem::take(&mut self.last);
+            self.doubt(last, false);
+        }
+    }
+
+    /// All entries, and whether the node has changed since.
+    fn all(&self) -> impl Iterator<Item = (&Acknowledged, bool)> {
+        let doubtful = self.doubtful.iter().map(|one| (&one.entry, one.has_moved));
+        doubtful.chain([(&self.last, false)])
     }
 
     /// The witness that the next agent must look for.
     fn oldest(&self) -> EntryId {
-        self.doubtful.first().unwrap_or(&self.last).id
+        self.doubtful.first().map_or(self.last.id, |one| one.entry.id)
     }
 }
 
@@ -97,8 +119,7 @@ impl AllWitnesses {
     pub(super) fn expected(&self, shared: &Shared) -> Vec<Expected> {
         let mut expected = Vec::new();
         for (stream, witnesses) in self.streams.iter().enumerate() {
-            let doubtful = witnesses.doubtful.iter().map(|one| (one, true));
-            for (one, has_moved) in doubtful.chain([(&witnesses.last, false)]) {
+            for (one, has_moved) in witnesses.all() {
                 if is_expected(shared, one) {
                     expected.push(Expected { stream, id: one.id, has_moved });
                 }
@@ -110,10 +131,8 @@ impl AllWitnesses {
     /// Notes that an expected witness is gone. It is looked for again until everything is sent
     /// again.
     pub(super) fn lost(&mut self, gone: Expected) {
-        let Some(witnesses) = self.streams.get_mut(gone.stream) else { return };
-        if witnesses.last.id == gone.id {
-            let last = std::mem::take(&mut witnesses.last);
-            witnesses.doubt(last);
+        if let Some(witnesses) = self.streams.get_mut(gone.stream) {
+            witnesses.lost(gone.id);
         }
     }
 
@@ -157,9 +176,21 @@ mod tests {
         witnesses.add(acknowledged(4, 8));
         assert_eq!((witnesses.oldest().time, witnesses.doubtful.len()), (2, 1));
         witnesses.add(acknowledged(5, 7));
-        let doubtful: Vec<u64> = witnesses.doubtful.iter().map(|one| one.id.time).collect();
+        let doubtful: Vec<u64> = witnesses.doubtful.iter().map(|one| one.entry.id.time).collect();
         assert_eq!(doubtful, [2, 4]);
         (0..100).for_each(|time| witnesses.add(acknowledged(100 + time, time.cast_signed())));
         assert_eq!(witnesses.doubtful.len(), MOST, "there is a limit");
+    }
+    #[test]
+    fn an_entry_that_is_gone_from_its_node_has_not_moved() {
+        let mut witnesses = Witnesses::default();
+        witnesses.add(acknowledged(1, 7));
+        witnesses.lost(EntryId { time: 1, number: 0 });
+        witnesses.add(acknowledged(2, 7));
+        let all: Vec<_> = witnesses.all().map(|(one, moved)| (one.id.time, moved)).collect();
+        assert_eq!(all, [(1, false), (2, false)], "or the pause of rewinds would not grow");
+        witnesses.add(acknowledged(3, 8));
+        let all: Vec<_> = witnesses.all().map(|(one, moved)| (one.id.time, moved)).collect();
+        assert_eq!(all, [(1, false), (2, true), (3, false)]);
     }
 }
