@@ -5,6 +5,7 @@ from harness.run import run
 from harness.verdicts import at_least, at_most, check, same, wait_until
 
 from .command_line import refuses
+from .scene import stream
 
 
 def two_hosts(scene):
@@ -95,10 +96,13 @@ def other_names(scene):
     a.make("web", 1)
     b.make("here", 1)
     check("both are sent", wait_until, 5, lambda: a.has_sent(1) and b.has_sent(1))
+    for name in ("evil\nWARN a line of somebody else", "y" * 1000):
+        scene.redis("XADD", stream(0, name), "*", "a", "b")
     d = scene.host("d")
     d.start_agent("--name", "nginx", tells=False)
     check("the names that there are are told", d.agent.says_soon,
           "under the name nginx; Redis has streams of web:", 5)
+    check("but no key that is no name", same, [], d.agent.lines("somebody else|yyy|evil"))
     check("it ends", d.agent.ends)
     b.start_agent()
     check("b connects", b.agent.says_soon, "connected to Redis")

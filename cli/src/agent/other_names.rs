@@ -3,6 +3,7 @@
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::settings::is_name;
 use super::shared::Shared;
 use super::stream_entry::{KEYS, array, entries, key, name_in};
 use redis::{Value, cmd};
@@ -57,7 +58,9 @@ async fn names(connection: &mut Connection) -> Result<BTreeSet<String>, Failure>
         ask.arg("COUNT").arg(KEYS_AT_ONCE);
         let answers = connection.ask_all(&ask).await?;
         let pages = answers.iter().filter_map(|answer| array(answer).get(1));
-        names.extend(pages.flat_map(array).filter_map(name_in).map(str::to_owned));
+        let found = pages.flat_map(array).filter_map(name_in);
+        // Anybody who can write to Redis chooses keys, which go into a line here.
+        names.extend(found.filter(|name| is_name(name)).map(str::to_owned));
         // The cursors of several nodes are not followed.
         let [answer] = answers.as_slice() else { break };
         cursor = array(answer).first().cloned().unwrap_or(Value::Nil);

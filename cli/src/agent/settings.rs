@@ -106,7 +106,8 @@ fn store(text: &OsStr) -> Result<PathBuf, AgentSettingsError> {
     Ok(absolute(text).unwrap_or_else(|_| Path::new(text).to_owned()))
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a host may have this name.
+pub(super) fn is_name(text: &str) -> bool {
     let fits = (1..=MOST_NAME_BYTES).contains(&text.len());
     fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
