@@ -3,7 +3,7 @@ must."""
 
 from harness.network import free_port
 from harness.redis import Redis
-from harness.tls import make_self_signed, write_secret
+from harness.tls import make_issued, make_self_signed, write_secret
 from harness.verdicts import check, same, wait_until
 
 from .command_line import refuses
@@ -50,6 +50,7 @@ def certificates(scene):
     a, b = scene.host("a"), scene.host("b")
     asks_for_one(scene, a, b)
     self_signed(scene, a, b)
+    of_no_authority(scene, a)
 
 
 def asks_for_one(scene, a, b):
@@ -92,6 +93,22 @@ def self_signed(scene, a, b):
     url = start_tls(scene, "misnamed", *foreign, *anyone)
     check("nor one of another name", refuses, scene, 1, untrusted, *once, url,
           "--tls-ca", foreign[0])
+
+
+def of_no_authority(scene, a):
+    """The trusted certificate of one server, with whose key somebody issued another."""
+    leaf = make_self_signed(scene.work, "DNS:other.test", "leaf", "-addext",
+                            "basicConstraints=critical,CA:FALSE")
+    make_issued(scene.work, leaf, "IP:127.0.0.1", "forged")
+    url = start_tls(scene, "forged", scene.work / "forged.pem", scene.work / "forged_key.pem",
+                    "--tls-auth-clients", "no")
+    once = ("--store", a.store, "--once", "--redis", url, "--tls-ca")
+    check("a certificate that no authority issued", refuses, scene, 1,
+          "Redis is unreachable: .*certificate.*", *once, leaf[0])
+    leaf = make_self_signed(scene.work, "IP:127.0.0.1", "leaf", "-addext",
+                            "basicConstraints=critical,CA:FALSE")
+    url = start_tls(scene, "leaf", *leaf, "--tls-auth-clients", "no")
+    check("the trusted one itself", lambda: run_once(scene, a, "--tls-ca", leaf[0], redis=url))
 
 
 def as_user(scene, a, b):

@@ -26,25 +26,31 @@ def make_certificate(folder):
     both.write_text(key.read_text() + certificate.read_text())
 
 
-def make_self_signed(folder, names="IP:127.0.0.1", file="self"):
+def make_self_signed(folder, names="IP:127.0.0.1", file="self", *extensions):
     """One of such names, FILE.pem with its FILE_key.pem, which OpenSSL marks as an authority's."""
     key, certificate = folder / f"{file}_key.pem", folder / f"{file}.pem"
     run("openssl", "req", "-x509", *_NEW_KEY, "-subj", f"/CN={file}",
-        "-addext", f"subjectAltName={names}", "-keyout", key, "-out", certificate)
+        "-addext", f"subjectAltName={names}", *extensions, "-keyout", key, "-out", certificate)
     return certificate, key
+
+
+def make_issued(folder, issuer, names, file):
+    """One of such names, FILE.pem with its FILE_key.pem, from a pair of certificate and key."""
+    base = folder / file
+    run("openssl", "req", *_NEW_KEY, "-subj", f"/CN={file}", "-keyout", f"{base}_key.pem",
+        "-out", f"{base}.csr")
+    base.with_suffix(".ext").write_text(f"subjectAltName={names}\n")
+    run("openssl", "x509", "-req", "-in", f"{base}.csr", "-CA", issuer[0], "-CAkey", issuer[1],
+        "-CAcreateserial", "-days", "2", "-extfile", f"{base}.ext", "-out", f"{base}.pem")
 
 
 def make_authority(folder, address):
     """An authority, ca.pem, and a certificate of an IP address from it, issued.pem with its
     issued_key.pem."""
+    key, certificate = folder / "ca_key.pem", folder / "ca.pem"
     run("openssl", "req", "-x509", *_NEW_KEY, "-subj", "/CN=authority",
-        "-keyout", folder / "ca_key.pem", "-out", folder / "ca.pem")
-    run("openssl", "req", *_NEW_KEY, "-subj", "/CN=issued", "-keyout", folder / "issued_key.pem",
-        "-out", folder / "issued.csr")
-    (folder / "issued.ext").write_text(f"subjectAltName=IP:{address}\n")
-    run("openssl", "x509", "-req", "-in", folder / "issued.csr", "-CA", folder / "ca.pem",
-        "-CAkey", folder / "ca_key.pem", "-CAcreateserial", "-days", "2",
-        "-extfile", folder / "issued.ext", "-out", folder / "issued.pem")
+        "-keyout", key, "-out", certificate)
+    make_issued(folder, (certificate, key), f"IP:{address}", "issued")
 
 
 def make_key_file(path):

@@ -4,7 +4,7 @@
 
 use super::failure::{Failure, RedisState};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -15,6 +15,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use webpki::{EndEntityCert, KeyUsage};
 use zeroize::Zeroizing;
 
 /// The files with certificates, as the command line names them.
@@ -75,25 +76,53 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
 }
 
 /// Verifies as rustls does, and also trusts a self-signed certificate that is itself in the list.
+/// But of the list, only authorities issue certificates for others.
 ///
 /// `openssl req -x509` marks such a certificate as that of an authority, and rustls refuses any
 /// server that shows one. OpenSSL's clients accept it.
 #[derive(Debug)]
 struct Verifier {
-    chains: Arc<WebPkiServerVerifier>,
+    /// For servers that show a certificate of the list.
+    listed: Arc<WebPkiServerVerifier>,
+    /// For all others; `None` if the list has no authority.
+    issued: Option<Arc<WebPkiServerVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
 }
 
 impl Verifier {
     fn new(trusted: Vec<CertificateDer<'static>>) -> Result<Verifier, Failure> {
-        let mut roots = RootCertStore::empty();
-        // The system's list may hold certificates that rustls cannot read.
-        roots.add_parsable_certificates(trusted.iter().cloned());
-        let chains = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|error| {
+        let listed = chains(trusted.iter()).map_err(|error| {
             Failure::new(RedisState::Denied, &format!("certificates to trust: {error}"))
         })?;
-        Ok(Verifier { chains, trusted })
+        let issued = chains(trusted.iter().filter(|one| may_issue(one))).ok();
+        Ok(Verifier { listed, issued, trusted })
     }
+}
+
+/// Verifies chains that end at one of these.
+fn chains<'a>(
+    roots: impl Iterator<Item = &'a CertificateDer<'static>>,
+) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
+    let mut store = RootCertStore::empty();
+    // The system's list may hold certificates that rustls cannot read.
+    store.add_parsable_certificates(roots.cloned());
+    WebPkiServerVerifier::builder(Arc::new(store)).build()
+}
+
+/// Whether a trusted certificate is that of an authority, or so old a version that it cannot say.
+/// To rustls any certificate in the list is an authority: one server's key could speak for all.
+fn may_issue(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(server) = EndEntityCert::try_from(certificate) else { return true };
+    let as_server = |now| {
+        server.verify_for_usage(&[], &[], &[], now, KeyUsage::server_auth(), None, None).err()
+    };
+    let result = match as_server(UnixTime::now()) {
+        // The dates come first. As in rustls, those of an authority in the list do not matter.
+        Some(webpki::Error::CertExpired { not_after, .. }) => as_server(not_after),
+        Some(webpki::Error::CertNotValidYet { not_before, .. }) => as_server(not_before),
+        result => result,
+    };
+    matches!(result, Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Whether the certificate was refused only because it is that of an authority. Its dates are
@@ -112,8 +141,12 @@ impl ServerCertVerifier for Verifier {
         revocation: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.chains.verify_server_cert(shown, between, name, revocation, now) {
-            Err(error) if is_authority(&error) && self.trusted.iter().any(|one| one == shown) => {
+        if !self.trusted.iter().any(|one| one == shown) {
+            let issued = self.issued.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+            return issued.verify_server_cert(shown, between, name, revocation, now);
+        }
+        match self.listed.verify_server_cert(shown, between, name, revocation, now) {
+            Err(error) if is_authority(&error) => {
                 verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -127,7 +160,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
+        self.listed.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -136,10 +169,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
+        self.listed.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.listed.supported_verify_schemes()
     }
 }
