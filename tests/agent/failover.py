@@ -76,6 +76,36 @@ def failover(scene):
     scene.end_agents()
 
 
+def restarted(scene):
+    """The agent ends when it has seen the loss, and cannot send again yet."""
+    primary = start_instance(scene, "primary")
+    replica = start_instance(scene, "replica", "--replicaof", "127.0.0.1", str(primary.port))
+    check("the replica follows", wait_until, 10, follows, replica)
+    lead_to(scene, "primary")
+    scene.url = f"unix://{scene.work}/live.sock"
+    a, b = scene.host("a"), scene.host("b")
+    a.start_agent()
+    b.start_agent()
+    a.make("before", 5)
+    check("all is well", wait_until, 10, b.resumes, "before", 5)
+    make_unreplicated(a, b, primary, replica, "unreplicated", 10)
+    primary.process.kill()
+    a.make("meanwhile", 5)
+    check("the state is told", wait_until, 5, a.agent.state_is, "unreachable")
+    replica.process.send(signal.SIGCONT)
+    lead_to(scene, "replica")
+    check("a sees the loss", a.agent.says_soon, "sending again what the store still holds", 10)
+    check("but cannot send", wait_until, 5, a.agent.state_is, "read-only")
+    a.agent.process.kill()
+    a.start_agent()
+    b.start_agent()
+    replica("REPLICAOF", "NO", "ONE")
+    check("what was made meanwhile arrives", wait_until, 15, b.resumes, "meanwhile", 5)
+    check("what the replica lacked arrives", wait_until, 15, b.resumes, "unreplicated", 10)
+    check("and is sent again once", a.agent.shows, SENT_AGAIN, 1)
+    scene.end_agents()
+
+
 def start_sentinel(scene, primary):
     """A Sentinel that decides alone about the service main."""
     port, config = free_port(), scene.work / "sentinel.conf"

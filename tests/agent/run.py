@@ -28,7 +28,7 @@ PARTS = (
     metrics.metrics, metrics.crowded,
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
-    failover.failover, failover.sentinel,
+    failover.failover, failover.restarted, failover.sentinel,
     cluster.cluster_failover, cluster.cluster, cluster.takeover, cluster.announced,
     access.tls_and_users, access.certificates,
     key_files.key_files,

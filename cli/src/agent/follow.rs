@@ -34,6 +34,8 @@ pub(crate) struct Round {
     pub(crate) bytes: u64,
     /// The position in each shard that the store keeps once Redis has acknowledged the round.
     pub(crate) cursors: Vec<(usize, Cursor)>,
+    /// Whether the next rounds begin with the oldest records.
+    pub(crate) is_rewind: bool,
 }
 
 /// The thread's state.
@@ -95,6 +97,7 @@ impl Follower {
             records: 0,
             bytes: 0,
             cursors: Vec::new(),
+            is_rewind: false,
         };
         let (first, count) = (self.first, self.cursors.len());
         for shard in (0..count).map(|number| (first + number) % count) {
@@ -146,6 +149,7 @@ impl Follower {
             records: 0,
             bytes: 0,
             cursors: self.cursors.iter().copied().enumerate().collect(),
+            is_rewind: true,
         }
     }
 }

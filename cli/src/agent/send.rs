@@ -80,6 +80,9 @@ impl Sender {
         for (shard, cursor) in round.cursors {
             store.keep_cursor(shard, cursor);
         }
+        if round.is_rewind {
+            self.witnesses.release(&self.shared);
+        }
         metrics.sent_records.inc_by(round.records);
         metrics.sent_bytes.inc_by(round.bytes);
         Ok(())
@@ -156,8 +159,10 @@ impl Sender {
         }
         gone.iter().for_each(|&one| self.witnesses.lost(one));
         let has_moved = gone.iter().any(|one| one.has_moved);
-        if gone.is_empty() || self.rewind(has_moved) {
+        if gone.is_empty() {
             self.witnesses.settle(&shared);
+        } else if self.rewind(has_moved) {
+            self.witnesses.hold(&shared, &gone);
         }
         Ok(())
     }

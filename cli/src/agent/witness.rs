@@ -52,6 +52,9 @@ struct Doubtful {
 #[derive(Debug)]
 pub(super) struct AllWitnesses {
     streams: Vec<Witnesses>,
+    /// Whether the store keeps lost witnesses until everything is read again. An agent that is
+    /// restarted before that finds them lost again.
+    holds: bool,
 }
 
 /// A stream's witness that must be in it.
@@ -104,14 +107,16 @@ impl AllWitnesses {
             let id = notes::read(&shared.store, stream, Note::Witness);
             Witnesses { last: Acknowledged { id, ..Acknowledged::default() }, doubtful: Vec::new() }
         };
-        AllWitnesses { streams: (0..shared.settings.streams).map(of).collect() }
+        AllWitnesses { streams: (0..shared.settings.streams).map(of).collect(), holds: false }
     }
 
     /// Notes that Redis has acknowledged an entry.
     pub(super) fn add(&mut self, shared: &Shared, stream: usize, acknowledged: Acknowledged) {
         if let Some(witnesses) = self.streams.get_mut(stream) {
             witnesses.add(acknowledged);
-            notes::keep(&shared.store, stream, Note::Witness, witnesses.oldest());
+            if !self.holds {
+                notes::keep(&shared.store, stream, Note::Witness, witnesses.oldest());
+            }
         }
     }
 
@@ -136,10 +141,29 @@ impl AllWitnesses {
         }
     }
 
-    /// Notes that all that were expected were there, or that everything is sent again.
+    /// Notes that all that were expected were there.
     pub(super) fn settle(&mut self, shared: &Shared) {
-        for (stream, witnesses) in self.streams.iter_mut().enumerate() {
-            witnesses.doubtful.clear();
+        self.streams.iter_mut().for_each(|witnesses| witnesses.doubtful.clear());
+        self.keep(shared);
+    }
+
+    /// Notes that everything will be read again because of these.
+    pub(super) fn hold(&mut self, shared: &Shared, gone: &[Expected]) {
+        self.streams.iter_mut().for_each(|witnesses| witnesses.doubtful.clear());
+        for one in gone {
+            notes::keep(&shared.store, one.stream, Note::Witness, one.id);
+        }
+        self.holds = true;
+    }
+
+    /// Notes that the store now keeps that everything is read again.
+    pub(super) fn release(&mut self, shared: &Shared) {
+        self.holds = false;
+        self.keep(shared);
+    }
+
+    fn keep(&self, shared: &Shared) {
+        for (stream, witnesses) in self.streams.iter().enumerate().filter(|_| !self.holds) {
             notes::keep(&shared.store, stream, Note::Witness, witnesses.oldest());
         }
     }
