@@ -234,13 +234,16 @@ show_zero() {
 
 show_removal() {
     printf '\nSessions in the internal cache after one handshake. By the manual page, one for which\n'
-    printf 'new_cb returns 0 is removed at once:\n\n'
+    printf 'new_cb returns 0 is removed at once. No OpenSSL does that, so a program that was only\n'
+    printf 'preloaded gets the way of OpenSSL, on which it was built:\n\n'
     if [[ $stock == no ]]; then
         show_zero 0 'new_cb returns 0, linked with -lsesscache -lssl -lcrypto' C '' "$work/server"
     fi
     show_zero any 'new_cb returns 0, OpenSSL alone (it does not remove it)' D '' "$work/server-stock"
     [[ $stock == no ]] || return 0
-    show_zero 0 'new_cb returns 0, the same program with LD_PRELOAD' E \
+    show_zero 1 'new_cb returns 0, the same program with LD_PRELOAD' E \
+        "$work/lib/libsesscache.so.0" "$work/server-stock"
+    SESSCACHE_NEW_CB_ZERO=remove show_zero 0 'and with SESSCACHE_NEW_CB_ZERO=remove' E \
         "$work/lib/libsesscache.so.0" "$work/server-stock"
     show_zero 1 'new_cb returns 1, linked: it stays' F '' "$work/server" --new-returns 1
 }

@@ -18,7 +18,7 @@ packages_for() {
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev
-            echo uwsgi-core dnsdist bind9 puma ruby cyrus-imapd hostapd eapoltest freeradius memcached
+            echo uwsgi-core dnsdist bind9 puma ruby cyrus-pop3d hostapd eapoltest freeradius memcached
             echo kamailio kamailio-tls-modules
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
@@ -72,7 +72,7 @@ is_usable() {
         uwsgi-core) command -v uwsgi >/dev/null ;;
         bind9) PATH=$PATH:/usr/sbin command -v named >/dev/null ;;
         eapoltest) command -v eapol_test >/dev/null ;;
-        cyrus-imapd) [ -e /usr/lib/cyrus/bin/imapd ] ;;
+        cyrus-pop3d) [ -e /usr/lib/cyrus/bin/pop3d ] ;;
         golang-go) command -v go >/dev/null ;;
         default-jdk-headless) command -v javac >/dev/null ;;
         gnutls-bin) command -v gnutls-cli >/dev/null ;;

@@ -22,7 +22,7 @@
  *   -p 1.2|1.3         protocol version (1.3)
  *   -t                 sessions are carried in tickets; else they are looked up by their id
  *   -s SERVERNAME      name to ask for (none)
- *   -a APPLICATION     what is spoken: http, imap, smtp, memcached, postgres, mqtt, dns
+ *   -a APPLICATION     what is spoken: http, imap, smtp, pop3, memcached, postgres, mqtt, dns
  *                      (http)
  *   -c FILE            shows the certificate of the file, which has its key and chain, too
  *   -k IDENTITY:HEX    has a pre-shared key
@@ -59,7 +59,7 @@ static _Noreturn void usage(void)
                     "       client [OPTION...] PLACE once COUNT\n"
                     "       client [OPTION...] PLACE spoil FILE\n"
                     "       client [OPTION...] PLACE load OTHER SECONDS FILE\n"
-                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|smtp|memcached|postgres|mqtt|dns,\n"
+                    "options: -p 1.2|1.3, -t, -s SERVERNAME, -a http|imap|smtp|pop3|memcached|postgres|mqtt|dns,\n"
                     "         -c FILE, -k IDENTITY:HEX\n");
     exit(2);
 }

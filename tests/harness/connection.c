@@ -20,6 +20,7 @@ static const struct application APPLICATIONS[] = {
     { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n"), 0 },
     { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES(""), 0 },
     { "smtp", BYTES(""), BYTES("QUIT\r\n"), BYTES(""), 0 },
+    { "pop3", BYTES(""), BYTES("QUIT\r\n"), BYTES(""), 0 },
     { "memcached", BYTES(""), BYTES("version\r\n"), BYTES(""), 1 },
     /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
     { "postgres", BYTES("\0\0\0\010\004\322\026\057"),

@@ -37,7 +37,8 @@ SETUPS = {
     "apache2": (Apache, rules.APACHE, {}),
     "apache2, no client certificates": (Apache, rules.APACHE_NEVER,
                                         {"SESSCACHE_CLIENT_CERTS": "never"}),
-    "stunnel4": (Stunnel, rules.STUNNEL, {}),
+    # As `sesscache run` has it, but where a service has `redirect`. That is a part of its own.
+    "stunnel4": (Stunnel, rules.STUNNEL, {"SESSCACHE_EX_DATA": "share"}),
     "dovecot": (Dovecot, rules.DOVECOT, {}),
     "mosquitto": (Mosquitto, rules.MOSQUITTO, {}),
     # Node sets certificates for each connection, so only a namespace tells whose sessions they are.

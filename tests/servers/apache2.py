@@ -22,8 +22,8 @@ from .ways import Row, run_rows
 EVENT, PREFORK = "apache2, event", "apache2, prefork"
 ROWS = (
     Row(EVENT, "shmcb", "all all all", "none none all"),
-    Row(EVENT, "shmcb", "all all all", "none none all", "second name"),
-    Row(EVENT, "shmcb", "none none none", "none none none", "other name"),
+    Row(EVENT, "shmcb", "all all all", "none none all", variant="second name"),
+    Row(EVENT, "shmcb", "none none none", "none none none", variant="other name"),
     Row(PREFORK, "shmcb", "all all all", "none none all"),
     Row("apache2, no cache", "none", "none none none", "none none none"),
     Row("apache2, ids alone", "nonenotnull", "none none none", "none none none"),

@@ -1,4 +1,7 @@
-"""Cyrus IMAP from Debian's package: a master and two imapd, each an exec, as the user cyrus.
+"""Cyrus from Debian's packages: a master and two pop3d, each an exec, as the user cyrus.
+
+Its pop3d and its imapd have the same TLS, from libcyrus_imap. The package of imapd cannot be
+installed beside Dovecot's.
 
 Cyrus keeps sessions in a database of its own, for all its processes: its new_cb returns 0, its
 get_cb finds them. On stock, preloaded and with a store alike:
@@ -41,7 +44,7 @@ START {{
   recover cmd="{programs}/ctl_cyrusdb -C {settings} -r"
 }}
 SERVICES {{
-  imaps cmd="{programs}/imapd -C {settings} -s" listen="127.0.0.1:{port}" prefork=2 maxchild=2
+  pop3s cmd="{programs}/pop3d -C {settings} -s" listen="127.0.0.1:{port}" prefork=2 maxchild=2
 }}
 EVENTS {{
 }}
@@ -49,7 +52,7 @@ EVENTS {{
 
 
 class Cyrus(Server):
-    workers_stay = False  # an imapd ends after 250 connections
+    workers_stay = False  # a pop3d ends after 250 connections
     through = AS_USER
 
     @property
@@ -70,7 +73,7 @@ class Cyrus(Server):
                               "-M", self.dir / "cyrus.conf", "-p", self.dir / "pid")
 
     def client_for(self, name):
-        return self.client.of(application="imap")
+        return self.client.of(application="pop3")
 
     def reload(self):
         """The processes are replaced. The master reads its configuration again, and says so in the
@@ -88,6 +91,6 @@ class Cyrus(Server):
 
 
 def test(prepared, work):
-    need(f"{PROGRAMS}/imapd", "cyrus-imapd", "cyrus-imapd")
+    need(f"{PROGRAMS}/pop3d", "cyrus-pop3d", "cyrus-pop3d")
     need_root(AS_DEBIAN_DOES)
     run_rows(Cyrus, ROWS, prepared, work)
