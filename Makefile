@@ -16,8 +16,8 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-clients test-clients-all test-agent test-fleet fuzz \
-        bench bench-store bench-admission header symbols install clean
+        test-upstream test-servers test-clients test-clients-all test-agent test-fleet \
+        test-upgrade fuzz bench bench-store bench-admission header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -123,6 +123,10 @@ test-clients: all ## real TLS clients, on one host and on two, stock beside ours
 test-clients-all: all ## the same with all clients, Chromium too; writes docs/CLIENTS.md
 	@packaging/deps.sh clients
 	ALL=1 tests/clients/run.py $(PART)
+
+test-upgrade: all ## two builds of the library on one store, BASE=commit and this one; not in CI
+	@packaging/deps.sh servers
+	tests/upgrade/run.py $(PART)
 
 fuzz: ## cache operations, damaged stores, records, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test

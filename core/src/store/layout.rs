@@ -33,6 +33,8 @@ pub(super) mod header {
     pub(in crate::store) const WAITING: usize = 256;
     /// The kind of keys of the process that came last: [`crate::store::KeyKind`].
     pub(in crate::store) const KEY_KIND: usize = 260;
+    /// The format of the records of the process that came last: [`crate::store::RECORD_FORMAT`].
+    pub(in crate::store) const RECORD_FORMAT: usize = 264;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
     /// Notes of the log's reader.

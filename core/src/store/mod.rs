@@ -22,6 +22,7 @@ mod mapping;
 mod open;
 mod open_error;
 mod record;
+mod record_format;
 #[cfg(test)]
 mod reset_tests;
 mod ring;
@@ -36,6 +37,7 @@ pub use log::{Cursor, LogBatch, NOTES, Record};
 pub use make::{HOST_FOLDER, makes_folder};
 pub use open_error::OpenError;
 pub use record::{LOCAL, Locator};
+pub use record_format::RECORD_FORMAT;
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
 use counters::Counter;

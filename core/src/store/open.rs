@@ -92,6 +92,7 @@ impl Store {
     fn write_header(&self) -> Result<(), Outside> {
         self.mapping.write(header::BOOT, &boot_id())?;
         self.mapping.write(header::ID, &random_id())?;
+        self.begin_record_format()?;
         self.mapping.write(header::DESCRIPTION, &self.geometry.header())?;
         self.mapping.write(header::MAGIC, &MAGIC)
     }

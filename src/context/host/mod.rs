@@ -17,6 +17,7 @@ use crate::log::{self, Once, say};
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
+use renewal::Name;
 use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, Tally, UrlError};
 use std::fmt;
 use std::ptr;
@@ -129,6 +130,13 @@ impl StoreUse {
     fn new(libssl: &'static Libssl, store: &'static HostStore) -> StoreUse {
         store.users.fetch_add(1, SeqCst);
         store.refresh_keys(libssl);
+        if store.store.note_record_format() {
+            say(format_args!(
+                "{} was last used by another version of sesscache: neither resumes sessions of the \
+                 other; restart those of its servers that run the other version",
+                Name(&store.url)
+            ));
+        }
         StoreUse(store)
     }
 }

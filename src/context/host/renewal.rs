@@ -158,7 +158,7 @@ fn say_failure(url: &StoreUrl, error: &HostError) {
 }
 
 /// A store's path.
-struct Name<'a>(&'a StoreUrl);
+pub(super) struct Name<'a>(pub(super) &'a StoreUrl);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
