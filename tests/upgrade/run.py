@@ -7,10 +7,12 @@
   LIBDIR, SESSCACHE_LIB   the library of this commit, if not that of target/release
 
 nginx and a server with threads run with one build beside the other, in both orders, and then nginx whose
-library file is replaced while it runs: it is reloaded, and then upgraded (USR2). Clients shake hands all the
-time. Nobody dies, no connection fails, the sessions of a build resume with it, and with the other they
-resume or get a full handshake. A process writes at most one line. The new build writes one if it comes
-second and neither resumes sessions of the other. An old build knows no line for that.
+library file is replaced while it runs: it is reloaded, and then upgraded (USR2). Last, the second asks for
+another size of store. Clients shake hands all the time.
+
+Nobody dies, no connection fails, the sessions of a build resume with it, and with the other they resume or
+get a full handshake. A process writes at most one line. The new build writes one if it comes second and
+neither resumes sessions of the other. An old build knows no line for that.
 """
 
 import os
@@ -293,6 +295,26 @@ def replaced(prepared, work):
             server.kill()
 
 
+def size(prepared, work):
+    """The second asks for another size than the store has: it goes on alone, and says so."""
+    for order in (("old", "new"), ("new", "old")):
+        folder = make_work(work, f"{order[0]} has the store")
+        first, second = (Threads(build, prepared, folder) for build in order)
+        second.env["SESSCACHE_STORE"] = f"file:{folder}/store?size=16MiB"
+        first.bring_up()
+        second.bring_up()
+        with Traffic(first, second):
+            sessions_fare(first, second)
+            sessions_fare(second, first)
+        for server in (first, second):
+            check(f"{server}: it lives", server.lives)
+            server.bring_down()
+        check(f"{first}: it says nothing", same, [], first.lines())
+        check(f"{second}: it says why in one line", same, 1,
+              sum("size=16" in line for line in second.lines()))
+        check(f"{second}: one line at most", at_most, 1, len(second.lines()))
+
+
 def nginx(prepared, work):
     need("nginx", "nginx", "nginx")
     beside(Nginx, prepared, work)
@@ -303,6 +325,7 @@ def threads(prepared, work):
 
 
 if __name__ == "__main__":
-    verdicts.main("test-upgrade", {"threads": threads, "nginx": nginx, "replaced": replaced},
+    verdicts.main("test-upgrade", {"threads": threads, "nginx": nginx, "replaced": replaced,
+                                   "size": size},
                   prepare=prepare, again="tests/upgrade/run.py",
                   settings=(*built.SETTINGS, "BASE"))
