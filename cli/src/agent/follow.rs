@@ -162,28 +162,11 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::Health;
-    use super::super::metrics::Metrics;
-    use super::super::settings::AgentSettings;
-    use super::super::shared::Monitoring;
+    use super::super::shared::tests::shared;
     use super::*;
-    use crate::arguments::{Arguments, Command};
-    use clap::Parser;
-    use sesscache_core::store::{Locator, Store, StoreUrl};
+    use sesscache_core::store::Locator;
     use std::sync::atomic::Ordering::Release;
     use tokio::sync::mpsc::{self, Receiver};
-
-    fn shared() -> Arc<Shared> {
-        let words = ["sesscache", "agent", "--store", "/x", "--redis", "redis://x"];
-        let Command::Agent(options) = Arguments::try_parse_from(words).unwrap().command else {
-            unreachable!()
-        };
-        let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
-        let health = Arc::new(Health::new("x".into(), 1));
-        let monitoring = Monitoring { metrics: Arc::new(Metrics::default()), health };
-        let settings = Arc::new(AgentSettings::of(&options).unwrap());
-        Arc::new(Shared::new(&settings, &Arc::new(store), &monitoring))
-    }
 
     fn put(shared: &Shared, numbers: std::ops::Range<u64>) {
         for number in numbers {

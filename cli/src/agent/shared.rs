@@ -118,13 +118,18 @@ impl Shared {
 
     /// The time before which entries may leave the streams, in milliseconds by Redis's clock.
     pub(crate) fn oldest_time(&self) -> u64 {
-        let retention = u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX);
-        self.clock.steady().saturating_sub(retention)
+        self.clock.steady().saturating_sub(self.retention_time())
     }
 
-    /// The entry before which entries may leave a stream.
+    fn retention_time(&self) -> u64 {
+        u64::try_from(self.settings.retention.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The entry before which entries may leave a stream. The first measurement of Redis's clock may
+    /// have come while it was ahead, so by this host's clock they must be old, too.
     pub(crate) fn oldest_retained(&self, stream: usize) -> EntryId {
-        let by_clock = EntryId { time: self.oldest_time(), number: 0 };
+        let time = self.oldest_time().min(host_time().saturating_sub(self.retention_time()));
+        let by_clock = EntryId { time, number: 0 };
         by_clock.max(self.retention.passed(stream, Instant::now()))
     }
 
@@ -187,5 +192,38 @@ impl Shared {
                 self.settings.streams
             );
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+    use clap::Parser;
+    use sesscache_core::store::StoreUrl;
+
+    pub(in super::super) fn shared() -> Arc<Shared> {
+        let words = ["sesscache", "agent", "--store", "/x", "--redis", "redis://x"];
+        let Command::Agent(options) = Arguments::try_parse_from(words).unwrap().command else {
+            unreachable!()
+        };
+        let store = Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap();
+        let health = Arc::new(Health::new("x".into(), 1));
+        let monitoring = Monitoring { metrics: Arc::new(Metrics::default()), health };
+        let settings = Arc::new(AgentSettings::of(&options).unwrap());
+        Arc::new(Shared::new(&settings, &Arc::new(store), &monitoring))
+    }
+
+    #[test]
+    fn nothing_leaves_for_a_clock_of_redis_that_is_ahead_at_the_start() {
+        let (shared, now) = (shared(), host_time());
+        let hour = 60 * 60 * 1000;
+        let oldest = |redis: u64| {
+            shared.clock.set(now, Duration::ZERO, redis);
+            shared.oldest_retained(0).time
+        };
+        assert!((now - hour..now).contains(&oldest(now + 9000 * hour)));
+        // This host's clock may be the one that is ahead.
+        assert!((now - 3 * hour..now - 2 * hour).contains(&oldest(now - 2 * hour)));
     }
 }
