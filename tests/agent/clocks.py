@@ -131,6 +131,11 @@ def redis_clock_ahead(scene):
     check("nobody takes age for loss", a.agent.shows, SENT_AGAIN, 0)
     check("nor for a gap", b.agent.shows, "replication_gaps_total", 0)
     check("it is told once", same, 1, len(a.agent.lines("ids of the streams")))
+    scene.redis("FLUSHALL")
+    check("an emptied stream gets everything", wait_until, 5,
+          lambda: at_least(1, scene.redis("XLEN", stream(0))))
+    check("with ids of now", lambda: newest(scene) < YEAR / 2)
+    check("that was sent again once", a.agent.shows, SENT_AGAIN, 1)
     scene.end_agents()
 
 

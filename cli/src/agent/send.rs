@@ -157,7 +157,11 @@ impl Sender {
                 gone.push(expected);
             }
         }
-        gone.iter().for_each(|&one| self.witnesses.lost(one));
+        for &one in &gone {
+            // The stream may begin anew with lower ids, which must not leave at once.
+            shared.retention.forget(one.stream);
+            self.witnesses.lost(one);
+        }
         let has_moved = gone.iter().any(|one| one.has_moved);
         if gone.is_empty() {
             self.witnesses.settle(&shared);
