@@ -99,7 +99,7 @@ asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 TSAN_TARGET := $(shell uname -m)-unknown-linux-gnu
 tsan: ## the C tests with threads under ThreadSanitizer, the library instrumented too: T=name
 	@packaging/deps.sh test
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='--cfg tsan -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
 	    CARGO_TARGET_DIR=target/tsan $(BUILD_LIBRARY) --release --target $(TSAN_TARGET)
 	LIBDIR=target/tsan/$(TSAN_TARGET)/release c-tests/run.sh --tsan \
 	    $(or $(T),threads early_data_threads stress ticket_cached)

@@ -12,7 +12,10 @@ pub(crate) use std::hint::spin_loop as pause;
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 
-#[cfg(not(shuttle))]
+/// ThreadSanitizer sees no lock of std's, which is not instrumented.
+#[cfg(all(not(shuttle), tsan))]
+pub(crate) use parking_lot::RwLock;
+#[cfg(not(any(shuttle, tsan)))]
 pub(crate) use waiting::RwLock;
 
 #[cfg(shuttle)]
@@ -23,7 +26,7 @@ pub(crate) use shuttle::thread::yield_now as pause;
 pub(crate) use under_shuttle::{RwLock, TryReadGuard, TryRwLock, TryWriteGuard};
 
 /// The lock that is waited for.
-#[cfg(not(shuttle))]
+#[cfg(not(any(shuttle, tsan)))]
 mod waiting {
     use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
