@@ -54,4 +54,22 @@ done <<'SETTINGS'
 0 SESSCACHE_STORE=shm:?size=1MiB SESSCACHE_KEY_FILE=DIR/key
 SETTINGS
 expect "settings tried" 10 "$tried"
+
+# A server with a limit on the size of its files (LimitFSIZE= of systemd) goes on, too: where the store
+# is too large, and where not even a line of the log fits.
+mkdir -m 700 own
+while read -r blocks lines; do
+    rm -f log
+    said=$(
+        ulimit -S -f "$blocks"
+        SESSCACHE_LOG=$PWD/log SESSCACHE_STORE=file:$PWD/own/store SESSCACHE_KEY_FILE=$PWD/key \
+            LD_PRELOAD=$overlay ./side server 2>&1 || echo "ends with $?"
+    )
+    expect "with files of $blocks blocks" server "$said"
+    expect "lines with files of $blocks blocks" "$lines" "$(wc -l <log)"
+    expect "left with files of $blocks blocks" "" "$(ls own)"
+done <<'LIMITS'
+1 1
+0 0
+LIMITS
 finish

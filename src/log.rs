@@ -14,7 +14,7 @@
 use crate::config::{Log, config};
 use parking_lot::{Mutex, MutexGuard};
 use sesscache_core::system::errno::KeepErrno;
-use sesscache_core::system::thread::{BlockSigpipe, HoldCancel};
+use sesscache_core::system::thread::{BlockWriteSignals, HoldCancel};
 use std::fmt::{self, Display, Write as _};
 use std::fs::OpenOptions;
 use std::hint::spin_loop;
@@ -205,7 +205,7 @@ fn write(line: &Line) {
     // A thread can be cancelled in open(2) and its like.
     let _cancel = HoldCancel::new();
     // A log that cannot be written is no reason to disturb the server.
-    let _sigpipe = BlockSigpipe::new();
+    let _signals = BlockWriteSignals::new();
     drop(write_to(&config().log, line));
 }
 

@@ -1,5 +1,6 @@
 //! Files: locks, room on the disk, and the kind of file system below them.
 
+use super::thread::BlockWriteSignals;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -32,6 +33,8 @@ pub fn is_network_filesystem(file: &File) -> bool {
 /// As posix_fallocate(3).
 pub fn reserve(file: &File, size: usize) -> io::Result<()> {
     let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // Beyond RLIMIT_FSIZE the kernel sends SIGXFSZ, which would end the program.
+    let _signals = BlockWriteSignals::new();
     // SAFETY: an open descriptor.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! The calling thread: cancellation and SIGPIPE, held back for as long as a guard lives.
+//! The calling thread: cancellation and the signals of writes, held back for as long as a guard lives.
 
 use libc::c_int;
 use std::{mem, ptr};
@@ -67,45 +67,59 @@ impl Default for DuringCallback {
     }
 }
 
-/// Blocks SIGPIPE in this thread while it lives, because the program's action for that signal may
-/// be to end. A SIGPIPE that was caused meanwhile is taken away.
-pub struct BlockSigpipe {
-    sigpipe: libc::sigset_t,
+/// The signals that a write can cause in its thread: a pipe that nobody reads, and a file that would
+/// grow beyond RLIMIT_FSIZE.
+const OF_WRITES: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
+/// Blocks the signals that a write can cause in this thread while it lives, because the program's
+/// action for them may be to end. Those that were caused meanwhile are taken away.
+pub struct BlockWriteSignals {
+    /// Those that were not blocked before.
+    blocked: libc::sigset_t,
     before: libc::sigset_t,
 }
 
-impl BlockSigpipe {
+impl BlockWriteSignals {
     /// Until dropped.
     pub fn new() -> Self {
-        // SAFETY: all zeroes is a set; sigemptyset makes it an empty one.
-        let mut sigpipe: libc::sigset_t = unsafe { mem::zeroed() };
-        // SAFETY: a set of ours.
-        unsafe { libc::sigemptyset(&raw mut sigpipe) };
-        // SAFETY: a set of ours.
-        unsafe { libc::sigaddset(&raw mut sigpipe, libc::SIGPIPE) };
-        // SAFETY: all zeroes is a set.
-        let mut before: libc::sigset_t = unsafe { mem::zeroed() };
+        let signals = set_of(|_| true);
+        let mut before = set_of(|_| false);
         // SAFETY: two sets of ours; the calling thread's own mask.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const sigpipe, &raw mut before) };
-        BlockSigpipe { sigpipe, before }
-    }
-}
-
-impl Default for BlockSigpipe {
-    fn default() -> Self {
-        BlockSigpipe::new()
-    }
-}
-
-impl Drop for BlockSigpipe {
-    fn drop(&mut self) {
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, &raw mut before) };
         // SAFETY: a set of ours.
-        if unsafe { libc::sigismember(&raw const self.before, libc::SIGPIPE) } != 0 {
-            return;
-        }
+        let was_open = |signal| unsafe { libc::sigismember(&raw const before, signal) } == 0;
+        BlockWriteSignals { blocked: set_of(was_open), before }
+    }
+}
+
+/// The signals of writes that `is_in` names.
+fn set_of(is_in: impl Fn(c_int) -> bool) -> libc::sigset_t {
+    // SAFETY: all zeroes is a set; sigemptyset makes it an empty one.
+    let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: a set of ours.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in OF_WRITES.into_iter().filter(|signal| is_in(*signal)) {
+        // SAFETY: a set of ours.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+impl Default for BlockWriteSignals {
+    fn default() -> Self {
+        BlockWriteSignals::new()
+    }
+}
+
+impl Drop for BlockWriteSignals {
+    fn drop(&mut self) {
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: takes away a signal that was caused meanwhile; it was not blocked before.
-        unsafe { libc::sigtimedwait(&raw const self.sigpipe, ptr::null_mut(), &raw const at_once) };
+        for _ in OF_WRITES {
+            // SAFETY: takes away a signal that was caused meanwhile; it was not blocked before.
+            unsafe {
+                libc::sigtimedwait(&raw const self.blocked, ptr::null_mut(), &raw const at_once)
+            };
+        }
         // SAFETY: the mask of before.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
