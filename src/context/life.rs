@@ -114,8 +114,9 @@ impl State {
     }
 
     /// new_cb's 0 removes the session from the cache (SSL_CTX_sess_set_new_cb(3)), if it is still
-    /// that very object and the program did not come to rely on OpenSSL's way, which keeps it. No remove_cb is called for it, because nginx and others return 0 after
-    /// they have copied the session away: remove_cb would delete the copy.
+    /// that very object and the program did not come to rely on OpenSSL's way, which keeps it. No
+    /// remove_cb is called for it, because nginx and others return 0 after they have copied the
+    /// session away: remove_cb would delete the copy.
     fn obey_new_cb(&self, answer: c_int, key: &Key, session: &Session, libssl: &'static Libssl) {
         let Some(cache) = self.cache() else { return };
         let is_it = |cached: &Session| cached == session;
