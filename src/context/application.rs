@@ -6,6 +6,7 @@
 //! them and do not wait long.
 
 use super::lock::{read_soon, write_soon};
+use crate::openssl::boxed;
 use crate::openssl::callback::Callback;
 use crate::openssl::early_data::EarlyDataCallbacks;
 use crate::openssl::ticket::TicketKey;
@@ -124,7 +125,7 @@ pub struct OwnTicketKeys {
     /// SSL_CTX_set_tlsext_ticket_key_cb(3).
     pub hmac_cb: Callback<TicketKeyCb<HmacCtx>>,
     /// SSL_CTX_set_tlsext_ticket_keys(3). Noted only where ours are used in spite of them.
-    key: RwLock<Option<TicketKey>>,
+    key: RwLock<Option<Box<TicketKey>>>,
 }
 
 impl OwnTicketKeys {
@@ -135,13 +136,16 @@ impl OwnTicketKeys {
 
     /// The key that the application has set without a callback.
     pub fn key(&self) -> Option<TicketKey> {
-        read_soon(&self.key)?.clone()
+        read_soon(&self.key)?.as_deref().cloned()
     }
 
-    /// The application has set a key without a callback, or has taken OpenSSL's.
+    /// The application has set a key without a callback, or has taken OpenSSL's. Without memory for
+    /// its first it counts as not set: ours seal, and what it has sealed is not opened.
     pub fn note_key(&self, key: TicketKey) {
-        if let Some(mut known) = write_soon(&self.key) {
-            *known = Some(key);
+        let Some(mut known) = write_soon(&self.key) else { return };
+        match known.as_deref_mut() {
+            Some(place) => *place = key,
+            None => *known = boxed::try_new(key),
         }
     }
 }

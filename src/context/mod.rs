@@ -25,6 +25,7 @@ mod verified;
 
 use crate::config::{NewCbZero, TicketMode, config};
 use crate::openssl::aead::random;
+use crate::openssl::boxed;
 use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::error_queue::KeepErrors;
@@ -85,15 +86,12 @@ pub struct State {
     /// [`lifetime_shortened`] calls that the last walk over the cache has seen.
     shortened_seen: AtomicU64,
     /// The table that SSL_CTX_sessions(3) returned last.
-    table: Mutex<Option<SessionTable>>,
+    table: Mutex<Option<Box<SessionTable>>>,
     store: ContextStore,
     /// The keys of stateless tickets, if they follow from the key file.
-    tickets: Option<TicketKeys>,
+    tickets: Option<Box<TicketKeys>>,
     virtual_host: VirtualHost,
     application: Application,
-    /// Names this context, and its copies in processes that are forked later, among all; 0 if there was
-    /// no randomness.
-    context_number: u64,
     /// Names the sessions in the store that this context has made, and has not flushed.
     record_number: AtomicU64,
     /// Clients whose certificates were verified a moment ago.
@@ -107,9 +105,10 @@ impl State {
         let size = ctx.stock_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
         // From here on, nothing that a handshake needs asks the kernel for randomness.
         seed::draw();
-        let context_number = random_number();
+        let number = random_number();
         let store = ContextStore::new(ctx.libssl());
-        let tickets = host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new);
+        let tickets =
+            host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new).and_then(boxed::try_new);
         if tickets.is_some() && store.get().is_none() && !ctx.is_client() {
             host::make_permits();
         }
@@ -129,10 +128,9 @@ impl State {
             table: Mutex::new(None),
             store,
             tickets,
-            virtual_host: VirtualHost::new(ctx, context_number),
+            virtual_host: VirtualHost::new(ctx, number),
             application: Application::default(),
-            context_number,
-            record_number: AtomicU64::new(context_number),
+            record_number: AtomicU64::new(number),
             verified: Verified::default(),
         }
     }
@@ -187,7 +185,7 @@ impl State {
 
     /// Whether tickets are sealed with our keys.
     pub fn shares_tickets(&self) -> bool {
-        self.tickets.as_ref().is_some_and(TicketKeys::are_in_use)
+        self.tickets.as_ref().is_some_and(|keys| keys.are_in_use())
     }
 
     /// Whether our keys are used also where the application has some of its own, which then open what
@@ -198,7 +196,7 @@ impl State {
 
     /// The application has ticket keys of its own; true if ours were used before, and are no more.
     pub fn give_up_tickets(&self) -> bool {
-        if self.overrides_tickets() || !self.tickets.as_ref().is_some_and(TicketKeys::give_up) {
+        if self.overrides_tickets() || !self.tickets.as_ref().is_some_and(|keys| keys.give_up()) {
             return false;
         }
         if let Some(host) = self.host_store() {
@@ -335,7 +333,7 @@ impl State {
         // std's lock, for the reason that `core::sync` gives.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.is_none() {
-            *table = Some(SessionTable::new()?);
+            *table = boxed::try_new(SessionTable::new()?);
         }
         let listed = table.as_mut().ok_or(Failed::NoMemory)?;
         let before = listed.fill(cached);

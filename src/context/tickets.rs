@@ -32,6 +32,7 @@ use super::origin::{Origin, first_authenticated};
 use super::policy::ServerName;
 use super::renewal::{Renewal, TRAILER_BYTES};
 use crate::config::config;
+use crate::openssl::boxed;
 use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
@@ -40,10 +41,12 @@ use crate::openssl::kdf::{HASH_BYTES, hkdf_sha256};
 use crate::openssl::table::Libssl;
 use crate::openssl::ticket::{NAME_BYTES, TicketKey};
 use crate::seal::ratchet::EpochSecret;
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 use sesscache_core::key_file::epoch::{EPOCH_SECONDS, EPOCHS_A_DAY, Epoch};
 use sesscache_core::store::Tally;
 use sesscache_core::system::clock::now;
+use sesscache_core::system::process::random_bytes;
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -65,10 +68,11 @@ pub(super) struct TicketKeys {
     ring: &'static KeyRing,
     /// For tickets that no other process is to open.
     own: TicketKey,
-    /// The same, for tickets without a trailer.
-    bare: TicketKey,
-    /// Oldest first.
-    tables: RwLock<Vec<Table>>,
+    /// The name under which `own` seals tickets without a trailer. libssl authenticates the name with
+    /// the ticket, so that none passes under the other one.
+    bare_name: [u8; NAME_BYTES],
+    /// Made for the first ticket that others may open; oldest first.
+    tables: OnceBox<RwLock<Vec<Table>>>,
     /// The application has set keys of its own.
     given_up: AtomicBool,
 }
@@ -93,13 +97,11 @@ struct Table {
 impl TicketKeys {
     /// `None` without randomness.
     pub(super) fn new(ring: &'static KeyRing) -> Option<TicketKeys> {
-        Some(TicketKeys {
-            ring,
-            own: TicketKey::random()?,
-            bare: TicketKey::random()?,
-            tables: RwLock::new(Vec::new()),
-            given_up: AtomicBool::new(false),
-        })
+        let own = TicketKey::random()?;
+        let mut bare_name = [0; NAME_BYTES];
+        let is_drawn = random_bytes(&mut bare_name);
+        let (tables, given_up) = (OnceBox::new(), AtomicBool::new(false));
+        is_drawn.then_some(TicketKeys { ring, own, bare_name, tables, given_up })
     }
 
     /// The choice of `pick` among the present keys of a namespace, which are made if they are not
@@ -112,7 +114,9 @@ impl TicketKeys {
     ) -> Option<T> {
         let epoch = now() / i64::from(EPOCH_SECONDS);
         let mut basis = Basis { epoch, generation: self.ring.generation(), namespace };
-        if let Some(table) = read_soon(&self.tables)?.iter().find(|table| table.basis == basis) {
+        let make = || boxed::try_new(RwLock::default()).ok_or(());
+        let tables = self.tables.get_or_try_init(make).ok()?;
+        if let Some(table) = read_soon(tables)?.iter().find(|table| table.basis == basis) {
             return pick(&table.keys);
         }
         let longest = u32::try_from(ctx.timeout()).unwrap_or(u32::MAX).max(config().max_lifetime);
@@ -121,7 +125,7 @@ impl TicketKeys {
         basis.generation = self.ring.generation();
         let keys = self.derive_all(ctx.libssl(), &basis, kept)?;
         let picked = pick(&keys);
-        if let Some(mut tables) = self.tables.try_write() {
+        if let Some(mut tables) = tables.try_write() {
             tables.retain(|table| {
                 (table.basis.epoch, table.basis.generation) == (basis.epoch, basis.generation)
             });
@@ -198,9 +202,23 @@ impl TicketKeys {
         self.among_keys(ctx, namespace, |keys| keys.iter().find(|key| key.name == *name).cloned())
     }
 
+    /// The key for tickets without a trailer.
+    fn bare(&self) -> TicketKey {
+        let mut key = self.own.clone();
+        key.name = self.bare_name;
+        key
+    }
+
     /// The key of this name that no other process has.
-    fn own_of_name(&self, name: &[u8]) -> Option<&TicketKey> {
-        [&self.own, &self.bare].into_iter().find(|key| key.name == *name)
+    fn own_of_name(&self, name: &[u8]) -> Option<TicketKey> {
+        if self.bare_name == *name {
+            return Some(self.bare());
+        }
+        (self.own.name == *name).then(|| self.own.clone())
+    }
+
+    fn is_own_name(&self, name: &[u8]) -> bool {
+        self.bare_name == *name || self.own.name == *name
     }
 
     /// Whether these keys are used: the application has set none of its own.
@@ -282,7 +300,7 @@ impl State {
         session: SessionRef<'_>,
         key: &TicketKey,
     ) -> Option<Trailer> {
-        let origin = Origin::of(event, self.context_number, session)?;
+        let origin = Origin::of(event, self.virtual_host.number(), session)?;
         let end = deadline(session, origin.first_authenticated);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         let name = Trailer::name_hash(key, event.ssl.negotiated_name())?;
@@ -295,7 +313,7 @@ impl State {
         let tickets = self.tickets.as_ref()?;
         let session = event.ssl.session()?;
         let Some(mark) = session.mark().filter(|mark| mark.has_trailer) else {
-            return (!self.application_seals()).then(|| tickets.bare.clone());
+            return (!self.application_seals()).then(|| tickets.bare());
         };
         Trailer::remove(session);
         session.set_mark(Mark { has_trailer: false, ..mark });
@@ -308,7 +326,7 @@ impl State {
     pub fn opening_key(&self, event: &Event<'_>, name: &[u8; NAME_BYTES]) -> Option<TicketKey> {
         let tickets = self.tickets.as_ref()?;
         if let Some(own) = tickets.own_of_name(name) {
-            return Some(own.clone());
+            return Some(own);
         }
         let server = self.server(event)?;
         let opening = |namespace| tickets.opening(event.ctx, namespace, name);
@@ -326,13 +344,13 @@ impl State {
     ) -> TicketVerdict {
         let Some(tickets) = &self.tickets else { return TicketVerdict::Resume(None) };
         let _errors = KeepErrors::new(event.libssl());
-        let is_private = tickets.own_of_name(key_name).is_some();
-        let trailer = if tickets.bare.name == *key_name { None } else { Trailer::remove(session) };
-        if trailer.is_none() && tickets.bare.name != *key_name {
+        let is_private = tickets.is_own_name(key_name);
+        let trailer = if tickets.bare_name == *key_name { None } else { Trailer::remove(session) };
+        if trailer.is_none() && tickets.bare_name != *key_name {
             return self.judge_ticket_of_application(session);
         }
         let is_foreign =
-            |trailer: &&Trailer| !is_private && !trailer.origin.is_own(self.context_number);
+            |trailer: &&Trailer| !is_private && !trailer.origin.is_own(self.virtual_host.number());
         let foreign = trailer.as_ref().filter(is_foreign);
         let first = trailer.as_ref().map(|trailer| trailer.origin.first_authenticated);
         let is_marked = first.or_else(|| first_authenticated(session)).is_some_and(|first| {
@@ -384,7 +402,7 @@ impl State {
     /// name than the client asks for, because its own name is not known, or without keys.
     fn renewed(&self, event: &Event<'_>, trailer: Trailer, key_name: &[u8]) -> Option<Trailer> {
         let tickets = self.tickets.as_ref()?;
-        if tickets.own_of_name(key_name).is_some() {
+        if tickets.is_own_name(key_name) {
             return Some(trailer);
         }
         let server = self.server(event)?;

@@ -11,11 +11,13 @@
 use super::event::Event;
 use super::keyed::Table;
 use super::lock::read_soon;
+use crate::openssl::boxed;
 use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::SessionRef;
 use crate::openssl::verification::{Demands, KEPT_SECONDS, verify_again};
 use libc::c_void;
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 use sesscache_core::system::errno::KeepErrno;
 use std::hash::Hash;
@@ -27,7 +29,11 @@ const MOST_RESULTS: usize = 1024;
 /// The good results of a context. Each holds a reference to its trust store, so that no other can be
 /// at that address. So do the certificates, which are those of cached sessions.
 #[derive(Debug, Default)]
-pub(super) struct Verified {
+pub(super) struct Verified(OnceBox<Tables>);
+
+/// Made for the first client with a certificate. Without memory each is verified each time.
+#[derive(Debug, Default)]
+struct Tables {
     results: RwLock<Results<Circumstances, Demands>>,
     certificates: RwLock<Results<usize, Certificate>>,
 }
@@ -54,12 +60,17 @@ impl Verified {
         let (ssl, library_context) = (event.ssl, client.library_context);
         let _errno = KeepErrno::new();
         let _errors = KeepErrors::new(ssl.libssl());
+        let tables = self.tables();
         // First: what changes during the verification is not what was verified.
-        let certificate = if event.has_own_rules() { None } else { self.certificate(client, now) };
+        let certificate = tables
+            .filter(|_| !event.has_own_rules())
+            .and_then(|tables| tables.certificate(client, now));
         let circumstances = certificate
             .and_then(|certificate| Circumstances::of(ssl, certificate, demands, library_context));
         let is_known = |found: &Circumstances| {
-            read_soon(&self.results).is_some_and(|results| results.good(found, now).is_some())
+            tables
+                .and_then(|tables| read_soon(&tables.results))
+                .is_some_and(|results| results.good(found, now).is_some())
         };
         if circumstances.as_ref().is_some_and(is_known) {
             return true;
@@ -67,12 +78,18 @@ impl Verified {
         let Some(until) = verify_again(ssl, client.session, demands, library_context) else {
             return false;
         };
-        if let Some(circumstances) = circumstances {
-            keep(&self.results, circumstances, Kept { until, held: demands.clone() }, now);
+        if let Some((tables, circumstances)) = tables.zip(circumstances) {
+            keep(&tables.results, circumstances, Kept { until, held: demands.clone() }, now);
         }
         true
     }
 
+    fn tables(&self) -> Option<&Tables> {
+        self.0.get_or_try_init(|| boxed::try_new(Tables::default()).ok_or(())).ok()
+    }
+}
+
+impl Tables {
     /// The hash of the client's certificate. A cached session has the same object each time, and to
     /// encode and hash that costs twice as much as all the rest.
     fn certificate(&self, client: Client<'_>, now: i64) -> Option<(u64, u64)> {

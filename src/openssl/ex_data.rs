@@ -3,6 +3,7 @@
 //! A slot holds a value on the heap; OpenSSL's free function gives it back to us. Our indexes must
 //! come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
+use super::boxed;
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::libssl::libssl;
 use super::table::Libssl;
@@ -59,13 +60,9 @@ impl Index {
     }
 }
 
-/// A value on the heap; `None` without memory, where `Box::new` would abort the server.
+/// A value on the heap; `None` without memory.
 pub fn try_box<T>(value: T) -> Option<NonNull<T>> {
-    let mut place = Vec::new();
-    place.try_reserve_exact(1).ok()?;
-    place.push(value);
-    let boxed: Box<[T; 1]> = place.into_boxed_slice().try_into().ok()?;
-    NonNull::new(Box::into_raw(boxed).cast())
+    NonNull::new(Box::into_raw(boxed::try_new(value)?))
 }
 
 /// Frees a value that [`try_box`] made.
@@ -73,8 +70,8 @@ pub fn try_box<T>(value: T) -> Option<NonNull<T>> {
 /// # Safety
 /// `value` comes from [`try_box`] and is not used any more.
 pub unsafe fn free_box<T>(value: NonNull<T>) {
-    // SAFETY: made as a Box<[T; 1]>, see `try_box`.
-    drop(unsafe { Box::from_raw(value.cast::<[T; 1]>().as_ptr()) });
+    // SAFETY: made as a box, see `try_box`.
+    drop(unsafe { Box::from_raw(value.as_ptr()) });
 }
 
 /// The value that a context holds under `index`.

@@ -5,6 +5,7 @@
 //! and `Drop` keep the reference counts. No locks of ours.
 
 pub mod aead;
+pub mod boxed;
 pub mod callback;
 mod cipher;
 pub mod circumstances;

@@ -39,7 +39,7 @@ pub struct Cache<V> {
     /// Made by the first add, for the capacity of that moment.
     shards: OnceCell<Box<[PaddedShard<V>]>>,
     seed: FixedState,
-    cpus: usize,
+    cpus: u32,
     /// 0: unlimited.
     capacity: AtomicUsize,
     /// Entries, and places that an add has reserved for its entry.
@@ -143,7 +143,7 @@ impl<V: Value> Cache<V> {
         Cache {
             shards: OnceCell::new(),
             seed: FixedState::with_seed(seed),
-            cpus,
+            cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             capacity: AtomicUsize::new(capacity),
             count: AtomicUsize::new(0),
             earliest: AtomicU32::new(u32::MAX),
@@ -219,7 +219,7 @@ impl<V: Value> Cache<V> {
     /// The shards, made now if there are none. `None` without memory; a later call tries again.
     fn shards_or_new(&self, now: u32) -> Option<&[PaddedShard<V>]> {
         let make = || -> Result<Box<[PaddedShard<V>]>, ()> {
-            let count = shard_count(self.capacity(), self.cpus);
+            let count = shard_count(self.capacity(), self.cpus as usize);
             let mut shards = Vec::new();
             shards.try_reserve_exact(count).map_err(drop)?;
             shards.extend((0..count).map(|_| PaddedShard {

@@ -14,12 +14,14 @@ use super::application::Application;
 use super::lock::read_soon;
 use crate::config::config;
 use crate::log::Once;
+use crate::openssl::boxed;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, Ssl};
 use crate::openssl::identity::{Identity, Server};
 use crate::openssl::kdf::HASH_BYTES;
 use census::{Member, note_change};
 use names::Names;
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 
 pub(super) use names::Expectation;
@@ -33,9 +35,11 @@ const MOST_PREVIOUS: usize = 8;
 /// A context as a virtual host.
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// The context's number.
+    /// Names this context, and its copies in processes that are forked later, among all; 0 if there was
+    /// no randomness.
     number: u64,
-    known: RwLock<Known>,
+    /// Made when it is first worked out.
+    known: OnceBox<RwLock<Known>>,
     names: Names,
     member: Member,
 }
@@ -83,10 +87,16 @@ impl VirtualHost {
     pub(super) fn new(ctx: Ctx<'_>, number: u64) -> VirtualHost {
         VirtualHost {
             number,
-            known: RwLock::default(),
+            known: OnceBox::new(),
             names: Names::default(),
             member: Member::new(!ctx.is_client()),
         }
+    }
+
+    /// The context's number.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The context's verify mode was set, or is seen for the first time.
@@ -106,14 +116,15 @@ impl VirtualHost {
         application: &Application,
     ) -> Option<Server> {
         let is_alone = application.sets_certificates();
-        let known = read_soon(&self.known)?;
-        if let Some(identity) = &known.identity
-            && known.is_alone == is_alone
-            && identity.is_of(ctx)
-        {
-            return Some(identity.server);
+        if let Some(known) = self.known.get() {
+            let known = read_soon(known)?;
+            if let Some(identity) = &known.identity
+                && known.is_alone == is_alone
+                && identity.is_of(ctx)
+            {
+                return Some(identity.server);
+            }
         }
-        drop(known);
         self.work_out(ctx, ssl, is_alone)
     }
 
@@ -137,7 +148,9 @@ impl VirtualHost {
             self.say_alone();
         }
         let server = identity.server;
-        if let Some(mut known) = self.known.try_write() {
+        let make = || boxed::try_new(RwLock::default()).ok_or(());
+        // Without memory it is worked out each time.
+        if let Some(mut known) = self.known.get_or_try_init(make).ok().and_then(RwLock::try_write) {
             known.replace(identity, is_alone);
         }
         Some(server)
@@ -158,7 +171,7 @@ impl VirtualHost {
 
     /// The server as it was worked out last.
     fn known_server(&self, is_alone: bool) -> Option<Server> {
-        let known = read_soon(&self.known).filter(|known| known.is_alone == is_alone)?;
+        let known = read_soon(self.known.get()?).filter(|known| known.is_alone == is_alone)?;
         known.identity.as_ref().map(|identity| identity.server)
     }
 
@@ -168,7 +181,7 @@ impl VirtualHost {
         &self,
         look: impl FnMut(&[u8; HASH_BYTES]) -> Option<T>,
     ) -> Option<T> {
-        read_soon(&self.known)?.previous.iter().rev().find_map(look)
+        read_soon(self.known.get()?)?.previous.iter().rev().find_map(look)
     }
 }
 

@@ -23,8 +23,10 @@ use super::table::{Gone, Table};
 use crate::context::event::Event;
 use crate::context::lock::read_soon;
 use crate::context::thread::is_in_servername;
+use crate::openssl::boxed;
 use crate::openssl::handle::Ssl;
 use crate::openssl::verification::Demands;
+use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 use sesscache_core::system::clock::now;
 use siphasher::sip::SipHasher24;
@@ -54,7 +56,7 @@ pub(super) struct Names {
     /// lookup and is not for the server name: for ALPN, for example.
     asks_late: AtomicBool,
     /// Empty until a name matters.
-    shards: RwLock<Vec<RwLock<Shard>>>,
+    shards: OnceBox<Vec<RwLock<Shard>>>,
 }
 
 /// What a connection will demand of its client when the virtual host is chosen.
@@ -159,15 +161,13 @@ impl Names {
     /// Calls `run` with the part for this hash. `None` if it has no result, without memory, and if
     /// a fork has left a lock held.
     fn with_shard<T>(&self, hash: u64, run: impl FnOnce(&RwLock<Shard>) -> T) -> Option<T> {
-        let mut shards = read_soon(&self.shards)?;
-        if shards.is_empty() {
-            drop(shards);
-            let mut made = self.shards.try_write()?;
-            made.try_reserve_exact(SHARDS).ok()?;
-            made.resize_with(SHARDS, || RwLock::new(Shard::new()));
-            drop(made);
-            shards = read_soon(&self.shards)?;
-        }
+        let make = || {
+            let mut shards = Vec::new();
+            shards.try_reserve_exact(SHARDS).map_err(drop)?;
+            shards.resize_with(SHARDS, || RwLock::new(Shard::new()));
+            boxed::try_new(shards).ok_or(())
+        };
+        let shards = self.shards.get_or_try_init(make).ok()?;
         // The maps use the lowest and the highest bits.
         let number = usize::try_from(hash >> 32).ok()? % SHARDS;
         shards.get(number).map(run)
