@@ -28,7 +28,13 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 ///
 /// # Safety
 /// Only function pointer types implement it.
-pub unsafe trait FnPtr: Copy {}
+pub unsafe trait FnPtr: Copy {
+    /// By which two callbacks are told apart; 0 for none.
+    fn address(callback: Option<Self>) -> usize {
+        // SAFETY: an optional function pointer is a pointer, NULL for None.
+        unsafe { transmute_copy(&callback) }
+    }
+}
 
 // SAFETY: a function pointer.
 unsafe impl FnPtr for NewCb {}

@@ -56,7 +56,7 @@ impl<'a> SessionRef<'a> {
 
     /// The same session, for calls of the application's that go on as they would without us.
     pub fn onward(self) -> Self {
-        SessionRef { libssl: self.libssl.wrapped.unwrap_or(self.libssl), ..self }
+        SessionRef { libssl: self.libssl.onward(), ..self }
     }
 
     /// Takes a reference. Fails if the count is exhausted.
@@ -210,7 +210,7 @@ impl<'a> Ssl<'a> {
     /// The same connection, for calls of the application's that go on as they would without us.
     #[inline]
     pub fn onward(self) -> Self {
-        Ssl { libssl: self.libssl.wrapped.unwrap_or(self.libssl), ..self }
+        Ssl { libssl: self.libssl.onward(), ..self }
     }
 
     /// Whether this is the server's side.
@@ -326,7 +326,7 @@ impl<'a> Ctx<'a> {
     /// The same context, for calls of the application's that go on as they would without us.
     #[inline]
     pub fn onward(self) -> Self {
-        self.wrapped().unwrap_or(self)
+        Ctx { libssl: self.libssl.onward(), ..self }
     }
 
     /// How many seconds its new sessions live: SSL_CTX_get_timeout(3).

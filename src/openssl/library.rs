@@ -42,7 +42,7 @@ impl Library {
         let method = method.or_else(|| after_us(c"TLS_method").filter(|_| !is_whole));
         let behind = method.and_then(|method| {
             // SAFETY: const SSL_METHOD *TLS_method(void), in every OpenSSL since 1.1.0.
-            let method: unsafe extern "C" fn() -> *const SSL_METHOD =
+            let method: unsafe extern "C-unwind" fn() -> *const SSL_METHOD =
                 unsafe { transmute_copy(&method) };
             // SAFETY: it takes nothing and returns a constant.
             Library::of_method(unsafe { method() })

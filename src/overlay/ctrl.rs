@@ -91,41 +91,42 @@ struct Command {
 }
 
 impl Command {
-    fn is_about_cache(&self) -> bool {
-        matches!(
-            self.cmd,
-            SSL_CTRL_SESS_NUMBER
-                | SSL_CTRL_GET_SESS_CACHE_SIZE
-                | SSL_CTRL_SET_SESS_CACHE_SIZE
-                | SSL_CTRL_GET_SESS_CACHE_MODE
-                | SSL_CTRL_SET_SESS_CACHE_MODE
-                | SSL_CTRL_SESS_CB_HIT
-                | SSL_CTRL_SESS_CACHE_FULL
-                | SSL_CTRL_SESS_MISSES
-        )
-    }
-
     /// The answer to a command about the cache; `None` if stock is to answer. May be called with
     /// the stock context's lock held (Debian's SSL_CTX_add_session asks for number and size).
     fn run(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
-        if !self.is_about_cache() {
-            return None;
-        }
         match self.cmd {
-            SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => return None,
-            _ => {}
+            SSL_CTRL_SESS_NUMBER | SSL_CTRL_GET_SESS_CACHE_SIZE if is_in_stock() => None,
+            SSL_CTRL_SET_SESS_CACHE_SIZE | SSL_CTRL_SET_SESS_CACHE_MODE => {
+                Some(self.set(ctx, state))
+            }
+            _ => {
+                let answer = self.get(ctx, state)?;
+                if let Some(wrapped) = ctx.wrapped() {
+                    wrapped.stock_ctrl(self.cmd, self.larg);
+                }
+                Some(answer)
+            }
         }
-        let Some(larg) = ctx.arriving_argument(self.cmd, self.larg) else {
-            // A wrapper keeps it for itself. The answer is the setting that stays.
-            let is_mode = self.cmd == SSL_CTRL_SET_SESS_CACHE_MODE;
-            return Some(if is_mode { state.mode() } else { state.cache_size() });
-        };
+    }
+
+    /// Sets the cache's size or mode, and returns the one before; the one that stays, if a wrapper
+    /// keeps the command for itself.
+    fn set(&self, ctx: Ctx<'_>, state: &State) -> c_long {
+        let is_mode = self.cmd == SSL_CTRL_SET_SESS_CACHE_MODE;
+        match ctx.arriving_setting(self.cmd, self.larg) {
+            Some(mode) if is_mode => state.set_mode(ctx, mode),
+            Some(size) => state.set_cache_size(size),
+            None if is_mode => state.mode(),
+            None => state.cache_size(),
+        }
+    }
+
+    /// What the command asks for.
+    fn get(&self, ctx: Ctx<'_>, state: &State) -> Option<c_long> {
         match self.cmd {
             SSL_CTRL_SESS_NUMBER => Some(state.number()),
             SSL_CTRL_GET_SESS_CACHE_SIZE => Some(state.cache_size()),
-            SSL_CTRL_SET_SESS_CACHE_SIZE => Some(state.set_cache_size(larg)),
             SSL_CTRL_GET_SESS_CACHE_MODE => Some(state.mode()),
-            SSL_CTRL_SET_SESS_CACHE_MODE => Some(state.set_mode(ctx, larg)),
             SSL_CTRL_SESS_CB_HIT => Some(state.cb_hits()),
             SSL_CTRL_SESS_CACHE_FULL => Some(state.cache_full()),
             // Stock counts the sessions that a client's server refused, and nothing on a server,
