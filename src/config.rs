@@ -162,13 +162,28 @@ impl Config {
             log: log(set(c"SESSCACHE_LOG"), &mut complaints),
             store: store(set(c"SESSCACHE_STORE"), &mut complaints),
             namespace: variable(c"SESSCACHE_NAMESPACE").unwrap_or_default(),
-            unclean_close: unclean_close(set(c"SESSCACHE_UNCLEAN_CLOSE"), &mut complaints),
+            unclean_close: either(
+                "SESSCACHE_UNCLEAN_CLOSE",
+                set(c"SESSCACHE_UNCLEAN_CLOSE"),
+                [("keep", UncleanClose::Keep), ("forget", UncleanClose::Forget)],
+                &mut complaints,
+            ),
             tickets: tickets(set(c"SESSCACHE_TICKETS"), key_file.is_some(), &mut complaints),
             max_lifetime: lifetime.unwrap_or(MAX_LIFETIME),
             max_lifetime_is_set: lifetime.is_some(),
             client_certs: client_certs(set(c"SESSCACHE_CLIENT_CERTS"), &mut complaints),
-            side_data: side_data(set(c"SESSCACHE_EX_DATA"), &mut complaints),
-            id_context: id_context(set(c"SESSCACHE_ID_CONTEXT"), &mut complaints),
+            side_data: either(
+                "SESSCACHE_EX_DATA",
+                set(c"SESSCACHE_EX_DATA"),
+                [("refuse", SideDataMode::Refuse), ("share", SideDataMode::Share)],
+                &mut complaints,
+            ),
+            id_context: either(
+                "SESSCACHE_ID_CONTEXT",
+                set(c"SESSCACHE_ID_CONTEXT"),
+                [("theirs", IdContextMode::Theirs), ("ours", IdContextMode::Ours)],
+                &mut complaints,
+            ),
             key_file,
             cpus,
             complaints,
@@ -214,16 +229,22 @@ fn store(value: Option<String>, complaints: &mut Vec<String>) -> Option<StoreUrl
     StoreUrl::parse(&url).map_err(complain).ok()
 }
 
-fn unclean_close(value: Option<String>, complaints: &mut Vec<String>) -> UncleanClose {
-    match value.as_deref() {
-        None | Some("keep") => UncleanClose::Keep,
-        Some("forget") => UncleanClose::Forget,
-        Some(other) => {
+/// The meaning of a variable that has one of two words, of which the first is usual.
+fn either<T>(
+    variable: &str,
+    value: Option<String>,
+    [(usual, first), (other, second)]: [(&str, T); 2],
+    complaints: &mut Vec<String>,
+) -> T {
+    match value {
+        Some(value) if value == other => second,
+        Some(value) if value != usual => {
             complaints.push(format!(
-                "SESSCACHE_UNCLEAN_CLOSE={other} is neither keep nor forget; taken as keep"
+                "{variable}={value} is neither {usual} nor {other}; taken as {usual}"
             ));
-            UncleanClose::Keep
+            first
         }
+        _ => first,
     }
 }
 
@@ -274,32 +295,6 @@ fn client_certs(value: Option<String>, complaints: &mut Vec<String>) -> ClientCe
                 "SESSCACHE_CLIENT_CERTS={other} is none of verify, share and never; taken as never"
             ));
             ClientCerts::Never
-        }
-    }
-}
-
-fn side_data(value: Option<String>, complaints: &mut Vec<String>) -> SideDataMode {
-    match value.as_deref() {
-        None | Some("refuse") => SideDataMode::Refuse,
-        Some("share") => SideDataMode::Share,
-        Some(other) => {
-            complaints.push(format!(
-                "SESSCACHE_EX_DATA={other} is neither refuse nor share; taken as refuse"
-            ));
-            SideDataMode::Refuse
-        }
-    }
-}
-
-fn id_context(value: Option<String>, complaints: &mut Vec<String>) -> IdContextMode {
-    match value.as_deref() {
-        None | Some("theirs") => IdContextMode::Theirs,
-        Some("ours") => IdContextMode::Ours,
-        Some(other) => {
-            complaints.push(format!(
-                "SESSCACHE_ID_CONTEXT={other} is neither theirs nor ours; taken as theirs"
-            ));
-            IdContextMode::Theirs
         }
     }
 }
