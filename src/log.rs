@@ -56,7 +56,8 @@ impl Once {
 
     /// Logs `message` the first time.
     pub fn say(&self, message: impl Display) {
-        if !self.0.swap(true, Relaxed) {
+        // Handshakes come here again and again: the line is written to but once.
+        if !self.0.load(Relaxed) && !self.0.swap(true, Relaxed) {
             say(message);
         }
     }

@@ -1,5 +1,5 @@
-//! The states of the calling thread: in a stock function, making a context, evicting, in a servername callback, closing,
-//! after an expired one.
+//! The states of the calling thread: in a stock function, making a context, evicting, in a servername
+//! callback, closing, after an expired one.
 //!
 //! Each state is entered for as long as a guard lives, and put back when the guard is dropped, also
 //! while a panic or a cancellation unwinds. A callback of the application may leave by longjmp(3), or

@@ -44,11 +44,13 @@ impl Standpoint {
 }
 
 /// The standpoint of the process when it first looked for a key file or a store.
-static FIRST: OnceCell<Standpoint> = OnceCell::new();
+fn first_standpoint() -> &'static Standpoint {
+    static FIRST: OnceCell<Standpoint> = OnceCell::new();
+    FIRST.get_or_init(Standpoint::now)
+}
 
 fn is_where_it_was() -> bool {
-    let now = Standpoint::now();
-    *FIRST.get_or_init(Standpoint::now) == now
+    *first_standpoint() == Standpoint::now()
 }
 
 /// The keys of SESSCACHE_KEY_FILE.
@@ -105,13 +107,14 @@ static IS_SAID: AtomicBool = AtomicBool::new(false);
 
 /// Reads the key file of the configuration and maps its store, if there are any.
 pub(super) fn load() {
+    if config().key_file.is_some() || config().store.is_some() {
+        first_standpoint();
+    }
     if config().key_file.is_some() {
-        is_where_it_was();
         // A failure is remembered there.
         let _ = configured_keys();
     }
     if let Some(url) = &config().store {
-        is_where_it_was();
         let found = STORES.lock().current(url);
         let store = found.map_err(|error| NO_STORE.set(error)).ok();
         CONFIGURED.get_or_init(|| Slots::new(store));
@@ -120,7 +123,7 @@ pub(super) fn load() {
 
 /// The store of this URL, opened now if no context uses it yet.
 pub(super) fn find_or_open(url: &StoreUrl) -> Result<&'static HostStore, HostError> {
-    is_where_it_was();
+    first_standpoint();
     STORES.lock().current(url)
 }
 

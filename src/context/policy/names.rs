@@ -60,7 +60,7 @@ pub(super) struct Names {
 }
 
 /// What a connection will demand of its client when the virtual host is chosen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(in crate::context) struct Expectation {
     pub(in crate::context) demands: Demands,
     /// Whether the application verifies certificates itself (SSL_CTX_set_cert_verify_callback(3)).
