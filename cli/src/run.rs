@@ -7,9 +7,8 @@ use crate::arguments::Run;
 use crate::overlay_check::{self, Refusal};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
-use crate::start::Start;
-use crate::ticket_keys::{self, Advice};
-use crate::{id_context, library, nginx, output, side_data};
+use crate::start::{Advice, Start};
+use crate::{id_context, library, nginx, output, side_data, ticket_keys};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
@@ -93,30 +92,30 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     if let Some(zero) = options.new_cb_zero {
         environment.set("SESSCACHE_NEW_CB_ZERO", zero.into());
     }
-    environment.set_id_context(&program);
-    environment.set_tickets(&program, options.command.get(1..).unwrap_or_default());
-    environment.set_side_data(&program, options.command.get(1..).unwrap_or_default());
+    let runs = program::interpreter(&program);
+    let arguments = options.command.get(1..).unwrap_or_default();
+    let start = Start { program: &program, runs: &runs, arguments };
+    environment.set_id_context(&start);
+    environment.set_tickets(&start);
+    environment.set_side_data(&start);
     if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
-    let command = words_for(&program, options.command, &environment);
+    let mut command = options.command.clone();
+    if nginx::is_started(&start) {
+        prepare_nginx(&start, &mut command, &environment);
+    }
     exec(program, command, environment)
 }
 
-/// The words of the command, and nginx's so that the library stays.
-fn words_for(program: &Path, mut words: Vec<OsString>, environment: &Environment) -> Vec<OsString> {
-    let runs = program::interpreter(program);
-    let arguments = words.get(1..).unwrap_or_default();
-    let start = Start { program, runs: &runs, arguments };
-    if nginx::is_started(&start) {
-        let shares = environment.get("SESSCACHE_STORE").is_some_and(|store| !store.is_empty());
-        if let Some(line) = nginx::without_cache(&start).filter(|_| shares) {
-            output::say(&line);
-        }
-        let names = environment.0.iter().map(|(name, _)| name.as_os_str());
-        nginx::keep_through_upgrade(&mut words, program, names);
+/// Changes the words of an nginx so that the library stays, and says if it keeps no sessions.
+fn prepare_nginx(start: &Start, words: &mut Vec<OsString>, environment: &Environment) {
+    let shares = environment.get("SESSCACHE_STORE").is_some_and(|store| !store.is_empty());
+    if let Some(line) = nginx::without_cache(start).filter(|_| shares) {
+        output::say(&line);
     }
-    words
+    let names = environment.0.iter().map(|(name, _)| name.as_os_str());
+    nginx::keep_through_upgrade(words, start.program, names);
 }
 
 /// The library's path, checked for LD_PRELOAD.
@@ -194,57 +193,44 @@ impl Environment {
 
     /// Lets a program that draws its session id context at random resume after a restart, unless the
     /// variable is set.
-    fn set_id_context(&mut self, program: &Path) {
-        let shares = id_context::shares(|name| self.get(name).map(OsStr::to_owned));
-        if !shares || self.get(id_context::VARIABLE).is_some() {
-            return;
-        }
-        let runs = program::interpreter(program);
-        if let Some(name) = id_context::random_in([program, &runs]) {
-            let (variable, value) = (id_context::VARIABLE, id_context::OURS);
-            output::say(&format!(
-                "{variable}={value}, because {name} draws its session id context at random"
-            ));
-            self.set(variable, value.into());
+    fn set_id_context(&mut self, start: &Start) {
+        if self.shares() && self.get(id_context::VARIABLE).is_none() {
+            let why = |name| format!("{name} draws its session id context at random");
+            let name = id_context::random_in([start.program, start.runs]);
+            self.follow(id_context::VARIABLE, id_context::OURS, name.map(why).map(Advice::Set));
         }
     }
 
     /// Puts the key file's ticket keys before those of a server whose own end with it, unless the
     /// variable is set or the server was given keys.
-    fn set_tickets(&mut self, program: &Path, arguments: &[OsString]) {
+    fn set_tickets(&mut self, start: &Start) {
         let has_keys = self.get("SESSCACHE_KEY_FILE").is_some_and(|file| !file.is_empty());
-        if !has_keys || self.get(ticket_keys::VARIABLE).is_some() {
-            return;
-        }
-        let runs = program::interpreter(program);
-        let (variable, value) = (ticket_keys::VARIABLE, ticket_keys::OVERRIDE);
-        match ticket_keys::advise(&Start { program, runs: &runs, arguments }) {
-            Some(Advice::Override(why)) => {
-                output::say(&format!("{variable}={value}, because {why}"));
-                self.set(variable, value.into());
-            }
-            Some(Advice::Leave(why)) => {
-                output::say(&format!("{variable} is not set, because {why}"))
-            }
-            None => {}
+        if has_keys && self.get(ticket_keys::VARIABLE).is_none() {
+            self.follow(ticket_keys::VARIABLE, ticket_keys::OVERRIDE, ticket_keys::advise(start));
         }
     }
 
     /// Shares the sessions of a program that keeps data with them, unless the variable is set or the
     /// program may need the data.
-    fn set_side_data(&mut self, program: &Path, arguments: &[OsString]) {
-        let shares = id_context::shares(|name| self.get(name).map(OsStr::to_owned));
-        if !shares || self.get(side_data::VARIABLE).is_some() {
-            return;
+    fn set_side_data(&mut self, start: &Start) {
+        if self.shares() && self.get(side_data::VARIABLE).is_none() {
+            self.follow(side_data::VARIABLE, side_data::SHARE, side_data::advise(start));
         }
-        let runs = program::interpreter(program);
-        let (variable, value) = (side_data::VARIABLE, side_data::SHARE);
-        match side_data::advise(&Start { program, runs: &runs, arguments }) {
-            Some(side_data::Advice::Share(why)) => {
+    }
+
+    /// Whether the program will share sessions.
+    fn shares(&self) -> bool {
+        id_context::shares(|name| self.get(name).map(OsStr::to_owned))
+    }
+
+    /// Sets a variable if that is the advice, and says so.
+    fn follow(&mut self, variable: &str, value: &str, advice: Option<Advice>) {
+        match advice {
+            Some(Advice::Set(why)) => {
                 output::say(&format!("{variable}={value}, because {why}"));
                 self.set(variable, value.into());
             }
-            Some(side_data::Advice::Leave(why)) => {
+            Some(Advice::Leave(why)) => {
                 output::say(&format!("{variable} is not set, because {why}"));
             }
             None => {}

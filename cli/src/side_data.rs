@@ -3,7 +3,7 @@
 //! The library has no session of such a program shared, because the data cannot travel.
 
 use crate::program;
-use crate::start::Start;
+use crate::start::{Advice, Start};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,15 +20,6 @@ const CONFIGURATION: &str = "/etc/stunnel/stunnel.conf";
 /// With this setting it asks the data of a session whether it verified the client.
 const REDIRECT: &str = "redirect";
 
-/// What to do about the sessions of a command.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Advice {
-    /// Share them, with the reason.
-    Share(String),
-    /// Leave that to the library, with the reason.
-    Leave(String),
-}
-
 /// The advice for a command; `None` for a program that is not known to keep data with sessions.
 pub(crate) fn advise(start: &Start) -> Option<Advice> {
     let name = program::known(STUNNEL.into_iter(), [start.program, start.runs])?;
@@ -44,7 +35,7 @@ pub(crate) fn advise(start: &Start) -> Option<Advice> {
     };
     Some(match has_setting(&file, REDIRECT) {
         Ok(false) => {
-            Advice::Share(format!("{name} without `{REDIRECT}` asks for no data of its own"))
+            Advice::Set(format!("{name} without `{REDIRECT}` asks for no data of its own"))
         }
         Ok(true) => Advice::Leave(format!("{name} with `{REDIRECT}` trusts its data in a session")),
         Err((file, error)) => Advice::Leave(format!("{}: {error}", file.display())),
@@ -88,7 +79,7 @@ mod tests {
     }
 
     fn shares(configuration: &Path) -> bool {
-        matches!(advice("/x/stunnel4", "/x/stunnel4", &[configuration]), Some(Advice::Share(_)))
+        matches!(advice("/x/stunnel4", "/x/stunnel4", &[configuration]), Some(Advice::Set(_)))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A command that is about to be started, and the options among its words.
+//! A command that is about to be started, the options among its words, and advice about it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,15 @@ pub(crate) struct Start<'a> {
     pub(crate) runs: &'a Path,
     /// The words behind the command.
     pub(crate) arguments: &'a [OsString],
+}
+
+/// What to do about a variable for a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Advice {
+    /// Set it, with the reason.
+    Set(String),
+    /// Leave it to the library, with the reason.
+    Leave(String),
 }
 
 /// Where the value of an option is: its word, and how many bytes of the word are before it.

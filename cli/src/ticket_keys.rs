@@ -6,7 +6,7 @@ mod given;
 mod nginx;
 
 use crate::program;
-use crate::start::Start;
+use crate::start::{Advice, Start};
 
 /// The variable that puts the key file's keys first.
 pub(crate) const VARIABLE: &str = "SESSCACHE_TICKETS";
@@ -50,22 +50,13 @@ enum Keys {
     Unknown(String),
 }
 
-/// What to do about the ticket keys of a command.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Advice {
-    /// Ours first, with the reason.
-    Override(String),
-    /// Leave them alone, with the reason.
-    Leave(String),
-}
-
 /// The advice for a command; `None` for a program without ticket keys of its own.
 pub(crate) fn advise(start: &Start) -> Option<Advice> {
     let names = SERVERS.iter().map(|server| server.name);
     let name = program::known(names, [start.program, start.runs])?;
     let server = SERVERS.iter().find(|server| server.name == name)?;
     match (server.keys)(start) {
-        Keys::Made => Some(Advice::Override(format!("{name}'s own ticket keys {}", server.fate))),
+        Keys::Made => Some(Advice::Set(format!("{name}'s own ticket keys {}", server.fate))),
         Keys::Given(setting) => Some(Advice::Leave(format!("{name} was given keys by {setting}"))),
         Keys::Unknown(why) => {
             Some(Advice::Leave(format!("it is not known whether {name} was given keys: {why}")))
@@ -88,7 +79,7 @@ mod tests {
     }
 
     fn ours(reason: &str) -> Option<Advice> {
-        Some(Advice::Override(reason.to_owned()))
+        Some(Advice::Set(reason.to_owned()))
     }
 
     #[test]

@@ -205,6 +205,7 @@ mod tests {
         (0..100).for_each(|time| witnesses.add(acknowledged(100 + time, time.cast_signed())));
         assert_eq!(witnesses.doubtful.len(), MOST, "there is a limit");
     }
+
     #[test]
     fn an_entry_that_is_gone_from_its_node_has_not_moved() {
         let mut witnesses = Witnesses::default();
