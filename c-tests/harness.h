@@ -129,6 +129,13 @@ SSL_SESSION *obtain_session(SSL_CTX *server, SSL_CTX *client);
 int resumes(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *offer);
 
 /*
+ * On a connection that has just been made: a handshake that offers a copy of the session (if any),
+ * because after a failure libssl offers a session no more. Closes the connection. 1 resumed, 0 full,
+ * -1 failed. Whatever the client has then goes to *made, if that is not NULL.
+ */
+int finish_offering(struct connection *c, SSL_SESSION *session, SSL_SESSION **made);
+
+/*
  * Drives one operation until it no longer makes progress, the other end reading along; for odd
  * cases. Returns SSL_get_error's view of it (SSL_ERROR_NONE: done).
  */

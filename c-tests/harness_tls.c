@@ -257,6 +257,23 @@ int resumes(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *offer)
     return resumed;
 }
 
+int finish_offering(struct connection *c, SSL_SESSION *session, SSL_SESSION **made)
+{
+    SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
+    int result = -1;
+
+    if (copy != NULL)
+        CHECK_INT(SSL_set_session(c->client, copy), 1);
+    if (connection_handshake(c) && connection_exchange(c))
+        result = connection_resumed(c);
+    if (made != NULL)
+        *made = SSL_get1_session(c->client);
+    SSL_SESSION_free(copy);
+    connection_close(c);
+    ERR_clear_error();
+    return result;
+}
+
 int drive(SSL *moving, SSL *other, int (*operation)(SSL *))
 {
     char scrap[64];

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <openssl/err.h>
 
 enum { TEN_YEARS = 10 * 365 * 86400 };
 
@@ -48,21 +47,12 @@ static void flush_until_later(SSL_CTX *server)
 
 /* ---- in one process -------------------------------------------------------------------------- */
 
-/* 1 resumed, 0 full, -1 failed. A copy is offered: after a failure libssl offers one no more. */
+/* 1 resumed, 0 full, -1 failed. */
 static int offer(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session)
 {
     struct connection c = connection_new(server, client);
-    SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
-    int result = -1;
 
-    if (copy != NULL)
-        CHECK_INT(SSL_set_session(c.client, copy), 1);
-    if (connection_handshake(&c) && connection_exchange(&c))
-        result = connection_resumed(&c);
-    SSL_SESSION_free(copy);
-    connection_close(&c);
-    ERR_clear_error();
-    return result;
+    return finish_offering(&c, session, NULL);
 }
 
 static uint64_t declined(const SSL_CTX *server)

@@ -32,24 +32,13 @@ static int servername_cb(SSL *ssl, int *alert, void *argument)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* 1 resumed, 0 full, -1 failed. A copy is offered: after a failure libssl offers one no more. */
+/* 1 resumed, 0 full, -1 failed. */
 static int offer(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session, SSL_SESSION **made)
 {
     struct connection c = connection_new(server, client);
-    SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
-    int result = -1;
 
     CHECK_INT(SSL_set_tlsext_host_name(c.client, "host.example"), 1);
-    if (copy != NULL)
-        CHECK_INT(SSL_set_session(c.client, copy), 1);
-    if (connection_handshake(&c) && connection_exchange(&c))
-        result = connection_resumed(&c);
-    if (made != NULL)
-        *made = SSL_get1_session(c.client);
-    SSL_SESSION_free(copy);
-    connection_close(&c);
-    ERR_clear_error();
-    return result;
+    return finish_offering(&c, session, made);
 }
 
 static SSL_CTX *front_for(const struct way *way)

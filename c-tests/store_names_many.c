@@ -74,19 +74,8 @@ static int offer(SSL_CTX *server, SSL_CTX *client, const char *name, SSL_SESSION
                  SSL_SESSION **made)
 {
     struct connection c = open_named(server, client, name);
-    SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
-    int result = -1;
 
-    if (copy != NULL)
-        CHECK_INT(SSL_set_session(c.client, copy), 1);
-    if (connection_handshake(&c) && connection_exchange(&c))
-        result = connection_resumed(&c);
-    if (made != NULL)
-        *made = SSL_get1_session(c.client);
-    SSL_SESSION_free(copy);
-    connection_close(&c);
-    ERR_clear_error();
-    return result;
+    return finish_offering(&c, session, made);
 }
 
 /* A client says whom it looks for, and is gone. */
