@@ -42,15 +42,27 @@ def follows(replica):
     return same(b"connected", replica("ROLE")[3])
 
 
-def failover(scene):
+def start_pair(scene):
+    """A Redis and a replica that follows it."""
     primary = start_instance(scene, "primary")
     replica = start_instance(scene, "replica", "--replicaof", "127.0.0.1", str(primary.port))
     check("the replica follows", wait_until, 10, follows, replica)
+    return primary, replica
+
+
+def start_hosts(scene):
+    """Two hosts, whose agents find the primary where they will find its successor."""
     lead_to(scene, "primary")
     scene.url = f"unix://{scene.work}/live.sock"
     a, b = scene.host("a"), scene.host("b")
     a.start_agent()
     b.start_agent()
+    return a, b
+
+
+def failover(scene):
+    primary, replica = start_pair(scene)
+    a, b = start_hosts(scene)
     check("a connects", a.agent.says_soon, "connected to Redis")
     a.make("before", 5)
     check("all is well", wait_until, 10, b.resumes, "before", 5)
@@ -78,14 +90,8 @@ def failover(scene):
 
 def restarted(scene):
     """The agent ends when it has seen the loss, and cannot send again yet."""
-    primary = start_instance(scene, "primary")
-    replica = start_instance(scene, "replica", "--replicaof", "127.0.0.1", str(primary.port))
-    check("the replica follows", wait_until, 10, follows, replica)
-    lead_to(scene, "primary")
-    scene.url = f"unix://{scene.work}/live.sock"
-    a, b = scene.host("a"), scene.host("b")
-    a.start_agent()
-    b.start_agent()
+    primary, replica = start_pair(scene)
+    a, b = start_hosts(scene)
     a.make("before", 5)
     check("all is well", wait_until, 10, b.resumes, "before", 5)
     make_unreplicated(a, b, primary, replica, "unreplicated", 10)
@@ -126,9 +132,7 @@ def knows_replica(sentinel):
 
 def sentinel(scene):
     """The agents know two Sentinels, of which one is away."""
-    primary = start_instance(scene, "primary")
-    replica = start_instance(scene, "replica", "--replicaof", "127.0.0.1", str(primary.port))
-    check("the replica follows", wait_until, 10, follows, replica)
+    primary, replica = start_pair(scene)
     watcher = start_sentinel(scene, primary)
     check("Sentinel knows it", wait_until, 15, knows_replica, watcher)
     scene.url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher.port}/main"

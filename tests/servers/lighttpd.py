@@ -40,9 +40,7 @@ ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1.2", "Options" => "-SessionTi
 
 
 class Lighttpd(Server):
-    def _env_of_way(self):
-        env = super()._env_of_way()
-        return env | {"SESSCACHE_NAMESPACE": "lighttpd"} if self.way == "store" else env
+    with_store = {"SESSCACHE_NAMESPACE": "lighttpd"}
 
     def configure(self):
         pages = self.dir / "pages"

@@ -46,10 +46,7 @@ tls own {{
 
 class Named(Server):
     workers_wanted = 1
-
-    def _env_of_way(self):
-        env = super()._env_of_way()
-        return env | {"SESSCACHE_ID_CONTEXT": "ours"} if self.way == "store" else env
+    with_store = {"SESSCACHE_ID_CONTEXT": "ours"}
 
     def configure(self):
         data = self.dir / "data"

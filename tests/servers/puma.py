@@ -36,10 +36,9 @@ ssl_bind '127.0.0.1', '{port}', {{ cert: '{work}/certificate.pem', key: '{work}/
 
 
 class Puma(Server):
-    def _env_of_way(self):
-        env = super()._env_of_way()
-        helped = self.way == "store" and self.setup != UNHELPED
-        return env | {"SESSCACHE_ID_CONTEXT": "ours"} if helped else env
+    @property
+    def with_store(self):
+        return {} if self.setup == UNHELPED else {"SESSCACHE_ID_CONTEXT": "ours"}
 
     def configure(self):
         (self.dir / "puma.rb").write_text(CONFIGURATION.format(

@@ -42,6 +42,7 @@ class Server:
     workers_wanted = 2
     workers_stay = True  # a worker serves connections until it is told to end
     through = ()  # a command that starts the server, to give it another user
+    with_store = {}  # variables that it needs besides to share sessions
 
     def __init__(self, rows, way, prepared, work):
         """rows: of one setup, for each of which it listens on a port. work: the server's folder,
@@ -74,6 +75,7 @@ class Server:
             make_key_file(self.dir / "store.key")
             env["SESSCACHE_STORE"] = f"file:{self.dir}/store?size=8MiB"
             env["SESSCACHE_KEY_FILE"] = str(self.dir / "store.key")
+            env |= self.with_store
         return env
 
     # --- defaults -------------------------------------------------------------------------------

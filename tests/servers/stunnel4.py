@@ -62,10 +62,9 @@ redirect = {backend}
 
 
 class Stunnel(Server):
-    def _env_of_way(self):
-        env = super()._env_of_way()
-        shares = self.way == "store" and self.setup != REDIRECTS
-        return env | {"SESSCACHE_EX_DATA": "share"} if shares else env
+    @property
+    def with_store(self):
+        return {} if self.setup == REDIRECTS else {"SESSCACHE_EX_DATA": "share"}
 
     def __init__(self, *given, backend):
         super().__init__(*given)

@@ -169,10 +169,8 @@ process.on('SIGTERM', () => process.exit(0));
     workers_wanted = 1
     through = ()
 
-    def _env_of_way(self):
-        """It sets its certificates for each connection (SSL_CTX_set_cert_cb)."""
-        env = super()._env_of_way()
-        return env | {"SESSCACHE_NAMESPACE": "node"} if self.way == "store" else env
+    # It sets its certificates for each connection (SSL_CTX_set_cert_cb).
+    with_store = {"SESSCACHE_NAMESPACE": "node"}
 
     def configure(self):
         (self.dir / "server.js").write_text(self.PROGRAM)
