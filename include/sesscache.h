@@ -201,7 +201,8 @@ int sesscache_store_stats(const SSL_CTX *ctx, struct sesscache_stats *stats, siz
  * `cb` gets a session of which one reference belongs to the application. Return 1 to keep the
  * reference; the session also stays in the internal cache. Return 0 to give it back: the session
  * is then removed from the internal cache at once, and no remove_cb is called for it. In a program
- * that was not linked with this library, 0 leaves the session cached, as OpenSSL does.
+ * that was not linked with this library, 0 leaves the session cached, as OpenSSL does;
+ * SESSCACHE_NEW_CB_ZERO decides in both. With a host store the session is shared all the same.
  * NULL unsets it. Ignored if `ctx` is NULL.
  *
  * Thread safety: may be called at any time by any thread; handshakes that are past the point call
