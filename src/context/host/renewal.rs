@@ -22,7 +22,6 @@ use sesscache_core::system::process::effective_user;
 use std::fmt;
 use std::fs;
 use std::hint::black_box;
-use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -88,10 +87,13 @@ fn has_memory() -> bool {
 }
 
 /// All stores: of a URL there is one that new contexts use.
-static STORES: Mutex<Stores> = Mutex::new(Stores { list: Vec::new(), next_try: None });
+static STORES: Mutex<Stores> = Mutex::new(Stores::none());
 
 struct Stores {
     list: Vec<&'static HostStore>,
+    /// Those that were replaced. Contexts may use them until the process ends, so they are kept, where a
+    /// checker of leaks finds them.
+    replaced: Vec<&'static HostStore>,
     /// Nothing is tried again before.
     next_try: Option<Instant>,
 }
@@ -173,6 +175,10 @@ impl fmt::Display for Name<'_> {
 }
 
 impl Stores {
+    const fn none() -> Stores {
+        Stores { list: Vec::new(), replaced: Vec::new(), next_try: None }
+    }
+
     /// The store of this URL that new contexts use.
     fn current(&mut self, url: &StoreUrl) -> Result<&'static HostStore, HostError> {
         let place = self.list.iter().position(|store| store.url == *url);
@@ -181,7 +187,9 @@ impl Stores {
         {
             let new = self.replacement(known);
             if let Some((new, kept)) = new.zip(self.list.get_mut(place)) {
-                mem::replace(kept, new).retire();
+                *kept = new;
+                known.retire();
+                self.replaced.push(known);
             }
             return Ok(new.unwrap_or(known));
         }
@@ -220,6 +228,7 @@ impl Stores {
         if known.store.is_in_place(&url.medium) || !self.may_try() {
             return None;
         }
+        self.replaced.try_reserve(1).ok()?;
         let opened = self.open(url, Some(known)).inspect_err(|error| {
             say(format_args!(
                 "{} was removed or replaced, and its old memory stays in use: {error}",
