@@ -1,7 +1,6 @@
 //! Programs that draw a session id context at random, so that nothing resumes after a restart.
 
 use crate::program;
-use std::ffi::OsString;
 use std::path::Path;
 
 /// The variable that helps.
@@ -16,12 +15,6 @@ const PROGRAMS: [&str; 6] = ["named", "ruby", "puma", "pgbouncer", "mariadbd", "
 /// The known program that one of these files is: the command, and the interpreter of a script.
 pub(crate) fn random_in(files: [&Path; 2]) -> Option<&'static str> {
     program::known(PROGRAMS.into_iter(), files)
-}
-
-/// Whether a process with these variables shares sessions.
-pub(crate) fn shares(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
-    is_set("SESSCACHE_STORE") || is_set("SESSCACHE_KEY_FILE")
 }
 
 #[cfg(test)]
@@ -51,14 +44,5 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert_eq!(random_in([&link, &link]), Some("mariadbd"));
         std::fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_store_or_a_key_file_shares() {
-        let shares = |name: &str, value: &str| {
-            shares(|asked| (asked == name).then(|| OsString::from(value)))
-        };
-        assert!(shares("SESSCACHE_STORE", "shm:") && shares("SESSCACHE_KEY_FILE", "/k"));
-        assert!(!shares("SESSCACHE_STORE", "") && !shares("OTHER", "x"));
     }
 }

@@ -77,11 +77,14 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
         RunSettings::choose(&options, Path::new(command), user).map_err(RunError::Settings)?;
     let program =
         program::find(command).map_err(|error| RunError::Command(command.to_owned(), error))?;
+    let runs = program::interpreter(&program);
+    let arguments = options.command.get(1..).unwrap_or_default();
+    let start = Start { program: &program, runs: &runs, arguments };
     let library = library(options.library.as_deref())?;
     let mut environment = Environment::inherited();
     environment.preload(&library)?;
     if !options.force {
-        check(&program, &library, &environment, settings.shares())?;
+        check(&start, &library, &environment, settings.shares())?;
     }
     for (name, value) in settings.apply(user).map_err(RunError::Settings)? {
         environment.set(name, value);
@@ -92,9 +95,6 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     if let Some(zero) = options.new_cb_zero {
         environment.set("SESSCACHE_NEW_CB_ZERO", zero.into());
     }
-    let runs = program::interpreter(&program);
-    let arguments = options.command.get(1..).unwrap_or_default();
-    let start = Start { program: &program, runs: &runs, arguments };
     environment.set_id_context(&start);
     environment.set_tickets(&start);
     environment.set_side_data(&start);
@@ -110,8 +110,8 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
 
 /// Changes the words of an nginx so that the library stays, and says if it keeps no sessions.
 fn prepare_nginx(start: &Start, words: &mut Vec<OsString>, environment: &Environment) {
-    let shares = environment.get("SESSCACHE_STORE").is_some_and(|store| !store.is_empty());
-    if let Some(line) = nginx::without_cache(start).filter(|_| shares) {
+    let has_store = environment.given("SESSCACHE_STORE").is_some();
+    if let Some(line) = nginx::without_cache(start).filter(|_| has_store) {
         output::say(&line);
     }
     let names = environment.0.iter().map(|(name, _)| name.as_os_str());
@@ -135,20 +135,18 @@ fn library(named: Option<&Path>) -> Result<PathBuf, RunError> {
 /// Checks that the program can be overlaid, and that it may share. Prints a warning if that is in
 /// doubt.
 fn check(
-    program: &Path,
+    start: &Start,
     library: &Path,
     environment: &Environment,
     shares: bool,
 ) -> Result<(), RunError> {
-    let runs = program::interpreter(program);
-    let refused = |refusal| RunError::Refused(runs.clone(), refusal);
+    let Start { program, runs, .. } = *start;
+    let refused = |refusal| RunError::Refused(runs.to_owned(), refusal);
     if shares {
         overlay_check::may_share(program).map_err(refused)?;
         overlay_check::may_share(&program.canonicalize().unwrap_or_default()).map_err(refused)?;
     }
-    if let Some(warning) =
-        overlay_check::examine(&runs, library, &environment.0).map_err(refused)?
-    {
+    if let Some(warning) = overlay_check::examine(runs, library, &environment.0).map_err(refused)? {
         output::say(&format!("{} {warning}", runs.display()));
     }
     Ok(())
@@ -186,6 +184,11 @@ impl Environment {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
     }
 
+    /// The value, if it is set and not empty: the library takes an empty one as unset.
+    fn given(&self, name: &str) -> Option<&OsStr> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
     fn set(&mut self, name: &str, value: OsString) {
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.into(), value));
@@ -204,7 +207,7 @@ impl Environment {
     /// Puts the key file's ticket keys before those of a server whose own end with it, unless the
     /// variable is set or the server was given keys.
     fn set_tickets(&mut self, start: &Start) {
-        let has_keys = self.get("SESSCACHE_KEY_FILE").is_some_and(|file| !file.is_empty());
+        let has_keys = self.given("SESSCACHE_KEY_FILE").is_some();
         if has_keys && self.get(ticket_keys::VARIABLE).is_none() {
             self.follow(ticket_keys::VARIABLE, ticket_keys::OVERRIDE, ticket_keys::advise(start));
         }
@@ -220,7 +223,7 @@ impl Environment {
 
     /// Whether the program will share sessions.
     fn shares(&self) -> bool {
-        id_context::shares(|name| self.get(name).map(OsStr::to_owned))
+        self.given("SESSCACHE_STORE").or(self.given("SESSCACHE_KEY_FILE")).is_some()
     }
 
     /// Sets a variable if that is the advice, and says so.
@@ -240,7 +243,7 @@ impl Environment {
     /// Puts the library before other preloaded ones.
     fn preload(&mut self, library: &Path) -> Result<(), RunError> {
         let mut value = library.as_os_str().to_owned();
-        if let Some(others) = self.get("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        if let Some(others) = self.given("LD_PRELOAD") {
             let others = others.as_bytes();
             let first = others.split(|byte| *byte == b':' || *byte == b' ').next();
             if first == Some(value.as_bytes()) {
@@ -276,6 +279,14 @@ mod tests {
         environment.set("A", "3".into());
         assert_eq!(environment.0.len(), 2);
         assert_eq!(environment.get("A"), Some(OsStr::new("3")));
+    }
+
+    #[test]
+    fn a_store_or_a_key_file_shares() {
+        let shares =
+            |name: &str, value: &str| Environment(vec![(name.into(), value.into())]).shares();
+        assert!(shares("SESSCACHE_STORE", "shm:") && shares("SESSCACHE_KEY_FILE", "/k"));
+        assert!(!shares("SESSCACHE_STORE", "") && !shares("OTHER", "x"));
     }
 
     #[test]
