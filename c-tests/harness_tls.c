@@ -270,7 +270,6 @@ int finish_offering(struct connection *c, SSL_SESSION *session, SSL_SESSION **ma
         *made = SSL_get1_session(c->client);
     SSL_SESSION_free(copy);
     connection_close(c);
-    ERR_clear_error();
     return result;
 }
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <openssl/err.h>
 
 static SSL_CTX *named, *other_named;
 static SSL_CTX *first, *second; /* with the same virtual hosts; each is foreign to the other */

@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <openssl/err.h>
 
 static const struct protocol *const with_tickets[] = { &protocols[0], &protocols[1] };
 #define FOR_BOTH(p) \
@@ -108,28 +107,13 @@ static void set_both(SSL_CTX *server)
     CHECK_INT(SSL_CTX_set_session_ticket_cb(server, generate_cb, decrypt_cb, &plan), 1);
 }
 
-/*
- * A handshake that offers the session: 1 resumed, 0 full, -1 failed. It offers a copy, because
- * libssl offers a session no more after a failure.
- */
+/* 1 resumed, 0 full, -1 failed. */
 static int offer(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session)
 {
     struct connection c = connection_new(server, client);
-    SSL_SESSION *copy = session == NULL ? NULL : SSL_SESSION_dup(session);
-    int result = -1;
 
     plan.made = plan.opened = plan.closed = plan.empty = plan.new_tickets = 0;
-    if (copy != NULL)
-        CHECK_INT(SSL_set_session(c.client, copy), 1);
-    if (connection_handshake(&c) && connection_exchange(&c))
-        result = connection_resumed(&c);
-    ERR_clear_error();
-    SSL_SESSION_free(copy);
-    if (result < 0)
-        connection_drop(&c);
-    else
-        connection_close(&c);
-    return result;
+    return finish_offering(&c, session, NULL);
 }
 
 /* ---- the decrypt callback -------------------------------------------------------------------- */
