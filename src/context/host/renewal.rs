@@ -87,7 +87,8 @@ fn has_memory() -> bool {
 }
 
 /// All stores: of a URL there is one that new contexts use.
-static STORES: Mutex<Stores> = Mutex::new(Stores::none());
+static STORES: Mutex<Stores> =
+    Mutex::new(Stores { list: Vec::new(), replaced: Vec::new(), next_try: None });
 
 struct Stores {
     list: Vec<&'static HostStore>,
@@ -175,10 +176,6 @@ impl fmt::Display for Name<'_> {
 }
 
 impl Stores {
-    const fn none() -> Stores {
-        Stores { list: Vec::new(), replaced: Vec::new(), next_try: None }
-    }
-
     /// The store of this URL that new contexts use.
     fn current(&mut self, url: &StoreUrl) -> Result<&'static HostStore, HostError> {
         let place = self.list.iter().position(|store| store.url == *url);
