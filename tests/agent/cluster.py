@@ -134,8 +134,17 @@ def cut_off(replica, master):
     wait_until(5, lambda: not master("ROLE")[2])
 
 
+def reconcile(replica, master):
+    """A node that was cut off, or its master of before, follows."""
+    for node in (replica, master):
+        node("CONFIG", "SET", "masteruser", "")
+        node("CONFIG", "SET", "masterauth", "")
+    return wait_until(15, is_replicated, replica)
+
+
 def takeover(scene):
-    """A replica that lacks entries takes over while the agent goes on, without an error."""
+    """A replica that lacks entries takes over while the agent goes on, without an error. And another
+    one a few seconds later, and again."""
     nodes = [start_node(scene, free_port(), "--cluster-node-timeout", "2000",
                         "--repl-diskless-sync-delay", "0") for _ in range(6)]
     make_cluster(nodes, replicas=1)
@@ -149,15 +158,24 @@ def takeover(scene):
     check("it is acknowledged", wait_until, 5, a.has_sent, 1)
     master = next(node for node in nodes if node.role() == "master" and node("DBSIZE"))
     replica = next(node for node in nodes if node.port == int(master("ROLE")[2][0][1]))
-    cut_off(replica, master)
-    a.make("lost", 3)
-    check("what the replica lacks is acknowledged", wait_until, 5, a.has_sent, 4)
-    replica("CLUSTER", "FAILOVER", "TAKEOVER")
-    a.make("next", 1)
-    check("the new master goes on", wait_until, 5, a.has_sent, 5)
-    check("a sends everything again", wait_until, 5, a.agent.shows, SENT_AGAIN, 1)
+    held = sent = 1
+    for time in 1, 2, 3:
+        cut_off(replica, master)
+        a.make(f"lost {time}", 3)
+        held, sent = held + 3, sent + 3
+        check("what the replica lacks is acknowledged", wait_until, 5, a.has_sent, sent)
+        replica("CLUSTER", "FAILOVER", "TAKEOVER")
+        a.make(f"next {time}", 1)
+        held, sent = held + 1, sent + 1
+        check("the new master goes on", wait_until, 5, a.has_sent, sent)
+        check("a sends everything again", wait_until, 5, a.agent.shows, SENT_AGAIN, time)
+        sent += held
+        check("until it has", wait_until, 5, a.has_sent, sent)
+        master, replica = replica, master
+        check("the old master follows", reconcile, replica, master)
     check("nobody is told of --cluster", same, [], a.agent.lines("give --cluster"))
     b.start_agent()
-    check("what the replica lacked arrives", wait_until, 10, b.resumes, "lost", 3)
-    check("and what it has", b.resumes, "next", 1)
+    for time in 1, 2, 3:
+        check("what the replica lacked arrives", wait_until, 10, b.resumes, f"lost {time}", 3)
+        check("and what it has", b.resumes, f"next {time}", 1)
     scene.end_agents()

@@ -29,6 +29,7 @@ mod receive;
 mod reconnect;
 mod redis_clock;
 mod retention;
+mod rewinds;
 mod send;
 mod sentinel;
 mod settings;

@@ -11,6 +11,7 @@ use super::metrics::Direction;
 use super::node;
 use super::other_names;
 use super::reconnect::Reconnect;
+use super::rewinds::Rewinds;
 use super::shared::{SENDER, Shared};
 use super::stream_entry::{EntryId, Malformed, UnsentEntries, array, fields, key};
 use super::witness::{Acknowledged, AllWitnesses, Expected};
@@ -24,10 +25,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often to ask Redis for its time, and for the entries that it acknowledged.
 const CHECK: Duration = Duration::from_secs(1);
-/// The shortest time between two rewinds. It doubles each time, because a Redis that is out of
-/// memory may throw streams away again and again.
-const REWIND: Duration = Duration::from_secs(5);
-const LONGEST_REWIND: Duration = Duration::from_secs(600);
 
 /// The task that sends.
 pub(crate) struct Sender {
@@ -35,8 +32,7 @@ pub(crate) struct Sender {
     connection: Option<Connection>,
     witnesses: AllWitnesses,
     reconnect: Reconnect,
-    rewound: Option<Instant>,
-    rewind_pause: Duration,
+    rewinds: Rewinds,
     was_connected: bool,
 }
 
@@ -47,8 +43,7 @@ impl Sender {
             shared,
             connection: None,
             reconnect: Reconnect::new(SENDER),
-            rewound: None,
-            rewind_pause: REWIND,
+            rewinds: Rewinds::new(),
             was_connected: false,
         }
     }
@@ -171,18 +166,11 @@ impl Sender {
         Ok(())
     }
 
-    /// Has everything sent again, unless that was done a short time ago. Returns whether it will
-    /// be. The pause does not grow if the node has changed: each failover loses entries once.
+    /// Has everything sent again, unless that was done a short time ago. Returns whether it will be.
     fn rewind(&mut self, has_moved: bool) -> bool {
-        match self.rewound.map(|when| when.elapsed()) {
-            Some(since) if has_moved && since >= REWIND => {}
-            Some(since) if since < self.rewind_pause => return false,
-            Some(since) if since < self.rewind_pause * 2 => {
-                self.rewind_pause = (self.rewind_pause * 2).min(LONGEST_REWIND);
-            }
-            _ => self.rewind_pause = REWIND,
+        if !self.rewinds.is_due(has_moved, Instant::now()) {
+            return false;
         }
-        self.rewound = Some(Instant::now());
         self.shared.rewind.store(true, Release);
         self.shared.metrics.rewound(Direction::Send);
         tracing::warn!(

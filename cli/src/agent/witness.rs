@@ -44,8 +44,8 @@ struct Witnesses {
 #[derive(Clone, Copy, Debug)]
 struct Doubtful {
     entry: Acknowledged,
-    /// Whether the node has changed since.
-    has_moved: bool,
+    /// Whether the node has changed since; `None` until the next entry tells.
+    has_moved: Option<bool>,
 }
 
 /// The witnesses of all streams.
@@ -62,19 +62,22 @@ pub(super) struct AllWitnesses {
 pub(super) struct Expected {
     pub(super) stream: usize,
     pub(super) id: EntryId,
-    /// Whether the node has changed since it was acknowledged.
+    /// Whether the node is known to have changed since it was acknowledged.
     pub(super) has_moved: bool,
 }
 
 impl Witnesses {
     fn add(&mut self, acknowledged: Acknowledged) {
+        for one in &mut self.doubtful {
+            one.has_moved.get_or_insert(one.entry.node != acknowledged.node);
+        }
         let before = std::mem::replace(&mut self.last, acknowledged);
         if before.node != acknowledged.node {
-            self.doubt(before, true);
+            self.doubt(before, Some(true));
         }
     }
 
-    fn doubt(&mut self, entry: Acknowledged, has_moved: bool) {
+    fn doubt(&mut self, entry: Acknowledged, has_moved: Option<bool>) {
         if entry.id != EntryId::default() && self.doubtful.len() < MOST {
             self.doubtful.push(Doubtful { entry, has_moved });
         }
@@ -84,13 +87,13 @@ impl Witnesses {
     fn lost(&mut self, id: EntryId) {
         if self.last.id == id {
             let last = std::mem::take(&mut self.last);
-            self.doubt(last, false);
+            self.doubt(last, None);
         }
     }
 
-    /// All entries, and whether the node has changed since.
+    /// All entries, and whether the node is known to have changed since.
     fn all(&self) -> impl Iterator<Item = (&Acknowledged, bool)> {
-        let doubtful = self.doubtful.iter().map(|one| (&one.entry, one.has_moved));
+        let doubtful = self.doubtful.iter().map(|one| (&one.entry, one.has_moved == Some(true)));
         doubtful.chain([(&self.last, false)])
     }
 
@@ -190,6 +193,11 @@ mod tests {
         Acknowledged { id: EntryId { time, number: 0 }, node, when: Some(Instant::now()) }
     }
 
+    /// The entries' times, and whether they have moved.
+    fn moved(witnesses: &Witnesses) -> Vec<(u64, bool)> {
+        witnesses.all().map(|(one, moved)| (one.id.time, moved)).collect()
+    }
+
     #[test]
     fn a_witness_of_another_node_stays_until_it_was_looked_for() {
         let mut witnesses = Witnesses::default();
@@ -207,15 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_is_gone_has_moved_if_another_node_acknowledges_the_next() {
+        let mut witnesses = Witnesses::default();
+        witnesses.add(acknowledged(1, 7));
+        // A check comes between a takeover and the next entry.
+        witnesses.lost(EntryId { time: 1, number: 0 });
+        assert_eq!(moved(&witnesses), [(1, false), (0, false)], "nobody knows yet");
+        witnesses.add(acknowledged(2, 8));
+        assert_eq!(moved(&witnesses), [(1, true), (2, false)]);
+    }
+
+    #[test]
     fn an_entry_that_is_gone_from_its_node_has_not_moved() {
         let mut witnesses = Witnesses::default();
         witnesses.add(acknowledged(1, 7));
         witnesses.lost(EntryId { time: 1, number: 0 });
         witnesses.add(acknowledged(2, 7));
-        let all: Vec<_> = witnesses.all().map(|(one, moved)| (one.id.time, moved)).collect();
-        assert_eq!(all, [(1, false), (2, false)], "or the pause of rewinds would not grow");
+        assert_eq!(
+            moved(&witnesses),
+            [(1, false), (2, false)],
+            "or the pause of rewinds would not grow"
+        );
         witnesses.add(acknowledged(3, 8));
-        let all: Vec<_> = witnesses.all().map(|(one, moved)| (one.id.time, moved)).collect();
-        assert_eq!(all, [(1, false), (2, true), (3, false)]);
+        assert_eq!(moved(&witnesses), [(1, false), (2, true), (3, false)]);
     }
 }
