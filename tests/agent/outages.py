@@ -71,6 +71,22 @@ def flush(scene):
     check("and then it goes on", wait_until, 10, b.resumes, "shorter", 5)
 
 
+def refilled(scene):
+    """Each stream has new entries at once after FLUSHALL, before an agent looks again."""
+    a, b = scene.two_hosts()
+    a.make("before", 5)
+    wait_until(5, b.resumes, "before", 5)
+    note_what_was_sent(scene)
+    scene.redis("FLUSHALL")
+    a.make("since", 40)
+    check("what was made since", wait_until, 10, b.resumes, "since", 40)
+    check("what was lost is sent again", wait_until, 5, a.agent.shows, SENT_AGAIN, 1)
+    c = scene.host("c")
+    c.start_agent(tells=False)
+    check("and a new host gets it", wait_until, 15, c.resumes, "before", 5)
+    scene.end_agents()
+
+
 def stopped(scene):
     a, b = scene.two_hosts()
     c = scene.host("c")

@@ -21,7 +21,7 @@ from harness import built, verdicts
 PARTS = (
     command_line.command_line,
     replication.two_hosts, replication.new_host, replication.restarts,
-    outages.redis_restarted, outages.flush, outages.stopped, outages.unwilling,
+    outages.redis_restarted, outages.flush, outages.refilled, outages.stopped, outages.unwilling,
     outages.proxy,
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.other_names, replication.once,

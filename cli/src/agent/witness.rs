@@ -1,8 +1,9 @@
 //! Witnesses: entries of ours that Redis acknowledged, by which the sender sees whether it lost
 //! any.
 //!
-//! The witness of a stream is the newest of them. A Redis that was emptied, restored or failed over
-//! to a replica that lagged lacks the end of a stream, and so the witness. A cluster fails over
+//! The witness of a stream is the newest of them when it was last looked for. It stays until the next
+//! look, because a stream that was emptied has newer ones a moment later. A Redis that was emptied,
+//! restored or failed over to a replica that lagged lacks the witness then. A cluster fails over
 //! without an error: the client follows the redirection, and another node acknowledges the next
 //! entry. So the witness before that entry stays until it was looked for at the new node.
 
@@ -34,6 +35,8 @@ pub(super) struct Acknowledged {
 /// The witnesses of one stream.
 #[derive(Debug, Default)]
 struct Witnesses {
+    /// The entry that is looked for.
+    witness: Acknowledged,
     /// The newest entry.
     last: Acknowledged,
     /// Entries before it that another node acknowledged, or that were looked for and are gone.
@@ -72,8 +75,12 @@ impl Witnesses {
             one.has_moved.get_or_insert(one.entry.node != acknowledged.node);
         }
         let before = std::mem::replace(&mut self.last, acknowledged);
-        if before.node != acknowledged.node {
+        let has_moved = before.node != acknowledged.node;
+        if has_moved {
             self.doubt(before, Some(true));
+        }
+        if has_moved || self.witness.id == EntryId::default() {
+            self.witness = acknowledged;
         }
     }
 
@@ -85,16 +92,30 @@ impl Witnesses {
 
     /// Notes that an entry is gone.
     fn lost(&mut self, id: EntryId) {
-        if self.last.id == id {
-            let last = std::mem::take(&mut self.last);
-            self.doubt(last, None);
+        if self.witness.id == id {
+            self.doubt(self.witness, None);
+            if self.last.id == id {
+                self.last = Acknowledged::default();
+            }
+            self.witness = self.last;
         }
     }
 
-    /// All entries, and whether the node is known to have changed since.
+    /// Notes that all that were expected were there.
+    fn settle(&mut self) {
+        self.doubtful.clear();
+        self.witness = self.last;
+    }
+
+    /// Notes that everything is sent again, so that nothing of before is expected.
+    fn begin_anew(&mut self) {
+        *self = Witnesses::default();
+    }
+
+    /// All that are looked for, and whether the node is known to have changed since.
     fn all(&self) -> impl Iterator<Item = (&Acknowledged, bool)> {
         let doubtful = self.doubtful.iter().map(|one| (&one.entry, one.has_moved == Some(true)));
-        doubtful.chain([(&self.last, false)])
+        doubtful.chain([(&self.witness, false)])
     }
 
     /// The witness that the next agent must look for.
@@ -108,7 +129,8 @@ impl AllWitnesses {
     pub(super) fn of(shared: &Shared) -> AllWitnesses {
         let of = |stream| {
             let id = notes::read(&shared.store, stream, Note::Witness);
-            Witnesses { last: Acknowledged { id, ..Acknowledged::default() }, doubtful: Vec::new() }
+            let last = Acknowledged { id, ..Acknowledged::default() };
+            Witnesses { witness: last, last, doubtful: Vec::new() }
         };
         AllWitnesses { streams: (0..shared.settings.streams).map(of).collect(), holds: false }
     }
@@ -146,13 +168,13 @@ impl AllWitnesses {
 
     /// Notes that all that were expected were there.
     pub(super) fn settle(&mut self, shared: &Shared) {
-        self.streams.iter_mut().for_each(|witnesses| witnesses.doubtful.clear());
+        self.streams.iter_mut().for_each(Witnesses::settle);
         self.keep(shared);
     }
 
     /// Notes that everything will be read again because of these.
     pub(super) fn hold(&mut self, shared: &Shared, gone: &[Expected]) {
-        self.streams.iter_mut().for_each(|witnesses| witnesses.doubtful.clear());
+        self.streams.iter_mut().for_each(Witnesses::begin_anew);
         for one in gone {
             notes::keep(&shared.store, one.stream, Note::Witness, one.id);
         }
@@ -212,6 +234,23 @@ mod tests {
         assert_eq!(doubtful, [2, 4]);
         (0..100).for_each(|time| witnesses.add(acknowledged(100 + time, time.cast_signed())));
         assert_eq!(witnesses.doubtful.len(), MOST, "there is a limit");
+    }
+
+    #[test]
+    fn a_witness_stays_until_it_was_looked_for_whatever_follows() {
+        let mut witnesses = Witnesses::default();
+        witnesses.add(acknowledged(1, 7));
+        // The stream is emptied, and then others come before the next look.
+        witnesses.add(acknowledged(2, 7));
+        witnesses.add(acknowledged(3, 7));
+        assert_eq!(moved(&witnesses), [(1, false)]);
+        witnesses.settle();
+        assert_eq!(moved(&witnesses), [(3, false)]);
+        witnesses.add(acknowledged(4, 7));
+        witnesses.lost(EntryId { time: 3, number: 0 });
+        assert_eq!(moved(&witnesses), [(3, false), (4, false)]);
+        witnesses.begin_anew();
+        assert_eq!((moved(&witnesses), witnesses.oldest()), (vec![(0, false)], EntryId::default()));
     }
 
     #[test]
