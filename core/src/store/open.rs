@@ -10,7 +10,7 @@ use super::make::{self, FileId, check_folder, random_id};
 use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
 use super::url::{DEFAULT_SIZE, Medium, StoreUrl};
-use crate::system::files::{is_network_filesystem, try_exclusive_lock};
+use crate::system::files::{is_network_filesystem, try_exclusive_lock, unlock};
 use crate::system::process::effective_user;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -140,12 +140,17 @@ impl Store {
             // An agent holds the lock for as long as it runs, and was faster.
             return if self.boot() == Ok(ours) { Ok(()) } else { Err(OpenError::Busy) };
         }
-        // The lock goes with the descriptor.
+        let mut renewed = Ok(());
         if self.boot() != Ok(ours) {
-            self.init_locks()?;
-            self.mapping.write(header::BOOT, &ours).map_err(|Outside| OpenError::Layout)?;
+            renewed = self.init_locks();
+            if renewed.is_ok() {
+                renewed =
+                    self.mapping.write(header::BOOT, &ours).map_err(|Outside| OpenError::Layout);
+            }
         }
-        Ok(())
+        // The mapping would keep it after the descriptor is closed, and shut an agent out.
+        unlock(file);
+        renewed
     }
 
     fn boot(&self) -> Result<[u8; BOOT_BYTES], Outside> {
