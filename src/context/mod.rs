@@ -106,7 +106,7 @@ impl State {
         // From here on, nothing that a handshake needs asks the kernel for randomness.
         seed::draw();
         let number = random_number();
-        let store = ContextStore::new(ctx.libssl());
+        let store = ContextStore::new(ctx);
         let tickets =
             host::ticket_keys(ctx.libssl()).and_then(TicketKeys::new).and_then(boxed::try_new);
         if tickets.is_some() && store.get().is_none() && !ctx.is_client() {

@@ -1,7 +1,7 @@
 //! A store and the right to be its only agent: a lock on its file, which ends with the process.
 
 use rustix::fs::{FlockOperation, OFlags, flock};
-use sesscache_core::store::{OpenError, Store};
+use sesscache_core::store::{Medium, OpenError, Store};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -57,8 +57,10 @@ impl Claim {
     /// anew under the same file lock and lets go of it, so it must come first.
     pub(crate) fn make(path: &Path) -> Result<Claim, ClaimError> {
         let failed = |error| ClaimError::File(path.to_owned(), error);
-        let store = Store::open_existing(path)
-            .map_err(|error| ClaimError::Store(path.to_owned(), error))?;
+        let unusable = |error| ClaimError::Store(path.to_owned(), error);
+        let store = Store::open_existing(path).map_err(unusable)?;
+        // It may have been made by a process that was no server.
+        store.take_room(&Medium::File(path.to_owned())).map_err(unusable)?;
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let lock = File::options()
             .read(true)

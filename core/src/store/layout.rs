@@ -27,6 +27,8 @@ pub(super) mod header {
     pub(in crate::store) const DESCRIPTION: usize = 8;
     /// 16 random bytes.
     pub(in crate::store) const ID: usize = 72;
+    /// The bytes that were asked for when the store was made.
+    pub(in crate::store) const ASKED: usize = 88;
     /// The boot during which the locks were made. They mean nothing in another boot.
     pub(in crate::store) const BOOT: usize = 96;
     /// 1 while a reader of the log waits (a futex).
@@ -35,6 +37,10 @@ pub(super) mod header {
     pub(in crate::store) const KEY_KIND: usize = 260;
     /// The format of the records of the process that came last: [`crate::store::RECORD_FORMAT`].
     pub(in crate::store) const RECORD_FORMAT: usize = 264;
+    /// Whether all its room is taken: `room::Store::take_room`.
+    pub(in crate::store) const ROOM: usize = 268;
+    /// 1 if it took the place of a file of another version.
+    pub(in crate::store) const REPLACES: usize = 272;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
     /// Notes of the log's reader.
@@ -80,7 +86,7 @@ pub(super) const MAGIC: [u8; 8] = *b"SESSCACH";
 /// The version of the layout.
 pub(super) const VERSION: u32 = 1;
 /// Written as the machine writes numbers.
-const BYTE_ORDER: u32 = 0x0102_0304;
+pub(super) const BYTE_ORDER: u32 = 0x0102_0304;
 
 /// The sizes of a store's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +116,12 @@ impl Geometry {
     #[inline]
     pub(super) fn shard(&self, number: usize) -> usize {
         HEADER_BYTES + number * self.shard_bytes
+    }
+
+    /// The parts that a new store writes to: offset and length of each. Their room is taken at once.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (usize, usize)> {
+        let shards = (0..self.shards).map(|number| (self.shard(number), SHARD_HEAD_BYTES));
+        [(0, HEADER_BYTES)].into_iter().chain(shards)
     }
 
     /// The offset of the ring in a shard.

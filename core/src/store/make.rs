@@ -5,9 +5,13 @@
 //! was left by a process that was killed, and the next one to open the store removes it.
 
 use super::Store;
-use super::mapping::Mapping;
+use super::layout::Geometry;
+use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
-use crate::system::files::{is_network_filesystem, reserve, try_lock_now, unlock};
+use super::size::Limits;
+use crate::system::files::{
+    is_network_filesystem, reserve, set_length, try_exclusive_lock, try_lock_now, unlock,
+};
 use crate::system::process::{effective_user, random_bytes};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -34,12 +38,20 @@ impl FileId {
     }
 }
 
+/// A file that is to be made.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) path: &'a Path,
+    /// The bytes that were asked for.
+    pub(super) size: Option<usize>,
+    pub(super) key_file: Option<&'a Path>,
+    /// The file of another version in whose place it goes.
+    pub(super) before: Option<FileId>,
+}
+
 /// Makes the file; `None` if another process was faster.
-pub(super) fn file(
-    path: &Path,
-    size: usize,
-    key_file: Option<&Path>,
-) -> Result<Option<Store>, OpenError> {
+pub(super) fn file(wanted: &Wanted<'_>) -> Result<Option<Store>, OpenError> {
+    let Wanted { path, size: asked, key_file, before } = *wanted;
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.exists() {
         make_folder(folder, key_file)?;
@@ -63,12 +75,16 @@ pub(super) fn file(
     }
     // Fails if it is taken for left over in this instant. Then the link below fails, too.
     try_lock_now(&file);
-    // Missing room would be a fault in the middle of a handshake later.
-    reserve(&file, size).map_err(system("no room for it"))?;
+    let size = Limits::of_file(&file).size(asked)?;
+    reserve_heads(&file, size).map_err(|_| OpenError::NoRoom)?;
     let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
     let id = FileId::of(&file.metadata().map_err(system("cannot look at it"))?);
     let store = Store::made(mapping, size, Some(id))?;
-    let linked = fs::hard_link(&unfinished.0, path);
+    store.begin_room(asked, before.is_some()).map_err(|Outside| OpenError::Layout)?;
+    let linked = match before {
+        None => fs::hard_link(&unfinished.0, path),
+        Some(before) => replace(&unfinished.0, path, before),
+    };
     unlock(&file);
     match linked {
         Ok(()) => Ok(Some(store)),
@@ -77,6 +93,28 @@ pub(super) fn file(
             io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => Ok(None),
             _ => Err(OpenError::System("cannot make it", error)),
         },
+    }
+}
+
+/// Takes the room that the making needs. The rest is the work of `room`.
+fn reserve_heads(file: &File, size: usize) -> io::Result<()> {
+    set_length(file, size)?;
+    let geometry = Geometry::of(size).ok_or(io::ErrorKind::InvalidInput)?;
+    geometry.heads().try_for_each(|(offset, length)| reserve(file, offset, length))
+}
+
+/// Puts a finished file in the place of another one, unless that is not there any more. Processes that
+/// have the other one mapped keep it.
+fn replace(unfinished: &Path, path: &Path, before: FileId) -> io::Result<()> {
+    // Not the file's own lock, which an agent may hold. Held until the folder is closed.
+    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    if !try_exclusive_lock(&folder) {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    if FileId::of(&fs::symlink_metadata(path)?) == before {
+        fs::rename(unfinished, path)
+    } else {
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 }
 

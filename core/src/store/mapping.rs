@@ -117,6 +117,26 @@ impl Mapping {
         // SAFETY: exactly the mapping that `map` made. To its users it changes as if another process
         // wrote zeroes, which they must expect at any moment.
         unsafe { libc::mmap(base, self.length, access, flags, -1, 0) };
+        // SAFETY: as above. A late user may write here what was for the store.
+        unsafe { libc::madvise(base, self.length, libc::MADV_DONTDUMP) };
+    }
+
+    /// Gives every page its memory, or its place on the disk. If there is none, that is an error here and
+    /// no fault later. The bytes stay, and the pages do not count as this process's.
+    pub(super) fn populate(&self) -> io::Result<()> {
+        const CHUNK: usize = 1 << 20;
+        for offset in (0..self.length).step_by(CHUNK) {
+            let length = CHUNK.min(self.length - offset);
+            let place =
+                self.place(offset, length).map_err(|Outside| io::ErrorKind::InvalidInput)?;
+            // SAFETY: inside the mapping, whose bytes this does not change.
+            if unsafe { libc::madvise(place.cast(), length, libc::MADV_POPULATE_WRITE) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: as above: the pages of a shared mapping stay with the file.
+            unsafe { libc::madvise(place.cast(), length, libc::MADV_DONTNEED) };
+        }
+        Ok(())
     }
 
     /// The address of `length` bytes at `offset`.

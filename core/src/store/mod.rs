@@ -26,7 +26,9 @@ mod record_format;
 #[cfg(test)]
 mod reset_tests;
 mod ring;
+mod room;
 mod shard;
+mod size;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -35,9 +37,11 @@ pub use counters::{Counters, Tally};
 pub use key_kind::KeyKind;
 pub use log::{Cursor, LogBatch, NOTES, Record};
 pub use make::{HOST_FOLDER, makes_folder};
+pub use open::OtherVersion;
 pub use open_error::OpenError;
 pub use record::{LOCAL, Locator};
 pub use record_format::RECORD_FORMAT;
+pub use room::Begun;
 pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
 
 use counters::Counter;

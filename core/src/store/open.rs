@@ -1,15 +1,16 @@
 //! Opening a store: anonymous memory, a new file, or an existing file.
 //!
-//! A new file is the work of `make`. An existing file is checked and not changed. But after a restart
+//! A new file is the work of `make`, and so is one in the place of a file of another version. An existing file is checked and not changed. But after a restart
 //! of the machine its locks are made anew, because they mean nothing in another boot. The descriptor
 //! is closed at once.
 
 use super::Store;
-use super::layout::{Geometry, HEADER_BYTES, MAGIC, header, shard};
-use super::make::{self, FileId, check_folder, random_id};
+use super::layout::{BYTE_ORDER, Geometry, HEADER_BYTES, MAGIC, VERSION, header, shard};
+use super::make::{self, FileId, Wanted, check_folder, random_id};
 use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
-use super::url::{DEFAULT_SIZE, Medium, StoreUrl};
+use super::size::Limits;
+use super::url::{Medium, StoreUrl};
 use crate::system::files::{is_network_filesystem, try_exclusive_lock, unlock};
 use crate::system::process::effective_user;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -24,30 +25,42 @@ type Header = [u8; header::BOOT + BOOT_BYTES];
 const BOOT_BYTES: usize = 36;
 
 impl Store {
-    /// Opens the store of a URL. A missing file is made.
+    /// Opens the store of a URL, and takes its room. A missing file is made.
     ///
     /// # Errors [`OpenError`]; an existing file is left as it is.
     pub fn open(url: &StoreUrl) -> Result<Store, OpenError> {
-        match &url.medium {
-            Medium::Memory => Store::in_memory(url.size.unwrap_or(DEFAULT_SIZE)),
-            Medium::File(path) => loop {
-                match open_file(path, false) {
-                    Ok(file) => {
+        let store = Store::map(url, OtherVersion::Replace)?;
+        store.take_room(&url.medium)?;
+        Ok(store)
+    }
+
+    /// Maps the store of a URL. A missing file is made, as large as there is room for. It is used after
+    /// [`Store::take_room`].
+    ///
+    /// # Errors [`OpenError`]; an existing file is left as it is.
+    pub fn map(url: &StoreUrl, other: OtherVersion) -> Result<Store, OpenError> {
+        let Medium::File(path) = &url.medium else { return Store::in_memory(url.size) };
+        loop {
+            let before = match open_file(path, false) {
+                Ok(file) => match Store::of_file(&file, url.size, false) {
+                    Err(OpenError::Version) if other == OtherVersion::Replace => {
+                        Some(FileId::of(&file.metadata().map_err(system("cannot look at it"))?))
+                    }
+                    result => {
                         make::clear(path);
-                        return Store::of_file(&file, url.size, false);
+                        return result;
                     }
-                    Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {
-                    }
-                    Err(error) => return Err(error),
-                }
-                // They may have all the room.
-                make::clear(path);
-                let size = url.size.unwrap_or(DEFAULT_SIZE);
-                if let Some(store) = make::file(path, size, url.key_file.as_deref())? {
-                    return Ok(store);
-                }
-                // Another process was faster, and its file is there now.
-            },
+                },
+                Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            // They may have all the room.
+            make::clear(path);
+            let key_file = url.key_file.as_deref();
+            if let Some(store) = make::file(&Wanted { path, size: url.size, key_file, before })? {
+                return Ok(store);
+            }
+            // Another process was faster, and its file is there now.
         }
     }
 
@@ -71,9 +84,12 @@ impl Store {
         self.mapping.let_go();
     }
 
-    fn in_memory(size: usize) -> Result<Store, OpenError> {
+    fn in_memory(asked: Option<usize>) -> Result<Store, OpenError> {
+        let size = Limits::of_memory().size(asked)?;
         let mapping = Mapping::anonymous(size).map_err(system("no memory for it"))?;
-        Store::made(mapping, size, None)
+        let store = Store::made(mapping, size, None)?;
+        store.begin_room(asked, false).map_err(|Outside| OpenError::Layout)?;
+        Ok(store)
     }
 
     /// Writes the head words and locks of a store into fresh memory.
@@ -113,16 +129,25 @@ impl Store {
         if is_network_filesystem(file) {
             return Err(OpenError::Network);
         }
+        match version_of(&first) {
+            Some(VERSION) => {}
+            Some(_) => return Err(OpenError::Version),
+            None => return Err(OpenError::Layout),
+        }
         let size = usize::try_from(metadata.len()).map_err(|_| OpenError::Layout)?;
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
         if first.get(header::DESCRIPTION..header::ID) != Some(&geometry.header()) {
             return Err(OpenError::Layout);
         }
-        if let Some(asked) = asked.filter(|asked| *asked != size) {
-            return Err(OpenError::Size { is: size as u64, asked: asked as u64 });
-        }
         let mapping = Mapping::of_file(file, size).map_err(system("cannot map it"))?;
         let store = Store { mapping, geometry, file: Some(FileId::of(&metadata)) };
+        let is_other = |asked: &usize| *asked != size && !store.was_asked_for(*asked);
+        if let Some(asked) = asked.filter(is_other) {
+            return Err(OpenError::Size { is: size as u64, asked: asked as u64 });
+        }
+        if !any_owner && !store.has_room() && !Limits::of_file(file).allow(size) {
+            return Err(OpenError::NoRoom);
+        }
         store.renew_locks(file)?;
         Ok(store)
     }
@@ -158,6 +183,23 @@ impl Store {
         self.mapping.read(header::BOOT, &mut boot)?;
         Ok(boot)
     }
+}
+
+/// The treatment of a file of another version of the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherVersion {
+    /// A new file takes its place. Processes that have it mapped keep it.
+    Replace,
+    /// It is an error: this process has a store of its own version, and would take turns with the other
+    /// version.
+    Refuse,
+}
+
+/// The version of the layout, if it is of a machine like this one.
+fn version_of(first: &Header) -> Option<u32> {
+    let half = |at: usize| first.get(at..)?.first_chunk().map(|&bytes| u32::from_ne_bytes(bytes));
+    let is_of_this_order = half(header::DESCRIPTION + 4) == Some(BYTE_ORDER);
+    half(header::DESCRIPTION).filter(|_| is_of_this_order)
 }
 
 fn open_file(path: &Path, any_owner: bool) -> Result<File, OpenError> {

@@ -24,8 +24,12 @@ pub enum OpenError {
     Network,
     /// It does not begin as a store does.
     NotAStore,
-    /// It is a store of another version or machine, or of another size than it says.
+    /// It is a store of another version.
+    Version,
+    /// It is a store of another machine, or of another size than it says.
     Layout,
+    /// There is no room for the least store.
+    NoRoom,
     /// It is a store of another size than the URL asks for.
     Size {
         /// The file's.
@@ -37,47 +41,53 @@ pub enum OpenError {
     Busy,
 }
 
+impl OpenError {
+    /// The reason and the mend, if both are the same for every file.
+    fn fixed(&self) -> Option<&'static str> {
+        Some(match self {
+            OpenError::System(..) | OpenError::Size { .. } => return None,
+            OpenError::Link => "it is a symbolic link; name the file itself",
+            OpenError::NotAFile => "it is not a regular file; name another path",
+            OpenError::Owner => {
+                "it belongs to another user; start as its owner, or remove it and reload its servers"
+            }
+            OpenError::Mode => {
+                "others may read or write it; chmod 600, or remove it and reload its servers"
+            }
+            OpenError::Folder => {
+                "others may write to its folder; use one that only the owner may write to"
+            }
+            OpenError::NoFolder => {
+                "its folder does not exist; make it, with mode 700, or mend the path"
+            }
+            OpenError::Network => "it is on a network file system; use /run or /dev/shm",
+            OpenError::NotAStore => "it is not a store of sesscache; name another path",
+            OpenError::Version => {
+                "it is a store of another version of sesscache; restart those of its servers that \
+                 run another version"
+            }
+            OpenError::Layout => {
+                "it is damaged, or of another machine; remove it and reload its servers"
+            }
+            OpenError::NoRoom => {
+                "there is no room for a store, which has 1 MiB at least; free some, or raise the \
+                 limit of memory or of the size of files"
+            }
+            OpenError::Busy => "another process holds it locked; reload",
+        })
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::System(what, error) => write!(f, "{what}: {error}"),
-            OpenError::Link => write!(f, "it is a symbolic link; name the file itself"),
-            OpenError::NotAFile => write!(f, "it is not a regular file; name another path"),
-            OpenError::Owner => {
-                write!(
-                    f,
-                    "it belongs to another user; start as its owner, or remove it and reload its \
-                     servers"
-                )
-            }
-            OpenError::Mode => write!(
-                f,
-                "others may read or write it; chmod 600, or remove it and reload its servers"
-            ),
-            OpenError::Folder => {
-                write!(
-                    f,
-                    "others may write to its folder; use one that only the owner may write to"
-                )
-            }
-            OpenError::NoFolder => {
-                write!(f, "its folder does not exist; make it, with mode 700, or mend the path")
-            }
-            OpenError::Network => write!(f, "it is on a network file system; use /run or /dev/shm"),
-            OpenError::NotAStore => write!(f, "it is not a store of sesscache; name another path"),
-            OpenError::Layout => {
-                write!(
-                    f,
-                    "it is a store of another version of sesscache or is damaged; remove it, and \
-                     restart those of its servers that run another version, and reload the others"
-                )
-            }
             OpenError::Size { is, asked } => write!(
                 f,
                 "it has {is} bytes and size={asked} is asked for; leave size out, or remove it and \
                  reload its servers"
             ),
-            OpenError::Busy => write!(f, "another process holds it locked; reload"),
+            other => f.write_str(other.fixed().unwrap_or_default()),
         }
     }
 }

@@ -27,19 +27,44 @@ pub fn is_network_filesystem(file: &File) -> bool {
     matches!(kind, NFS | CIFS | SMB2 | CEPH)
 }
 
-/// Gives a new file its size, with the room on the disk that it needs.
+/// Gives a new file its length. No room is taken for it.
+///
+/// # Errors
+/// As ftruncate(2).
+pub fn set_length(file: &File, length: usize) -> io::Result<()> {
+    // Beyond RLIMIT_FSIZE the kernel sends SIGXFSZ, which would end the program.
+    let _signals = BlockWriteSignals::new();
+    file.set_len(length as u64)
+}
+
+/// Takes the room on the disk that a part of a new file needs.
 ///
 /// # Errors
 /// As posix_fallocate(3).
-pub fn reserve(file: &File, size: usize) -> io::Result<()> {
-    let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // Beyond RLIMIT_FSIZE the kernel sends SIGXFSZ, which would end the program.
+pub fn reserve(file: &File, offset: usize, length: usize) -> io::Result<()> {
+    let (offset, length) = (off_t(offset)?, off_t(length)?);
     let _signals = BlockWriteSignals::new();
     // SAFETY: an open descriptor.
-    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, length) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
+}
+
+/// Takes the room for the first `length` bytes of a file that others use: its bytes stay.
+///
+/// # Errors
+/// As fallocate(2), also where the file system has no such thing.
+pub fn allocate(file: &File, length: usize) -> io::Result<()> {
+    let length = off_t(length)?;
+    let _signals = BlockWriteSignals::new();
+    // SAFETY: an open descriptor.
+    let done = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) } == 0;
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn off_t(number: usize) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(number).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// Takes the file's lock, which goes with its descriptor; false if another one holds it.

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod errno;
 pub mod files;
+pub mod limits;
 pub mod loader;
 pub mod memory;
 pub mod process;

@@ -1,10 +1,11 @@
 //! The stores of this process, and the keys for them.
 //!
 //! The store of SESSCACHE_STORE is mapped, and its key file read, when the library is loaded: later
-//! the process may be in a chroot or another user's. A failure is logged when the first SSL_CTX is
-//! made, because most processes that a preload gets into never make one. Each new SSL_CTX tries again
-//! what failed, and takes the file that is in the place of a removed one (`renewal`). A context keeps
-//! its store. The last one that leaves a removed store lets go of its memory.
+//! the process may be in a chroot or another user's. Its room is taken when the first SSL_CTX of a
+//! server is made, because most processes that a preload gets into never make one. A failure is logged
+//! then, too. Each new SSL_CTX of a server tries again what failed, and takes the file that is in the
+//! place of a removed one (`renewal`). A context keeps its store. The last one that leaves a removed
+//! store lets go of its memory.
 //!
 //! Locks: the list of stores, for the length of a look, or of an opening.
 
@@ -14,11 +15,14 @@ mod renewal;
 
 use crate::config::{TicketMode, config};
 use crate::log::{self, Once, say};
+use crate::openssl::handle::Ctx;
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use renewal::Name;
-use sesscache_core::store::{LEAST_SIZE, Medium, OpenError, Store, StoreUrl, Tally, UrlError};
+use sesscache_core::store::{
+    Begun, LEAST_SIZE, Medium, OpenError, OtherVersion, Store, StoreUrl, Tally, UrlError,
+};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -87,7 +91,9 @@ impl HostStore {
         }
         let key_file = url.key_file.clone().or_else(|| config().key_file.clone());
         let asked = StoreUrl { key_file, ..url.clone() };
-        let store = Store::open(&asked).map_err(HostError::Open)?;
+        // A process that has a store does not take turns with servers of another version.
+        let other = before.map_or(OtherVersion::Replace, |_| OtherVersion::Refuse);
+        let store = Store::map(&asked, other).map_err(HostError::Open)?;
         // Only now, when nothing can fail: a kept value is never freed.
         let keys = match (before, own) {
             (Some(before), _) => before.keys,
@@ -96,6 +102,25 @@ impl HostStore {
         };
         let (users, is_replaced) = (AtomicUsize::new(0), AtomicBool::new(false));
         Ok(HostStore { store, url, keys, users, is_replaced })
+    }
+
+    /// Takes the store's room, before the first context uses it. Says so if the store is not as large
+    /// as it was to be, or in the place of another one.
+    fn begin(&self) -> Result<(), HostError> {
+        let begun = self.store.take_room(&self.url.medium).map_err(HostError::Open)?;
+        let Some(Begun { bytes, asked, is_in_place_of_other }) = begun else { return Ok(()) };
+        let name = Name(&self.url);
+        if bytes < asked {
+            let (has, asked) = (bytes >> 20, asked >> 20);
+            say(format_args!("{name} has {has} MiB and not {asked}: there is no room for more"));
+        }
+        if is_in_place_of_other {
+            say(format_args!(
+                "{name} was a store of another version of sesscache, and a new one is in its place: \
+                 what was started before keeps the old one"
+            ));
+        }
+        Ok(())
     }
 
     /// Another store has taken its place.
@@ -158,9 +183,10 @@ pub(super) struct ContextStore {
 }
 
 impl ContextStore {
-    /// The store of the configuration, for a context that has just been made.
-    pub(super) fn new(libssl: &'static Libssl) -> ContextStore {
-        let configured = renewal::configured_store().map(|store| StoreUse::new(libssl, store));
+    /// The store of the configuration, for a context that has just been made. A client has none.
+    pub(super) fn new(ctx: Ctx<'_>) -> ContextStore {
+        let store = (!ctx.is_client()).then(renewal::configured_store).flatten();
+        let configured = store.map(|store| StoreUse::new(ctx.libssl(), store));
         ContextStore { configured, attached: OnceCell::new() }
     }
 

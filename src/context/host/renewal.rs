@@ -127,7 +127,8 @@ pub(super) fn load() {
 /// The store of this URL, opened now if no context uses it yet.
 pub(super) fn find_or_open(url: &StoreUrl) -> Result<&'static HostStore, HostError> {
     first_standpoint();
-    STORES.lock().current(url)
+    let mut stores = STORES.lock();
+    stores.current(url).and_then(|store| store.begin().map(|()| store))
 }
 
 /// The store of SESSCACHE_STORE as a new context last found it.
@@ -147,7 +148,8 @@ pub(super) fn configured_store() -> Option<&'static HostStore> {
         NO_STORE.get().inspect(|error| say_failure(url, error));
         return None;
     }
-    let found = stores.current(url).inspect_err(|error| say_failure(url, error)).ok()?;
+    let found = stores.current(url).and_then(|store| store.begin().map(|()| store));
+    let found = found.inspect_err(|error| say_failure(url, error)).ok()?;
     if last.is_none() && IS_SAID.load(Relaxed) {
         say(format_args!("sessions are shared from now on: {}", Name(url)));
     }
