@@ -5,10 +5,11 @@
 //! round and this thread waits. Records that the ring overwrites meanwhile are counted as lost when
 //! the reading goes on.
 
+use super::flushes::Flushes;
 use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::UnsentEntries;
-use sesscache_core::store::{Cursor, LogBatch, Now};
+use sesscache_core::store::{Cursor, Flush, LogBatch, Now};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -34,6 +35,8 @@ pub(crate) struct Round {
     pub(crate) bytes: u64,
     /// The position in each shard that the store keeps once Redis has acknowledged the round.
     pub(crate) cursors: Vec<(usize, Cursor)>,
+    /// The flushes in it, with the numbers by which the store notes them as told.
+    pub(crate) flushes: Vec<(usize, Flush)>,
     /// Whether the next rounds begin with the oldest records.
     pub(crate) is_rewind: bool,
 }
@@ -46,6 +49,7 @@ struct Follower {
     fresh: Vec<bool>,
     /// The shard at which the next round starts, so that no shard is always the last.
     first: usize,
+    flushes: Flushes,
     batch: LogBatch,
 }
 
@@ -55,7 +59,9 @@ pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<Jo
     let count = shared.store.shard_count();
     let cursors: Vec<Cursor> = (0..count).map(|shard| shared.store.cursor(shard)).collect();
     let fresh = cursors.iter().map(|cursor| *cursor == Cursor::default()).collect();
-    let mut follower = Follower { shared, cursors, fresh, first: 0, batch: LogBatch::default() };
+    let flushes = Flushes::new(&shared.store, shared.settings.retention);
+    let batch = LogBatch::default();
+    let mut follower = Follower { shared, cursors, fresh, first: 0, flushes, batch };
     thread::Builder::new().name("follow".into()).spawn(move || follower.follow(&rounds))
 }
 
@@ -66,7 +72,7 @@ impl Follower {
             let start = Instant::now();
             let rewound = self.shared.rewind.swap(false, Acquire).then(|| self.rewind());
             let round = rewound.unwrap_or_else(|| self.read());
-            if !round.cursors.is_empty() {
+            if !round.is_empty() {
                 self.shared.health.follower_round(true);
                 if rounds.blocking_send(round).is_err() {
                     return;
@@ -97,8 +103,14 @@ impl Follower {
             records: 0,
             bytes: 0,
             cursors: Vec::new(),
+            flushes: self.flushes.untold(&self.shared.store),
             is_rewind: false,
         };
+        for (_, flush) in &round.flushes {
+            let record = flush.record();
+            round.records += round.unsent.add(&record);
+            round.bytes += record.len() as u64;
+        }
         let (first, count) = (self.first, self.cursors.len());
         for shard in (0..count).map(|number| (first + number) % count) {
             if round.is_full() {
@@ -135,6 +147,7 @@ impl Follower {
 
     /// Goes back to the oldest records, and first counts the records lost until now.
     fn rewind(&mut self) -> Round {
+        self.flushes.begin_anew(&self.shared.store);
         let Shared { store, metrics, settings, .. } = &*self.shared;
         let now = Now(host_time());
         for (shard, cursor) in self.cursors.iter_mut().enumerate() {
@@ -149,12 +162,17 @@ impl Follower {
             records: 0,
             bytes: 0,
             cursors: self.cursors.iter().copied().enumerate().collect(),
+            flushes: Vec::new(),
             is_rewind: true,
         }
     }
 }
 
 impl Round {
+    fn is_empty(&self) -> bool {
+        self.cursors.is_empty() && self.flushes.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         usize::try_from(self.bytes).unwrap_or(usize::MAX) >= MOST_BYTES
     }
@@ -235,6 +253,14 @@ mod tests {
         shared.rewind.store(true, Release);
         let there = follow(&shared);
         assert_eq!(there + shared.metrics.lost_records.get(), 5900);
+    }
+
+    #[test]
+    fn a_flush_is_followed_though_nothing_is_written_to_the_log() {
+        let shared = shared();
+        shared.store.flush(7, 9_999_999_999, Now(host_time()));
+        // The rounds of this test are told to nobody, so the next follower tells it again.
+        assert_eq!((follow(&shared), follow(&shared)), (1, 1));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod connection;
 mod error;
 mod exposition;
 mod failure;
+mod flushes;
 mod follow;
 mod health;
 mod http;

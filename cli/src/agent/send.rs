@@ -75,6 +75,9 @@ impl Sender {
         for (shard, cursor) in round.cursors {
             store.keep_cursor(shard, cursor);
         }
+        for (number, flush) in round.flushes {
+            store.note_told(number, flush);
+        }
         if round.is_rewind {
             self.witnesses.release(&self.shared);
         }

@@ -41,8 +41,12 @@ pub(super) mod header {
     pub(in crate::store) const ROOM: usize = 268;
     /// 1 if it took the place of a file of another version.
     pub(in crate::store) const REPLACES: usize = 272;
+    /// 1 once there was a flush: see [`crate::store::flushes`].
+    pub(in crate::store) const FLUSHED: usize = 280;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
+    /// The table of flushes.
+    pub(in crate::store) const FLUSHES: usize = 1280;
     /// Notes of the log's reader.
     pub(in crate::store) const NOTES: usize = 2048;
 }

@@ -6,6 +6,7 @@
 //! Writers wake the reader by a word that is rarely written.
 
 use super::damaged::Damaged;
+use super::flushes::Flush;
 use super::layout::{header, shard as at};
 use super::mapping::Outside;
 use super::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, MOVED, START_BYTES, start};
@@ -170,6 +171,10 @@ impl Store {
         if deadline < now.seconds() {
             return Ok(());
         }
+        if let Some(flush) = Flush::of(&record.head) {
+            self.learn_flush(flush, now);
+            return Ok(());
+        }
         if !record.is_removal() {
             if self.has(record, now) {
                 return Ok(());
@@ -186,6 +191,9 @@ impl Store {
     /// more than once, and writing it again would push out another.
     pub fn has(&self, record: &Record<'_>, now: Now) -> bool {
         let Head { locator, deadline, payload, .. } = record.head;
+        if let Some(flush) = Flush::of(&record.head) {
+            return self.knows_flush(flush, now);
+        }
         let shard = self.shard(&locator);
         let glance = shard.glance(&locator);
         if record.is_removal() {

@@ -10,6 +10,7 @@
 mod cell;
 mod counters;
 mod damaged;
+mod flushes;
 mod index;
 mod key_kind;
 mod layout;
@@ -34,6 +35,7 @@ mod tests;
 mod url;
 
 pub use counters::{Counters, Tally};
+pub use flushes::{EVERYWHERE, FOR_EVER, Flush, Unstamped};
 pub use key_kind::KeyKind;
 pub use log::{Cursor, LogBatch, NOTES, Record};
 pub use make::{HOST_FOLDER, makes_folder};
@@ -328,6 +330,19 @@ impl Store {
         self.shard(locator).glance(locator).put
     }
 
+    /// The last second of the session that is kept under `locator`, if there is one.
+    pub fn end_of(&self, locator: &Locator, now: Now) -> Option<u64> {
+        let shard = self.shard(locator);
+        if !shard.glance(locator).put {
+            return None;
+        }
+        let found = shard.locked(now.0, |locked| {
+            let put = locked.find(locator)?.filter(|hit| hit.head.kind == Kind::Put);
+            Ok(put.map(|hit| hit.head.deadline))
+        });
+        found.ok().flatten()
+    }
+
     /// Removes the session under `locator`, and remembers that until the end of second `deadline`
     /// or of the record's, whichever is later.
     ///
@@ -362,6 +377,11 @@ impl Store {
     /// Counts a hit: what [`Store::get`] has found is used.
     pub fn count_hit(&self, locator: &Locator) {
         self.shard(locator).count(Counter::Hits);
+    }
+
+    /// Counts a lookup that met a session which was flushed, as one that met a removal.
+    pub fn count_flushed(&self, locator: &Locator) {
+        self.shard(locator).count(Counter::TombstoneHits);
     }
 
     /// Counts an event that only the caller can know.
