@@ -47,6 +47,37 @@ int has_store(const SSL_CTX *ctx)
     return read_stats(ctx, &stats, sizeof(stats));
 }
 
+void empty_cache(SSL_CTX *server)
+{
+    long size = SSL_CTX_sess_get_cache_size(server);
+    SSL_SESSION *last = make_session(server, TLS1_2_VERSION, 1);
+
+    SSL_CTX_sess_set_cache_size(server, 1);
+    CHECK_INT(SSL_CTX_add_session(server, last), 1);
+    CHECK_INT(SSL_CTX_sess_number(server), 1);
+    CHECK_INT(SSL_CTX_remove_session(server, last), 1);
+    SSL_SESSION_free(last);
+    SSL_CTX_sess_set_cache_size(server, size);
+}
+
+void set_time_unseen(SSL_SESSION *session, long seconds)
+{
+    long (*set_time)(SSL_SESSION *, long);
+    SSL_SESSION *other = SSL_SESSION_new();
+    void *libssl;
+    Dl_info place;
+
+    REQUIRE(dladdr(dlsym(RTLD_DEFAULT, "SSL_get_version"), &place) != 0);
+    REQUIRE((libssl = dlopen(place.dli_fname, RTLD_LAZY | RTLD_NOLOAD)) != NULL);
+    *(void **)&set_time = dlsym(libssl, "SSL_SESSION_set_time");
+    REQUIRE(set_time != NULL);
+    set_time(session, seconds);
+    dlclose(libssl);
+    /* The next flush is to look at every session. */
+    SSL_SESSION_set_timeout(other, 1);
+    SSL_SESSION_free(other);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 const char *path_of(const char *name)

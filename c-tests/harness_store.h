@@ -26,6 +26,12 @@ int read_stats(const SSL_CTX *ctx, struct sesscache_stats *stats, size_t size);
 struct sesscache_stats stats_of(const SSL_CTX *ctx);
 int has_store(const SSL_CTX *ctx);
 
+/* Empties the internal cache, which is no flush: what was in it is evicted. */
+void empty_cache(SSL_CTX *server);
+
+/* SSL_SESSION_set_time() by libssl itself: the time has passed, and the application ends nothing. */
+void set_time_unseen(SSL_SESSION *session, long seconds);
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 enum { PATH_SIZE = 4096, URL_SIZE = 2 * PATH_SIZE + 64 };

@@ -1,8 +1,9 @@
 /*
- * An application that has revoked a client, or begun to ask for certificates, flushes the sessions
- * of its context in use, as on stock: none of them comes back out of the store for a client who
- * would not be let in now, in no process that has flushed. A client whose standing did not change may
- * resume from there. A stateless ticket resumes as on stock, since no flush reaches it.
+ * An application flushes the sessions of its context that are not over, as one that has revoked a
+ * client: none of them resumes from then on, in no process of the host, whether the process has it
+ * cached or finds it in the store. Sessions that are made right after the flush resume everywhere. A
+ * flush to a time spares what ends later, and one of another service spares all. A stateless ticket
+ * resumes as on stock, since no flush reaches it.
  */
 #include "harness_admission.h"
 
@@ -25,15 +26,14 @@ static const struct change {
     void (*before)(SSL_CTX *server);
     void (*change)(SSL_CTX *server);
     const char *client;
-    int is_gone; /* a full handshake would not let it in, or would ask it something */
 } changes[] = {
-    { "revoked", demand_root, learn_revoked, "bad", 1 },
-    { "another is revoked", demand_root, learn_revoked, "good", 0 },
-    { "asks", change_nothing, begin_to_ask, "none", 1 },
-    { "requires", change_nothing, demand_root, "none", 1 },
-    { "asks, and the client has one now", change_nothing, begin_to_ask, "good", 1 },
-    { "nothing", demand_root, change_nothing, "good", 0 },
-    { "nothing, nobody asked", change_nothing, change_nothing, "none", 0 },
+    { "revoked", demand_root, learn_revoked, "bad" },
+    { "another is revoked", demand_root, learn_revoked, "good" },
+    { "asks", change_nothing, begin_to_ask, "none" },
+    { "requires", change_nothing, demand_root, "none" },
+    { "asks, and the client has one now", change_nothing, begin_to_ask, "good" },
+    { "nothing", demand_root, change_nothing, "good" },
+    { "nothing, nobody asked", change_nothing, change_nothing, "none" },
 };
 enum { CHANGES = sizeof(changes) / sizeof(changes[0]) };
 
@@ -55,16 +55,16 @@ static int offer(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session)
     return finish_offering(&c, session, NULL);
 }
 
-static uint64_t declined(const SSL_CTX *server)
+static uint64_t met(const SSL_CTX *server)
 {
-    return is_stored ? stats_of(server).declined_client : 0;
+    return is_stored ? stats_of(server).tombstone_hits : 0;
 }
 
 /* Offered twice: what the first offer leaves behind must not help the second. */
-static void check_flushed(const struct change *change, const struct way *way, SSL_CTX *server,
-                          SSL_CTX *client, SSL_SESSION *session)
+static void check_flushed(const struct way *way, SSL_CTX *server, SSL_CTX *client,
+                          SSL_SESSION *session)
 {
-    uint64_t before = declined(server);
+    uint64_t before = met(server);
     int full = offer(server, client, NULL);
 
     for (int i = 0; i < 2; i++) {
@@ -72,13 +72,11 @@ static void check_flushed(const struct change *change, const struct way *way, SS
 
         if (way->by_ticket)
             CHECK_INT(resumed, 1);
-        else if (!change->is_gone)
-            CHECK_INT(resumed, is_stored);
         else
             CHECK(resumed != 1 && resumed == full);
     }
-    if (is_stored && change->is_gone && !way->by_ticket)
-        CHECK(declined(server) >= before + 2);
+    if (is_stored && !way->by_ticket)
+        CHECK_INT(met(server) - before, 2);
 }
 
 static void flush_after(const struct change *change, const struct way *way,
@@ -95,7 +93,7 @@ static void flush_after(const struct change *change, const struct way *way,
     flush_ended(server);
     CHECK_INT(offer(server, client, session), 1);
     flush(server);
-    check_flushed(change, way, server, client, session);
+    check_flushed(way, server, client, session);
     SSL_SESSION_free(session);
     SSL_CTX_free(server);
     SSL_CTX_free(client);
@@ -113,61 +111,150 @@ static void in_one_process(void)
         }
 }
 
+/* A server of this name, whose sessions live for so many seconds. */
+static SSL_CTX *server_of(const struct identity *identity, long timeout)
+{
+    SSL_CTX *server = new_host(&protocols[0]);
+
+    use_identity(server, identity);
+    SSL_CTX_set_timeout(server, timeout);
+    return server;
+}
+
+static int offer_again(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session)
+{
+    empty_cache(server);
+    return resumes(server, client, session);
+}
+
+static void spares_others(void)
+{
+    struct identity one = new_identity("one.example", TEN_YEARS);
+    struct identity two = new_identity("two.example", TEN_YEARS);
+    SSL_CTX *server = server_of(&one, 300), *late = server_of(&one, 2000);
+    SSL_CTX *other = server_of(&two, 300), *client = new_client(&protocols[0]);
+    SSL_SESSION *soon, *later, *theirs;
+
+    section("others");
+    soon = obtain_session(server, client);
+    later = obtain_session(late, client);
+    theirs = obtain_session(other, client);
+    SSL_CTX_flush_sessions(server, (long)time(NULL) + 1000);
+    CHECK_INT(offer_again(server, client, soon), 0);
+    CHECK_INT(offer_again(late, client, soon), 0);
+    CHECK_INT(offer_again(late, client, later), 1);
+    CHECK_INT(offer_again(other, client, theirs), 1);
+    /* One that reaches less far takes nothing back. */
+    SSL_CTX_flush_sessions(server, (long)time(NULL) + 1);
+    CHECK_INT(offer_again(late, client, soon), 0);
+    CHECK_INT(offer_again(late, client, later), 1);
+    SSL_CTX_flush_sessions(server, 0);
+    CHECK_INT(offer_again(late, client, later), 0);
+    CHECK_INT(offer_again(other, client, theirs), 1);
+    SSL_SESSION_free(soon);
+    SSL_SESSION_free(later);
+    SSL_SESSION_free(theirs);
+    SSL_CTX_free(server);
+    SSL_CTX_free(late);
+    SSL_CTX_free(other);
+    SSL_CTX_free(client);
+    free_identity(&one);
+    free_identity(&two);
+}
+
+/* A client that forgot nothing, at a server whose application does not know of the flush. */
+static void get_cb_stays(void)
+{
+    struct recorder recorder = { .get_copy = 1 };
+    SSL_CTX *server = new_host(&protocols[0]), *client = new_client(&protocols[0]);
+    SSL_SESSION *session;
+
+    section("what get_cb returns is the application's affair");
+    session = obtain_session(server, client);
+    recorder.get_result = SSL_SESSION_dup(cached_on_server(server, session));
+    SSL_CTX_flush_sessions(server, 0);
+    CHECK_INT(resumes(server, client, session), 0);
+    record(server, &recorder);
+    CHECK_INT(resumes(server, client, session), 1);
+    CHECK_INT(resumes(server, client, session), 1);
+    SSL_SESSION_free(recorder.get_result);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+
 /* ---- in several processes -------------------------------------------------------------------- */
 
-/* The context has asked for certificates all along. */
-static long revoke_and_flush(long argument, SSL_SESSION **session)
+static long make_own(long argument, SSL_SESSION **session)
 {
+    const struct way *way = &ways[argument];
+
     (void)session;
-    use_revoked(own_server, "after");
-    SSL_CTX_flush_sessions(own_server, 0);
+    own_server = new_host_for(way);
+    own_client = new_client_for(way, "none");
     return argument;
 }
 
-static void flush_in_all(const struct way *way, const char *who, int is_gone)
+static long flush(long argument, SSL_SESSION **session)
 {
-    struct worker maker, other;
-    SSL_SESSION *session;
+    (void)session;
+    SSL_CTX_flush_sessions(own_server, argument);
+    return argument;
+}
 
-    section("forked, %s, client %s", way->name, who);
-    own_server = new_host_for(way);
-    own_client = new_client_for(way, who);
-    demand_root(own_server);
-    maker = fork_worker();
-    other = fork_worker();
-    session = obtain_in(&maker);
-    (void)ask(&maker, revoke_and_flush, 0, NULL);
-    (void)ask(&other, revoke_and_flush, 0, NULL);
-    if (way->by_ticket) {
-        CHECK_INT(resumes_in(&other, session), 1);
-        CHECK_INT(resumes_in(&maker, session), 1);
-    } else {
-        CHECK_INT(resumes_in(&other, session), is_gone ? -1 : is_stored);
-        CHECK_INT(resumes_in(&maker, session), is_gone ? -1 : is_stored);
+static long number_here(long argument, SSL_SESSION **session)
+{
+    (void)argument, (void)session;
+    return SSL_CTX_sess_number(own_server);
+}
+
+/* One of the processes flushes. The others know it by the store alone. */
+static void flush_in_one(const struct way *way, int is_forked, long until)
+{
+    enum { FLUSHES, HAS, HAS_NOT, WORKERS };
+    struct worker workers[WORKERS];
+    SSL_SESSION *session, *next;
+
+    section("%s, %s, until %ld", way->name, is_forked ? "forked" : "started", until);
+    if (is_forked)
+        make_own(way - ways, NULL);
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = is_forked ? fork_worker()
+                               : start_worker((const char *const[]){ file_store("store"),
+                                                                     key_file("keys"), NULL });
+        if (!is_forked)
+            (void)ask(&workers[i], make_own, way - ways, NULL);
     }
+    session = obtain_in(&workers[FLUSHES]);
+    CHECK_INT(resumes_in(&workers[HAS], session), way->by_ticket || is_stored);
+    (void)ask(&workers[FLUSHES], flush, until, NULL);
+    next = obtain_in(&workers[FLUSHES]);
+    for (int i = 0; i < 2 * WORKERS; i++) {
+        CHECK_INT(resumes_in(&workers[i % WORKERS], session), way->by_ticket);
+        CHECK_INT(resumes_in(&workers[i % WORKERS], next), 1);
+    }
+    if (!way->by_ticket)
+        CHECK(ask(&workers[HAS], number_here, 0, NULL) > 0);
     SSL_SESSION_free(session);
-    if (!is_gone && is_stored) {
-        /* They share on what they make from then on. */
-        session = obtain_in(&maker);
-        CHECK_INT(resumes_in(&other, session), 1);
-        SSL_SESSION_free(session);
-    }
-    end_worker(&maker);
-    end_worker(&other);
+    SSL_SESSION_free(next);
+    for (int i = 0; i < WORKERS; i++)
+        end_worker(&workers[i]);
     free_own_contexts();
 }
 
 static void in_several_processes(void)
 {
-    is_stored = overlaid() && variable_is("TEST_STORE", "1");
-    FOR_EACH_WAY(way) {
-        flush_in_all(way, "bad", 1);
-        flush_in_all(way, "good", 0);
-    }
+    is_stored = 1;
+    FOR_EACH_WAY(way)
+        for (int is_forked = 0; is_forked < 2; is_forked++) {
+            flush_in_one(way, is_forked, 0);
+            flush_in_one(way, is_forked, (long)time(NULL) + TEN_YEARS);
+        }
 }
 
 static const struct named_function functions[] = {
-    NAMED(in_one_process), NAMED(in_several_processes), NAMED(revoke_and_flush), { NULL, NULL },
+    NAMED(in_one_process), NAMED(in_several_processes), NAMED(spares_others), NAMED(get_cb_stays),
+    NAMED(make_own), NAMED(flush), NAMED(number_here), { NULL, NULL },
 };
 
 int main(int argc, char **argv)
@@ -179,7 +266,10 @@ int main(int argc, char **argv)
     RUN_AGAIN(in_one_process, file_store("store"), key_file("keys"), "TEST_STORE=1");
     RUN_AGAIN(in_one_process, "SESSCACHE_STORE=shm:?size=1MiB", "TEST_STORE=1");
     RUN_AGAIN(in_one_process, key_file("keys"));
-    RUN_AGAIN(in_several_processes, file_store("store"), key_file("keys"), "TEST_STORE=1");
-    RUN_AGAIN(in_several_processes, key_file("keys"));
+    RUN_AGAIN(get_cb_stays, file_store("store"), key_file("keys"));
+    if (!overlaid())
+        return test_end();
+    RUN_AGAIN(in_several_processes, file_store("store"), key_file("keys"));
+    RUN_AGAIN(spares_others, file_store("store"), key_file("keys"));
     return test_end();
 }

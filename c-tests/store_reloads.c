@@ -30,7 +30,6 @@ static void *resume(void *argument)
         struct connection c = connect_offering(busy_server, client, session);
 
         connection_close(&c);
-        SSL_CTX_flush_sessions(busy_server, 0);
     }
     SSL_SESSION_free(session);
     SSL_CTX_free(client);
@@ -68,6 +67,8 @@ static void reload_under_load(void)
 
     section("reload");
     busy_server = new_host(&protocols[0]);
+    SSL_CTX_set_session_cache_mode(busy_server,
+                                   SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
     own_server = new_host(&protocols[0]);
     own_client = new_client(&protocols[0]);
     CHECK(has_store(own_server));
@@ -76,12 +77,12 @@ static void reload_under_load(void)
     for (int i = 1; i <= turns(RELOADS); i++) {
         SSL_SESSION *session = obtain_here();
 
-        SSL_CTX_flush_sessions(own_server, 0);
+        empty_cache(own_server);
         lost += resumes_here(session) != 1;
         write_keys("new keys", i, 1);
         CHECK_INT(rename("new keys", "keys"), 0);
         SSL_CTX_free(SSL_CTX_new(TLS_server_method()));
-        SSL_CTX_flush_sessions(own_server, 0);
+        empty_cache(own_server);
         unnoticed += resumes_here(session) != 0;
         SSL_SESSION_free(session);
     }
@@ -109,7 +110,7 @@ static void contexts_are_made(void)
     for (int i = 0; i < tried; i++) {
         SSL_SESSION *session = obtain_here();
 
-        SSL_CTX_flush_sessions(own_server, 0);
+        empty_cache(own_server);
         resumed += resumes_here(session) == 1;
         SSL_SESSION_free(session);
     }

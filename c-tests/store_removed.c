@@ -42,7 +42,7 @@ static long remove_here(long argument, SSL_SESSION **session)
 /* By its own times it is over, which those of its record are not. */
 static long remove_outlived(long argument, SSL_SESSION **session)
 {
-    SSL_SESSION_set_time(cached_on_server(own_server, *session), 1);
+    set_time_unseen(cached_on_server(own_server, *session), 1);
     return remove_cached(argument, session);
 }
 
@@ -61,7 +61,7 @@ static long remove_copy(long argument, SSL_SESSION **session)
 {
     SSL_SESSION *copy = SSL_SESSION_dup(cached_on_server(own_server, *session));
 
-    SSL_CTX_flush_sessions(own_server, 0);
+    empty_cache(own_server);
     CHECK_INT(SSL_CTX_remove_session(own_server, copy), 0);
     SSL_SESSION_free(copy);
     return argument;
@@ -278,11 +278,11 @@ static long refuse_expired(long argument, SSL_SESSION **session)
     cached = cached_on_server(own_server, expired);
     REQUIRE(cached != NULL);
     address = (uintptr_t)cached;
-    SSL_SESSION_set_time(cached, 1);
+    set_time_unseen(cached, 1);
     SSL_CTX_set_session_id_context(own_server, (const unsigned char *)"other", 5);
     CHECK_INT(resumes(own_server, own_client, expired), 0);
     SSL_CTX_set_session_id_context(own_server, (const unsigned char *)"test", 4);
-    SSL_CTX_flush_sessions(own_server, 0);
+    empty_cache(own_server);
     SSL_SESSION_free(expired);
     for (int tries = is_under_valgrind() ? 999 : 0; tries < 1000; tries++) {
         *session = obtain_here();

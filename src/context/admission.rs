@@ -15,6 +15,7 @@ use super::policy::Expectation;
 use super::verified::Client;
 use crate::config::{ClientCerts, IdContextMode, SideDataMode, config};
 use crate::log::Once;
+use crate::openssl::codec::Mark;
 use crate::openssl::handle::SessionRef;
 use crate::openssl::identity::Server;
 use crate::openssl::side_data;
@@ -110,7 +111,7 @@ impl State {
         if asks && !session.has_peer() {
             return Some(Tally::RefusedNoClientCertificate);
         }
-        if session.mark().is_some_and(|mark| mark.is_private) {
+        if session.mark().is_some_and(Mark::makes_private) {
             return Some(Tally::RefusedUnverified);
         }
         match server {

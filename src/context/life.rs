@@ -32,7 +32,7 @@ static SHORTENED: AtomicU64 = AtomicU64::new(0);
 /// The wheel notices a deadline that moved away when it comes to the old one. One that came nearer
 /// is looked for by the next SSL_CTX_flush_sessions(), which then asks every session. Nothing
 /// depends on it before: a lookup sees the session's own times.
-pub fn lifetime_shortened() {
+pub(super) fn lifetime_shortened() {
     SHORTENED.fetch_add(1, Release);
 }
 
@@ -222,16 +222,30 @@ impl State {
         key.zip(self.cache()).is_some_and(|(key, cache)| cache.contains(&key))
     }
 
-    /// SSL_CTX_flush_sessions(3): removes what has expired at `time`, or everything if that is 0.
+    /// SSL_CTX_flush_sessions(3): removes what has expired at `time`, or everything if that is 0. What
+    /// is not over by now goes for all processes. Debian's libssl calls it when it frees a context,
+    /// which is no flush by the application.
     pub fn flush(&self, ctx: Ctx<'_>, time: i64) {
+        let is_early = time == 0 || time > now();
+        if !is_early || ctx.is_being_freed() {
+            return self.flush_here(ctx, time);
+        }
+        let era = {
+            let _errno = KeepErrno::new();
+            self.renew_record_number(ctx.libssl());
+            // First, so that no lookup fetches one of them meanwhile.
+            self.flush_everywhere(ctx, time)
+        };
+        self.flush_here(ctx, time);
+        self.flushed_era.fetch_max(era, Relaxed);
+    }
+
+    fn flush_here(&self, ctx: Ctx<'_>, time: i64) {
         let Some(cache) = self.cache() else { return };
         let libssl = ctx.libssl();
         let discard = |session: Session| {
             keep_through(session, |session| self.discard(ctx, session.as_ref(libssl)));
         };
-        if time == 0 || time > now() {
-            self.renew_record_number(libssl);
-        }
         if time == 0 {
             return cache.drain(now(), discard);
         }
@@ -266,7 +280,7 @@ impl State {
 
     /// The SSL_CTX goes: every session that is still cached leaves.
     pub fn close(&self, ctx: Ctx<'_>) {
-        self.flush(ctx, 0);
+        self.flush_here(ctx, 0);
     }
 }
 

@@ -8,6 +8,7 @@
 mod admission;
 mod application;
 mod early_data;
+mod ending;
 mod event;
 pub mod host;
 mod keyed;
@@ -52,8 +53,9 @@ use tickets::TicketKeys;
 use verified::Verified;
 
 pub use application::{Application, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
+pub use ending::lifetime_changed;
 pub use event::{Current, Event, Facts};
-pub use life::{lifetime_shortened, while_closing};
+pub use life::while_closing;
 pub use lookup::Reply;
 pub use policy::VirtualHost;
 pub use renewal::PendingRenewal;
@@ -94,6 +96,8 @@ pub struct State {
     application: Application,
     /// Names the sessions in the store that this context has made, and has not flushed.
     record_number: AtomicU64,
+    /// The era of the last flush of ours: what is cached came later.
+    flushed_era: AtomicU64,
     /// Clients whose certificates were verified a moment ago.
     verified: Verified,
 }
@@ -131,6 +135,7 @@ impl State {
             virtual_host: VirtualHost::new(ctx, number),
             application: Application::default(),
             record_number: AtomicU64::new(number),
+            flushed_era: AtomicU64::new(0),
             verified: Verified::default(),
         }
     }
@@ -212,6 +217,10 @@ impl State {
         ctx.stock_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
         // A configuration file of OpenSSL may have set it.
         self.virtual_host.note_verify_mode(ctx);
+    }
+
+    fn flushed_era(&self) -> u64 {
+        self.flushed_era.load(Relaxed)
     }
 
     fn record_number(&self) -> u64 {

@@ -8,6 +8,8 @@ use crate::openssl::handle::SessionRef;
 const OWN_TIMEOUT: u8 = 1;
 /// Set in `flags`: it may have been made with an extended master secret (RFC 7627).
 const EXTENDED_MASTER_SECRET: u8 = 2;
+/// Set in `flags`: the era follows in which it was made, because sessions were flushed before.
+const ERA: u8 = 4;
 
 /// The making of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,16 @@ impl Origin {
     /// comes back without it.
     pub(super) fn has_extended_master_secret(&self) -> bool {
         self.flags & EXTENDED_MASTER_SECRET != 0
+    }
+
+    /// The same, with an era behind it or without one.
+    pub(super) fn with_era(self, has_era: bool) -> Origin {
+        Origin { flags: self.flags & !ERA | if has_era { ERA } else { 0 }, ..self }
+    }
+
+    /// Whether an era follows its bytes.
+    pub(super) fn has_era(&self) -> bool {
+        self.flags & ERA != 0
     }
 
     pub(super) fn to_bytes(self) -> [u8; Origin::BYTES] {

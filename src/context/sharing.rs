@@ -171,7 +171,7 @@ fn set_mark(session: SessionRef<'_>, server: Option<&Server>, name: &[u8], is_pr
         first_authenticated,
         name: name.unwrap_or_default(),
         is_foreign: false,
-        is_private: is_private || session.mark().is_some_and(|mark| mark.is_private),
+        is_private: is_private || session.mark().is_some_and(Mark::makes_private),
         has_trailer: false,
     });
 }

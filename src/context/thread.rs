@@ -9,6 +9,7 @@
 
 use crate::openssl::handle::{SessionRef, Ssl};
 use openssl_sys::{SSL, SSL_SESSION};
+use sesscache_core::cache::Key;
 use std::cell::Cell;
 use std::ptr;
 
@@ -29,6 +30,8 @@ struct Thread {
     /// The expired session that the thread has given libssl, or NULL. libssl removes it at
     /// once, which is no reason to remove it everywhere.
     expired: Cell<*mut SSL_SESSION>,
+    /// The session whose end the application has moved away last on this thread.
+    raised: Cell<Option<Raised>>,
     /// The session of the connection that the thread is freeing or clearing, or NULL.
     closing: Cell<*mut SSL_SESSION>,
 }
@@ -40,6 +43,15 @@ pub(super) struct Eviction {
     at: usize,
     /// So many more sessions are refused.
     left: u32,
+}
+
+/// A session whose end was moved away.
+#[derive(Clone, Copy)]
+struct Raised {
+    key: Key,
+    /// When it ended at first, and when it ends now.
+    first: i64,
+    last: i64,
 }
 
 const NO_EVICTION: Eviction = Eviction { at: 0, left: 0 };
@@ -57,6 +69,7 @@ thread_local! {
             evicting: Cell::new(NO_EVICTION),
             in_servername: Cell::new(ptr::null_mut()),
             expired: Cell::new(ptr::null_mut()),
+            raised: Cell::new(None),
             closing: Cell::new(ptr::null_mut()),
         }
     };
@@ -184,6 +197,18 @@ pub(super) fn note_expired(session: Option<SessionRef<'_>>) {
 /// Whether this session was noted last by [`note_expired`]. The note is taken away.
 pub(super) fn take_expired(session: SessionRef<'_>) -> bool {
     THREAD.with(|thread| thread.expired.replace(ptr::null_mut())) == session.as_ptr()
+}
+
+/// The application has moved a session's end away, from `first` to `last`.
+pub(super) fn note_raised(key: Key, first: i64, last: i64) {
+    THREAD.with(|thread| thread.raised.set(Some(Raised { key, first, last })));
+}
+
+/// When this session ended at first, if its end was the last that was moved away, and until this
+/// second. The note is taken away.
+pub(super) fn take_raised(key: &Key, last: i64) -> Option<i64> {
+    let raised = THREAD.with(|thread| thread.raised.take())?;
+    (raised.key == *key && raised.last == last).then_some(raised.first)
 }
 
 /// About where the stack is.

@@ -54,9 +54,10 @@ pub(super) struct Offer<'e, 'a> {
 /// | 3 | it was made for the server name that is asked for | foreign | miss | RFC 6066 3 |
 /// | 4 | this server would let its client in by a full handshake | foreign | miss, counted if it is in the store | `admission` |
 /// | 5 | no process has removed it | shared; from get_cb | removed; miss where the store may prove it good | README, differences |
-/// | 6 | one for single use was in the store, and is now taken out of it | shared; from get_cb | removed; from get_cb a miss | RFC 8446 8.1 |
+/// | 6 | no process has flushed it, or its record proves that it was made later | shared | miss | README |
+/// | 7 | one for single use was in the store, and is now taken out of it | shared; from get_cb | removed; from get_cb a miss | RFC 8446 8.1 |
 ///
-/// Rules 1, 3 and 5 hold for what is in the store, because it opens only there.
+/// Rules 1, 3, 5 and 6 hold for what the store gives: it opens only there, and has a stamp.
 impl Offer<'_, '_> {
     /// The verdict about a session of the internal cache.
     pub(super) fn of_cached(&self, session: SessionRef<'_>) -> Verdict {
@@ -73,8 +74,11 @@ impl Offer<'_, '_> {
         // Its record is over, so nobody else can have it.
         let is_over =
             |mark: Mark| self.single_use && deadline(session, mark.first_authenticated) < now();
+        let may_be_flushed =
+            |address: &Address<'_>| address.may_be_flushed(session, self.state.flushed_era());
         match self.address.as_ref().filter(|_| !is_private && !mark.is_some_and(is_over)) {
             None => Verdict::Resume,
+            Some(address) if self.single_use && may_be_flushed(address) => Verdict::Miss,
             Some(address) if self.single_use => {
                 if self.take(address) {
                     Verdict::Resume
@@ -82,7 +86,10 @@ impl Offer<'_, '_> {
                     Verdict::Removed
                 }
             }
-            Some(_) => self.trust(session),
+            Some(address) => match self.trust(session) {
+                Verdict::Resume if may_be_flushed(address) => Verdict::Miss,
+                verdict => verdict,
+            },
         }
     }
 
@@ -171,8 +178,11 @@ impl Offer<'_, '_> {
             && (session.deadline() < now() || self.state.objection(self.event, &foreign).is_none())
     }
 
-    /// Rule 5.
+    /// Rule 5. The store has a removal of a session that was ended early, which is for the others.
     fn trust(&self, session: SessionRef<'_>) -> Verdict {
+        if session.mark().is_some_and(Mark::is_ended_early) {
+            return Verdict::Resume;
+        }
         match self.address.as_ref().map_or(Trust::Good, |address| address.trust(session)) {
             Trust::Good => Verdict::Resume,
             Trust::Unproven => Verdict::Miss,

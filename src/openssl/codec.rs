@@ -48,6 +48,22 @@ impl Mark {
         u64::from(self.first_authenticated) << 32 | flags << NAME_BITS | name
     }
 
+    /// The mark of this session once the application has brought its end nearer. It is private then,
+    /// and what comes of it is not. No other session is both foreign and private.
+    pub fn ended_early(self) -> Mark {
+        Mark { is_foreign: true, is_private: true, ..self }
+    }
+
+    /// Whether [`Mark::ended_early`] made it.
+    pub fn is_ended_early(self) -> bool {
+        self.is_foreign && self.is_private
+    }
+
+    /// Whether whatever comes of the session is private.
+    pub fn makes_private(self) -> bool {
+        self.is_private && !self.is_foreign
+    }
+
     fn unpack(value: u64) -> Option<Mark> {
         let has = |place: u32| value >> (NAME_BITS + place) & 1 == 1;
         (value != 0).then_some(Mark {

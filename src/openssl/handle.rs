@@ -335,6 +335,22 @@ impl<'a> Ctx<'a> {
         self.libssl().SSL_CTX_get_timeout.map_or(i64::MAX, |get| unsafe { get(self.as_ptr()) })
     }
 
+    /// Whether SSL_CTX_free(3) is at work on it, for the last reference: then there is none to add to,
+    /// so that SSL_CTX_up_ref(3) fails. It leaves a count that nobody looks at any more.
+    pub fn is_being_freed(self) -> bool {
+        let (Some(up_ref), Some(free)) = (self.libssl.SSL_CTX_up_ref, self.libssl.SSL_CTX_free)
+        else {
+            return false;
+        };
+        // SAFETY: a valid context, or one whose memory OpenSSL frees after this call.
+        let is_in_use = unsafe { up_ref(self.as_ptr()) } == 1;
+        if is_in_use {
+            // SAFETY: the reference taken above, which is not the last.
+            unsafe { free(self.as_ptr()) };
+        }
+        !is_in_use
+    }
+
     /// Whether it was made by TLS_client_method(3) or DTLS_client_method(3).
     pub fn is_client(self) -> bool {
         // SAFETY: a valid context.

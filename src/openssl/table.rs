@@ -194,6 +194,8 @@ table! {
     }
     optional {
         CRYPTO_get_ex_data: fn(*const CRYPTO_EX_DATA, c_int) -> *mut c_void;
+        SSL_CTX_up_ref: fn(*mut SSL_CTX) -> c_int;
+        SSL_CTX_free: fn(*mut SSL_CTX);
         SSL_CTX_new_ex: fn(*mut c_void, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
         // A libssl may be built without shared keys.
         SSL_CTX_set_psk_find_session_callback: fn(*mut SSL_CTX, Option<PskFindSessionCb>);

@@ -3,7 +3,7 @@
 use super::arguments::Argument;
 use super::guard::{guard, with};
 use super::{answer, session_state};
-use crate::context::{State, lifetime_shortened};
+use crate::context::{State, lifetime_changed};
 use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::libssl::libssl;
 use crate::openssl::types::Lhash;
@@ -162,7 +162,7 @@ pub unsafe extern "C-unwind" fn SSL_SESSION_set_time_ex(
     change_lifetime(&s, |session| session.stock_set_time_ex(t))
 }
 
-/// Runs stock's setter, and notes that the session now ends earlier, if it does.
+/// Runs stock's setter, and says so if the session's end has changed.
 fn change_lifetime(
     session: &Argument<*mut SSL_SESSION>,
     set: impl FnOnce(SessionRef<'_>) -> c_long,
@@ -171,8 +171,9 @@ fn change_lifetime(
         let Some(session) = libssl().and_then(|libssl| session.session(libssl)) else { return 0 };
         let before = session.deadline();
         let result = set(session);
-        if session.deadline() < before {
-            lifetime_shortened();
+        let after = session.deadline();
+        if after != before {
+            lifetime_changed(session, before, after);
         }
         result
     })

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from agent import (access, clocks, cluster, command_line, failover, forged, key_files, large, life,
+from agent import (access, clocks, cluster, command_line, failover, flushes, forged, key_files, large, life,
                    metrics, outages, replication)
 from agent.scene import Scene, prepare
 from harness import built, verdicts
@@ -21,6 +21,7 @@ from harness import built, verdicts
 PARTS = (
     command_line.command_line,
     replication.two_hosts, replication.new_host, replication.restarts,
+    flushes.flushes,
     outages.redis_restarted, outages.flush, outages.refilled, outages.stopped, outages.unwilling,
     outages.proxy,
     forged.junk, forged.flood, large.large,

@@ -122,17 +122,20 @@ class Host:
     def store(self):
         return self.folder / "web"
 
+    def server_environment(self):
+        return {
+            "SESSCACHE_LOG": "stderr", "SESSCACHE_KEY_FILE": str(self.scene.files / "key"),
+            "SESSCACHE_STORE": f"file:{self.store}?size=4MiB",
+            "LD_PRELOAD": str(self.scene.prepared.library), **self.environment}
+
     def start_server(self):
         self.folder.mkdir(exist_ok=True)
         files = self.scene.files
-        environment = {
-            "SESSCACHE_LOG": "stderr", "SESSCACHE_KEY_FILE": str(files / "key"),
-            "SESSCACHE_STORE": f"file:{self.store}?size=4MiB",
-            "LD_PRELOAD": str(self.scene.prepared.library), **self.environment}
         self.server = processes.start(
             "openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert",
             files / "certificate.pem", "-key", files / "key.pem", "-no_ticket", "-tls1_2", "-www",
-            "-quiet", log=self.scene.work / f"server-{self.name}.log", env=environment)
+            "-quiet", log=self.scene.work / f"server-{self.name}.log",
+            env=self.server_environment())
         wait_until(10, is_listening, self.port)
 
     def end_server(self):

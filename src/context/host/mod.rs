@@ -28,7 +28,7 @@ use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-pub(super) use renewal::configured_keys;
+pub(super) use renewal::{configured_keys, each_store};
 
 /// A store and the keys to its records.
 #[derive(Debug)]

@@ -15,11 +15,14 @@ use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::identity::Server;
+use crate::openssl::kdf::HASH_BYTES;
 use crate::openssl::table::Libssl;
 use crate::seal::{Keys, OVERHEAD};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
-use sesscache_core::store::{LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust};
-use sesscache_core::system::clock::now_milliseconds;
+use sesscache_core::store::{
+    EVERYWHERE, LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped,
+};
+use sesscache_core::system::clock::{now, now_milliseconds};
 use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
@@ -27,6 +30,8 @@ use zeroize::Zeroizing;
 
 /// The purpose of a record's seal, as associated data.
 const PURPOSE: &[u8] = b"sesscache session 2";
+/// Bytes of an era.
+const ERA_BYTES: usize = 6;
 /// Room for the plaintext of most sessions.
 const USUAL_BYTES: usize = 512;
 
@@ -58,7 +63,7 @@ impl<'a> Address<'a> {
         key: Key,
         name: &[u8],
     ) -> Address<'a> {
-        let locator = locator(&server, &key);
+        let locator = locator(&server.namespace, &key);
         Address { host, server, key, locator, name: ServerName::new(name) }
     }
 
@@ -83,6 +88,26 @@ impl<'a> Address<'a> {
         self.host.store.trust(&self.locator, began, Now(now_milliseconds()))
     }
 
+    /// Whether the session at this address may have been flushed: only its record can tell.
+    /// `seen`: the era of the last flush that the cache was emptied for, in which the session is.
+    pub(in crate::context) fn may_be_flushed(&self, session: SessionRef<'_>, seen: u64) -> bool {
+        let store = &self.host.store;
+        store.has_flushes() && {
+            let (began, deadline) = (unsigned(session.time()), unsigned(session.deadline()));
+            let cached = Unstamped { began, deadline, seen };
+            store.may_be_flushed(self.scope(), cached, Now(now_milliseconds()))
+        }
+    }
+
+    fn scope(&self) -> u64 {
+        scope(&self.server.namespace)
+    }
+
+    /// The era in which a session is made now; 0 while nobody has flushed any.
+    fn era(&self) -> u64 {
+        if self.host.store.has_flushes() { self.host.store.era(self.scope()) } else { 0 }
+    }
+
     /// Publishes a session: seals it and puts it into the store. A failure is counted and has no
     /// further consequence. A session for single use stays on this host.
     pub(in crate::context) fn publish(
@@ -98,7 +123,7 @@ impl<'a> Address<'a> {
         if deadline < now.0 / 1000 {
             return;
         }
-        let Ok(plain) = plaintext(session, origin) else { return };
+        let Ok(plain) = plaintext(session, origin, self.era()) else { return };
         if plain.len() + OVERHEAD > MOST_PAYLOAD {
             return store.tally(Tally::Oversize);
         }
@@ -121,7 +146,14 @@ impl<'a> Address<'a> {
         let now = Now(now_milliseconds());
         let found = self.host.store.get(&self.locator, now, &mut sealed);
         let Lookup::Found { deadline } = found else { return None };
-        self.open(libssl, name, deadline, &sealed).map_err(|tally| self.tally(tally)).ok()
+        let opened = self.open(libssl, name, deadline, &sealed);
+        let (fetched, era) = opened.map_err(|tally| self.tally(tally)).ok()?;
+        let store = &self.host.store;
+        if store.has_flushes() && store.is_flushed(self.scope(), era, deadline) {
+            store.count_flushed(&self.locator);
+            return None;
+        }
+        Some(fetched)
     }
 
     /// Takes the session out of the store, whatever name it is sealed to. Of several processes one
@@ -163,29 +195,35 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// The session of a sealed record.
+    /// The session of a sealed record, and the era in which it was made.
     fn open(
         &self,
         libssl: &'static Libssl,
         name: &ServerName,
         deadline: u64,
         sealed: &[u8],
-    ) -> Result<Fetched, Tally> {
+    ) -> Result<(Fetched, u64), Tally> {
         let associated = self.associated(name, deadline).ok_or(Tally::Undecryptable)?;
         let open = |keys: &Keys| keys.open(libssl, &associated, sealed).ok();
         let plain = self.host.keys.with_keys(libssl, open).ok_or(Tally::Undecryptable)?;
-        let (origin, der) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
+        let (origin, rest) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
         let origin = Origin::from_bytes(origin).ok_or(Tally::Mismatched)?;
+        let (era, der) = split_era(&origin, rest).ok_or(Tally::Mismatched)?;
         let session = Session::from_der(libssl, der).map_err(|_| Tally::Mismatched)?;
         let found = session.as_ref(libssl);
         if found.key() != Some(self.key) {
             return Err(Tally::Mismatched);
         }
+        // A flush here goes by the time at which a cached session began.
+        let now = now();
+        if found.time() > now {
+            found.set_time(now);
+        }
         let deadline = i64::try_from(deadline).map_err(|_| Tally::Mismatched)?;
         if found.deadline() > deadline {
             found.set_deadline(deadline);
         }
-        Ok(Fetched { session, origin })
+        Ok((Fetched { session, origin }, era))
     }
 
     /// The associated data of a record: whatever its seal is bound to beside its content. `None`
@@ -211,13 +249,22 @@ impl<'a> Address<'a> {
     }
 }
 
-fn hasher(server: &Server) -> SipHasher24 {
-    let key = server.namespace.first_chunk().copied().unwrap_or_default();
+fn hasher(namespace: &[u8; HASH_BYTES]) -> SipHasher24 {
+    let key = namespace.first_chunk().copied().unwrap_or_default();
     SipHasher24::new_with_key(&key)
 }
 
-fn locator(server: &Server, key: &Key) -> Locator {
-    let mut hasher = hasher(server);
+/// The scope of flushes in a namespace.
+pub(in crate::context) fn scope(namespace: &[u8; HASH_BYTES]) -> u64 {
+    let mut hasher = hasher(namespace);
+    hasher.write(b"sesscache flush 1");
+    // 0 is no scope, and the highest is every one.
+    hasher.finish128().h1.clamp(1, EVERYWHERE - 1)
+}
+
+/// The place of a session in the store.
+pub(in crate::context) fn locator(namespace: &[u8; HASH_BYTES], key: &Key) -> Locator {
+    let mut hasher = hasher(namespace);
     let mut id = [0; MAX_ID_LENGTH];
     hasher.write_u16(key.version());
     hasher.write(key.id(&mut id));
@@ -236,13 +283,30 @@ pub(in crate::context) fn name_hash(server: &Server, name: &ServerName) -> Optio
     Some(u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1))
 }
 
-/// The plaintext of a record: the session's origin, and the session.
-fn plaintext(session: SessionRef<'_>, origin: &Origin) -> Result<Zeroizing<Vec<u8>>, Failed> {
+/// The plaintext of a record: the session's origin, the era if there was a flush, and the session.
+fn plaintext(
+    session: SessionRef<'_>,
+    origin: &Origin,
+    era: u64,
+) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let mut plain = Zeroizing::new(Vec::new());
     plain.try_reserve_exact(USUAL_BYTES).map_err(|_| Failed::NoMemory)?;
-    plain.extend_from_slice(&origin.to_bytes());
+    plain.extend_from_slice(&origin.with_era(era != 0).to_bytes());
+    if era != 0 {
+        plain.extend_from_slice(era.to_le_bytes().first_chunk::<ERA_BYTES>().unwrap_or(&[0; _]));
+    }
     session.append_der(&mut plain)?;
     Ok(plain)
+}
+
+/// The era that is before a session's bytes, and these; 0 if it has none.
+fn split_era<'a>(origin: &Origin, bytes: &'a [u8]) -> Option<(u64, &'a [u8])> {
+    if !origin.has_era() {
+        return Some((0, bytes));
+    }
+    let (era, rest) = bytes.split_first_chunk::<ERA_BYTES>()?;
+    let era = era.iter().rev().fold(0, |era, byte| era << 8 | u64::from(*byte));
+    Some((era, rest))
 }
 
 /// The last second in which other processes may resume a session.

@@ -86,6 +86,10 @@ fn has_memory() -> bool {
     is_there
 }
 
+/// The longest wait for another thread that opens a store. After a fork at such a moment, the
+/// child waits in vain.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// All stores: of a URL there is one that new contexts use.
 static STORES: Mutex<Stores> =
     Mutex::new(Stores { list: Vec::new(), replaced: Vec::new(), next_try: None });
@@ -131,6 +135,12 @@ pub(super) fn find_or_open(url: &StoreUrl) -> Result<&'static HostStore, HostErr
     stores.current(url).and_then(|store| store.begin().map(|()| store))
 }
 
+/// Calls `look` with each store, also those that others have replaced.
+pub(in crate::context) fn each_store(look: impl FnMut(&'static HostStore)) {
+    let Some(stores) = STORES.try_lock_for(PATIENCE) else { return };
+    stores.list.iter().chain(&stores.replaced).copied().for_each(look);
+}
+
 /// The store of SESSCACHE_STORE as a new context last found it.
 pub(super) fn last_store() -> Option<&'static HostStore> {
     CONFIGURED.get()?.using(|store| *store).ok().flatten()
@@ -138,9 +148,6 @@ pub(super) fn last_store() -> Option<&'static HostStore> {
 
 /// The store of SESSCACHE_STORE for a new context. Says why there is none.
 pub(super) fn configured_store() -> Option<&'static HostStore> {
-    /// The longest wait for another thread that opens a store. After a fork at such a moment, the
-    /// child waits in vain.
-    const PATIENCE: Duration = Duration::from_millis(100);
     let (url, configured) = config().store.as_ref().zip(CONFIGURED.get())?;
     let last = last_store();
     let Some(mut stores) = STORES.try_lock_for(PATIENCE) else { return last };

@@ -8,6 +8,7 @@
 
 mod census;
 mod names;
+mod served;
 mod table;
 
 use super::application::Application;
@@ -23,8 +24,10 @@ use census::{Member, note_change};
 use names::Names;
 use once_cell::race::OnceBox;
 use parking_lot::RwLock;
+use served::Served;
 
 pub(super) use names::Expectation;
+pub(super) use served::each_namespace;
 
 /// The longest host name (RFC 1035 2.3.4).
 const MAX_NAME_LENGTH: usize = 255;
@@ -53,6 +56,8 @@ struct Known {
     is_alone: bool,
     /// The namespaces of before, oldest first: other names were loaded in place.
     previous: Vec<[u8; HASH_BYTES]>,
+    /// The same and that of now, as the process knows them.
+    served: Vec<Served>,
 }
 
 /// A server name in lower case; empty if the client asked for none.
@@ -190,6 +195,7 @@ impl Known {
         let namespace = identity.server.namespace;
         let before = self.identity.replace(identity).map(|before| before.server.namespace);
         self.is_alone = is_alone;
+        self.serve(namespace);
         self.previous.retain(|previous| *previous != namespace);
         let Some(before) = before.filter(|before| *before != namespace) else { return };
         if self.previous.len() == MOST_PREVIOUS {
@@ -198,6 +204,16 @@ impl Known {
         // Without memory the tickets of before are full handshakes.
         if self.previous.try_reserve(1).is_ok() {
             self.previous.push(before);
+        }
+        let Known { served, previous, .. } = self;
+        served.retain(|one| one.is(&namespace) || previous.iter().any(|previous| one.is(previous)));
+    }
+
+    /// Without memory, sessions of this namespace do not end early for other processes.
+    fn serve(&mut self, namespace: [u8; HASH_BYTES]) {
+        let is_served = self.served.iter().any(|one| one.is(&namespace));
+        if !is_served && self.served.try_reserve(1).is_ok() {
+            self.served.extend(Served::new(namespace));
         }
     }
 }
