@@ -30,6 +30,9 @@ mod ring;
 mod room;
 mod shard;
 mod size;
+mod skew;
+#[cfg(test)]
+mod skew_tests;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -54,6 +57,7 @@ use make::FileId;
 use mapping::Mapping;
 use record::{APPLIED, HEAD_BYTES, Head, Kind, MOST_BYTES};
 use shard::{Busy, LockedShard, Shard};
+use skew::believed;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most bytes that can be kept under a locator.
@@ -127,8 +131,8 @@ impl Source {
     }
 
     /// Whether a forgotten removal may be of this session. The last of those was in second `floor`.
-    fn is_doubtful(self, floor: u64) -> bool {
-        matches!(self, Source::Elsewhere { second } if second <= floor)
+    fn is_doubtful(self, floor: u64, now: Now) -> bool {
+        matches!(self, Source::Elsewhere { second } if believed(second, now.seconds()) <= floor)
     }
 }
 
@@ -194,7 +198,7 @@ impl Store {
         let shard = self.shard(locator);
         let stored = shard.locked(now.0, |locked| match locked.find(locator)? {
             Some(hit) if hit.head.kind == Kind::Removal => Ok(false),
-            _ if source.is_doubtful(locked.get(at::FLOOR)) => Ok(false),
+            _ if source.is_doubtful(shard.floor(now.seconds()), now) => Ok(false),
             before => {
                 if let Some(before) = before {
                     locked.kill(&before)?;
@@ -313,11 +317,9 @@ impl Store {
             }
         }
         // In this order, because a thread that forgets a removal raises the floor first.
-        if shard.has_lost_a_removal() || began <= shard.value(at::FLOOR) {
-            Trust::Unproven
-        } else {
-            Trust::Good
-        }
+        let floor = shard.floor(now.seconds());
+        let began = if floor == 0 { began } else { believed(began, now.seconds()) };
+        if shard.has_lost_a_removal() || began <= floor { Trust::Unproven } else { Trust::Good }
     }
 
     /// Whether [`Store::trust`] is [`Trust::Good`].

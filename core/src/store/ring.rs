@@ -10,6 +10,7 @@ use super::damaged::Damaged;
 use super::layout::shard;
 use super::record::{HEAD_BYTES, Head, Kind, Locator, MOVED, START_BYTES, UNIT, filler, start};
 use super::shard::LockedShard;
+use super::skew::believed;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Bytes of a removal in the ring.
@@ -104,7 +105,14 @@ impl LockedShard<'_> {
                 let share = self.get(shard::REMOVALS) * REMOVAL_BYTES as u64;
                 let fits = share <= self.ring() / REMOVAL_SHARE && carried.len() < MOST_CARRIED;
                 if fits && carried.try_reserve(1).is_ok() {
-                    let head = Head { flags: head.flags | MOVED, ..head };
+                    let mut head = Head { flags: head.flags | MOVED, ..head };
+                    // Its times may be those of a clock that was ahead.
+                    let written = believed(head.written.div_ceil(1000), self.now / 1000) * 1000;
+                    if written < head.written {
+                        head.deadline =
+                            head.deadline.saturating_sub((head.written - written) / 1000);
+                        head.written = written;
+                    }
                     carried.push(Carried { head, cell });
                     return Ok(());
                 }

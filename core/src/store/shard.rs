@@ -11,6 +11,7 @@ use super::damaged::Damaged;
 use super::layout::{BUCKET_BYTES, Geometry, shard};
 use super::mapping::{Guard, Lock, Mapping, Outside};
 use super::record::{HEAD_BYTES, Head, Kind, UNIT};
+use super::skew::believed;
 use crate::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -61,6 +62,20 @@ impl<'a> Shard<'a> {
 
     pub(super) fn counted(&self, counter: Counter) -> u64 {
         self.value(shard::COUNTERS + counter as usize * size_of::<u64>())
+    }
+
+    /// Sessions that began until this second may have been removed without a trace.
+    #[inline]
+    pub(super) fn floor(&self, now: u64) -> u64 {
+        let floor = self.value(shard::FLOOR);
+        let counts = believed(floor, now);
+        // From then on it rises again.
+        if counts != floor
+            && let Ok(word) = self.word(shard::FLOOR)
+        {
+            let _ = word.compare_exchange(floor, counts, Release, Relaxed);
+        }
+        counts
     }
 
     fn lost(&self) -> Result<&'a AtomicU32, Outside> {
@@ -182,8 +197,10 @@ impl LockedShard<'_> {
     /// A removal is forgotten. Sessions that began until `second` are trusted no more unless they
     /// are in the store. Called before the cell is emptied: see `Store::trust`.
     pub(super) fn raise_floor(&self, second: u64) {
+        let now = self.now / 1000;
+        self.shard.floor(now);
         if let Ok(floor) = self.shard.word(shard::FLOOR) {
-            floor.fetch_max(second, Release);
+            floor.fetch_max(believed(second, now), Release);
         }
     }
 
