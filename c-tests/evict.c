@@ -1,7 +1,7 @@
 /*
  * Clauses 5 and 11, facts 7 and 13: a full cache. How many a limit of n holds (stock n - 1, ours
- * n), which session goes (stock the next to expire, ours the longest unused), that it gets its
- * remove_cb, whether it is marked not resumable (stock yes, ours no), what size 0 and smaller
+ * n), which session goes (stock the next to expire, ours one that nobody comes back for), that it gets
+ * its remove_cb, whether it is marked not resumable (stock yes, ours no), what size 0 and smaller
  * sizes do.
  */
 #include "harness.h"
@@ -105,7 +105,7 @@ static void evicted(const struct protocol *p)
     SSL_CTX_free(ctx);
 }
 
-/* The victim: stock asks who expires next, ours who was not used for longest. */
+/* The victim: stock asks who expires next, ours who came back. */
 static void victim_by_timeout(const struct protocol *p)
 {
     SSL_CTX *ctx = new_server(p);
@@ -122,7 +122,7 @@ static void victim_by_timeout(const struct protocol *p)
     SSL_CTX_free(ctx);
 }
 
-/* A resumption is a use. (In TLS 1.3 it makes a session of its own, which takes a place.) */
+/* A resumption is a use. (In TLS 1.3 it makes a session of its own, and the used ticket goes.) */
 static void victim_by_use(const struct protocol *p)
 {
     SSL_CTX *server = new_server(p), *client = new_client(p);
@@ -149,6 +149,93 @@ static void victim_by_use(const struct protocol *p)
     CHECK(cached_on_server(server, sessions[2]) != NULL);
     for (int i = 0; i < 3; i++)
         SSL_SESSION_free(sessions[i]);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+enum { PLACES = 40, OTHERS = 20, VISITS = 100 };
+
+/* A connection that offers the session, which is given up. Returns the client's newest one. */
+static SSL_SESSION *visit(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *offered, int resumes)
+{
+    struct connection c = connect_offering(server, client, offered);
+    SSL_SESSION *newest;
+
+    CHECK_INT(SSL_session_reused(c.server), resumes);
+    CHECK_INT(connection_exchange(&c), 1);
+    newest = SSL_get1_session(c.client);
+    connection_close(&c);
+    SSL_SESSION_free(offered);
+    return newest;
+}
+
+static void strangers(SSL_CTX *server, int version)
+{
+    for (unsigned int i = 0; i < VISITS; i++) {
+        SSL_SESSION *session = make_session(server, version, i);
+
+        /* On stock they are not the next to go then. */
+        SSL_SESSION_set_timeout(session, 10 * SSL_CTX_get_timeout(server));
+        add(server, session);
+        SSL_SESSION_free(session);
+    }
+}
+
+/* One client resumes again and again: in TLS 1.3 its used tickets make room, and nobody else. */
+static void busy_client(const struct protocol *p)
+{
+    SSL_CTX *server = new_server(p), *client = new_client(p);
+    SSL_SESSION *others[OTHERS], *busy;
+    int cached = 0;
+
+    section("%s busy client", p->name);
+    hold(server, PLACES);
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = visit(server, client, NULL, 0);
+    busy = visit(server, client, NULL, 0);
+    for (int i = 0; i < VISITS; i++)
+        busy = visit(server, client, busy, 1);
+    for (int i = 0; i < OTHERS; i++) {
+        cached += cached_on_server(server, others[i]) != NULL;
+        SSL_SESSION_free(others[i]);
+    }
+    report("others are cached", cached);
+    SSL_SESSION_free(busy);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+/* A client that has come back once stays, though many strangers come. */
+static void regular(const struct protocol *p)
+{
+    SSL_CTX *server = new_server(p), *client = new_client(p);
+    SSL_SESSION *session;
+
+    section("%s regular", p->name);
+    hold(server, PLACES);
+    session = visit(server, client, visit(server, client, NULL, 0), 1);
+    strangers(server, p->version);
+    report("is cached", cached_on_server(server, session) != NULL);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+/* So does one that came back too late, with the session that it got then. */
+static void too_late(const struct protocol *p)
+{
+    SSL_CTX *server = new_server(p), *client = new_client(p);
+    SSL_SESSION *session;
+
+    section("%s too late", p->name);
+    hold(server, PLACES);
+    session = visit(server, client, NULL, 0);
+    strangers(server, p->version);
+    CHECK(cached_on_server(server, session) == NULL);
+    session = visit(server, client, session, 0);
+    strangers(server, p->version);
+    report("is cached", cached_on_server(server, session) != NULL);
+    SSL_SESSION_free(session);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
 }
@@ -241,6 +328,9 @@ int main(void)
         evicted(p);
         victim_by_timeout(p);
         victim_by_use(p);
+        busy_client(p);
+        regular(p);
+        too_late(p);
         held_by_a_connection(p);
         lowered(p, 10);
         lowered(p, SSL_SESSION_CACHE_MAX_SIZE_DEFAULT);

@@ -10,7 +10,7 @@ pub(crate) use parking_lot::{
 #[cfg(not(shuttle))]
 pub(crate) use std::hint::spin_loop as pause;
 #[cfg(not(shuttle))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 /// ThreadSanitizer sees no lock of std's, which is not instrumented.
 #[cfg(all(not(shuttle), tsan))]
@@ -19,7 +19,7 @@ pub(crate) use parking_lot::RwLock;
 pub(crate) use waiting::RwLock;
 
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use shuttle::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread::yield_now as pause;
 #[cfg(shuttle)]

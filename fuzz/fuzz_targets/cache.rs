@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{Model, Operation, SESSIONS};
-use sesscache_core::cache::{Cache, Key, Value};
+use sesscache_core::cache::{Cache, Key, Standing, Value};
 
 #[path = "../../core/src/cache/model.rs"]
 mod model;
@@ -16,7 +16,9 @@ fn operation([kind, subject, amount]: [u8; 3]) -> Operation {
     let seconds = i64::from(amount) * 4;
     match kind % 16 {
         0..5 => Operation::Add { session, deadline: seconds - 8 },
-        5..8 => Operation::Get { session },
+        5..7 => Operation::Get { session },
+        7 if amount % 4 == 0 => Operation::CameBack { session },
+        7 => Operation::Succeed { spent: u32::from(amount) % SESSIONS, session },
         8 => Operation::Remove { session },
         9..11 => Operation::SetDeadline { session, deadline: seconds },
         11 => Operation::Flush { passed: seconds, walk: subject % 2 == 1 },

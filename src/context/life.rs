@@ -6,6 +6,7 @@
 
 use super::State;
 use super::event::Event;
+use super::returning::Offered;
 use super::thread::{
     enter_closing, enter_eviction, enter_stock, is_evicting, note_refused, take_closing,
     take_expired,
@@ -17,7 +18,7 @@ use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
 use crate::openssl::table::Libssl;
 use libc::c_int;
 use openssl_sys::{SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE};
-use sesscache_core::cache::Key;
+use sesscache_core::cache::{Key, Standing};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::ManuallyDrop;
@@ -70,8 +71,9 @@ impl State {
             self.negotiated(event, session, key)
         });
         let cached = key.filter(|_| self.caches(event));
+        let standing = Offered::on(event).spend(self.cache());
         if let Some(key) = cached {
-            self.add(event.ctx, key, session);
+            self.add(event.ctx, key, session, standing);
         }
         let answer = self.offer_to_application(event, session, cached);
         if let Some(key) = key {
@@ -129,7 +131,13 @@ impl State {
     }
 
     /// Caches a session; an evicted one gets its remove_cb. True if it was not there.
-    pub(super) fn add(&self, ctx: Ctx<'_>, key: Key, session: SessionRef<'_>) -> bool {
+    pub(super) fn add(
+        &self,
+        ctx: Ctx<'_>,
+        key: Key,
+        session: SessionRef<'_>,
+        standing: Standing,
+    ) -> bool {
         let Some(cache) = self.cache() else { return false };
         let capacity = cache.capacity();
         if is_evicting() && capacity != 0 && cache.len() >= capacity && !cache.contains(&key) {
@@ -147,7 +155,9 @@ impl State {
             if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
                 session.set_time(now);
             }
-            cache.add(key, owned, session.deadline(), now)
+            let added = cache.add(key, owned, session.deadline(), now);
+            cache.raise(&key, standing);
+            added
         };
         if let Some(victim) = added.evicted {
             self.evicted(ctx, victim);
@@ -156,6 +166,10 @@ impl State {
     }
 
     /// A session had to make room. It is not marked: a connection may hold it (openssl#18690).
+    ///
+    /// Never inlined: its frame must lie deeper in the stack than that of an add at the same place,
+    /// which asks whether remove_cb still runs.
+    #[inline(never)]
     fn evicted(&self, ctx: Ctx<'_>, victim: Session) {
         self.cache_full.fetch_add(1, Relaxed);
         let _eviction = enter_eviction();
@@ -170,7 +184,8 @@ impl State {
 
     /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
     pub fn add_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
-        let is_new = session.key().is_some_and(|key| self.add(ctx, key, session));
+        let is_new =
+            session.key().is_some_and(|key| self.add(ctx, key, session, Standing::NEWCOMER));
         self.follow_off(ctx);
         is_new
     }

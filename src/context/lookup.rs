@@ -6,6 +6,7 @@
 use super::State;
 use super::admission::keeps_side_data;
 use super::event::Event;
+use super::returning::Offered;
 use super::thread::{enter_stock, note_expired};
 use super::verdict::{Offer, Verdict};
 use crate::openssl::callback::call_get;
@@ -79,8 +80,9 @@ impl State {
                     note_expiry(event, session.as_ref(event.libssl()));
                     return Reply::with(session);
                 }
-                Cached::Nothing => {}
+                Cached::Nothing => Offered::in_vain(self.cache(), key).note(event),
                 Cached::Removed(session) => {
+                    Offered::NOTHING.note(event);
                     self.discard(event.ctx, session.as_ref(event.libssl()));
                     is_removed = true;
                 }
@@ -94,13 +96,20 @@ impl State {
         }
     }
 
+    /// A session in our cache is about to resume.
+    fn note_use(&self, offer: &Offer<'_, '_>) {
+        let hash = self.cache().zip(offer.key).map(|(cache, key)| cache.key_hash(&key));
+        let ticket = hash.filter(|_| offer.event.is_tls13());
+        ticket.map_or(Offered::NOTHING, Offered::Ticket).note(offer.event);
+    }
+
     fn look_up_cached(&self, offer: &Offer<'_, '_>) -> Cached {
         let _errno = KeepErrno::new();
         let libssl = offer.event.libssl();
         let Some((key, cache)) = offer.key.zip(self.cache()) else { return Cached::Nothing };
         // Of several connections that offer a ticket for single use, one gets it.
         let single_use = offer.single_use;
-        let found = if single_use { cache.remove(&key) } else { cache.get(&key) };
+        let found = if single_use { self.take(offer, cache, &key) } else { cache.get(&key) };
         let Some(session) = found else { return Cached::Nothing };
         let handle = session.as_ref(libssl);
         match offer.of_cached(handle) {
@@ -109,6 +118,7 @@ impl State {
                 Cached::Session(session)
             }
             Verdict::Resume => {
+                self.note_use(offer);
                 self.use_again(offer.event, cache, &key, &session);
                 Cached::Session(session)
             }
@@ -124,6 +134,14 @@ impl State {
                 Cached::Nothing
             }
         }
+    }
+
+    /// Takes a ticket for single use out. Its successor has its standing.
+    fn take(&self, offer: &Offer<'_, '_>, cache: &Cache<Session>, key: &Key) -> Option<Session> {
+        let standing = cache.spend(cache.key_hash(key));
+        let taken = cache.remove(key)?;
+        Offered::Settled(standing).note(offer.event);
+        Some(taken)
     }
 
     /// Asks get_cb, if there is one. `is_removed`: the internal cache had the session, and another
@@ -148,7 +166,7 @@ impl State {
             offer.of_application(session)
         };
         if found == Verdict::Resume {
-            self.accept(event, session, single_use);
+            self.accept(offer, session);
             note_expiry(event, session);
             return Asked::Over(reply);
         }
@@ -169,13 +187,13 @@ impl State {
         if !self.shares() || keeps_side_data(offer.event) {
             return Reply::MISS;
         }
-        let (event, libssl) = (offer.event, offer.event.libssl());
+        let libssl = offer.event.libssl();
         let fetched = {
             let _errno = KeepErrno::new();
             offer.fetch()
         };
         if let Some(session) = &fetched {
-            self.accept(event, session.as_ref(libssl), offer.single_use);
+            self.accept(offer, session.as_ref(libssl));
         }
         fetched.map_or(Reply::MISS, Reply::with)
     }
@@ -198,7 +216,7 @@ impl State {
 
     /// Takes note of a session from get_cb or from the host store, as lookup_sess_in_cache does of
     /// get_cb's: counts it, and caches it unless the application forbids that.
-    fn accept(&self, event: &Event<'_>, session: SessionRef<'_>, single_use: bool) {
+    fn accept(&self, offer: &Offer<'_, '_>, session: SessionRef<'_>) {
         let Some(key) = session.key() else { return };
         if !session.is_resumable() && !key.id_is_empty() {
             // libssl ignores it.
@@ -208,10 +226,13 @@ impl State {
         if self.has(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
             return;
         }
-        if single_use {
-            plant(event.ctx, session);
+        let ctx = offer.event.ctx;
+        if offer.single_use {
+            plant(ctx, session);
         } else {
-            self.add(event.ctx, key, session);
+            let standing = Offered::on(offer.event).spend(self.cache());
+            self.add(ctx, key, session, standing);
+            self.note_use(offer);
         }
     }
 }

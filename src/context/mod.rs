@@ -18,6 +18,7 @@ mod lookup;
 mod origin;
 mod policy;
 mod renewal;
+mod returning;
 mod sharing;
 mod thread;
 mod tickets;
@@ -59,6 +60,7 @@ pub use life::while_closing;
 pub use lookup::Reply;
 pub use policy::VirtualHost;
 pub use renewal::PendingRenewal;
+pub use returning::take_index as take_returning_index;
 pub use thread::{forget_servername, in_servername, is_in_stock, is_making, while_making};
 pub use tickets::TicketVerdict;
 

@@ -155,7 +155,8 @@ pub(super) fn enter_eviction() -> Restore<Eviction> {
 }
 
 /// Whether the thread runs remove_cb for a session that was evicted.
-#[inline]
+#[expect(clippy::inline_always, reason = "the caller's place in the stack counts")]
+#[inline(always)]
 pub(super) fn is_evicting() -> bool {
     THREAD.with(|thread| {
         let Eviction { at, left } = thread.evicting.get();
@@ -212,7 +213,8 @@ pub(super) fn take_raised(key: &Key, last: i64) -> Option<i64> {
 }
 
 /// About where the stack is.
-#[inline]
+#[expect(clippy::inline_always, reason = "the caller's place in the stack counts")]
+#[inline(always)]
 fn stack_address() -> usize {
     let here = 0_u8;
     (&raw const here).addr()

@@ -8,7 +8,7 @@ use super::handle::{Ctx, SessionRef, Ssl};
 use super::libssl::libssl;
 use super::table::Libssl;
 use super::types::ExFree;
-use libc::c_int;
+use libc::{c_int, c_long, c_void};
 use once_cell::sync::OnceCell;
 use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free};
 use std::mem::transmute;
@@ -51,6 +51,11 @@ impl Index {
             if index > 0 { Ok(index) } else { Err(()) }
         };
         self.0.get_or_try_init(take).ok().copied()
+    }
+
+    /// As [`Index::take`], for slots with numbers, of which nothing has to be freed.
+    pub fn take_for_numbers(&self, libssl: &'static Libssl, class: c_int) -> Option<c_int> {
+        self.take(libssl, class, None, free_nothing)
     }
 
     /// The index, if it was taken.
@@ -108,6 +113,30 @@ pub fn of_ssl<T>(ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
 pub fn set_of_ssl<T>(ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid connection and an index of ours.
     unsafe { (ssl.libssl().SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
+}
+
+/// The number that a connection holds under `index`; 0 if it holds none.
+#[inline]
+pub fn number_of_ssl(ssl: Ssl<'_>, index: c_int) -> u64 {
+    of_ssl::<c_void>(ssl, index).map_or(0, |number| number.addr().get() as u64)
+}
+
+/// Sets the number that a connection holds under `index`. Not without memory, or if it is larger than a
+/// pointer.
+pub fn set_number_of_ssl(ssl: Ssl<'_>, index: c_int, number: u64) {
+    let Ok(number) = usize::try_from(number) else { return };
+    set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));
+}
+
+/// A slot's free function where the slot has a number.
+unsafe extern "C-unwind" fn free_nothing(
+    _object: *mut c_void,
+    _number: *mut c_void,
+    _ad: *mut CRYPTO_EX_DATA,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
 }
 
 /// Sets the value that a session holds under `index`; false without memory.

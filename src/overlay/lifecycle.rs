@@ -2,7 +2,7 @@
 
 use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
-use crate::context::{State, host, is_making, while_making};
+use crate::context::{State, host, is_making, take_returning_index, while_making};
 use crate::log;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
@@ -179,7 +179,7 @@ fn take_first(class: c_int) {
         && !taken.swap(true, Relaxed)
     {
         match class {
-            CLASS_SSL => connection::take_index(libssl),
+            CLASS_SSL => connection::take_index(libssl).and(take_returning_index(libssl)),
             CLASS_SSL_CTX => take_index(libssl),
             _ => take_mark_index(libssl),
         };

@@ -1,4 +1,4 @@
-//! This process's sessions: a bounded concurrent map with second-chance eviction and expiry.
+//! This process's sessions: a bounded concurrent map in which who comes back stays, and with expiry.
 //!
 //! Generic over the value, a cheap handle whose clone is a reference. Time is a parameter. Values
 //! that leave are returned, so that the caller drops them and calls back with no lock held.
@@ -6,13 +6,16 @@
 //! Locks: one reader-writer lock for each shard, never two at once. Readers share it.
 
 mod expiry;
+mod ghosts;
 mod index;
 mod key;
+mod order;
 mod shard;
 mod slab;
 mod wheel;
 
 pub use key::{Key, MAX_ID_LENGTH};
+pub use order::Standing;
 
 use crate::sync::{AtomicU32, AtomicUsize, RwLock, pause};
 use foldhash::quality::FixedState;
@@ -123,6 +126,30 @@ fn shard_count(capacity: usize, cpus: usize) -> usize {
     wanted.min(1 << most.ilog2())
 }
 
+/// The shard of a hash, and the half of the hash that the shard's table uses.
+#[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
+#[inline]
+fn at<V>(shards: &[PaddedShard<V>], hash: u64) -> Option<(&PaddedShard<V>, u32)> {
+    let padded = shards.get((hash >> 32) as usize & shards.len().wrapping_sub(1))?;
+    Some((padded, hash as u32))
+}
+
+/// Names a value of a cache, so that it can be said later that it was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
+impl KeyHash {
+    /// The hash of this number; `None` if it is a standing's.
+    pub fn of(number: u64) -> Option<KeyHash> {
+        (number >= Standing::NUMBERS).then_some(KeyHash(number))
+    }
+
+    /// The hash as a number that is no standing's.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A value of a cache: a handle whose clone is a reference. Two handles are equal if they refer to
 /// the same object.
 pub trait Value: Clone + PartialEq {
@@ -186,16 +213,13 @@ impl<V: Value> Cache<V> {
         self.hash(key) as u32
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
     #[inline]
     fn locate<'a>(
         &self,
         shards: &'a [PaddedShard<V>],
         key: &Key,
     ) -> Option<(&'a PaddedShard<V>, u32)> {
-        let hash = self.hash(key);
-        let padded = shards.get((hash >> 32) as usize & shards.len().wrapping_sub(1))?;
-        Some((padded, hash as u32))
+        at(shards, self.hash(key))
     }
 
     #[inline]
@@ -214,6 +238,33 @@ impl<V: Value> Cache<V> {
     pub fn get(&self, key: &Key) -> Option<V> {
         let (padded, hash) = self.find(key)?;
         padded.shard.read().get(hash, key).cloned()
+    }
+
+    /// The name of the value under `key` for [`Cache::spend`].
+    pub fn key_hash(&self, key: &Key) -> KeyHash {
+        KeyHash(self.hash(key).max(Standing::NUMBERS))
+    }
+
+    /// Whether a value under `key` had to make room not long ago. Wrong in one of 16,000 cases.
+    pub fn had_to_go(&self, key: &Key) -> bool {
+        self.find(key).is_some_and(|(padded, hash)| padded.shard.read().has_trace(hash))
+    }
+
+    /// A single-use value was used: it is the next to make room. Returns the standing of its successor.
+    pub fn spend(&self, hash: KeyHash) -> Standing {
+        let Some((padded, hash)) = self.shards.get().and_then(|shards| at(shards, hash.0)) else {
+            return Standing::NEWCOMER;
+        };
+        padded.shard.write().spend(hash)
+    }
+
+    /// Gives the value under `key` a standing, unless it has a better one.
+    pub fn raise(&self, key: &Key, standing: Standing) {
+        if standing != Standing::NEWCOMER
+            && let Some((padded, hash)) = self.find(key)
+        {
+            padded.shard.write().raise(hash, key, standing);
+        }
     }
 
     /// The shards, made now if there are none. `None` without memory; a later call tries again.
@@ -247,9 +298,8 @@ impl<V: Value> Cache<V> {
 
     /// Adds a value that expires when `deadline` has passed; `now` is the present.
     ///
-    /// In a full cache, the value that was not used for longest makes room. In a cache of many
-    /// shards, it is a value that was not used for long. A value under the same key is replaced and
-    /// becomes the newest again.
+    /// In a full cache a value makes room: a spent one, else a newcomer that nobody used, else one that
+    /// was not used for long. A value under the same key is replaced and becomes the newest again.
     pub fn add(&self, key: Key, value: V, deadline: i64, now: i64) -> Added<V> {
         let (due, now) = (second(deadline), second(now));
         let shards = self.shards_or_new(now);

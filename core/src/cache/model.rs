@@ -1,13 +1,12 @@
-//! The cache beside a short list that does the same, checked after each operation.
+//! The cache beside short lists that do the same, checked after each operation.
 //!
 //! It uses the cache's public interface alone. The unit test gives it random operations; the fuzz
 //! target includes this file and makes operations of its input.
 
-use super::{Cache, Key, Value};
+use super::{Cache, Key, Standing, Value};
 use std::collections::HashMap;
 
-/// The number of different sessions. Eviction passes over more entries than this for a second
-/// chance.
+/// The number of different sessions. It is so small that each use counts.
 pub(crate) const SESSIONS: u32 = 60;
 
 /// A value that is the number of its session.
@@ -21,8 +20,12 @@ impl Value for Number {}
 pub(crate) enum Operation {
     /// Adds a session, or adds it again with another deadline.
     Add { session: u32, deadline: i64 },
-    /// Looks a session up, which gives it a second chance.
+    /// Looks a session up, so that it stays longer.
     Get { session: u32 },
+    /// A session is spent, and another one takes its place.
+    Succeed { spent: u32, session: u32 },
+    /// A session is for a client that came back.
+    CameBack { session: u32 },
     /// Removes a session.
     Remove { session: u32 },
     /// Moves a deadline.
@@ -37,15 +40,36 @@ pub(crate) enum Operation {
     Drain,
 }
 
+/// Where an entry waits for its eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// Goes first.
+    Spent,
+    Newcomers,
+    Main,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     session: u32,
     deadline: i64,
-    /// Whether the session was looked up since it was added or passed over for eviction.
-    referenced: bool,
+    part: Part,
+    /// So often eviction passes over it.
+    chances: u32,
 }
 
-/// A cache, and a list of its entries in the order in which they are evicted.
+impl Entry {
+    /// Enters the main part at the latest when eviction comes to it.
+    fn use_again(&mut self) {
+        self.chances = match self.part {
+            Part::Spent => 0,
+            Part::Newcomers => 1,
+            Part::Main => (self.chances + 1).min(3),
+        };
+    }
+}
+
+/// A cache, and a list of its entries in the order in which they came to their parts.
 #[derive(Debug)]
 pub(crate) struct Model {
     cache: Cache<Number>,
@@ -77,8 +101,13 @@ impl Model {
         match operation {
             Operation::Add { session, deadline } => self.add(session, self.now + deadline),
             Operation::Get { session } => {
-                let found = self.find(session).map(|entry| entry.referenced = true);
+                let found = self.find(session).map(Entry::use_again);
                 assert_eq!(self.cache.get(&key(session)), found.map(|()| Number(session)));
+            }
+            Operation::Succeed { spent, session } => self.succeed(spent, session),
+            Operation::CameBack { session } => {
+                self.cache.raise(&key(session), Standing::CAME_BACK);
+                self.raise(session, Part::Main, 0);
             }
             Operation::Remove { session } => {
                 let found = self.take(session);
@@ -122,21 +151,60 @@ impl Model {
         let is_full = capacity != 0 && self.oldest_first.len() >= capacity && found.is_none();
         assert_eq!(added.evicted.is_some(), is_full);
         added.evicted.into_iter().for_each(|evicted| self.evict(evicted));
-        let referenced = found.is_some_and(|entry| entry.referenced);
-        self.oldest_first.push(Entry { session, deadline, referenced });
+        let (part, chances) = found
+            .filter(|entry| entry.part != Part::Spent)
+            .map_or((Part::Newcomers, 0), |entry| (entry.part, entry.chances));
+        self.oldest_first.push(Entry { session, deadline, part, chances });
     }
 
-    /// An entry has left to make room. An entry that was looked up has a second chance: eviction
-    /// passes over it once.
+    fn succeed(&mut self, spent: u32, session: u32) {
+        let standing = self.cache.spend(self.cache.key_hash(&key(spent)));
+        let is_fresh = self.find(spent).is_some_and(|entry| entry.part != Part::Spent);
+        let before = is_fresh.then(|| self.take(spent)).flatten().map(|mut entry| {
+            entry.use_again();
+            self.oldest_first.push(Entry { part: Part::Spent, chances: 0, ..entry });
+            (entry.part, entry.chances)
+        });
+        let (part, chances) = before.unwrap_or((Part::Spent, 0));
+        assert_eq!(standing == Standing::NEWCOMER, part == Part::Spent);
+        self.cache.raise(&key(session), standing);
+        self.raise(session, part, chances);
+    }
+
+    fn raise(&mut self, session: u32, part: Part, chances: u32) {
+        let is_better = |entry: &mut Entry| {
+            entry.part != Part::Spent && (entry.part, entry.chances) < (part, chances)
+        };
+        if self.find(session).is_some_and(is_better) {
+            let raised = self.take(session).map(|entry| Entry { part, chances, ..entry });
+            self.oldest_first.extend(raised);
+        }
+    }
+
+    /// An entry has left to make room: a spent one, else the oldest newcomer while they have more
+    /// than a fifth, else the oldest of the main part. Eviction passes over those that were used.
     fn evict(&mut self, evicted: Number) {
+        const MOST_PASSED: u32 = 64;
+        let mut passed = 0;
         while self.is_exact == Some(true) {
-            let oldest = self.oldest_first.remove(0);
-            if !oldest.referenced {
+            let at = self.next_to_go();
+            let oldest = self.oldest_first.remove(at);
+            if oldest.chances == 0 || passed == MOST_PASSED {
                 return assert_eq!(evicted.0, oldest.session);
             }
-            self.oldest_first.push(Entry { referenced: false, ..oldest });
+            passed += 1;
+            let chances = oldest.chances - 1;
+            self.oldest_first.push(Entry { part: Part::Main, chances, ..oldest });
         }
         self.take(evicted.0).expect("an entry leaves once");
+    }
+
+    fn next_to_go(&self) -> usize {
+        let first = |part| self.oldest_first.iter().position(|entry| entry.part == part);
+        let newcomers = self.oldest_first.iter().filter(|entry| entry.part == Part::Newcomers);
+        let fifth = (self.oldest_first.len() / 5).max(1);
+        let from = if newcomers.count() > fifth { Part::Newcomers } else { Part::Main };
+        first(Part::Spent).or(first(from)).unwrap_or(0)
     }
 
     fn set_deadline(&mut self, session: u32, deadline: i64) {

@@ -5,15 +5,13 @@
 
 use super::index::Index;
 use super::key::Key;
-use super::slab::{EntryNumber, NONE, Slab};
+use super::order::{Order, Standing};
+use super::slab::{EntryNumber, Slab};
 use super::wheel::{Next, Wheel};
 use super::{Batch, Value, second};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The most entries that a step looks at, because another thread may have to wait for a step.
 const STEP: u32 = 16;
-/// The most entries that eviction passes over because they were looked up.
-const SECOND_CHANCES: usize = 64;
 
 /// Entries that share a lock.
 #[derive(Debug)]
@@ -21,8 +19,7 @@ pub(super) struct Shard<V> {
     slab: Slab<V>,
     index: Index,
     wheel: Wheel,
-    oldest: EntryNumber,
-    newest: EntryNumber,
+    order: Order,
 }
 
 /// The result of adding a value.
@@ -44,8 +41,7 @@ impl<V> Shard<V> {
             slab: Slab::new(),
             index: Index::default(),
             wheel: Wheel::new(now),
-            oldest: NONE,
-            newest: NONE,
+            order: Order::new(),
         }
     }
 
@@ -61,11 +57,9 @@ impl<V> Shard<V> {
     /// The value under `key`, which counts as used.
     #[inline]
     pub(super) fn get(&self, hash: u32, key: &Key) -> Option<&V> {
-        let entry = self.slab.get(self.find(hash, key)?)?;
-        if !entry.referenced.load(Relaxed) {
-            entry.referenced.store(true, Relaxed);
-        }
-        entry.value.as_ref()
+        let number = self.find(hash, key)?;
+        self.order.note_use(&self.slab, number);
+        self.slab.get(number)?.value.as_ref()
     }
 
     /// Changes the entry of `key`, if there is one; gives the value back if not.
@@ -82,8 +76,7 @@ impl<V> Shard<V> {
         let Some(number) = self.find(hash, key) else { return Err(value) };
         self.wheel.unlink(&mut self.slab, number);
         self.wheel.link(&mut self.slab, number, due);
-        self.age_unlink(number);
-        self.age_link(number);
+        self.order.renew(&mut self.slab, number);
         let Some(entry) = self.slab.get_mut(number) else { return Err(value) };
         match entry.value.replace(value) {
             Some(old) if entry.value.as_ref() != Some(&old) => Ok(Insertion::Replaced(old)),
@@ -112,7 +105,7 @@ impl<V> Shard<V> {
         self.wheel.skip_to(now);
         self.index.insert(hash, number);
         self.wheel.link(&mut self.slab, number, due);
-        self.age_link(number);
+        self.order.add(&mut self.slab, number);
         Insertion::Added
     }
 
@@ -147,32 +140,45 @@ impl<V> Shard<V> {
     fn take(&mut self, hash: u32, number: EntryNumber) -> Option<V> {
         self.index.remove(hash, number);
         self.wheel.unlink(&mut self.slab, number);
-        self.age_unlink(number);
+        self.order.remove(&mut self.slab, number);
         self.slab.remove(number)
     }
 
-    /// Evicts the entry that was not used for longest, by second chance.
+    /// Evicts the entry that is the next to make room.
     pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V>
     where
         V: Value,
     {
-        for _ in 0..SECOND_CHANCES {
-            let number = self.oldest;
-            let referenced = self.slab.get_mut(number)?.referenced.get_mut();
-            if !std::mem::take(referenced) {
-                break;
-            }
-            self.age_unlink(number);
-            self.age_link(number);
-        }
-        let number = self.oldest;
+        let number = self.order.victim(&mut self.slab)?;
         let hash = hash_of(&self.slab.get(number)?.key.key());
+        self.order.keep_trace(&mut self.slab, number, hash);
         let victim = self.take(hash, number);
         // The next victim, whose memory will be cold.
-        if let Some(next) = self.slab.get(self.oldest).and_then(|entry| entry.value.as_ref()) {
+        if let Some(next) = self.slab.get(self.order.next()).and_then(|entry| entry.value.as_ref())
+        {
             next.prefetch();
         }
         victim
+    }
+
+    /// Whether a value of this hash was evicted not long ago.
+    pub(super) fn has_trace(&self, hash: u32) -> bool {
+        self.order.has_trace(hash)
+    }
+
+    /// The value of this hash makes room next. Returns what its successor inherits.
+    pub(super) fn spend(&mut self, hash: u32) -> Standing {
+        match self.index.find(hash, |_| true) {
+            Some(number) => self.order.spend(&mut self.slab, number),
+            None => Standing::NEWCOMER,
+        }
+    }
+
+    /// Gives the entry of `key` a standing, unless it has a better one.
+    pub(super) fn raise(&mut self, hash: u32, key: &Key, standing: Standing) {
+        if let Some(number) = self.find(hash, key) {
+            self.order.raise(&mut self.slab, number, standing);
+        }
     }
 
     /// Takes a step of expiry: fills `out` with entries whose deadline, as `deadline_of` tells,
@@ -273,32 +279,5 @@ impl<V> Shard<V> {
     /// All values, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         (0..self.slab.end()).filter_map(|number| self.slab.get(number)?.value.as_ref())
-    }
-
-    /// Appends an unlinked entry as the newest.
-    fn age_link(&mut self, number: EntryNumber) {
-        let newest = self.newest;
-        if let Some(entry) = self.slab.get_mut(number) {
-            entry.older = newest;
-            entry.newer = NONE;
-        }
-        match self.slab.get_mut(newest) {
-            Some(entry) => entry.newer = number,
-            None => self.oldest = number,
-        }
-        self.newest = number;
-    }
-
-    fn age_unlink(&mut self, number: EntryNumber) {
-        let Some(entry) = self.slab.get(number) else { return };
-        let (older, newer) = (entry.older, entry.newer);
-        match self.slab.get_mut(older) {
-            Some(entry) => entry.newer = newer,
-            None => self.oldest = newer,
-        }
-        match self.slab.get_mut(newer) {
-            Some(entry) => entry.older = older,
-            None => self.newest = older,
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! one.
 
 use super::key::{Key, Stored};
-use crate::sync::AtomicBool;
+use crate::sync::AtomicU8;
 
 /// The number of an entry in a [`Slab`].
 pub(super) type EntryNumber = u32;
@@ -24,11 +24,11 @@ pub(super) struct Entry<V> {
     /// `None` in a free entry.
     pub(super) value: Option<V>,
     pub(super) key: Stored,
-    /// Looked up since it was added or last passed over for eviction. Set by readers.
-    pub(super) referenced: AtomicBool,
+    /// How often it was used, and when last (see `order`). Readers change it.
+    pub(super) state: AtomicU8,
     /// The second in which the wheel looks at the entry. The value's own deadline decides then.
     pub(super) due: u32,
-    /// Neighbours in the order of eviction.
+    /// Neighbours in a list of the order of eviction.
     pub(super) older: EntryNumber,
     pub(super) newer: EntryNumber,
     /// Neighbours in the wheel's bucket (see `wheel`).
@@ -89,7 +89,6 @@ impl<V> Slab<V> {
             let next = entry.newer;
             entry.key = key.into();
             entry.value = Some(value);
-            *entry.referenced.get_mut() = false;
             self.free = next;
             return Ok(free);
         }
@@ -102,7 +101,7 @@ impl<V> Slab<V> {
         chunk.push(Entry {
             value: Some(value),
             key: key.into(),
-            referenced: AtomicBool::new(false),
+            state: AtomicU8::new(0),
             due: 0,
             older: NONE,
             newer: NONE,

@@ -51,21 +51,85 @@ fn a_value_under_the_same_key_replaces() {
     assert_eq!(cache.remove_if(&key(1), |&value| value == 2), Some(2));
 }
 
+/// Adds values for strangers who never come back. Returns those that made room, in order.
+fn strangers(cache: &Cache<u32>, range: Range<u32>) -> Vec<u32> {
+    range.filter_map(|n| cache.add(key(n), n, i64::MAX, 0).evicted).collect()
+}
+
 #[test]
-fn evicts_oldest_first_with_a_second_chance() {
-    let cache = Cache::new(3, 2);
-    for n in 0..3 {
-        cache.add(key(n), n, 0, 0);
-    }
+fn a_newcomer_that_nobody_used_makes_room_first() {
+    let cache = Cache::new(10, 2);
+    assert_eq!(strangers(&cache, 0..10), []);
     cache.get(&key(0));
-    assert_eq!(cache.add(key(3), 3, 0, 0).evicted, Some(1));
-    assert_eq!(cache.add(key(4), 4, 0, 0).evicted, Some(2));
-    // 0 has used up its second chance and is the oldest but for those added after it moved.
-    assert_eq!(cache.add(key(5), 5, 0, 0).evicted, Some(0));
-    assert_eq!(cache.len(), 3);
-    // An entry added again is the newest.
-    cache.add(key(3), 3, 0, 0);
-    assert_eq!(cache.add(key(6), 6, 0, 0).evicted, Some(4));
+    // An entry that was used once goes to the main part, and newcomers keep a fifth of the cache at least.
+    assert_eq!(strangers(&cache, 10..18), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(cache.contains(&key(0)));
+    // An entry that is added again is the newest of its part.
+    cache.add(key(9), 9, i64::MAX, 0);
+    assert_eq!(strangers(&cache, 18..19), [10]);
+}
+
+#[test]
+fn the_main_part_gives_room_while_newcomers_have_little() {
+    let cache = Cache::new(10, 2);
+    strangers(&cache, 0..10);
+    for n in 0..10 {
+        cache.get(&key(n));
+    }
+    // All go to the main part, then two newcomers are no more than a fifth.
+    assert_eq!(strangers(&cache, 10..13), [0, 1, 2]);
+    assert_eq!(strangers(&cache, 13..14), [10]);
+}
+
+#[test]
+fn a_burst_counts_as_one_visit() {
+    let burst = |uses_before: u32| {
+        let cache = Cache::new(1000, 2);
+        strangers(&cache, 0..1000);
+        for n in 1000..1400 {
+            if (0..uses_before).contains(&(n - 1000)) {
+                cache.get(&key(1000));
+            }
+            cache.add(key(n), n, i64::MAX, 0);
+        }
+        strangers(&cache, 1400..2500);
+        cache.contains(&key(1000))
+    };
+    // 1000 is used after each of the next adds: for a sixteenth of the cache that is one visit.
+    assert!(!burst(60));
+    assert!(burst(400));
+}
+
+#[test]
+fn a_spent_ticket_goes_first_and_its_successor_inherits() {
+    let cache = Cache::new(100, 2);
+    strangers(&cache, 0..100);
+    cache.raise(&key(7), Standing::CAME_BACK);
+    let mut last = 7;
+    for n in 100..1000 {
+        let standing = cache.spend(cache.key_hash(&key(last)));
+        assert_eq!(cache.add(key(n), n, i64::MAX, 0).evicted, Some(last));
+        cache.raise(&key(n), standing);
+        last = n;
+    }
+    // Nobody else had to go, and the last one stays though strangers come.
+    assert!((0..100).all(|n| cache.contains(&key(n)) == (n != 7)));
+    strangers(&cache, 1000..2000);
+    assert!(cache.contains(&key(last)));
+}
+
+#[test]
+fn who_had_to_go_is_known() {
+    let cache = Cache::new(500, 2);
+    strangers(&cache, 0..1000);
+    let known = (0..500).filter(|&n| cache.had_to_go(&key(n))).count();
+    assert!(known > 450, "{known} of 500 are known");
+    let taken = (1_000_000..1_100_000).filter(|&n| cache.had_to_go(&key(n))).count();
+    assert!(taken < 50, "{taken} of 100,000 strangers are taken for old friends");
+    // Not those that were spent, nor those that are there.
+    cache.spend(cache.key_hash(&key(900)));
+    strangers(&cache, 1000..1001);
+    assert!(!cache.contains(&key(900)) && !cache.had_to_go(&key(900)));
 }
 
 #[test]
@@ -233,7 +297,12 @@ fn operation(random: &mut Random) -> Operation {
     let mut seconds = |below| i64::try_from(random.below(below)).unwrap();
     match seconds(1000) {
         0..400 => Operation::Add { session, deadline: seconds(500) - 5 },
-        400..700 => Operation::Get { session },
+        400..600 => Operation::Get { session },
+        600..660 => {
+            let spent = u32::try_from(seconds(60)).unwrap();
+            Operation::Succeed { spent, session }
+        }
+        660..700 => Operation::CameBack { session },
         700..800 => Operation::Remove { session },
         800..880 => Operation::Flush { passed: seconds(40), walk: false },
         880..890 => Operation::Flush { passed: seconds(40), walk: true },

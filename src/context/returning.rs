@@ -1,0 +1,89 @@
+//! A client that comes back: what it offered, noted on the connection until its new session is there.
+//!
+//! The new session takes the standing of the ticket that was offered, which is spent then, because a
+//! client offers a ticket of TLS 1.3 once (RFC 8446 C.4). Who offers a session that had to make room has
+//! come back, too.
+//!
+//! The note is a number in an ex_data slot of the connection, so nothing is freed. No locks.
+
+use super::event::Event;
+use crate::openssl::ex_data::{self, CLASS_SSL, Index};
+use crate::openssl::handle::Ssl;
+use crate::openssl::memory;
+use crate::openssl::table::Libssl;
+use libc::c_int;
+use sesscache_core::cache::{Cache, Key, KeyHash, Standing, Value};
+
+/// Where a connection's note is.
+static INDEX: Index = Index::new();
+
+/// The offer of a client, as far as its new session's standing depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// The new session has this standing.
+    Settled(Standing),
+    /// A ticket of TLS 1.3 that is in our cache. The new session takes its standing.
+    Ticket(KeyHash),
+}
+
+impl Offered {
+    /// Nothing that counts: nothing at all, nothing of ours, or a session that is offered again.
+    pub(super) const NOTHING: Offered = Offered::Settled(Standing::NEWCOMER);
+
+    /// The meaning of a lookup in the cache that found nothing.
+    pub(super) fn in_vain<V: Value>(cache: Option<&Cache<V>>, key: Option<Key>) -> Offered {
+        match cache.zip(key) {
+            Some((cache, key)) if cache.had_to_go(&key) => Offered::Settled(Standing::CAME_BACK),
+            _ => Offered::NOTHING,
+        }
+    }
+
+    /// Notes it on the connection. Without memory nothing is noted.
+    #[inline]
+    pub(super) fn note(self, event: &Event<'_>) {
+        let number = match self {
+            Offered::Settled(standing) => standing.number().into(),
+            Offered::Ticket(hash) => hash.number(),
+        };
+        if number != noted(event.ssl) {
+            set(event.ssl, number);
+        }
+    }
+
+    /// The offer of the client of this connection.
+    #[inline]
+    pub(super) fn on(event: &Event<'_>) -> Offered {
+        let number = noted(event.ssl);
+        KeyHash::of(number).map_or_else(|| Offered::Settled(Standing::of(number)), Offered::Ticket)
+    }
+
+    /// The standing of the session that the client gets now. A ticket is spent.
+    #[inline]
+    pub(super) fn spend<V: Value>(self, cache: Option<&Cache<V>>) -> Standing {
+        match (self, cache) {
+            (Offered::Settled(standing), _) => standing,
+            (Offered::Ticket(hash), Some(cache)) => cache.spend(hash),
+            (Offered::Ticket(_), None) => Standing::NEWCOMER,
+        }
+    }
+}
+
+#[inline]
+fn noted(ssl: Ssl<'_>) -> u64 {
+    INDEX.get().map_or(0, |index| ex_data::number_of_ssl(ssl, index))
+}
+
+#[cold]
+fn set(ssl: Ssl<'_>, number: u64) {
+    if !memory::may_be_shared(ssl.libssl())
+        && let Some(index) = take_index(ssl.libssl())
+    {
+        ex_data::set_number_of_ssl(ssl, index, number);
+    }
+}
+
+/// Takes our index on SSL, if it was not taken. To be called before the application takes one: OpenSSL
+/// calls an application's dup function with NULL for each index below the highest that is set.
+pub fn take_index(libssl: &'static Libssl) -> Option<c_int> {
+    INDEX.take_for_numbers(libssl, CLASS_SSL)
+}
