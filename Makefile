@@ -17,7 +17,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
         test-upstream test-servers test-clients test-clients-all test-agent test-fleet \
-        test-upgrade fuzz bench bench-store bench-admission bench-slope header symbols install clean
+        test-upgrade fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -151,6 +151,11 @@ bench-store: all ## the host store alone: operations, memory, real servers besid
 bench-admission: all ## who is let in: sessions made elsewhere, verified again or not: BEFORE=folder
 	@packaging/deps.sh bench
 	benches/run.sh --admission
+
+bench-hits: all ## connections that resume, by memory: FIFO, LRU, ours, Belady; under 2 minutes
+	@packaging/deps.sh bench
+	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin hits
+	benches/hits/hits.py
 
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench

@@ -1,0 +1,120 @@
+//! Who connects, and when: clients that come back, and strangers.
+//!
+//! docs/PERFORMANCE.md describes each traffic, so that others can repeat it.
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connection {
+    /// In seconds.
+    pub(crate) time: f64,
+    pub(crate) client: u64,
+    /// Whether its resumption counts: that of a scanner does not.
+    pub(crate) counts: bool,
+}
+
+/// A traffic.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    pub(crate) name: String,
+    pub(crate) connections: Vec<Connection>,
+    /// Count those alone who come back after ten minutes or more.
+    pub(crate) returns_only: bool,
+}
+
+/// SplitMix64.
+#[derive(Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    }
+
+    /// From 0 to 1.
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Numbers of clients that never return.
+const STRANGERS: u64 = 1 << 40;
+const SCANNERS: u64 = 1 << 50;
+const CLIENTS: usize = 30_000;
+const CONNECTIONS: usize = 600_000;
+/// Connections of scanners for each other one, a third of them by new scanners.
+const SCANS: usize = 10;
+
+/// `CLIENTS` regular clients whose popularity falls with the power `exponent` of their rank. Of the
+/// visits a share `once` is by clients who never return. With `scanned`, scanners connect between.
+pub(crate) fn zipf(exponent: f64, once: f64, scanned: bool) -> Traffic {
+    let mut random = Random(7);
+    let mut sum = 0.0;
+    let up_to: Vec<f64> = (1..=CLIENTS)
+        .map(|rank| {
+            sum += (rank as f64).powf(-exponent);
+            sum
+        })
+        .collect();
+    let mut connections = Vec::new();
+    let (mut strangers, mut scanners) = (STRANGERS, SCANNERS);
+    for number in 0..CONNECTIONS / if scanned { 4 } else { 1 } {
+        let client = if random.share() < once {
+            strangers += 1;
+            strangers
+        } else {
+            let place = random.share() * sum;
+            up_to.partition_point(|&bound| bound < place) as u64
+        };
+        let time = number as f64 / 50.0;
+        connections.push(Connection { time, client, counts: true });
+        for scan in 0..if scanned { SCANS } else { 0 } {
+            // Each connects, and offers its session twice.
+            let client = scanners / 3;
+            scanners += 1;
+            let time = time + scan as f64 / 1000.0;
+            connections.push(Connection { time, client, counts: false });
+        }
+    }
+    let scans = if scanned { ", scanned" } else { "" };
+    let name = format!("Zipf {exponent:.1}, {:.0} % once{scans}", once * 100.0);
+    Traffic { name, connections, returns_only: false }
+}
+
+/// Visits of 2 to 8 connections within a minute, for twelve hours. `clients` come back ten minutes
+/// after a visit and, on average, 110 more. A share of the visits is by strangers.
+pub(crate) fn web(clients: u64, strangers: f64, returns_only: bool) -> Traffic {
+    const HOURS: f64 = 12.0;
+    let mut random = Random(7);
+    let mut connections = Vec::new();
+    let mut visit = |random: &mut Random, start: f64, client: u64| {
+        for _ in 0..2 + random.next() % 7 {
+            let time = start + random.share() * 60.0;
+            connections.push(Connection { time, client, counts: true });
+        }
+    };
+    let mut visits = 0.0;
+    for client in 0..clients {
+        let mut time = random.share() * 7200.0;
+        while time < HOURS * 3600.0 {
+            visit(&mut random, time, client);
+            visits += 1.0;
+            time += 600.0 - random.share().max(1e-12).ln() * 6600.0;
+        }
+    }
+    let mut stranger = STRANGERS;
+    let mut left = visits * strangers / (1.0 - strangers);
+    while left >= 1.0 {
+        let start = random.share() * HOURS * 3600.0;
+        visit(&mut random, start, stranger);
+        stranger += 1;
+        left -= 1.0;
+    }
+    connections.sort_by(|a, b| a.time.total_cmp(&b.time));
+    let whose = if returns_only { "those who return" } else { "all" };
+    let name = format!("web, {clients} clients, {:.0} % strangers, {whose}", strangers * 100.0);
+    Traffic { name, connections, returns_only }
+}
