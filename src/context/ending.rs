@@ -8,7 +8,7 @@ use super::host::record::{latest_end, locator, scope};
 use super::host::{self, each_store};
 use super::life::lifetime_shortened;
 use super::policy::each_namespace;
-use super::thread::{note_raised, take_raised};
+use super::thread::{is_offering, note_raised, take_raised};
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
@@ -43,7 +43,8 @@ pub fn lifetime_changed(session: SessionRef<'_>, before: i64, after: i64) {
     if after < before {
         lifetime_shortened();
     }
-    if host::is_used() {
+    // Apache, Squid and ProFTPD set the timeout in new_cb, before the session is in the store.
+    if host::is_used() && !is_offering(session) {
         let _errno = KeepErrno::new();
         end_if_shortened(session, before, after);
     }

@@ -8,8 +8,8 @@ use super::State;
 use super::event::Event;
 use super::returning::Offered;
 use super::thread::{
-    enter_closing, enter_eviction, enter_stock, is_evicting, note_refused, take_closing,
-    take_expired,
+    enter_closing, enter_eviction, enter_offering, enter_stock, is_evicting, note_refused,
+    take_closing, take_expired,
 };
 use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
@@ -107,7 +107,10 @@ impl State {
         let Some(new_cb) = self.new_cb.get() else { return 0 };
         // Postfix frees the session and returns 1: it must outlive the call for us.
         let Ok(reference) = session.to_owned() else { return 0 };
-        let answer = call_new(new_cb, event.ssl, session);
+        let answer = {
+            let _offering = enter_offering(session);
+            call_new(new_cb, event.ssl, session)
+        };
         if let Some(key) = cached {
             let _errno = KeepErrno::new();
             self.obey_new_cb(answer, &key, &reference, event.libssl());

@@ -34,6 +34,8 @@ struct Thread {
     raised: Cell<Option<Raised>>,
     /// The session of the connection that the thread is freeing or clearing, or NULL.
     closing: Cell<*mut SSL_SESSION>,
+    /// The session with which the thread calls new_cb, or NULL. It is not in the store yet.
+    offering: Cell<*mut SSL_SESSION>,
 }
 
 /// An eviction whose remove_cb runs, if `left` is not 0.
@@ -71,6 +73,7 @@ thread_local! {
             expired: Cell::new(ptr::null_mut()),
             raised: Cell::new(None),
             closing: Cell::new(ptr::null_mut()),
+            offering: Cell::new(ptr::null_mut()),
         }
     };
 }
@@ -187,6 +190,16 @@ pub(super) fn take_closing(session: SessionRef<'_>) -> bool {
         }
         is_closing
     })
+}
+
+/// The thread calls new_cb with this session.
+pub(super) fn enter_offering(session: SessionRef<'_>) -> Restore<*mut SSL_SESSION> {
+    Restore::once(|thread| &thread.offering, session.as_ptr(), ptr::null_mut())
+}
+
+/// Whether the thread runs new_cb for this session.
+pub(super) fn is_offering(session: SessionRef<'_>) -> bool {
+    THREAD.with(|thread| thread.offering.get()) == session.as_ptr()
 }
 
 /// Notes the expired session that libssl is about to look at; `None` if it is not expired.

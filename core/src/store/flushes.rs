@@ -181,8 +181,10 @@ impl Store {
 
     /// Enters a flush and returns the number of its entry.
     fn enter_flush(&self, flush: Flush, now: Now) -> Option<usize> {
+        /// Others take an entry away only when its flush is over, or when they damage the store.
+        const TRIES: usize = 2 * ENTRIES;
         let word = self.mapping.word(header::FLUSHED).ok()?;
-        loop {
+        for _ in 0..TRIES {
             let (number, entry) = self.room_for(flush, now)?;
             let scope = entry.scope.load(Acquire);
             entry.grow(Flush { scope, ..flush }, now.0);
@@ -192,6 +194,7 @@ impl Store {
                 return Some(number);
             }
         }
+        None
     }
 
     /// The entry for a flush: one of its scope that reaches no farther, a free one, or that of all
