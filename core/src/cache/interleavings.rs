@@ -5,7 +5,7 @@
 //! never above the capacity. No thread waits for ever (shuttle reports a deadlock).
 
 use super::tests::key;
-use super::{Cache, Value};
+use super::{Cache, Standing, Value};
 use crate::schedules::explore;
 use std::sync::Arc;
 
@@ -94,6 +94,31 @@ fn a_take_has_one_winner() {
             },
             |cache, _| drop(cache.remove(&key(1))),
             |cache, _| drop(cache.get(&key(1))),
+        ],
+    );
+}
+
+#[test]
+fn a_spent_ticket_makes_room_beside_uses() {
+    run(
+        2,
+        &[
+            |cache, token| {
+                cache.add(key(1), token(), 10, 0);
+                let standing = cache.spend(cache.key_hash(&key(1)));
+                cache.add(key(2), token(), 10, 0);
+                cache.raise(&key(2), standing);
+            },
+            |cache, token| {
+                cache.add(key(3), token(), 10, 0);
+                drop(cache.get(&key(1)));
+                cache.raise(&key(1), Standing::CAME_BACK);
+            },
+            |cache, _| {
+                cache.spend(cache.key_hash(&key(1)));
+                drop(cache.get(&key(3)));
+                let _: bool = cache.had_to_go(&key(1));
+            },
         ],
     );
 }

@@ -56,6 +56,8 @@ struct Entry {
     part: Part,
     /// So often eviction passes over it.
     chances: u32,
+    /// The part in which it was when it was spent.
+    spent_in: Part,
 }
 
 impl Entry {
@@ -151,22 +153,27 @@ impl Model {
         let is_full = capacity != 0 && self.oldest_first.len() >= capacity && found.is_none();
         assert_eq!(added.evicted.is_some(), is_full);
         added.evicted.into_iter().for_each(|evicted| self.evict(evicted));
-        let (part, chances) = found
-            .filter(|entry| entry.part != Part::Spent)
-            .map_or((Part::Newcomers, 0), |entry| (entry.part, entry.chances));
-        self.oldest_first.push(Entry { session, deadline, part, chances });
+        let (part, chances) = found.map_or((Part::Newcomers, 0), |entry| match entry.part {
+            Part::Spent => (entry.spent_in, 0),
+            part => (part, entry.chances),
+        });
+        self.oldest_first.push(Entry { session, deadline, part, chances, spent_in: part });
     }
 
     fn succeed(&mut self, spent: u32, session: u32) {
         let standing = self.cache.spend(self.cache.key_hash(&key(spent)));
-        let is_fresh = self.find(spent).is_some_and(|entry| entry.part != Part::Spent);
-        let before = is_fresh.then(|| self.take(spent)).flatten().map(|mut entry| {
+        let before = self.find(spent).copied().map(|mut entry| {
+            if entry.part == Part::Spent {
+                return (entry.spent_in, 0);
+            }
             entry.use_again();
-            self.oldest_first.push(Entry { part: Part::Spent, chances: 0, ..entry });
+            self.take(spent);
+            let spent_in = entry.part;
+            self.oldest_first.push(Entry { part: Part::Spent, chances: 0, spent_in, ..entry });
             (entry.part, entry.chances)
         });
-        let (part, chances) = before.unwrap_or((Part::Spent, 0));
-        assert_eq!(standing == Standing::NEWCOMER, part == Part::Spent);
+        let (part, chances) = before.unwrap_or((Part::Newcomers, 0));
+        assert_eq!(standing == Standing::NEWCOMER, (part, chances) == (Part::Newcomers, 0));
         self.cache.raise(&key(session), standing);
         self.raise(session, part, chances);
     }

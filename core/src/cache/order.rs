@@ -32,8 +32,10 @@ mod state {
     pub(super) const MAIN: u8 = 2;
     /// In the main part, and used often.
     pub(super) const MOST: u8 = 5;
-    /// A ticket that was used.
+    /// A ticket that was used, of a newcomer.
     pub(super) const SPENT: u8 = 6;
+    /// A ticket that was used, of the main part. Each successor belongs there, too.
+    pub(super) const SPENT_MAIN: u8 = 7;
     pub(super) const MASK: u8 = 7;
     /// The bits of the epoch begin here. An epoch is a sixteenth of the time in which a shard of one
     /// queue would forget, and there are 32.
@@ -136,7 +138,7 @@ impl Order {
     fn list(&mut self, state: u8) -> &mut List {
         match state & state::MASK {
             state::NEW | state::USED => &mut self.newcomers,
-            state::SPENT => &mut self.spent,
+            state::SPENT | state::SPENT_MAIN => &mut self.spent,
             _ => &mut self.main,
         }
     }
@@ -173,6 +175,7 @@ impl Order {
     pub(super) fn renew<V>(&mut self, slab: &mut Slab<V>, number: EntryNumber) {
         let state = match self.unlink(slab, number) {
             state::SPENT => state::NEW,
+            state::SPENT_MAIN => state::MAIN,
             state => state,
         };
         self.link(slab, number, state);
@@ -204,7 +207,7 @@ impl Order {
     fn after_use(&self, state: u8) -> u8 {
         let epoch = self.epoch();
         match state & state::MASK {
-            state::USED | state::MOST | state::SPENT => state,
+            state::USED | state::MOST.. => state,
             _ if self.is_same_visit(epoch, state >> state::EPOCH) => state,
             before => (before + 1) | epoch << state::EPOCH,
         }
@@ -221,11 +224,15 @@ impl Order {
         let Some(entry) = slab.get_mut(number) else { return Standing::NEWCOMER };
         let used = *entry.state.get_mut();
         let state = self.after_use(used) & state::MASK;
-        if state == state::SPENT {
-            return Standing::NEWCOMER;
-        }
+        let spent = match state {
+            // A client that opens several connections at once may offer one ticket in each.
+            state::SPENT => return Standing::NEWCOMER,
+            state::SPENT_MAIN => return Standing::CAME_BACK,
+            state::NEW | state::USED => state::SPENT,
+            _ => state::SPENT_MAIN,
+        };
         self.unlink(slab, number);
-        self.link(slab, number, state::SPENT);
+        self.link(slab, number, spent);
         Standing(state)
     }
 
@@ -260,7 +267,7 @@ impl Order {
     /// Keeps a trace of an entry that makes room, unless it was spent.
     pub(super) fn keep_trace<V>(&mut self, slab: &mut Slab<V>, number: EntryNumber, hash: u32) {
         let state = slab.get_mut(number).map(|entry| *entry.state.get_mut() & state::MASK);
-        if state.is_some_and(|state| state != state::SPENT) {
+        if state.is_some_and(|state| state < state::SPENT) {
             let length = self.length();
             self.ghosts.add(hash, length);
         }

@@ -119,6 +119,26 @@ fn a_spent_ticket_goes_first_and_its_successor_inherits() {
 }
 
 #[test]
+fn each_successor_of_a_ticket_inherits() {
+    let cache = Cache::new(100, 2);
+    strangers(&cache, 0..50);
+    cache.raise(&key(7), Standing::CAME_BACK);
+    // A client opens three connections with one ticket at once.
+    for n in 50..53 {
+        let standing = cache.spend(cache.key_hash(&key(7)));
+        cache.add(key(n), n, i64::MAX, 0);
+        cache.raise(&key(n), standing);
+    }
+    strangers(&cache, 1000..2000);
+    assert!((50..53).all(|n| cache.contains(&key(n))) && !cache.contains(&key(7)));
+    // Added again it is where it was.
+    cache.spend(cache.key_hash(&key(52)));
+    cache.add(key(52), 52, i64::MAX, 0);
+    strangers(&cache, 2000..3000);
+    assert!(cache.contains(&key(52)));
+}
+
+#[test]
 fn who_had_to_go_is_known() {
     let cache = Cache::new(500, 2);
     strangers(&cache, 0..1000);
