@@ -74,7 +74,7 @@ impl Entry<'_> {
     }
 
     fn flush(&self) -> Flush {
-        let era = self.era.load(Acquire);
+        let era = plausible(self.era.load(Acquire));
         Flush { scope: self.scope.load(Acquire), era, until: self.until.load(Acquire) }
     }
 
@@ -82,7 +82,7 @@ impl Entry<'_> {
     fn grow(&self, flush: Flush, learned: u64) {
         self.until.fetch_max(flush.until, AcqRel);
         self.learned.fetch_max(learned, AcqRel);
-        self.era.fetch_max(flush.era, AcqRel);
+        raise(self.era, flush.era);
     }
 
     fn is_over(&self, now: Now) -> bool {
@@ -100,7 +100,7 @@ impl Store {
     /// The application has flushed the sessions of this scope that end before second `until`. Returns
     /// the era that begins.
     pub fn flush(&self, scope: u64, until: u64, now: Now) -> u64 {
-        let era = bounded(self.era(scope).saturating_add(1).max(now.0));
+        let era = (self.era(scope) + 1).max(now.0).min((1 << ERA_BITS) - 1);
         self.enter_flush(Flush { scope, era, until }, now);
         self.wake();
         era
@@ -112,12 +112,12 @@ impl Store {
         if !self.has_flushes() {
             return 0;
         }
-        self.entries_of(scope).map(|entry| bounded(entry.era.load(Acquire))).max().unwrap_or(0)
+        self.entries_of(scope).map(|entry| entry.flush().era).max().unwrap_or(0)
     }
 
     /// Whether a session with this stamp and this end was flushed.
     pub fn is_flushed(&self, scope: u64, era: u64, deadline: u64) -> bool {
-        let covers = |flush: Flush| era < bounded(flush.era) && deadline < flush.until;
+        let covers = |flush: Flush| era < flush.era && deadline < flush.until;
         self.has_flushes() && self.entries_of(scope).any(|entry| covers(entry.flush()))
     }
 
@@ -128,7 +128,7 @@ impl Store {
         let covers = |entry: Entry<'_>| {
             let learned = entry.learned.load(Acquire).min(now.0) / 1000;
             let is_before = is_in_future || began <= learned;
-            is_before && seen < entry.era.load(Acquire) && deadline < entry.until.load(Acquire)
+            is_before && seen < entry.flush().era && deadline < entry.flush().until
         };
         self.has_flushes() && self.entries_of(scope).any(covers)
     }
@@ -141,7 +141,7 @@ impl Store {
         }
         let is_untold = |entry: &Entry<'_>| {
             let flush = entry.flush();
-            flush.scope != 0 && flush.era > entry.told.load(Acquire)
+            flush.scope != 0 && flush.era > plausible(entry.told.load(Acquire))
         };
         let entries = self.entries().enumerate().filter(|(_, entry)| is_untold(entry));
         entries.map(|(number, entry)| (number, entry.flush())).collect()
@@ -150,7 +150,7 @@ impl Store {
     /// Other hosts were told of a flush.
     pub fn note_told(&self, number: usize, flush: Flush) {
         if let Some(entry) = self.entry(number) {
-            entry.told.fetch_max(flush.era, AcqRel);
+            raise(entry.told, flush.era);
         }
     }
 
@@ -271,14 +271,20 @@ impl Flush {
         let scope = head.locator.high();
         (is_flush && scope != 0).then_some(Flush {
             scope,
-            era: bounded(head.written),
+            era: plausible(head.written),
             until: head.deadline,
         })
     }
 }
 
-fn bounded(era: u64) -> u64 {
-    era.min((1 << ERA_BITS) - 1)
+/// 0 for an era that no host can reach: another process has damaged the word.
+fn plausible(era: u64) -> u64 {
+    if era >> ERA_BITS == 0 { era } else { 0 }
+}
+
+/// Makes a word an era, unless it is a later one.
+fn raise(word: &AtomicU64, era: u64) {
+    let _ = word.fetch_update(AcqRel, Acquire, |old| Some(plausible(old).max(era)));
 }
 
 #[cfg(test)]
@@ -420,6 +426,28 @@ mod tests {
         let era = store.era(7);
         store.flush(7, FOR_EVER, later(1));
         assert!(store.era(7) > era);
+    }
+
+    #[test]
+    fn a_table_of_random_words_forgets_or_flushes_and_heals_by_use() {
+        let store = store();
+        let mut random = 1_u64;
+        for _ in 0..1000 {
+            for word in store.mapping.words(header::FLUSHES, ENTRIES * WORDS).unwrap() {
+                random =
+                    random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+                word.store(if random >> 62 == 0 { 7 } else { random }, Relaxed);
+            }
+            let before = store.era(7);
+            let era = store.flush(7, FOR_EVER, NOW);
+            assert!(era > before && store.is_flushed(7, before, LATE));
+            assert!(!store.is_flushed(7, store.era(7), LATE));
+            store
+                .untold_flushes()
+                .into_iter()
+                .for_each(|(number, flush)| store.note_told(number, flush));
+            assert_eq!(store.untold_flushes(), []);
+        }
     }
 
     #[test]
