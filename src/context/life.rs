@@ -254,8 +254,9 @@ impl State {
             // First, so that no lookup fetches one of them meanwhile.
             self.flush_everywhere(ctx, time)
         };
-        self.flush_here(ctx, time);
+        // Before the cache is emptied: see `lookup::fetch`.
         self.flushed_era.fetch_max(era, Relaxed);
+        self.flush_here(ctx, time);
     }
 
     fn flush_here(&self, ctx: Ctx<'_>, time: i64) {

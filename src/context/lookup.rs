@@ -188,12 +188,18 @@ impl State {
             return Reply::MISS;
         }
         let libssl = offer.event.libssl();
+        let seen = self.flushed_era();
         let fetched = {
             let _errno = KeepErrno::new();
             offer.fetch()
         };
         if let Some(session) = &fetched {
             self.accept(offer, session.as_ref(libssl));
+            if self.flushed_era() != seen {
+                // A flush may have emptied the cache before the session came there.
+                let cached = self.cache().zip(offer.key);
+                drop(cached.and_then(|(cache, key)| cache.remove_if(&key, |one| one == session)));
+            }
         }
         fetched.map_or(Reply::MISS, Reply::with)
     }
