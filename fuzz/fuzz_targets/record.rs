@@ -17,6 +17,10 @@ fn take_over(record: &Record<'_>) {
     let store = &*STORE;
     let is_over = record.deadline() < NOW.0 / 1000;
     let applied = store.apply(record, NOW);
+    if record.is_removal() && record.locator().0.starts_with(b"flushes\0") {
+        // A flush, which is of no single session.
+        return;
+    }
     let mut found = Vec::new();
     let lookup = store.get(record.locator(), NOW, &mut found);
     if applied.is_ok() && !is_over {
