@@ -128,7 +128,7 @@ test-upgrade: all ## two builds of the library on one store, BASE=commit and thi
 	@packaging/deps.sh servers
 	tests/upgrade/run.py $(PART)
 
-fuzz: ## cache operations, damaged stores, records, streams, key files: FUZZ_SECONDS=40 each
+fuzz: ## cache operations, damaged stores, records, sessions, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test
 	fuzz/run.sh
 

@@ -9,6 +9,7 @@
 //! A secret is a plain key of the file, or the state of a ratchet in one epoch: see `ratchet`. Keys and
 //! plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
 
+pub mod compact;
 pub mod ratchet;
 mod xaes;
 
