@@ -2,12 +2,12 @@
 
 use crate::clock::{BATCH, Clock};
 use crate::system::load_libssl;
-use crate::{PREFIX_BYTES, report};
+use crate::{SPARED_BYTES, report};
 use sesscache::openssl::libssl::libssl;
 use sesscache::seal::Keys;
 use std::hint::black_box;
 
-/// Associated data of a session for a server name of usual length (context/sharing.rs).
+/// Associated data of a session for a server name of usual length (context/host/record.rs).
 const ASSOCIATED: [u8; 106] = [0xAD; 106];
 
 pub fn run(seconds: f64, lengths: Vec<usize>) {
@@ -16,7 +16,7 @@ pub fn run(seconds: f64, lengths: Vec<usize>) {
     let keys = Keys::random(libssl).unwrap();
     let clock = Clock { seconds, has_core: true };
     for length in lengths {
-        let plain = vec![0x5E; length + PREFIX_BYTES];
+        let plain = vec![0x5E; length - SPARED_BYTES];
         let seal = || {
             let mut sealed = Vec::new();
             keys.seal(libssl, &ASSOCIATED, &plain, &mut sealed).unwrap();
