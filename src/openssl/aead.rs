@@ -71,41 +71,51 @@ impl Ciphers {
     }
 }
 
-/// An EVP_CIPHER_CTX, which is used for all steps of an operation, because making and keying one is
-/// most of the cost of a short record. OpenSSL wipes the key in it when it is keyed anew or freed.
+/// An EVP_CIPHER_CTX, which is kept, because making one costs as much as the rest of a short record.
+/// OpenSSL wipes the key in it when it is keyed anew or freed.
 #[derive(Debug)]
-pub struct Aes {
+struct Context {
     libssl: &'static Libssl,
-    ciphers: &'static Ciphers,
     ctx: NonNull<EVP_CIPHER_CTX>,
+    cipher: &'static Cipher,
+    /// Whether it was keyed before, so that it has its cipher: to name that again would empty it.
+    is_set: bool,
 }
 
-impl Aes {
-    /// Without a key.
-    pub fn new(libssl: &'static Libssl) -> Result<Aes, Failed> {
-        let ciphers = Ciphers::get(libssl)?;
-        // Whoever made one must be able to free it.
-        present(libssl.EVP_CIPHER_CTX_free)?;
-        // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { present(libssl.EVP_CIPHER_CTX_new)?() });
-        let ctx = ctx.ok_or(Failed::NoMemory)?;
-        Ok(Aes { libssl, ciphers, ctx })
+// SAFETY: a context belongs to no thread; whoever has the value is alone with it.
+unsafe impl Send for Context {}
+
+/// AES itself under one key, each 16 bytes by themselves.
+#[derive(Debug)]
+pub struct Blocks(Context);
+
+impl Blocks {
+    /// Under this key.
+    pub fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Blocks, Failed> {
+        let mut context = Context::new(libssl, &Ciphers::get(libssl)?.blocks)?;
+        context.key_to_encrypt(key, ptr::null())?;
+        Ok(Blocks(context))
     }
 
-    /// AES itself: each 16 bytes of `from` by themselves. The two are as long as each other.
-    pub fn encrypt_blocks(
-        &mut self,
-        key: &[u8; KEY_BYTES],
-        from: &[u8],
-        to: &mut [u8],
-    ) -> Result<(), Failed> {
-        self.key_to_encrypt(&self.ciphers.blocks, key, ptr::null())?;
-        self.encrypt(from, to)
+    /// Encrypts whole blocks to as many.
+    pub fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
+        self.0.encrypt(from, to)
+    }
+}
+
+/// AES-256-GCM, with another key for each message.
+#[derive(Debug)]
+pub struct Gcm(Context);
+
+impl Gcm {
+    /// Without a key.
+    pub fn new(libssl: &'static Libssl) -> Result<Gcm, Failed> {
+        Context::new(libssl, &Ciphers::get(libssl)?.gcm).map(Gcm)
     }
 
     /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
-    pub fn gcm_seal(
+    pub fn seal(
         &mut self,
         key: &[u8; KEY_BYTES],
         nonce: &[u8; GCM_NONCE_BYTES],
@@ -113,30 +123,31 @@ impl Aes {
         from: &[u8],
         to: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
-        self.key_to_encrypt(&self.ciphers.gcm, key, nonce.as_ptr())?;
+        let Gcm(context) = self;
+        context.key_to_encrypt(key, nonce.as_ptr())?;
         let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
-            let (update, ctx) = (present(self.libssl.EVP_EncryptUpdate)?, self.ctx.as_ptr());
+            let (update, ctx) = (present(context.libssl.EVP_EncryptUpdate)?, context.ctx.as_ptr());
             let data = associated.as_ptr();
             // SAFETY: a keyed context; no place to write to says that these are associated data.
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
             succeeded(ok)?;
         }
-        self.encrypt(from, to)?;
+        context.encrypt(from, to)?;
         let mut tag = [0; TAG_BYTES];
-        let finish = present(self.libssl.EVP_EncryptFinal_ex)?;
+        let finish = present(context.libssl.EVP_EncryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
-        let ok = unsafe { finish(self.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
+        let ok = unsafe { finish(context.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
         succeeded(ok)?;
-        self.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
+        context.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
         Ok(tag)
     }
 
     /// Decrypts `from` to `to`, which is as long. True if the tag is right; what is in `to` is
     /// otherwise not to be looked at.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
-    pub fn gcm_open(
+    pub fn open(
         &mut self,
         key: &[u8; KEY_BYTES],
         nonce: &[u8; GCM_NONCE_BYTES],
@@ -144,12 +155,15 @@ impl Aes {
         (from, tag): (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
     ) -> Result<bool, Failed> {
-        let (ctx, gcm) = (self.ctx.as_ptr(), self.ciphers.gcm.0.as_ptr());
-        let initialise = present(self.libssl.EVP_DecryptInit_ex)?;
-        // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
+        let Gcm(context) = self;
+        let (ctx, gcm) = (context.ctx.as_ptr(), context.cipher_to_set());
+        let initialise = present(context.libssl.EVP_DecryptInit_ex)?;
+        // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
+        // it takes.
         succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key.as_ptr(), nonce.as_ptr()) })?;
-        self.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
-        let update = present(self.libssl.EVP_DecryptUpdate)?;
+        context.is_set = true;
+        context.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
+        let update = present(context.libssl.EVP_DecryptUpdate)?;
         let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
@@ -167,22 +181,36 @@ impl Aes {
             whole(written, length)?;
         }
         let mut block = [0; TAG_BYTES];
-        let finish = present(self.libssl.EVP_DecryptFinal_ex)?;
+        let finish = present(context.libssl.EVP_DecryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
         Ok(unsafe { finish(ctx, block.as_mut_ptr(), &raw mut written) } == 1)
     }
+}
 
-    /// `nonce` is NULL or points to as many bytes as `cipher` takes.
-    fn key_to_encrypt(
-        &self,
-        cipher: &Cipher,
-        key: &[u8; KEY_BYTES],
-        nonce: *const u8,
-    ) -> Result<(), Failed> {
-        let (ctx, cipher) = (self.ctx.as_ptr(), cipher.0.as_ptr());
+impl Context {
+    fn new(libssl: &'static Libssl, cipher: &'static Cipher) -> Result<Context, Failed> {
+        // Whoever made one must be able to free it.
+        present(libssl.EVP_CIPHER_CTX_free)?;
+        // SAFETY: takes nothing.
+        let ctx = NonNull::new(unsafe { present(libssl.EVP_CIPHER_CTX_new)?() });
+        let ctx = ctx.ok_or(Failed::NoMemory)?;
+        Ok(Context { libssl, ctx, cipher, is_set: false })
+    }
+
+    /// The cipher to key it with: NULL if it has that already.
+    fn cipher_to_set(&self) -> *const EVP_CIPHER {
+        if self.is_set { ptr::null() } else { self.cipher.0.as_ptr() }
+    }
+
+    /// `nonce` is NULL or points to as many bytes as the cipher takes.
+    fn key_to_encrypt(&mut self, key: &[u8; KEY_BYTES], nonce: *const u8) -> Result<(), Failed> {
+        let (ctx, cipher) = (self.ctx.as_ptr(), self.cipher_to_set());
         let initialise = present(self.libssl.EVP_EncryptInit_ex)?;
-        // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
-        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })
+        // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
+        // it takes.
+        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })?;
+        self.is_set = true;
+        Ok(())
     }
 
     /// Encrypts in one update. Both ciphers write their whole input at once, blocks or a stream,
@@ -209,7 +237,7 @@ impl Aes {
     }
 }
 
-impl Drop for Aes {
+impl Drop for Context {
     fn drop(&mut self) {
         if let Some(free) = self.libssl.EVP_CIPHER_CTX_free {
             // SAFETY: made in `new`, which nobody else frees.
