@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::seal::{KEY_ID_BYTES, Keys, NONCE_BYTES};
 use std::collections::HashSet;
@@ -10,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
-use std::thread;
+use std::{ptr, thread};
 
 type Nonce = [u8; NONCE_BYTES];
 
@@ -19,10 +20,14 @@ const MANY: usize = 400;
 /// Fewer: the next process finds some in stock.
 const FEW: usize = 3;
 
+fn generator() -> Generator {
+    Generator::new(libssl().unwrap(), ptr::null_mut())
+}
+
 fn draw(keys: &Keys, count: usize) -> Vec<Nonce> {
     let nonce = |_| {
         let mut sealed = Vec::new();
-        keys.seal(libssl().unwrap(), b"", b"a session", &mut sealed).unwrap();
+        keys.seal(generator(), b"", b"a session", &mut sealed).unwrap();
         *sealed[KEY_ID_BYTES..].first_chunk().unwrap()
     };
     (0..count).map(nonce).collect()
@@ -101,7 +106,7 @@ fn no_copy_of_the_process_has_another_ones_nonce() {
         !unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) }.is_null()
     });
     assert!(loaded, "the test wants OpenSSL's shared libraries on this machine");
-    let keys = Keys::random(libssl().unwrap()).unwrap();
+    let keys = Keys::random(generator()).unwrap();
     let mut all = draw(&keys, FEW);
     for start in [fork, clone, fork] {
         all.extend(of_child(start, || {

@@ -1,15 +1,12 @@
-//! AES-256 through libcrypto, a block at a time and as AES-256-GCM, and random bytes.
+//! AES-256 through libcrypto, a block at a time and as AES-256-GCM.
 //!
-//! The parts that `seal` makes its algorithm of. The two ciphers are fetched once and kept for the
-//! life of the process; a failed fetch is not remembered. No locks of ours.
+//! The parts that `seal` makes its algorithm of. No locks of ours.
 
+use super::algorithms::{Algorithms, Fetched};
 use super::failed::{Failed, present, succeeded};
-use super::libssl::libssl;
 use super::table::Libssl;
 use libc::{c_int, c_void};
-use once_cell::sync::OnceCell;
 use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX, EVP_CTRL_GCM_GET_TAG, EVP_CTRL_GCM_SET_TAG};
-use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 
 /// Bytes of a key of AES-256.
@@ -21,63 +18,13 @@ pub const TAG_BYTES: usize = 16;
 /// `TAG_BYTES` as OpenSSL takes it.
 const TAG_LENGTH: c_int = 16;
 
-/// A reference to an algorithm of a provider.
-#[derive(Debug)]
-struct Cipher(NonNull<EVP_CIPHER>);
-
-// SAFETY: a fetched EVP_CIPHER is not changed but for its reference count, which is atomic.
-unsafe impl Send for Cipher {}
-// SAFETY: as above.
-unsafe impl Sync for Cipher {}
-
-impl Cipher {
-    fn fetch(libssl: &'static Libssl, name: &CStr) -> Result<Cipher, Failed> {
-        let fetch = present(libssl.EVP_CIPHER_fetch)?;
-        // SAFETY: the default library context, a C string, no properties.
-        let cipher = unsafe { fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) };
-        NonNull::new(cipher).map(Cipher).ok_or(Failed::Refused)
-    }
-}
-
-impl Drop for Cipher {
-    fn drop(&mut self) {
-        if let Some(free) = libssl().and_then(|libssl| libssl.EVP_CIPHER_free) {
-            // SAFETY: the reference this value owns.
-            unsafe { free(self.0.as_ptr()) };
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Ciphers {
-    blocks: Cipher,
-    gcm: Cipher,
-}
-
-static CIPHERS: OnceCell<Ciphers> = OnceCell::new();
-
-impl Ciphers {
-    #[inline]
-    fn get(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
-        CIPHERS.get().map_or_else(|| Ciphers::fetch(libssl), Ok)
-    }
-
-    #[cold]
-    fn fetch(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
-        // Not inside the cell: a provider may be loaded in here, see `libssl::fill`.
-        let blocks = Cipher::fetch(libssl, c"AES-256-ECB")?;
-        let gcm = Cipher::fetch(libssl, c"AES-256-GCM")?;
-        Ok(CIPHERS.get_or_init(|| Ciphers { blocks, gcm }))
-    }
-}
-
 /// An EVP_CIPHER_CTX, which is kept, because making one costs as much as the rest of a short record.
 /// OpenSSL wipes the key in it when it is keyed anew or freed.
 #[derive(Debug)]
 struct Context {
     libssl: &'static Libssl,
     ctx: NonNull<EVP_CIPHER_CTX>,
-    cipher: &'static Cipher,
+    cipher: &'static Fetched<EVP_CIPHER>,
     /// Whether it was keyed before, so that it has its cipher: to name that again would empty it.
     is_set: bool,
 }
@@ -92,7 +39,7 @@ pub struct Blocks(Context);
 impl Blocks {
     /// Under this key.
     pub fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Blocks, Failed> {
-        let mut context = Context::new(libssl, &Ciphers::get(libssl)?.blocks)?;
+        let mut context = Context::new(libssl, &Algorithms::get(libssl)?.blocks)?;
         context.key_to_encrypt(key, ptr::null())?;
         Ok(Blocks(context))
     }
@@ -110,7 +57,7 @@ pub struct Gcm(Context);
 impl Gcm {
     /// Without a key.
     pub fn new(libssl: &'static Libssl) -> Result<Gcm, Failed> {
-        Context::new(libssl, &Ciphers::get(libssl)?.gcm).map(Gcm)
+        Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Gcm)
     }
 
     /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`.
@@ -188,7 +135,10 @@ impl Gcm {
 }
 
 impl Context {
-    fn new(libssl: &'static Libssl, cipher: &'static Cipher) -> Result<Context, Failed> {
+    fn new(
+        libssl: &'static Libssl,
+        cipher: &'static Fetched<EVP_CIPHER>,
+    ) -> Result<Context, Failed> {
         // Whoever made one must be able to free it.
         present(libssl.EVP_CIPHER_CTX_free)?;
         // SAFETY: takes nothing.
@@ -199,7 +149,7 @@ impl Context {
 
     /// The cipher to key it with: NULL if it has that already.
     fn cipher_to_set(&self) -> *const EVP_CIPHER {
-        if self.is_set { ptr::null() } else { self.cipher.0.as_ptr() }
+        if self.is_set { ptr::null() } else { self.cipher.as_ptr() }
     }
 
     /// `nonce` is NULL or points to as many bytes as the cipher takes.
@@ -244,13 +194,6 @@ impl Drop for Context {
             unsafe { free(self.ctx.as_ptr()) };
         }
     }
-}
-
-/// Fills `out` from OpenSSL's generator, which a forked child does not share.
-pub fn random(libssl: &'static Libssl, out: &mut [u8]) -> Result<(), Failed> {
-    let length = c_int::try_from(out.len()).map_err(|_| Failed::Refused)?;
-    // SAFETY: `length` bytes to write.
-    succeeded(unsafe { present(libssl.RAND_bytes)?(out.as_mut_ptr(), length) })
 }
 
 /// How long both are, as OpenSSL takes it.

@@ -15,9 +15,9 @@ mod nonces;
 pub mod ratchet;
 mod xaes;
 
-use crate::openssl::aead::random;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
@@ -126,26 +126,26 @@ impl Keys {
     }
 
     /// A key that only this process has, and those that it forks from now on.
-    pub fn random(libssl: &'static Libssl) -> Result<Keys, Failed> {
-        let _errors = KeepErrors::new(libssl);
+    pub fn random(generator: Generator) -> Result<Keys, Failed> {
+        let _errors = KeepErrors::new(generator.libssl());
         let mut secret = Secret::new([0; KEY_BYTES]);
-        random(libssl, secret.bytes_mut())?;
-        Keys::derive(libssl, std::slice::from_ref(&secret))
+        generator.fill(secret.bytes_mut())?;
+        Keys::derive(generator.libssl(), std::slice::from_ref(&secret))
     }
 
     /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data.
     pub fn seal(
         &self,
-        libssl: &'static Libssl,
+        generator: Generator,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let _errors = KeepErrors::new(libssl);
+        let _errors = KeepErrors::new(generator.libssl());
         let start = out.len();
         let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
         out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
-        let sealed = self.append(libssl, associated, plain, out);
+        let sealed = self.append(generator, associated, plain, out);
         if sealed.is_err() {
             out.truncate(start);
         }
@@ -155,7 +155,7 @@ impl Keys {
     /// Appends to `out`, which has the room.
     fn append(
         &self,
-        libssl: &'static Libssl,
+        generator: Generator,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
@@ -166,7 +166,7 @@ impl Keys {
         out.resize(start + NONCE_BYTES + plain.len(), 0);
         let place = out.get_mut(start..).and_then(|rest| rest.split_first_chunk_mut());
         let (nonce, place) = place.ok_or(Failed::Refused)?;
-        let (drawn, tag) = newest.key.seal(libssl, associated, plain, place)?;
+        let (drawn, tag) = newest.key.seal(generator, associated, plain, place)?;
         *nonce = drawn;
         out.extend_from_slice(&tag);
         Ok(())

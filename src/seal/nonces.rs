@@ -7,9 +7,8 @@
 //! A signal handler may fork at any point of this code, and the child may go on from there. So nothing
 //! that was read before is believed without a look at the page afterwards.
 
-use crate::openssl::aead::random;
 use crate::openssl::failed::Failed;
-use crate::openssl::table::Libssl;
+use crate::openssl::generator::Generator;
 use sesscache_core::system::wiped::{WORDS, WipedPage};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, compiler_fence};
@@ -41,17 +40,17 @@ impl Nonces {
     }
 
     /// One that nobody has had or gets.
-    pub(super) fn draw(&mut self, libssl: &'static Libssl) -> Result<Nonce, Failed> {
+    pub(super) fn draw(&mut self, generator: Generator) -> Result<Nonce, Failed> {
         if let Some(stock) = self.page.as_ref().and_then(Stock::of) {
             for _ in 0..TRIES {
                 if let Some(nonce) = stock.take() {
                     return Ok(nonce);
                 }
-                stock.fill(libssl)?;
+                stock.fill(generator)?;
             }
         }
         let mut nonce = [0; NONCE_BYTES];
-        random(libssl, &mut nonce).map(|()| nonce)
+        generator.fill(&mut nonce).map(|()| nonce)
     }
 }
 
@@ -89,11 +88,11 @@ impl Stock<'_> {
 
     /// Draws so many as there are places. In a child that was forked meanwhile there are none then.
     #[cold]
-    fn fill(&self, libssl: &'static Libssl) -> Result<(), Failed> {
+    fn fill(&self, generator: Generator) -> Result<(), Failed> {
         self.left.store(FILLING, Relaxed);
         compiler_fence(SeqCst);
         let mut drawn = [[0; NONCE_BYTES]; STOCK];
-        random(libssl, drawn.as_flattened_mut())?;
+        generator.fill(drawn.as_flattened_mut())?;
         for (place, nonce) in self.places.iter().zip(&drawn) {
             for (word, bytes) in place.iter().zip(nonce.as_chunks().0) {
                 word.store(u64::from_ne_bytes(*bytes), Relaxed);
@@ -113,12 +112,16 @@ mod tests {
     use super::*;
     use crate::openssl::libssl::libssl_in_test;
     use std::collections::HashSet;
+    use std::ptr;
+
+    fn generator() -> Generator {
+        Generator::new(libssl_in_test(), ptr::null_mut())
+    }
 
     #[test]
     fn no_two_are_the_same() {
         let mut nonces = Nonces::new();
-        let drawn: HashSet<_> =
-            (0..3 * STOCK).map(|_| nonces.draw(libssl_in_test()).unwrap()).collect();
+        let drawn: HashSet<_> = (0..3 * STOCK).map(|_| nonces.draw(generator()).unwrap()).collect();
         assert_eq!(drawn.len(), 3 * STOCK);
         assert!(nonces.page.is_some(), "this kernel wipes pages");
     }
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn without_a_page_each_is_drawn_by_itself() {
         let mut nonces = Nonces { page: None };
-        let drawn: HashSet<_> = (0..10).map(|_| nonces.draw(libssl_in_test()).unwrap()).collect();
+        let drawn: HashSet<_> = (0..10).map(|_| nonces.draw(generator()).unwrap()).collect();
         assert_eq!(drawn.len(), 10);
     }
 
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn a_wiped_nonce_is_not_given_out() {
         let mut nonces = Nonces::new();
-        nonces.draw(libssl_in_test()).unwrap();
+        nonces.draw(generator()).unwrap();
         let page = nonces.page.as_ref().unwrap();
         let words = page.words();
         words[1..].iter().for_each(|word| word.store(0, Relaxed));
@@ -142,6 +145,6 @@ mod tests {
         assert_eq!(words[0].load(Relaxed), 0, "nor any of the others");
         words[0].store(FILLING, Relaxed);
         assert_eq!(Stock::of(page).unwrap().take(), None);
-        assert_ne!(nonces.draw(libssl_in_test()), Ok([0; NONCE_BYTES]));
+        assert_ne!(nonces.draw(generator()), Ok([0; NONCE_BYTES]));
     }
 }

@@ -10,6 +10,7 @@ use super::nonces::{NONCE_BYTES, Nonces};
 use crate::openssl::aead::{Blocks, Gcm, KEY_BYTES, TAG_BYTES};
 use crate::openssl::boxed;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::table::Libssl;
 use zeroize::Zeroizing;
 
@@ -37,8 +38,8 @@ impl Tools {
         Ok(Tools { blocks: Blocks::new(libssl, key)?, gcm: Gcm::new(libssl)?, nonces: None })
     }
 
-    fn nonce(&mut self, libssl: &'static Libssl) -> Result<[u8; NONCE_BYTES], Failed> {
-        self.nonces.get_or_insert_with(Nonces::new).draw(libssl)
+    fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
+        self.nonces.get_or_insert_with(Nonces::new).draw(generator)
     }
 }
 
@@ -106,13 +107,13 @@ impl Key {
     /// Encrypts `from` to `to`, which is as long, and returns a new nonce and the tag.
     pub(super) fn seal(
         &self,
-        libssl: &'static Libssl,
+        generator: Generator,
         associated: &[u8],
         from: &[u8],
         to: &mut [u8],
     ) -> Result<([u8; NONCE_BYTES], [u8; TAG_BYTES]), Failed> {
-        self.with_tools(libssl, |tools| {
-            let nonce = tools.nonce(libssl)?;
+        self.with_tools(generator.libssl(), |tools| {
+            let nonce = tools.nonce(generator)?;
             Ok((nonce, self.seal_with(tools, &nonce, associated, from, to)?))
         })
     }

@@ -13,6 +13,7 @@ use crate::context::policy::ServerName;
 use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::identity::Server;
 use crate::openssl::kdf::HASH_BYTES;
@@ -111,6 +112,7 @@ impl<'a> Address<'a> {
     /// further consequence. A session for single use stays on this host.
     pub(in crate::context) fn publish(
         &self,
+        generator: Generator,
         session: SessionRef<'_>,
         origin: &Origin,
         single_use: bool,
@@ -128,9 +130,8 @@ impl<'a> Address<'a> {
         }
         let Some(associated) = self.associated(name, deadline) else { return };
         let mut sealed = Vec::new();
-        let libssl = session.libssl();
-        let seal = |keys: &Keys| keys.seal(libssl, &associated, &plain, &mut sealed).ok();
-        if self.host.keys.with_keys(libssl, seal).is_some() {
+        let seal = |keys: &Keys| keys.seal(generator, &associated, &plain, &mut sealed).ok();
+        if self.host.keys.with_keys(generator.libssl(), seal).is_some() {
             let flags = if single_use { LOCAL } else { 0 };
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
