@@ -17,7 +17,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
         test-upstream test-servers test-clients test-clients-all test-agent test-fleet \
-        test-upgrade fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
+        test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -45,6 +45,7 @@ c-test: all ## the C tests: on stock OpenSSL, preloaded and linked
 cli-test: all ## the sesscache command
 	@packaging/deps.sh test
 	tests/cli.sh
+	tests/enable.sh
 
 install-test: all ## `make install` is complete and pkg-config is enough
 	@packaging/deps.sh test
@@ -128,7 +129,11 @@ test-upgrade: all ## two builds of the library on one store, BASE=commit and thi
 	@packaging/deps.sh servers
 	tests/upgrade/run.py $(PART)
 
-fuzz: ## cache operations, damaged stores, records, sessions, streams, key files: FUZZ_SECONDS=40 each
+test-operators: all ## enable and disable under a booted systemd (root), images of 0.5 GB; not in CI: PART=trixie-nginx
+	@packaging/deps.sh operators
+	tests/operators/run.py $(PART)
+
+fuzz: ## cache operations, damaged stores, records, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test
 	fuzz/run.sh
 

@@ -22,6 +22,7 @@ packages_for() {
             echo kamailio kamailio-tls-modules
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
+        operators) echo systemd-container mmdebstrap util-linux python3 gcc libssl-dev ;;
         clients)
             echo nginx-light openssl redis-server python3 gcc libc6-dev curl python3-pycurl ruby nodejs
             echo golang-go default-jdk-headless gnutls-bin libgnutls28-dev
@@ -70,6 +71,8 @@ is_usable() {
         lighttpd-mod-openssl) [ -e /usr/lib/lighttpd/mod_openssl.so ] ;;
         python3-pycurl) /usr/bin/python3 -c 'import pycurl' 2>/dev/null ;;
         uwsgi-core) command -v uwsgi >/dev/null ;;
+        systemd-container) command -v systemd-nspawn >/dev/null ;;
+        util-linux) command -v nsenter >/dev/null ;;
         bind9) PATH=$PATH:/usr/sbin command -v named >/dev/null ;;
         eapoltest) command -v eapol_test >/dev/null ;;
         cyrus-pop3d) [ -e /usr/lib/cyrus/bin/pop3d ] ;;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
+  sesscache enable nginx                     the same for the nginx that systemd starts
   sesscache stats                            what it does: hit rate, why sessions were missed
 Hosts that resume each other's sessions, each with the same key file:
   sesscache keygen /etc/sesscache/nginx.key
@@ -64,11 +65,28 @@ Examples:
   sesscache run -- nginx -g 'daemon off;'
   sesscache run --store 'file:/run/sesscache/web?size=256MiB' -- haproxy -W -f haproxy.cfg
   sesscache run --store shm: -- ./server --port 8443
-In a systemd unit:
-  ExecStart=/usr/bin/sesscache run -- /usr/sbin/nginx -g 'daemon off;'
+A server that systemd starts:
+  sesscache enable nginx
 
 A CMD that cannot be overlaid is refused with the reason: set-user-ID, static, or an OpenSSL of its
 own. --force starts it all the same. Exit status 127: no such CMD; 126: it cannot be executed.";
+
+const ENABLE_EXAMPLES: &str = "\
+SERVER is nginx, haproxy, apache, dovecot or postfix, or the name of any systemd unit. Its commands
+and files stay as they are. Added are: a drop-in with variables, a key file, and for nginx, Dovecot
+and Postfix the lines that hand the variables down. `sesscache disable` removes all of that.
+
+Examples:
+  sesscache enable --dry-run nginx         says what would be made
+  sesscache enable nginx && systemctl daemon-reload && systemctl restart nginx
+  sesscache enable --namespace web lighttpd
+  sesscache enable --root /srv/image haproxy";
+
+const DISABLE_EXAMPLES: &str = "\
+The key file goes too, if `enable` made it; copy it first if other hosts go on with it.
+
+Examples:
+  sesscache disable nginx && systemctl daemon-reload && systemctl restart nginx";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
@@ -104,6 +122,8 @@ pub(crate) enum Command {
     Keygen(Keygen),
     Ratchet(Ratchet),
     Run(Run),
+    Enable(Enable),
+    Disable(Disable),
     Stats(Stats),
     Agent(Agent),
 }
@@ -174,6 +194,43 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
+/// Give a server of systemd the library, a store and a key, from its next start on
+#[derive(Args, Debug)]
+#[command(after_help = ENABLE_EXAMPLES)]
+pub(crate) struct Enable {
+    /// nginx, haproxy, apache, dovecot, postfix or a unit
+    pub(crate) server: String,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The keys that seal sessions [default: /etc/sesscache/SERVER.key, made if missing]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Servers share sessions only within one namespace [default: empty]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) namespace: Option<String>,
+    /// The library, if it is not where this command expects it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+    /// Work on the file system in this folder; other paths are inside it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) root: Option<PathBuf>,
+}
+
+/// Take away all that `enable` made
+#[derive(Args, Debug)]
+#[command(after_help = DISABLE_EXAMPLES)]
+pub(crate) struct Disable {
+    /// The name that `enable` was given
+    pub(crate) server: String,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Work on the file system in this folder
+    #[arg(long, value_name = "PATH")]
+    pub(crate) root: Option<PathBuf>,
+}
+
 /// Show the counters of a store
 #[derive(Args, Debug)]
 #[command(after_help = STATS_EXAMPLES)]
@@ -240,7 +297,7 @@ pub(crate) struct Agent {
 /// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, ratchet, run, stats or agent? (see --help)".to_owned();
+        return "which command: keygen, ratchet, run, enable, disable, stats or agent? (see --help)".to_owned();
     }
     let text = error.to_string();
     let words: Vec<&str> = text

@@ -40,7 +40,7 @@ pub(crate) fn keygen(options: &Keygen) -> Result<(), KeyChangeError> {
             }
         }
     } else {
-        create_at(file, moment.epoch)?;
+        create_at(file, "", moment.epoch)?;
         format!("wrote {shown}; next: sesscache run --key-file {shown} -- SERVER")
     };
     output::print(&line).map_err(KeyChangeError::Output)
@@ -48,13 +48,18 @@ pub(crate) fn keygen(options: &Keygen) -> Result<(), KeyChangeError> {
 
 /// Makes a key file with one key.
 pub(crate) fn create(path: &Path) -> Result<(), KeyChangeError> {
-    create_at(path, ratchet::present())
+    create_at(path, "", ratchet::present())
 }
 
-fn create_at(path: &Path, epoch: Epoch) -> Result<(), KeyChangeError> {
+/// The same, with lines of comment behind those of each key file.
+pub(crate) fn create_with(path: &Path, comment: &str) -> Result<(), KeyChangeError> {
+    create_at(path, comment, ratchet::present())
+}
+
+fn create_at(path: &Path, comment: &str, epoch: Epoch) -> Result<(), KeyChangeError> {
     let folder = LockedFolder::lock(path)?;
     let line = key_line(epoch, false).map_err(KeyChangeError::Random)?;
-    let (text, _) = key_text::with_first(HEADER.as_bytes(), &line);
+    let (text, _) = key_text::with_first(format!("{HEADER}{comment}").as_bytes(), &line);
     let new = folder.write(&text, None)?;
     // A link, unlike a rename, replaces nothing.
     let linked = fs::hard_link(new, path);

@@ -16,7 +16,8 @@ pub(crate) fn find(folder: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(SONAME))
 }
 
-fn candidates(folder: &Path) -> Vec<PathBuf> {
+/// Where the library may be for a command in `folder`, the likeliest first.
+pub(crate) fn candidates(folder: &Path) -> Vec<PathBuf> {
     let above = folder.parent().unwrap_or(folder);
     vec![
         folder.join("libsesscache.so"),

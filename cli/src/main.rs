@@ -10,6 +10,7 @@
 mod agent;
 mod arguments;
 mod elf;
+mod enable;
 mod id_context;
 mod key_change;
 mod key_text;
@@ -63,6 +64,10 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
         Command::Keygen(options) => ended(keygen::keygen(&options), |_| 1),
         Command::Ratchet(options) => ended(ratchet::ratchet(&options), |_| 1),
         Command::Run(options) => ended(run::run(options), run::RunError::exit_code),
+        Command::Enable(options) => ended(enable::enable(&options), enable::EnableError::exit_code),
+        Command::Disable(options) => {
+            ended(enable::disable(&options), enable::EnableError::exit_code)
+        }
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
         Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),
     }

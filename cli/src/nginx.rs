@@ -3,11 +3,10 @@
 
 mod configuration;
 
-pub(crate) use configuration::Configuration;
+pub(crate) use configuration::{Configuration, VALUED};
 
 use crate::program;
 use crate::start::{Start, place_of};
-use configuration::VALUED;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -65,7 +64,11 @@ fn is_ours(name: &OsStr) -> bool {
 
 /// The line about an nginx that serves TLS and keeps no sessions by id, which is its default.
 pub(crate) fn without_cache(start: &Start) -> Option<String> {
-    let configuration = Configuration::of(start).ok()?;
+    without_cache_in(&Configuration::of(start).ok()?)
+}
+
+/// The same of a configuration.
+pub(crate) fn without_cache_in(configuration: &Configuration) -> Option<String> {
     let has = |is_it: fn(&str, &str) -> bool| configuration.first_with(is_it).ok();
     let serves_tls = has(|name, _| name == "ssl_certificate")?.is_some();
     let keeps = has(|name, value| name == CACHE && !NO_CACHE.contains(&value))?.is_some();

@@ -5,6 +5,7 @@
 mod given;
 mod nginx;
 
+use crate::nginx::Configuration;
 use crate::program;
 use crate::start::{Advice, Start};
 
@@ -55,13 +56,34 @@ pub(crate) fn advise(start: &Start) -> Option<Advice> {
     let names = SERVERS.iter().map(|server| server.name);
     let name = program::known(names, [start.program, start.runs])?;
     let server = SERVERS.iter().find(|server| server.name == name)?;
-    match (server.keys)(start) {
-        Keys::Made => Some(Advice::Set(format!("{name}'s own ticket keys {}", server.fate))),
-        Keys::Given(setting) => Some(Advice::Leave(format!("{name} was given keys by {setting}"))),
-        Keys::Unknown(why) => {
-            Some(Advice::Leave(format!("it is not known whether {name} was given keys: {why}")))
+    server.advice((server.keys)(start))
+}
+
+/// The advice for an nginx with this configuration.
+pub(crate) fn advise_nginx(configuration: &Configuration) -> Option<Advice> {
+    let server = SERVERS.iter().find(|server| server.name == "nginx")?;
+    server.advice(nginx::of(configuration))
+}
+
+/// The advice for Postfix.
+pub(crate) fn advise_postfix() -> Option<Advice> {
+    let server = SERVERS.iter().find(|server| server.name == "postfix")?;
+    server.advice(Keys::Made)
+}
+
+impl Server {
+    fn advice(&self, keys: Keys) -> Option<Advice> {
+        let name = self.name;
+        match keys {
+            Keys::Made => Some(Advice::Set(format!("{name}'s own ticket keys {}", self.fate))),
+            Keys::Given(setting) => {
+                Some(Advice::Leave(format!("{name} was given keys by {setting}")))
+            }
+            Keys::Unknown(why) => {
+                Some(Advice::Leave(format!("it is not known whether {name} was given keys: {why}")))
+            }
+            Keys::None => None,
         }
-        Keys::None => None,
     }
 }
 

@@ -3,9 +3,8 @@
 //! As in the example of SSL_CTX_set_tlsext_ticket_key_evp_cb(3), and as libssl itself does:
 //! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.
 
-use super::algorithms::Algorithms;
+use super::aead::random;
 use super::failed::{Failed, present, succeeded};
-use super::generator::Generator;
 use super::table::Libssl;
 use super::types::{EvpMacCtx, HmacCtx, Param};
 use libc::{c_char, c_int, c_uint, c_void};
@@ -66,22 +65,22 @@ pub enum MacContext {
 /// The contexts that libssl passes to the callback for ticket keys.
 #[derive(Debug)]
 pub struct Contexts {
-    generator: Generator,
+    libssl: &'static Libssl,
     cipher: *mut EVP_CIPHER_CTX,
     mac: MacContext,
 }
 
 impl Contexts {
-    /// libssl's two contexts, and the generator for initialisation vectors.
+    /// libssl's two contexts.
     ///
     /// # Safety
     /// Both are valid for as long as the result lives.
     pub unsafe fn of_libssl(
-        generator: Generator,
+        libssl: &'static Libssl,
         cipher: *mut EVP_CIPHER_CTX,
         mac: MacContext,
     ) -> Contexts {
-        Contexts { generator, cipher, mac }
+        Contexts { libssl, cipher, mac }
     }
 }
 
@@ -114,13 +113,13 @@ impl TicketKey {
 
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
     pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
-        contexts.generator.fill(iv)?;
-        self.set_up(present(contexts.generator.libssl().EVP_EncryptInit_ex)?, iv, contexts)
+        random(contexts.libssl, iv)?;
+        self.set_up(present(contexts.libssl.EVP_EncryptInit_ex)?, iv, contexts)
     }
 
     /// Sets both contexts up to open a ticket.
     pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
-        self.set_up(present(contexts.generator.libssl().EVP_DecryptInit_ex)?, iv, contexts)
+        self.set_up(present(contexts.libssl.EVP_DecryptInit_ex)?, iv, contexts)
     }
 
     fn set_up(
@@ -129,7 +128,8 @@ impl TicketKey {
         iv: &[u8; IV_BYTES],
         contexts: &Contexts,
     ) -> Result<(), Failed> {
-        let kind = Algorithms::get(contexts.generator.libssl())?.cbc.as_ptr();
+        // SAFETY: takes nothing and returns a constant.
+        let kind = unsafe { present(contexts.libssl.EVP_aes_256_cbc)?() };
         let (key, iv) = (self.cipher.as_ptr(), iv.as_ptr());
         // SAFETY: a valid context; key and vector of that cipher's lengths.
         succeeded(unsafe { init(contexts.cipher, kind, ptr::null_mut(), key, iv) })?;
@@ -137,10 +137,9 @@ impl TicketKey {
     }
 
     fn authenticate(&self, contexts: &Contexts) -> Result<(), Failed> {
-        let libssl = contexts.generator.libssl();
         match contexts.mac {
-            MacContext::Evp(mac) => self.authenticate_by_evp(libssl, mac),
-            MacContext::Hmac(mac) => self.authenticate_by_hmac(libssl, mac),
+            MacContext::Evp(mac) => self.authenticate_by_evp(contexts.libssl, mac),
+            MacContext::Hmac(mac) => self.authenticate_by_hmac(contexts.libssl, mac),
         }
     }
 
@@ -149,10 +148,11 @@ impl TicketKey {
         libssl: &'static Libssl,
         mac: *mut HmacCtx,
     ) -> Result<(), Failed> {
-        let digest = Algorithms::get(libssl)?.sha256.as_ptr();
+        // SAFETY: takes nothing and returns a constant.
+        let digest = unsafe { present(libssl.EVP_sha256)?() };
         let length = c_int::try_from(self.mac.len()).map_err(|_| Failed::Refused)?;
         let init = present(libssl.HMAC_Init_ex)?;
-        // SAFETY: a valid context, a key of that length, and a hash that stays.
+        // SAFETY: a valid context and a key of that length.
         succeeded(unsafe { init(mac, self.mac.as_ptr().cast(), length, digest, ptr::null_mut()) })
     }
 

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Its options with a value.
-pub(super) const VALUED: &[u8] = b"cpges";
+pub(crate) const VALUED: &[u8] = b"cpges";
 /// More files than any configuration has.
 const MOST_FILES: usize = 20_000;
 
@@ -23,6 +23,8 @@ pub(crate) struct Configuration {
     pub(crate) version: Vec<u32>,
     /// The file that it begins with.
     pub(crate) main: PathBuf,
+    /// The root of the file system to which its paths belong.
+    root: PathBuf,
 }
 
 /// A file of the configuration that cannot be read, and why.
@@ -44,7 +46,14 @@ impl Configuration {
         let build = Build::ask(start.program).ok_or("it does not tell its version")?;
         let prefix = start.option(b'p', VALUED).map_or(build.prefix, PathBuf::from);
         let main = start.option(b'c', VALUED).map_or(build.configuration, PathBuf::from);
-        Ok(Configuration { version: build.version, main: prefix.join(main) })
+        let (main, root) = (prefix.join(main), PathBuf::from("/"));
+        Ok(Configuration { version: build.version, main, root })
+    }
+
+    /// The configuration that begins with this file of another root. No program is asked for its version.
+    pub(crate) fn inside(main: PathBuf, root: PathBuf) -> Configuration {
+        let main = root.join(main.strip_prefix("/").unwrap_or(&main));
+        Configuration { version: Vec::new(), main, root }
     }
 
     /// The first of its files that has such a setting: its name, and the word behind it.
@@ -68,7 +77,10 @@ impl Configuration {
                 return Ok(Some(file));
             }
             for (_, pattern) in pairs().filter(|(word, _)| *word == "include") {
-                ahead.extend(expand(&folder.join(pattern)));
+                ahead.extend(expand(&match pattern.strip_prefix('/') {
+                    Some(pattern) => self.root.join(pattern),
+                    None => folder.join(pattern),
+                }));
             }
         }
         Ok(None)
@@ -208,13 +220,17 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("sesscache-nginx-{}", std::process::id()));
         fs::create_dir_all(folder.join("sites/a")).unwrap();
         let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-        let of = |name: &str| Configuration { version: vec![1], main: folder.join(name) };
+        let of = |name: &str| Configuration::inside(folder.join(name), "/".into());
         let first = || of("nginx.conf").first_with(|name, value| (name, value) == ("wanted", "k"));
         write("nginx.conf", "http { include sites/*/*.conf; include nginx.conf; include none; }");
         write("sites/a/one.conf", "# wanted k;\nwanted on;");
         assert_eq!(first().unwrap(), None);
         write("sites/a/two.conf", "server {\n\twanted\tk;\n}");
         assert_eq!(first().unwrap(), Some(folder.join("sites/a/two.conf")));
+        write("nginx.conf", "http { include /sites/a/*.conf; }");
+        let inside = Configuration::inside("/nginx.conf".into(), folder.clone());
+        let found = inside.first_with(|name, value| (name, value) == ("wanted", "k"));
+        assert_eq!(found.unwrap(), Some(folder.join("sites/a/two.conf")));
         let missing = of("none").first_with(|_, _| true).unwrap_err();
         assert!(missing.to_string().starts_with(&folder.join("none").display().to_string()));
         fs::remove_dir_all(&folder).unwrap();

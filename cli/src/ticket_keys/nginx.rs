@@ -18,6 +18,12 @@ pub(super) fn keys(start: &Start) -> Keys {
     if configuration.version.as_slice() < MAKES_KEYS.as_slice() {
         return Keys::None;
     }
+    of(&configuration)
+}
+
+/// The same of a configuration whose nginx is not asked for its version: where none are made, the
+/// key file's are used anyway.
+pub(super) fn of(configuration: &Configuration) -> Keys {
     match configuration.first_with(|name, _| name == SETTING) {
         Ok(Some(file)) => Keys::Given(format!("{SETTING} in {}", file.display())),
         Ok(None) => Keys::Made,

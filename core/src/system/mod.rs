@@ -9,4 +9,3 @@ pub mod memory;
 pub mod process;
 pub mod seed;
 pub mod thread;
-pub mod wiped;

@@ -141,8 +141,10 @@ impl KeyRing {
 
     fn usable(made: Result<Material, Failed>) -> Option<Material> {
         static UNUSABLE: Once = Once::new();
-        let say = |failed: &Failed| {
-            UNUSABLE.say(format_args!("no keys can be made, and no session is shared: {failed}"));
+        let say = |_: &Failed| {
+            UNUSABLE.say(
+                "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
+            );
         };
         made.inspect_err(say).ok()
     }

@@ -1,0 +1,229 @@
+//! `sesscache enable` and `disable`: the library in a server that systemd starts.
+//!
+//! The unit's commands stay as they are: a drop-in adds variables. A file that hands them down is
+//! written for the servers that need one. All that is made is listed, and `disable` removes it.
+
+mod beside;
+mod files;
+mod key;
+mod postfix;
+mod root;
+mod servers;
+mod store;
+mod unit;
+mod variables;
+
+use crate::arguments::{Disable, Enable};
+use crate::key_change::KeyChangeError;
+use crate::output;
+use files::{Changes, mark};
+use root::Root;
+use servers::Target;
+use std::ffi::c_int;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use unit::{DROP_IN, Unit};
+
+/// The operator's units and drop-ins.
+const UNITS: &str = "/etc/systemd/system";
+/// The words before a folder in the drop-in's list of those that were made.
+const MADE: &str = "# made: ";
+
+/// The reasons why a server was not enabled or disabled.
+#[derive(Debug)]
+pub(crate) enum EnableError {
+    /// What was named is no service's name, or an option has no usable value.
+    Usage(String),
+    /// The server must not, or cannot, have the library.
+    Refused(String),
+    /// There is no such unit.
+    NoUnit(String),
+    /// There is no library.
+    NoLibrary(PathBuf),
+    /// A file that `enable` would write is somebody else's.
+    NotOurs(PathBuf),
+    /// The configuration of the unit or the server has to be changed first.
+    Configuration(String),
+    /// The key file cannot be made.
+    Keygen(KeyChangeError),
+    /// A file could not be read or written.
+    File(PathBuf, io::Error),
+    /// The lines about it could not be written.
+    Output(io::Error),
+}
+
+impl EnableError {
+    /// The exit status.
+    pub(crate) fn exit_code(&self) -> c_int {
+        match self {
+            EnableError::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for EnableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EnableError::Usage(why)
+            | EnableError::Refused(why)
+            | EnableError::Configuration(why) => write!(f, "{why}"),
+            EnableError::NoUnit(name) => write!(
+                f,
+                "there is no {name}; is the server installed? `systemctl list-unit-files` has all \
+                 names"
+            ),
+            EnableError::NoLibrary(path) => {
+                write!(f, "{}: no such library; name it with --library", path.display())
+            }
+            EnableError::NotOurs(path) => write!(
+                f,
+                "{} was not written by `sesscache enable`; move it away, and try again",
+                path.display()
+            ),
+            EnableError::Keygen(error) => write!(f, "{error}"),
+            EnableError::File(path, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{}: {error}; this needs root", path.display())
+            }
+            EnableError::File(path, error) => write!(f, "{}: {error}", path.display()),
+            EnableError::Output(error) => write!(f, "stdout: {error}"),
+        }
+    }
+}
+
+/// Runs `sesscache enable SERVER`.
+pub(crate) fn enable(options: &Enable) -> Result<(), EnableError> {
+    let root = open(options.root.as_deref())?;
+    let target = Target::find(&root, &options.server).map_err(EnableError::Usage)?;
+    refuse(&options.server, None)?;
+    let unit =
+        Unit::read(&root, &target.unit).ok_or_else(|| EnableError::NoUnit(target.unit.clone()))?;
+    let command = unit.command();
+    refuse(&options.server, command.first().map(Path::new))?;
+    let mut changes = Changes::new(&root, options.dry_run, folders_of_all(&root));
+    let done = make(&mut changes, &root, (&target, &unit), options);
+    if let Err(error) = done {
+        changes.take_back();
+        return Err(error);
+    }
+    if changes.is_change {
+        changes.said.push(next(&target, &root));
+    } else {
+        changes.said.push(format!("{} is enabled already", target.name));
+    }
+    output::print(&changes.said.join("\n")).map_err(EnableError::Output)
+}
+
+/// Makes all that is missing, the drop-in last: what lies there without it has no effect.
+fn make(
+    changes: &mut Changes,
+    root: &Root,
+    (target, unit): (&Target, &Unit),
+    options: &Enable,
+) -> Result<(), EnableError> {
+    let drop_in = drop_in_of(target);
+    let old = changes.ours(&drop_in)?;
+    let place = store::Place::of(target, unit, root)?;
+    let key_file = options.key_file.clone();
+    let key_file = key_file.map_or_else(|| key::default_path(&target.name), Ok)?;
+    let wanted = variables::Wanted { target, unit, options, place: &place, key_file: &key_file };
+    let variables = variables::choose(changes, root, &wanted)?;
+    let names: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+    place.make(changes)?;
+    key::make(changes, root, target, (&key_file, place.user()), options)?;
+    beside::write(changes, root, (target, unit), &names)?;
+    let folder = drop_in.parent().unwrap_or(Path::new("/"));
+    changes.folder(folder, 0o755, None)?;
+    let mut made = folders_in(&old.unwrap_or_default());
+    for folder in &changes.folders {
+        if !made.contains(folder) {
+            made.push(folder.clone());
+        }
+    }
+    let text = drop_in_text(target, &made, &variables, place.drop_in_lines());
+    changes.file(&drop_in, &text)
+}
+
+/// The text of the drop-in.
+fn drop_in_text(
+    target: &Target,
+    made: &[PathBuf],
+    variables: &[(String, String)],
+    more: &str,
+) -> String {
+    let mut text = mark(&target.name);
+    for folder in made {
+        text.push_str(&format!("{MADE}{}\n", folder.display()));
+    }
+    text.push_str("[Service]\n");
+    for (name, value) in variables {
+        text.push_str(&variables::line(name, value));
+    }
+    text.push_str(more);
+    text
+}
+
+/// Runs `sesscache disable SERVER`.
+pub(crate) fn disable(options: &Disable) -> Result<(), EnableError> {
+    let root = open(options.root.as_deref())?;
+    let target = Target::find(&root, &options.server).map_err(EnableError::Usage)?;
+    let mut changes = Changes::new(&root, options.dry_run, Vec::new());
+    let drop_in = drop_in_of(&target);
+    let old = changes.ours(&drop_in)?;
+    beside::remove(&mut changes, &root, target.kind)?;
+    if let Some(old) = &old {
+        changes.remove(&drop_in)?;
+        store::remove(&mut changes, &root, &target)?;
+        key::remove(&mut changes, &root, &target)?;
+        for folder in folders_in(old).iter().rev() {
+            changes.remove_folder(folder);
+        }
+    } else {
+        store::remove_left(&mut changes, &root, &target)?;
+    }
+    if old.is_some() {
+        changes.said.push(next(&target, &root));
+    } else {
+        changes.said.push(format!("{} is not enabled", target.name));
+    }
+    output::print(&changes.said.join("\n")).map_err(EnableError::Output)
+}
+
+fn open(folder: Option<&Path>) -> Result<Root, EnableError> {
+    let failed = |error| EnableError::File(folder.unwrap_or(Path::new("/")).to_owned(), error);
+    Root::open(folder).map_err(failed)
+}
+
+fn refuse(word: &str, program: Option<&Path>) -> Result<(), EnableError> {
+    servers::refusal(word, program).map_or(Ok(()), |why| Err(EnableError::Refused(why)))
+}
+
+/// The drop-in of a unit.
+fn drop_in_of(target: &Target) -> PathBuf {
+    Path::new(UNITS).join(format!("{}.d", target.unit)).join(DROP_IN)
+}
+
+/// The folders that the drop-ins of all servers list.
+fn folders_of_all(root: &Root) -> Vec<PathBuf> {
+    let folders = root.find(Path::new(UNITS)).and_then(std::fs::read_dir);
+    let drop_ins = folders
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|folder| root.find(&Path::new(UNITS).join(folder.file_name()).join(DROP_IN)));
+    let texts = drop_ins.filter_map(|file| std::fs::read(file.ok()?).ok());
+    texts.filter(|text| files::is_ours(text)).flat_map(|text| folders_in(&text)).collect()
+}
+
+/// The folders that a drop-in lists, the outer ones first.
+fn folders_in(text: &[u8]) -> Vec<PathBuf> {
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter_map(|line| line.strip_prefix(MADE)).map(PathBuf::from).collect()
+}
+
+/// The last line: what the operator does next.
+fn next(target: &Target, root: &Root) -> String {
+    let reload = if root.is_host() { "systemctl daemon-reload && " } else { "" };
+    format!("next: {reload}systemctl restart {}", target.restart)
+}

@@ -1,0 +1,221 @@
+//! Files and folders that `enable` makes and `disable` removes.
+//!
+//! A file appears whole or not at all. Its first line says who wrote it; a file without that line is
+//! never replaced or removed. If a run fails, all that it made is taken away again.
+
+use super::EnableError;
+use super::root::Root;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// The first words of each file that `enable` writes.
+const MARK: &str = "# Written by `sesscache enable ";
+
+/// The first line of a file. All our files take `#` for a comment.
+pub(super) fn mark(name: &str) -> String {
+    format!("{MARK}{name}`; `sesscache disable {name}` removes it. Changes are lost.\n")
+}
+
+/// Whether a text begins with such a line.
+pub(super) fn is_ours(text: &[u8]) -> bool {
+    text.starts_with(MARK.as_bytes())
+}
+
+/// A change that was made, for the case that a later one fails.
+enum Undo {
+    RemoveFile(PathBuf),
+    RemoveFolder(PathBuf),
+    PutBack(PathBuf, Vec<u8>),
+}
+
+/// The changes of one run, or, if it is dry, what they would be.
+pub(super) struct Changes<'a> {
+    root: &'a Root,
+    is_dry: bool,
+    undo: Vec<Undo>,
+    /// A line about each change, and about each thing that is as it was.
+    pub(super) said: Vec<String>,
+    /// Folders that `enable` made for other servers: the last one that is disabled removes them.
+    known: Vec<PathBuf>,
+    /// The folders that were made, as paths inside the root, and those of them that were needed.
+    pub(super) folders: Vec<PathBuf>,
+    /// Whether anything was changed, or would be.
+    pub(super) is_change: bool,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn new(root: &'a Root, is_dry: bool, known: Vec<PathBuf>) -> Changes<'a> {
+        let (undo, said, folders) = (Vec::new(), Vec::new(), Vec::new());
+        Changes { root, is_dry, undo, said, known, folders, is_change: false }
+    }
+
+    /// Says what was done to a path: "made", "wrote", "removed".
+    fn note(&mut self, done: &str, inside: &Path) {
+        self.is_change = true;
+        let would = if self.is_dry { "not done, because of --dry-run: " } else { "" };
+        self.said.push(format!("{would}{done} {}", self.root.shown(inside).display()));
+    }
+
+    fn failed(&self, inside: &Path, error: io::Error) -> EnableError {
+        EnableError::File(self.root.shown(inside), error)
+    }
+
+    /// Makes a folder, and those above it that are missing. One that exists stays as it is.
+    pub(super) fn folder(
+        &mut self,
+        inside: &Path,
+        mode: u32,
+        owner: Option<u32>,
+    ) -> Result<(), EnableError> {
+        match self.root.find(inside) {
+            Ok(found) if found.is_dir() => {
+                if self.known.iter().any(|known| known == inside) {
+                    self.folders.push(inside.to_owned());
+                }
+                return Ok(());
+            }
+            Ok(_) => return Err(self.failed(inside, io::Error::other("not a folder"))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed(inside, error));
+            }
+            Err(_) => {}
+        }
+        if let Some(above) = inside.parent() {
+            self.folder(above, 0o755, None)?;
+        }
+        if !self.is_dry {
+            let failed = |error| EnableError::File(self.root.shown(inside), error);
+            let path = self.root.place(inside).map_err(failed)?;
+            DirBuilder::new().mode(mode).create(&path).map_err(failed)?;
+            self.undo.push(Undo::RemoveFolder(path.clone()));
+            // The umask may have taken bits away.
+            fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(failed)?;
+            if owner.is_some() {
+                chown(&path, owner, None).map_err(failed)?;
+            }
+        }
+        self.folders.push(inside.to_owned());
+        self.note("made the folder", inside);
+        Ok(())
+    }
+
+    /// Notes a file that the caller made.
+    pub(super) fn made_file(&mut self, inside: &Path, path: Option<PathBuf>) {
+        self.undo.extend(path.map(Undo::RemoveFile));
+        self.note("made the key file", inside);
+    }
+
+    /// Writes a file of ours. One that is not ours is refused.
+    pub(super) fn file(&mut self, inside: &Path, text: &str) -> Result<(), EnableError> {
+        let old = self.ours(inside)?;
+        if old.as_deref() == Some(text.as_bytes()) {
+            self.said.push(format!("{} is as it was", self.root.shown(inside).display()));
+            return Ok(());
+        }
+        self.put(inside, text.as_bytes(), old)?;
+        self.note("wrote", inside);
+        if self.is_dry {
+            self.said.extend(text.lines().map(|line| format!("    {line}")));
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file of ours, if it is there. A file of somebody else's is an error.
+    pub(super) fn ours(&self, inside: &Path) -> Result<Option<Vec<u8>>, EnableError> {
+        let path = match self.root.find_link(inside) {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed(inside, error)),
+        };
+        let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+        let text = if is_file { fs::read(&path) } else { Ok(Vec::new()) };
+        match text {
+            Ok(text) if is_ours(&text) => Ok(Some(text)),
+            Ok(_) => Err(EnableError::NotOurs(self.root.shown(inside))),
+            Err(error) => Err(self.failed(inside, error)),
+        }
+    }
+
+    /// Replaces the text of somebody else's file, which keeps its owner and mode.
+    pub(super) fn edit(&mut self, inside: &Path, old: &str, new: &str) -> Result<(), EnableError> {
+        self.put(inside, new.as_bytes(), Some(old.as_bytes().to_vec()))?;
+        self.note("changed", inside);
+        Ok(())
+    }
+
+    /// Puts a file in place in one step. `old` is what is there now, for the case of a failure.
+    fn put(&mut self, inside: &Path, new: &[u8], old: Option<Vec<u8>>) -> Result<(), EnableError> {
+        if self.is_dry {
+            return Ok(());
+        }
+        let path = self.root.find(inside).or_else(|_| self.root.place(inside));
+        let path = path.map_err(|error| self.failed(inside, error))?;
+        write_whole(&path, new, old.is_some()).map_err(|error| self.failed(inside, error))?;
+        self.undo.push(match old {
+            Some(old) => Undo::PutBack(path, old),
+            None => Undo::RemoveFile(path),
+        });
+        Ok(())
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&mut self, inside: &Path) -> Result<(), EnableError> {
+        let path = match self.root.find_link(inside) {
+            Ok(path) => path,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.failed(inside, error)),
+        };
+        if !self.is_dry {
+            fs::remove_file(path).map_err(|error| self.failed(inside, error))?;
+        }
+        self.note("removed", inside);
+        Ok(())
+    }
+
+    /// Removes a folder if it is empty.
+    pub(super) fn remove_folder(&mut self, inside: &Path) {
+        let Ok(path) = self.root.find_link(inside) else { return };
+        if self.is_dry || fs::remove_dir(path).is_ok() {
+            self.note("removed the folder", inside);
+        }
+    }
+
+    /// Takes all changes back, the last one first. What fails here is left to the next run.
+    pub(super) fn take_back(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            drop(match undo {
+                Undo::RemoveFile(path) => fs::remove_file(path),
+                Undo::RemoveFolder(path) => fs::remove_dir(path),
+                Undo::PutBack(path, old) => write_whole(&path, &old, true),
+            });
+        }
+    }
+}
+
+/// Writes a file under another name and renames it. `replace` says whether one is there, whose owner
+/// and mode it keeps; without, a file that appeared meanwhile is an error.
+fn write_whole(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".sesscache-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    let (mode, owner) = match replace {
+        true => {
+            let old = path.metadata()?;
+            (old.mode() & 0o7777, Some((old.uid(), old.gid())))
+        }
+        false => (0o644, None),
+    };
+    let made = file.as_file().metadata()?;
+    if let Some((user, group)) = owner.filter(|owner| *owner != (made.uid(), made.gid())) {
+        std::os::unix::fs::fchown(file.as_file(), Some(user), Some(group))?;
+    }
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    match replace {
+        true => file.persist(path)?,
+        false => file.persist_noclobber(path)?,
+    };
+    fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,137 @@
+//! The store of a server that systemd starts, and its folder.
+//!
+//! A server that begins as root has its store in /run/sesscache, which the library makes when it is
+//! missing. Another user's server has a folder there. `/run` is empty after each boot, so a file of
+//! tmpfiles.d makes that folder again.
+
+use super::EnableError;
+use super::files::{Changes, mark};
+use super::root::Root;
+use super::servers::Target;
+use super::unit::Unit;
+use crate::store_folder::KEY_ENDING;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of the host's stores.
+const FOLDER: &str = "/run/sesscache";
+
+/// Where a server's store is.
+#[derive(Debug)]
+pub(super) struct Place {
+    name: String,
+    /// The user of the unit, by name and number, if it is not root.
+    user: Option<(String, u32)>,
+    /// Whether the unit sees a file system that it cannot write to.
+    is_read_only: bool,
+}
+
+impl Place {
+    pub(super) fn of(target: &Target, unit: &Unit, root: &Root) -> Result<Place, EnableError> {
+        if unit.is_on("DynamicUser") {
+            return Err(EnableError::Refused(format!(
+                "{} has DynamicUser=yes, and a store needs a user that stays: set DynamicUser=no \
+                 and User= in a drop-in",
+                unit.name
+            )));
+        }
+        let number = |name: &str| {
+            root.user(name).ok_or_else(|| {
+                let file = root.shown(Path::new("/etc/passwd"));
+                EnableError::Configuration(format!(
+                    "{} runs as {name}, who is not in {}",
+                    unit.name,
+                    file.display()
+                ))
+            })
+        };
+        let user = unit.user().map(|name| Ok((name.to_owned(), number(name)?))).transpose()?;
+        let is_read_only = unit.last("ProtectSystem") == Some("strict");
+        Ok(Place { name: target.name.clone(), user, is_read_only })
+    }
+
+    /// The number of the unit's user, if it is not root.
+    pub(super) fn user(&self) -> Option<(&str, u32)> {
+        self.user.as_ref().map(|(name, number)| (name.as_str(), *number))
+    }
+
+    /// The store's URL.
+    pub(super) fn url(&self) -> String {
+        match self.user {
+            Some(_) => format!("file:{FOLDER}/{0}/{0}", self.name),
+            None => format!("file:{FOLDER}/{}", self.name),
+        }
+    }
+
+    /// Makes the folder, now and at each boot.
+    pub(super) fn make(&self, changes: &mut Changes) -> Result<(), EnableError> {
+        changes.folder(Path::new(FOLDER), 0o755, None)?;
+        let mut lines = format!("d {FOLDER} 0755 root root -\n");
+        if let Some((name, number)) = &self.user {
+            changes.folder(&own_folder(&self.name), 0o700, Some(*number))?;
+            lines.push_str(&format!("d {FOLDER}/{} 0700 {name} - -\n", self.name));
+        }
+        if self.user.is_none() && !self.is_read_only {
+            return Ok(());
+        }
+        changes.folder(Path::new("/etc/tmpfiles.d"), 0o755, None)?;
+        changes.file(&at_boot(&self.name), &(mark(&self.name) + &lines))
+    }
+
+    /// Lines of the drop-in beside the variables.
+    pub(super) fn drop_in_lines(&self) -> &'static str {
+        if self.is_read_only { "ReadWritePaths=/run/sesscache\n" } else { "" }
+    }
+}
+
+fn own_folder(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name)
+}
+
+fn at_boot(name: &str) -> PathBuf {
+    PathBuf::from(format!("/etc/tmpfiles.d/sesscache-{name}.conf"))
+}
+
+/// Removes the store and what makes its folder. A server that runs keeps its memory, and finds
+/// nothing of it after its restart.
+pub(super) fn remove(
+    changes: &mut Changes,
+    root: &Root,
+    target: &Target,
+) -> Result<(), EnableError> {
+    if changes.ours(&at_boot(&target.name))?.is_some() {
+        changes.remove(&at_boot(&target.name))?;
+    }
+    let folder = own_folder(&target.name);
+    match root.find_link(&folder) {
+        Ok(path) if path.is_dir() => changes.remove(&folder.join(&target.name)),
+        Ok(_) => changes.remove(&folder),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes a store that the server made again between `disable` and its restart. A store of `sesscache run`
+/// has its key file beside it, and stays, as does a store that a process uses.
+pub(super) fn remove_left(
+    changes: &mut Changes,
+    root: &Root,
+    target: &Target,
+) -> Result<(), EnableError> {
+    let store = own_folder(&target.name);
+    let key = PathBuf::from(format!("{}{KEY_ENDING}", store.display()));
+    let is_file = root.find_link(&store).is_ok_and(|path| path.is_file());
+    if !is_file || root.find_link(&key).is_ok() || (root.is_host() && is_used(&store)) {
+        return Ok(());
+    }
+    changes.remove(&store)?;
+    changes.remove_folder(Path::new(FOLDER));
+    Ok(())
+}
+
+/// Whether a process, whose memory we may see, has a store in it.
+fn is_used(store: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let maps = processes.filter_map(|process| fs::read(process.path().join("maps")).ok());
+    let name = store.as_os_str().as_encoded_bytes();
+    maps.into_iter().any(|maps| maps.split(|c| *c == b'\n').any(|line| line.ends_with(name)))
+}

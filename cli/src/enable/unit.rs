@@ -1,0 +1,200 @@
+//! What a systemd unit says, with its drop-ins: as much of it as matters to a library that is
+//! preloaded. Ours is left out, so that a second run finds what the first one found.
+
+use super::root::Root;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where units are, in the order in which systemd prefers them.
+const FOLDERS: [&str; 8] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator.late",
+    "/run/systemd/transient",
+];
+
+/// The name of our drop-in, behind those that begin with a digit.
+pub(super) const DROP_IN: &str = "sesscache.conf";
+
+/// A service.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    /// Its name, as `nginx.service`.
+    pub(super) name: String,
+    /// The settings of `[Service]`, in their order.
+    settings: Vec<(String, String)>,
+}
+
+impl Unit {
+    /// Reads a unit. An instance of a template (`x@1.service`) may have only the template's file.
+    pub(super) fn read(root: &Root, name: &str) -> Option<Unit> {
+        let mut names = vec![name.to_owned()];
+        names.extend(template_of(name));
+        let text = names.iter().find_map(|name| {
+            FOLDERS.iter().find_map(|folder| root.text(&Path::new(folder).join(name)).ok())
+        })?;
+        let mut settings = service_settings(&text);
+        for text in drop_ins(root, &names) {
+            settings.extend(service_settings(&text));
+        }
+        Some(Unit { name: name.to_owned(), settings })
+    }
+
+    /// The values of a setting that is a list, which an empty value empties.
+    fn list(&self, name: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for (_, value) in self.settings.iter().filter(|(known, _)| known == name) {
+            if value.is_empty() {
+                found.clear();
+            } else {
+                found.push(value.as_str());
+            }
+        }
+        found
+    }
+
+    /// The last value of a setting.
+    pub(super) fn last(&self, name: &str) -> Option<&str> {
+        self.list(name).pop()
+    }
+
+    /// The user that the service runs as, if it is not root.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.last("User").filter(|user| !matches!(*user, "root" | "0"))
+    }
+
+    /// Whether a setting is true in systemd's words.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        matches!(self.last(name), Some("yes" | "true" | "1" | "on"))
+    }
+
+    /// The value of a variable that the unit sets.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let lines = self.list("Environment");
+        let words = lines.iter().flat_map(|line| shlex::split(line).unwrap_or_default());
+        let mut values = words.filter_map(|word| {
+            let (known, value) = word.split_once('=')?;
+            (known == name).then(|| value.to_owned())
+        });
+        values.next_back()
+    }
+
+    /// A file of variables that sets one of ours, which would win over a drop-in: its path, and the
+    /// variable.
+    pub(super) fn overriding_file(&self, root: &Root) -> Option<(PathBuf, String)> {
+        for file in self.list("EnvironmentFile") {
+            let file = Path::new(file.trim_start_matches('-'));
+            let Ok(text) = root.text(file) else { continue };
+            let names = text.lines().filter_map(|line| line.trim_start().split_once('='));
+            let ours = |name: &str| name == "LD_PRELOAD" || name.starts_with("SESSCACHE_");
+            if let Some((name, _)) = names.map(|(name, v)| (name.trim(), v)).find(|n| ours(n.0)) {
+                return Some((file.to_owned(), name.to_owned()));
+            }
+        }
+        None
+    }
+
+    /// Whether it starts something, and does not only stand for other units.
+    pub(super) fn is_server(&self) -> bool {
+        self.command().first().is_some_and(|file| !file.to_string_lossy().ends_with("/true"))
+    }
+
+    /// The words of its command, without systemd's prefixes. `$NAME` is left as it is.
+    pub(super) fn command(&self) -> Vec<OsString> {
+        let line = self.last("ExecStart").unwrap_or_default();
+        let line = line.trim_start_matches(['-', '@', ':', '+', '!']);
+        shlex::split(line).unwrap_or_default().into_iter().map(OsString::from).collect()
+    }
+}
+
+/// The template of an instance: `x@.service` of `x@1.service`.
+fn template_of(name: &str) -> Option<String> {
+    let (before, instance) = name.split_once('@')?;
+    let (_, kind) = instance.rsplit_once('.')?;
+    Some(format!("{before}@.{kind}"))
+}
+
+/// The texts of the drop-ins of these names. Of two with one file name, the preferred one counts.
+fn drop_ins(root: &Root, names: &[String]) -> Vec<String> {
+    let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for (name, folder) in names.iter().flat_map(|name| FOLDERS.map(|folder| (name, folder))) {
+        let folder = Path::new(folder).join(format!("{name}.d"));
+        let Ok(files) = root.find(&folder).and_then(std::fs::read_dir) else { continue };
+        for file in files.flatten().map(|file| file.file_name()) {
+            let is_ours = file == DROP_IN;
+            if Path::new(&file).extension().is_some_and(|end| end == "conf") && !is_ours {
+                found.entry(file.clone()).or_insert_with(|| folder.join(file));
+            }
+        }
+    }
+    found.values().filter_map(|file| root.text(file).ok()).collect()
+}
+
+/// The settings of `[Service]`. A backslash at the end of a line continues it.
+fn service_settings(text: &str) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    let mut is_service = false;
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if line.starts_with('[') {
+            is_service = line == "[Service]";
+            continue;
+        }
+        let mut line = line.to_owned();
+        while line.ends_with('\\') {
+            line.pop();
+            // Comments among continued lines are left out.
+            let Some(next) = lines.find(|next| !next.starts_with(['#', ';'])) else { break };
+            line.push(' ');
+            line.push_str(next);
+        }
+        if let Some((name, value)) = line.split_once('=').filter(|_| is_service) {
+            settings.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(text: &str) -> Unit {
+        Unit { name: "x.service".into(), settings: service_settings(text) }
+    }
+
+    #[test]
+    fn settings_are_read_as_systemd_does() {
+        let unit = unit(
+            "[Unit]\nUser=no\n[Service]\n# User=no\nUser = web\nExecStart=/old\nExecStart=\n\
+             ExecStart=-/bin/x -g 'a b' \\\n# not this\n  -c d\nEnvironment=\"A=1 2\" B=3\n\
+             Environment=LD_PRELOAD=/l.so A=4\nDynamicUser=yes\n[Install]\nUser=no\n",
+        );
+        assert_eq!(unit.user(), Some("web"));
+        assert_eq!(unit.command(), ["/bin/x", "-g", "a b", "-c", "d"]);
+        assert_eq!(unit.variable("A").as_deref(), Some("4"));
+        assert_eq!(unit.variable("LD_PRELOAD").as_deref(), Some("/l.so"));
+        assert_eq!(unit.variable("C"), None);
+        assert!(unit.is_on("DynamicUser"));
+    }
+
+    #[test]
+    fn root_is_no_user_of_its_own() {
+        assert_eq!(unit("[Service]\nUser=root\n").user(), None);
+        assert_eq!(unit("").user(), None);
+    }
+
+    #[test]
+    fn an_instance_has_a_template() {
+        assert_eq!(template_of("postfix@-.service").as_deref(), Some("postfix@.service"));
+        assert_eq!(template_of("nginx.service"), None);
+    }
+}
