@@ -95,6 +95,7 @@ class Client:
     application: str = "http"
     certificate: Path = None  # a file with key, certificate and chain to show; none if None
     shared_key: str = ""      # a pre-shared key, "IDENTITY:HEX"; none if empty
+    through: tuple = ()       # a command that runs it, elsewhere
 
     def of(self, **changes):
         return replace(self, **changes)
@@ -138,7 +139,7 @@ class Client:
         options += ["-s", self.name] if self.name else []
         options += ["-c", str(self.certificate)] if self.certificate else []
         options += ["-k", self.shared_key] if self.shared_key else []
-        return [str(self.program), *options, _place(place), *map(str, words)]
+        return [*self.through, str(self.program), *options, _place(place), *map(str, words)]
 
     def _run(self, place, *words):
         done = result(*self._command(place, *words), seconds=60)

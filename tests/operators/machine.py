@@ -1,0 +1,102 @@
+"""A Debian machine that systemd has booted, in a container of its own (systemd-nspawn).
+
+The image is made once, by mmdebstrap, in a folder outside of the tree, and copied for each boot. The
+machine has no network but its loopback.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from harness import processes
+from harness.run import result, run
+from harness.verdicts import Unusable, wait_until
+
+PACKAGES = ("systemd-sysv", "dbus", "openssl", "ssl-cert", "nginx-light", "haproxy", "apache2",
+            "dovecot-imapd", "postfix", "procps")
+CACHE = Path(os.environ.get("OPERATORS_CACHE", "/var/cache/sesscache-operators"))
+MIRROR = os.environ.get("MIRROR", "http://deb.debian.org/debian")
+
+
+def must_be_possible():
+    if os.geteuid() != 0:
+        raise Unusable("only root can boot a machine")
+    missing = [name for name in ("systemd-nspawn", "mmdebstrap", "nsenter")
+               if not shutil.which(name)]
+    if missing:
+        raise Unusable(f"no {', '.join(missing)}"
+                       " (Debian: apt-get install systemd-container mmdebstrap util-linux)")
+
+
+def image_of(release):
+    """The archive of a release, made if it is missing: some minutes."""
+    image = CACHE / f"{release}.tar"
+    if not image.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        print(f"making {image}", flush=True)
+        new = image.with_suffix(".new.tar")
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+            release, new, MIRROR, seconds=1800)
+        new.rename(image)
+    return image
+
+
+class Machine:
+    """A booted machine. Commands run in it by `do`, clients on its loopback by `through`."""
+
+    def __init__(self, release, folder):
+        self.folder, self.root = folder, folder / release
+        self.root.mkdir(mode=0o755)
+        run("tar", "-C", self.root, "-xpf", image_of(release), seconds=300)
+        self._leader = self._process = None
+
+    def put(self, file, inside, mode=0o644):
+        place = self.path(inside)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+        place.chmod(mode)
+
+    def path(self, inside):
+        """Our path of a file in it; once it has booted, as it sees its own mounts."""
+        root = f"/proc/{self._leader}/root" if self._leader else self.root
+        return Path(root) / inside.lstrip("/")
+
+    def boot(self):
+        self._process = processes.start(
+            "systemd-nspawn", "--quiet", "-D", self.root, "--private-network", "--register=no",
+            "--keep-unit", f"--machine=sesscache-{os.getpid()}", "-b",
+            log=self.folder / "boot.log")
+        wait_until(90, self._has_booted)
+
+    def _has_booted(self):
+        found = processes.children(self._process.pid)
+        if not found:
+            return False
+        self._leader = found[0]
+        done = result(*self.through("-t"), "systemctl", "is-system-running", seconds=20)
+        return done.stdout.strip() in ("running", "degraded")
+
+    def through(self, kind="-n"):
+        """The words before a command that runs in the machine ("-t"), or only on its network."""
+        spaces = ("-m", "-u", "-i", "-n", "-p", "-C") if kind == "-t" else ("-n",)
+        return ["nsenter", "-t", str(self._leader), *spaces]
+
+    def do(self, *words, status=0):
+        """Runs a command in the machine; what it said."""
+        return run(*self.through("-t"), *words, seconds=120, status=status)
+
+    def tree(self):
+        """The files of /etc, /run/sesscache and /var/cache: their kind, mode, owner and contents.
+
+        Without what Debian itself changes when a service stops or starts."""
+        found = self.do("find", "/etc", "/run/sesscache", "-printf", "%p %y %m %U:%G %l\n",
+                        status=None)
+        sums = self.do("sh", "-c", "find /etc -type f -exec sha256sum {} +")
+        lines = (found + sums).splitlines()
+        return sorted(line for line in lines if "No such file" not in line)
+
+    def off(self):
+        if self._leader:
+            result(*self.through("-t"), "systemctl", "poweroff", "--no-wall", seconds=20)
+            self._process.status(60)
+            self._leader = None
