@@ -133,7 +133,7 @@ test-operators: all ## enable and disable under a booted systemd (root), images 
 	@packaging/deps.sh operators
 	tests/operators/run.py $(PART)
 
-fuzz: ## cache operations, damaged stores, records, streams, key files: FUZZ_SECONDS=40 each
+fuzz: ## cache operations, damaged stores, records, sessions, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test
 	fuzz/run.sh
 

@@ -8,7 +8,7 @@ seconds=${FUZZ_SECONDS:-40}
 triple=$(uname -m)-unknown-linux-gnu
 out=$PWD/../target/fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(cache opened_file record ring stream text)
+[ ${#targets[@]} -gt 0 ] || targets=(cache opened_file record ring session stream text)
 
 # The flags of `cargo fuzz`, which is not needed: coverage that libFuzzer reads, and AddressSanitizer.
 flags=(--cfg fuzzing -Cpasses=sancov-module -Zsanitizer=address -Ccodegen-units=1
@@ -34,6 +34,14 @@ seed() {
         local until='\x00\x00\x36\x77\x00\x00\x00\x00' name=0123456789abcdef
         printf '\x06\x00\x01\x04'"$until$until$name"'payload!\0\0\0\0' >"$work/$1/put"
         printf '\x05\x00\x02\x04'"$until$until$name"'\0\0\0\0' >"$work/$1/removal"
+    fi
+    if [ "$1" = session ]; then
+        # A TLS 1.2 session with a server name and a group, whole and shortened.
+        local fields='\xa1\x06\x02\x04\x69\x24\x81\x00\xa2\x04\x02\x02\x01\x2c'
+        fields+='\xa6\x11\x04\x0fwww.example.org\xb3\x03\x02\x01\x1d'
+        printf '\x04\x30\x5d\x02\x01\x01\x02\x02\x03\x03\x04\x02\xc0\x2f\x04\x20'`
+            `'0123456789abcdef0123456789abcdef\x04\x08password'"$fields" >"$work/$1/whole"
+        printf '\x04\x08\xc0\x2fpassword\x0e\x16\x36\x99\x1d' >"$work/$1/short"
     fi
     if [ "$1" = stream ]; then
         local record="\x05\x00\x02\x04\x00\x00\x36\x77\x00\x00\x00\x00\x00\x00\x36\x77"

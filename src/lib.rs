@@ -3,7 +3,7 @@
 //! ```text
 //!   overlay/   C calls this: the exported names, and our hooks        unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
-//!   seal/      records are encrypted before they leave the process    safe
+//!   seal/      records are shortened and encrypted before they leave  safe
 //!   openssl/   we call this: stock functions, handles, callbacks      unsafe
 //!   log.rs     lines for the operator                                 safe
 //!   config.rs  SESSCACHE_*, read once                                 safe

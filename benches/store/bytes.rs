@@ -2,7 +2,7 @@
 
 use crate::clock::{Outcome, Sum};
 use crate::operations::{locator, put};
-use crate::{PREFIX_BYTES, report};
+use crate::{SPARED_BYTES, report};
 use sesscache::seal::OVERHEAD;
 use sesscache_core::store::{Store, StoreUrl};
 
@@ -11,7 +11,7 @@ pub fn run(size: &str, lengths: Vec<usize>) {
     let bytes = url.size.unwrap();
     for length in lengths {
         let store = Store::open(&url).unwrap();
-        let payload = vec![0x5E; length + PREFIX_BYTES + OVERHEAD];
+        let payload = vec![0x5E; length - SPARED_BYTES + OVERHEAD];
         // Several times as many as there is room for, so that every ring has come round.
         let count = (3 * bytes / payload.len()) as u64;
         for number in 0..count {

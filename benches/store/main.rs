@@ -22,8 +22,9 @@ const USAGE: &str = "usage:
   store bytes SIZE DER...                         what a record takes of a store of that size
   store counters FILE                             hits and stores so far";
 
-/// What a session's DER becomes before it is sealed: four bytes more (context/sharing.rs).
-const PREFIX_BYTES: usize = 4;
+/// How much shorter a plain session is in its record than its DER, with its origin and without the
+/// seal (docs/STORE.md).
+const SPARED_BYTES: usize = 53;
 
 /// Prints a figure. `switches` are voluntary and involuntary ones.
 fn report(name: &str, parameters: &str, (value, unit): (f64, &str), sum: &clock::Sum) {

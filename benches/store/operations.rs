@@ -6,7 +6,7 @@
 
 use crate::clock::{Clock, Outcome, Sum};
 use crate::system::mix;
-use crate::{PREFIX_BYTES, report};
+use crate::{SPARED_BYTES, report};
 use sesscache::seal::OVERHEAD;
 use sesscache_core::store::{LEAST_SIZE, Locator, Lookup, Now, PutError, Store, StoreUrl};
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use std::thread::available_parallelism;
 use std::{env, fs};
 
 /// A session of TLS 1.2 without certificates, sealed.
-const PAYLOAD: [u8; 131 + PREFIX_BYTES + OVERHEAD] = [0x5E; 131 + PREFIX_BYTES + OVERHEAD];
+const PAYLOAD: [u8; 131 - SPARED_BYTES + OVERHEAD] = [0x5E; 131 - SPARED_BYTES + OVERHEAD];
 /// Bytes of a store for each such record: a little more than it takes (`store bytes`).
 const ROOM: u64 = 250;
 /// Of a hundred operations so many may do something else than they are to do: a bucket into which

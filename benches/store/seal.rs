@@ -2,24 +2,27 @@
 
 use crate::clock::{BATCH, Clock};
 use crate::system::load_libssl;
-use crate::{PREFIX_BYTES, report};
+use crate::{SPARED_BYTES, report};
+use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::seal::Keys;
 use std::hint::black_box;
+use std::ptr::null_mut;
 
-/// Associated data of a session for a server name of usual length (context/sharing.rs).
+/// Associated data of a session for a server name of usual length (context/host/record.rs).
 const ASSOCIATED: [u8; 106] = [0xAD; 106];
 
 pub fn run(seconds: f64, lengths: Vec<usize>) {
     load_libssl();
     let libssl = libssl().unwrap();
-    let keys = Keys::random(libssl).unwrap();
+    let generator = Generator::new(libssl, null_mut());
+    let keys = Keys::random(generator).unwrap();
     let clock = Clock { seconds, has_core: true };
     for length in lengths {
-        let plain = vec![0x5E; length + PREFIX_BYTES];
+        let plain = vec![0x5E; length - SPARED_BYTES];
         let seal = || {
             let mut sealed = Vec::new();
-            keys.seal(libssl, &ASSOCIATED, &plain, &mut sealed).unwrap();
+            keys.seal(generator, &ASSOCIATED, &plain, &mut sealed).unwrap();
             sealed
         };
         let sealed = seal();

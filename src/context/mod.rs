@@ -26,12 +26,12 @@ mod verdict;
 mod verified;
 
 use crate::config::{NewCbZero, TicketMode, config};
-use crate::openssl::aead::random;
 use crate::openssl::boxed;
 use crate::openssl::callback::Callback;
 use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::table::Libssl;
@@ -235,8 +235,14 @@ impl State {
         let _errors = KeepErrors::new(libssl);
         let mut number = [0; 8];
         // libcrypto's generator, as in a handshake: a sandbox may forbid the system's by now.
-        let number = random(libssl, &mut number).map_or(0, |()| u64::from_ne_bytes(number));
+        let drawn = self.generator(libssl).fill(&mut number);
+        let number = drawn.map_or(0, |()| u64::from_ne_bytes(number));
         self.record_number.store(number, Relaxed);
+    }
+
+    /// The generator that handshakes of this context draw from.
+    pub fn generator(&self, libssl: &'static Libssl) -> Generator {
+        Generator::new(libssl, self.application.library_context())
     }
 
     /// The cache, unless our code has failed in this context.

@@ -116,7 +116,12 @@ impl State {
         }
         let _errors = KeepErrors::new(event.libssl());
         if let Some(origin) = Origin::of(event, self.record_number(), session) {
-            address.publish(session, &origin, event.is_single_use());
+            address.publish(
+                self.generator(event.libssl()),
+                session,
+                &origin,
+                event.is_single_use(),
+            );
         }
     }
 

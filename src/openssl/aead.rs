@@ -1,15 +1,12 @@
-//! AES-256 through libcrypto, a block at a time and as AES-256-GCM, and random bytes.
+//! AES-256 through libcrypto, a block at a time and as AES-256-GCM.
 //!
-//! The parts that `seal` makes its algorithm of. The two ciphers are fetched once and kept for the
-//! life of the process; a failed fetch is not remembered. No locks of ours.
+//! The parts that `seal` makes its algorithm of. No locks of ours.
 
+use super::algorithms::{Algorithms, Fetched};
 use super::failed::{Failed, present, succeeded};
-use super::libssl::libssl;
 use super::table::Libssl;
 use libc::{c_int, c_void};
-use once_cell::sync::OnceCell;
 use openssl_sys::{EVP_CIPHER, EVP_CIPHER_CTX, EVP_CTRL_GCM_GET_TAG, EVP_CTRL_GCM_SET_TAG};
-use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 
 /// Bytes of a key of AES-256.
@@ -21,91 +18,51 @@ pub const TAG_BYTES: usize = 16;
 /// `TAG_BYTES` as OpenSSL takes it.
 const TAG_LENGTH: c_int = 16;
 
-/// A reference to an algorithm of a provider.
+/// An EVP_CIPHER_CTX, which is kept, because making one costs as much as the rest of a short record.
+/// OpenSSL wipes the key in it when it is keyed anew or freed.
 #[derive(Debug)]
-struct Cipher(NonNull<EVP_CIPHER>);
-
-// SAFETY: a fetched EVP_CIPHER is not changed but for its reference count, which is atomic.
-unsafe impl Send for Cipher {}
-// SAFETY: as above.
-unsafe impl Sync for Cipher {}
-
-impl Cipher {
-    fn fetch(libssl: &'static Libssl, name: &CStr) -> Result<Cipher, Failed> {
-        let fetch = present(libssl.EVP_CIPHER_fetch)?;
-        // SAFETY: the default library context, a C string, no properties.
-        let cipher = unsafe { fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) };
-        NonNull::new(cipher).map(Cipher).ok_or(Failed::Refused)
-    }
-}
-
-impl Drop for Cipher {
-    fn drop(&mut self) {
-        if let Some(free) = libssl().and_then(|libssl| libssl.EVP_CIPHER_free) {
-            // SAFETY: the reference this value owns.
-            unsafe { free(self.0.as_ptr()) };
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Ciphers {
-    blocks: Cipher,
-    gcm: Cipher,
-}
-
-static CIPHERS: OnceCell<Ciphers> = OnceCell::new();
-
-impl Ciphers {
-    #[inline]
-    fn get(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
-        CIPHERS.get().map_or_else(|| Ciphers::fetch(libssl), Ok)
-    }
-
-    #[cold]
-    fn fetch(libssl: &'static Libssl) -> Result<&'static Ciphers, Failed> {
-        // Not inside the cell: a provider may be loaded in here, see `libssl::fill`.
-        let blocks = Cipher::fetch(libssl, c"AES-256-ECB")?;
-        let gcm = Cipher::fetch(libssl, c"AES-256-GCM")?;
-        Ok(CIPHERS.get_or_init(|| Ciphers { blocks, gcm }))
-    }
-}
-
-/// An EVP_CIPHER_CTX, which is used for all steps of an operation, because making and keying one is
-/// most of the cost of a short record. OpenSSL wipes the key in it when it is keyed anew or freed.
-#[derive(Debug)]
-pub struct Aes {
+struct Context {
     libssl: &'static Libssl,
-    ciphers: &'static Ciphers,
     ctx: NonNull<EVP_CIPHER_CTX>,
+    cipher: &'static Fetched<EVP_CIPHER>,
+    /// Whether it was keyed before, so that it has its cipher: to name that again would empty it.
+    is_set: bool,
 }
 
-impl Aes {
-    /// Without a key.
-    pub fn new(libssl: &'static Libssl) -> Result<Aes, Failed> {
-        let ciphers = Ciphers::get(libssl)?;
-        // Whoever made one must be able to free it.
-        present(libssl.EVP_CIPHER_CTX_free)?;
-        // SAFETY: takes nothing.
-        let ctx = NonNull::new(unsafe { present(libssl.EVP_CIPHER_CTX_new)?() });
-        let ctx = ctx.ok_or(Failed::NoMemory)?;
-        Ok(Aes { libssl, ciphers, ctx })
+// SAFETY: a context belongs to no thread; whoever has the value is alone with it.
+unsafe impl Send for Context {}
+
+/// AES itself under one key, each 16 bytes by themselves.
+#[derive(Debug)]
+pub struct Blocks(Context);
+
+impl Blocks {
+    /// Under this key.
+    pub fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Blocks, Failed> {
+        let mut context = Context::new(libssl, &Algorithms::get(libssl)?.blocks)?;
+        context.key_to_encrypt(key, ptr::null())?;
+        Ok(Blocks(context))
     }
 
-    /// AES itself: each 16 bytes of `from` by themselves. The two are as long as each other.
-    pub fn encrypt_blocks(
-        &mut self,
-        key: &[u8; KEY_BYTES],
-        from: &[u8],
-        to: &mut [u8],
-    ) -> Result<(), Failed> {
-        self.key_to_encrypt(&self.ciphers.blocks, key, ptr::null())?;
-        self.encrypt(from, to)
+    /// Encrypts whole blocks to as many.
+    pub fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
+        self.0.encrypt(from, to)
+    }
+}
+
+/// AES-256-GCM, with another key for each message.
+#[derive(Debug)]
+pub struct Gcm(Context);
+
+impl Gcm {
+    /// Without a key.
+    pub fn new(libssl: &'static Libssl) -> Result<Gcm, Failed> {
+        Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Gcm)
     }
 
     /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
-    pub fn gcm_seal(
+    pub fn seal(
         &mut self,
         key: &[u8; KEY_BYTES],
         nonce: &[u8; GCM_NONCE_BYTES],
@@ -113,30 +70,31 @@ impl Aes {
         from: &[u8],
         to: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
-        self.key_to_encrypt(&self.ciphers.gcm, key, nonce.as_ptr())?;
+        let Gcm(context) = self;
+        context.key_to_encrypt(key, nonce.as_ptr())?;
         let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
-            let (update, ctx) = (present(self.libssl.EVP_EncryptUpdate)?, self.ctx.as_ptr());
+            let (update, ctx) = (present(context.libssl.EVP_EncryptUpdate)?, context.ctx.as_ptr());
             let data = associated.as_ptr();
             // SAFETY: a keyed context; no place to write to says that these are associated data.
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
             succeeded(ok)?;
         }
-        self.encrypt(from, to)?;
+        context.encrypt(from, to)?;
         let mut tag = [0; TAG_BYTES];
-        let finish = present(self.libssl.EVP_EncryptFinal_ex)?;
+        let finish = present(context.libssl.EVP_EncryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
-        let ok = unsafe { finish(self.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
+        let ok = unsafe { finish(context.ctx.as_ptr(), tag.as_mut_ptr(), &raw mut written) };
         succeeded(ok)?;
-        self.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
+        context.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
         Ok(tag)
     }
 
     /// Decrypts `from` to `to`, which is as long. True if the tag is right; what is in `to` is
     /// otherwise not to be looked at.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
-    pub fn gcm_open(
+    pub fn open(
         &mut self,
         key: &[u8; KEY_BYTES],
         nonce: &[u8; GCM_NONCE_BYTES],
@@ -144,12 +102,15 @@ impl Aes {
         (from, tag): (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
     ) -> Result<bool, Failed> {
-        let (ctx, gcm) = (self.ctx.as_ptr(), self.ciphers.gcm.0.as_ptr());
-        let initialise = present(self.libssl.EVP_DecryptInit_ex)?;
-        // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
+        let Gcm(context) = self;
+        let (ctx, gcm) = (context.ctx.as_ptr(), context.cipher_to_set());
+        let initialise = present(context.libssl.EVP_DecryptInit_ex)?;
+        // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
+        // it takes.
         succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key.as_ptr(), nonce.as_ptr()) })?;
-        self.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
-        let update = present(self.libssl.EVP_DecryptUpdate)?;
+        context.is_set = true;
+        context.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
+        let update = present(context.libssl.EVP_DecryptUpdate)?;
         let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
@@ -167,22 +128,39 @@ impl Aes {
             whole(written, length)?;
         }
         let mut block = [0; TAG_BYTES];
-        let finish = present(self.libssl.EVP_DecryptFinal_ex)?;
+        let finish = present(context.libssl.EVP_DecryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
         Ok(unsafe { finish(ctx, block.as_mut_ptr(), &raw mut written) } == 1)
     }
+}
 
-    /// `nonce` is NULL or points to as many bytes as `cipher` takes.
-    fn key_to_encrypt(
-        &self,
-        cipher: &Cipher,
-        key: &[u8; KEY_BYTES],
-        nonce: *const u8,
-    ) -> Result<(), Failed> {
-        let (ctx, cipher) = (self.ctx.as_ptr(), cipher.0.as_ptr());
+impl Context {
+    fn new(
+        libssl: &'static Libssl,
+        cipher: &'static Fetched<EVP_CIPHER>,
+    ) -> Result<Context, Failed> {
+        // Whoever made one must be able to free it.
+        present(libssl.EVP_CIPHER_CTX_free)?;
+        // SAFETY: takes nothing.
+        let ctx = NonNull::new(unsafe { present(libssl.EVP_CIPHER_CTX_new)?() });
+        let ctx = ctx.ok_or(Failed::NoMemory)?;
+        Ok(Context { libssl, ctx, cipher, is_set: false })
+    }
+
+    /// The cipher to key it with: NULL if it has that already.
+    fn cipher_to_set(&self) -> *const EVP_CIPHER {
+        if self.is_set { ptr::null() } else { self.cipher.as_ptr() }
+    }
+
+    /// `nonce` is NULL or points to as many bytes as the cipher takes.
+    fn key_to_encrypt(&mut self, key: &[u8; KEY_BYTES], nonce: *const u8) -> Result<(), Failed> {
+        let (ctx, cipher) = (self.ctx.as_ptr(), self.cipher_to_set());
         let initialise = present(self.libssl.EVP_EncryptInit_ex)?;
-        // SAFETY: a context, a fetched cipher, and a key and a nonce of the lengths it takes.
-        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })
+        // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
+        // it takes.
+        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })?;
+        self.is_set = true;
+        Ok(())
     }
 
     /// Encrypts in one update. Both ciphers write their whole input at once, blocks or a stream,
@@ -209,20 +187,13 @@ impl Aes {
     }
 }
 
-impl Drop for Aes {
+impl Drop for Context {
     fn drop(&mut self) {
         if let Some(free) = self.libssl.EVP_CIPHER_CTX_free {
             // SAFETY: made in `new`, which nobody else frees.
             unsafe { free(self.ctx.as_ptr()) };
         }
     }
-}
-
-/// Fills `out` from OpenSSL's generator, which a forked child does not share.
-pub fn random(libssl: &'static Libssl, out: &mut [u8]) -> Result<(), Failed> {
-    let length = c_int::try_from(out.len()).map_err(|_| Failed::Refused)?;
-    // SAFETY: `length` bytes to write.
-    succeeded(unsafe { present(libssl.RAND_bytes)?(out.as_mut_ptr(), length) })
 }
 
 /// How long both are, as OpenSSL takes it.

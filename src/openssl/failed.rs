@@ -1,6 +1,7 @@
 //! OpenSSL's failures.
 
 use libc::c_int;
+use std::ffi::CStr;
 use std::fmt;
 
 /// Why OpenSSL has not done what it was asked to. Its error queue may say more, and is the caller's
@@ -11,6 +12,10 @@ pub enum Failed {
     Missing,
     /// There is no memory.
     NoMemory,
+    /// libcrypto's default provider cannot be loaded.
+    NoProvider,
+    /// libcrypto's default provider lacks this algorithm.
+    NoAlgorithm(&'static CStr),
     /// The function has failed: no memory, no such algorithm, a wrong length.
     Refused,
 }
@@ -20,6 +25,11 @@ impl fmt::Display for Failed {
         f.write_str(match self {
             Failed::Missing => "this OpenSSL lacks a function",
             Failed::NoMemory => "out of memory",
+            Failed::NoProvider => "libcrypto's default provider cannot be loaded",
+            Failed::NoAlgorithm(name) => {
+                let name = name.to_string_lossy();
+                return write!(f, "libcrypto's default provider has no {name}");
+            }
             Failed::Refused => "OpenSSL has failed",
         })
     }

@@ -2,9 +2,10 @@
 //!
 //! For work that is done once a context or a key, not once a handshake. No locks of ours.
 
+use super::algorithms::Algorithms;
 use super::failed::{Failed, present, succeeded};
 use super::table::Libssl;
-use libc::{c_int, c_uint};
+use libc::c_uint;
 use openssl_sys::EVP_MD_CTX;
 use std::ptr::{self, NonNull};
 use zeroize::Zeroizing;
@@ -37,21 +38,29 @@ fn hmac_sha256(
     message: &[u8],
     out: &mut [u8; HASH_BYTES],
 ) -> Result<(), Failed> {
-    let key_length = c_int::try_from(key.len()).map_err(|_| Failed::Refused)?;
-    let (key, data, place) = (key.as_ptr(), message.as_ptr(), out.as_mut_ptr());
-    let mut written: c_uint = 0;
-    let hmac = present(libssl.HMAC)?;
-    // SAFETY: takes nothing and returns a constant.
-    let sha256 = unsafe { present(libssl.EVP_sha256)?() };
-    // SAFETY: a hash, key and message of these lengths, and room for the hash's length.
+    let context = Algorithms::get(libssl)?.library_context();
+    let (hmac, sha256) = (c"HMAC".as_ptr(), c"SHA256".as_ptr());
+    let (room, place, mut written) = (out.len(), out.as_mut_ptr(), 0);
+    let quick = present(libssl.EVP_Q_mac)?;
+    // SAFETY: a library context, C strings, no properties or parameters, key and message of these
+    // lengths, and room for the hash's length.
     let returned = unsafe {
-        hmac(sha256, key.cast(), key_length, data, message.len(), place, &raw mut written)
+        quick(
+            context,
+            hmac,
+            ptr::null(),
+            sha256,
+            ptr::null(),
+            key.as_ptr().cast(),
+            key.len(),
+            message.as_ptr(),
+            message.len(),
+            place,
+            room,
+            &raw mut written,
+        )
     };
-    if !returned.is_null() && written as usize == HASH_BYTES {
-        Ok(())
-    } else {
-        Err(Failed::Refused)
-    }
+    if !returned.is_null() && written == HASH_BYTES { Ok(()) } else { Err(Failed::Refused) }
 }
 
 /// SHA-256 over `parts`, one after the other: where one ends does not count.
@@ -86,8 +95,7 @@ impl Hash {
         let ctx = NonNull::new(unsafe { present(libssl.EVP_MD_CTX_new)?() });
         let ctx = ctx.ok_or(Failed::NoMemory)?;
         let hash = Hash { libssl, ctx };
-        // SAFETY: takes nothing and returns a constant.
-        let sha256 = unsafe { present(libssl.EVP_sha256)?() };
+        let sha256 = Algorithms::get(libssl)?.sha256.as_ptr();
         let initialise = present(libssl.EVP_DigestInit_ex)?;
         // SAFETY: a context just made and a hash.
         succeeded(unsafe { initialise(ctx.as_ptr(), sha256, ptr::null_mut()) })?;

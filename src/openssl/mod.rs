@@ -5,6 +5,7 @@
 //! and `Drop` keep the reference counts. No locks of ours.
 
 pub mod aead;
+pub mod algorithms;
 pub mod boxed;
 pub mod callback;
 mod cipher;
@@ -15,6 +16,7 @@ pub mod early_data;
 pub mod error_queue;
 pub mod ex_data;
 pub mod failed;
+pub mod generator;
 pub mod handle;
 pub mod identity;
 pub mod kdf;

@@ -5,10 +5,10 @@
 
 use super::failed::{Failed, present};
 use super::handle::{Ctx, Ssl};
-use super::kdf::HASH_BYTES;
+use super::kdf::{HASH_BYTES, sha256};
 use super::reference::Reference;
 use super::table::Libssl;
-use libc::{c_int, c_long, c_uint, c_void};
+use libc::{c_int, c_long, c_void};
 use openssl_sys::{ASN1_STRING, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CTX, X509, X509_NAME};
 use std::ptr::{self, NonNull};
 
@@ -190,15 +190,11 @@ pub(super) fn hash_of(
     libssl: &'static Libssl,
     certificate: *const X509,
 ) -> Result<[u8; HASH_BYTES], Failed> {
-    let mut hash = [0; HASH_BYTES];
-    let mut length: c_uint = 0;
-    // SAFETY: takes nothing and returns a constant.
-    let kind = unsafe { present(libssl.EVP_sha256)?() };
-    // SAFETY: a valid certificate, and room for the hash's length.
-    let ok = unsafe {
-        present(libssl.X509_digest)?(certificate, kind, hash.as_mut_ptr(), &raw mut length)
-    };
-    if ok == 1 && length as usize == HASH_BYTES { Ok(hash) } else { Err(Failed::Refused) }
+    let encode = present(libssl.i2d_X509)?;
+    // SAFETY: a valid certificate.
+    let encoded = encoded(|place| unsafe { encode(certificate, place) })?;
+    // Not by X509_digest(), which asks the library context that the certificate was decoded in.
+    sha256(libssl, &[&encoded])
 }
 
 /// What an `i2d_` function writes.

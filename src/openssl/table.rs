@@ -234,7 +234,6 @@ table! {
         X509_STORE_up_ref: fn(*mut X509_STORE) -> c_int;
         X509_STORE_free: fn(*mut X509_STORE);
         X509_STORE_get1_all_certs: fn(*mut X509_STORE) -> *mut OPENSSL_STACK;
-        X509_digest: fn(*const X509, *const EVP_MD, *mut u8, *mut c_uint) -> c_int;
         X509_up_ref: fn(*mut X509) -> c_int;
         X509_free: fn(*mut X509);
         X509_get0_notAfter: fn(*const X509) -> *const ASN1_TIME;
@@ -257,7 +256,11 @@ table! {
             LhashVisitWithThunk
         ) -> *mut Lhash;
         SSL_magic_pending_session_ptr: fn() -> *mut SSL_SESSION;
-        RAND_bytes: fn(*mut u8, c_int) -> c_int;
+        OSSL_LIB_CTX_new: fn() -> *mut c_void;
+        OSSL_LIB_CTX_free: fn(*mut c_void);
+        OSSL_PROVIDER_load: fn(*mut c_void, *const c_char) -> *mut c_void;
+        OSSL_PROVIDER_unload: fn(*mut c_void) -> c_int;
+        RAND_bytes_ex: fn(*mut c_void, *mut u8, usize, c_uint) -> c_int;
         EVP_CIPHER_fetch: fn(*mut c_void, *const c_char, *const c_char) -> *mut EVP_CIPHER;
         EVP_CIPHER_free: fn(*mut EVP_CIPHER);
         EVP_CIPHER_CTX_new: fn() -> *mut EVP_CIPHER_CTX;
@@ -281,10 +284,10 @@ table! {
         ) -> c_int;
         EVP_DecryptUpdate: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int, *const u8, c_int) -> c_int;
         EVP_DecryptFinal_ex: fn(*mut EVP_CIPHER_CTX, *mut u8, *mut c_int) -> c_int;
-        EVP_aes_256_cbc: fn() -> *const EVP_CIPHER;
         EVP_MAC_CTX_set_params: fn(*mut EvpMacCtx, *const Param) -> c_int;
         SSL_CTX_set_tlsext_ticket_key_evp_cb: fn(*mut SSL_CTX, Option<TicketKeyEvpCb>) -> c_int;
-        EVP_sha256: fn() -> *const EVP_MD;
+        EVP_MD_fetch: fn(*mut c_void, *const c_char, *const c_char) -> *mut EVP_MD;
+        EVP_MD_free: fn(*mut EVP_MD);
         HMAC_Init_ex: fn(
             *mut HmacCtx,
             *const c_void,
@@ -297,14 +300,19 @@ table! {
         EVP_DigestInit_ex: fn(*mut EVP_MD_CTX, *const EVP_MD, *mut c_void) -> c_int;
         EVP_DigestUpdate: fn(*mut EVP_MD_CTX, *const c_void, usize) -> c_int;
         EVP_DigestFinal_ex: fn(*mut EVP_MD_CTX, *mut u8, *mut c_uint) -> c_int;
-        HMAC: fn(
-            *const EVP_MD,
+        EVP_Q_mac: fn(
+            *mut c_void,
+            *const c_char,
+            *const c_char,
+            *const c_char,
+            *const Param,
             *const c_void,
-            c_int,
+            usize,
             *const u8,
             usize,
             *mut u8,
-            *mut c_uint
+            usize,
+            *mut usize
         ) -> *mut u8;
         // A server's names.
         SSL_new: fn(*mut SSL_CTX) -> *mut SSL;

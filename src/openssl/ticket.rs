@@ -3,8 +3,9 @@
 //! As in the example of SSL_CTX_set_tlsext_ticket_key_evp_cb(3), and as libssl itself does:
 //! AES-256-CBC with HMAC-SHA256 (RFC 5077 4). No locks of ours.
 
-use super::aead::random;
+use super::algorithms::Algorithms;
 use super::failed::{Failed, present, succeeded};
+use super::generator::Generator;
 use super::table::Libssl;
 use super::types::{EvpMacCtx, HmacCtx, Param};
 use libc::{c_char, c_int, c_uint, c_void};
@@ -65,22 +66,22 @@ pub enum MacContext {
 /// The contexts that libssl passes to the callback for ticket keys.
 #[derive(Debug)]
 pub struct Contexts {
-    libssl: &'static Libssl,
+    generator: Generator,
     cipher: *mut EVP_CIPHER_CTX,
     mac: MacContext,
 }
 
 impl Contexts {
-    /// libssl's two contexts.
+    /// libssl's two contexts, and the generator for initialisation vectors.
     ///
     /// # Safety
     /// Both are valid for as long as the result lives.
     pub unsafe fn of_libssl(
-        libssl: &'static Libssl,
+        generator: Generator,
         cipher: *mut EVP_CIPHER_CTX,
         mac: MacContext,
     ) -> Contexts {
-        Contexts { libssl, cipher, mac }
+        Contexts { generator, cipher, mac }
     }
 }
 
@@ -113,13 +114,13 @@ impl TicketKey {
 
     /// Sets both contexts up to seal a ticket, with a fresh `iv`.
     pub fn seal(&self, iv: &mut [u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
-        random(contexts.libssl, iv)?;
-        self.set_up(present(contexts.libssl.EVP_EncryptInit_ex)?, iv, contexts)
+        contexts.generator.fill(iv)?;
+        self.set_up(present(contexts.generator.libssl().EVP_EncryptInit_ex)?, iv, contexts)
     }
 
     /// Sets both contexts up to open a ticket.
     pub fn open(&self, iv: &[u8; IV_BYTES], contexts: &Contexts) -> Result<(), Failed> {
-        self.set_up(present(contexts.libssl.EVP_DecryptInit_ex)?, iv, contexts)
+        self.set_up(present(contexts.generator.libssl().EVP_DecryptInit_ex)?, iv, contexts)
     }
 
     fn set_up(
@@ -128,8 +129,7 @@ impl TicketKey {
         iv: &[u8; IV_BYTES],
         contexts: &Contexts,
     ) -> Result<(), Failed> {
-        // SAFETY: takes nothing and returns a constant.
-        let kind = unsafe { present(contexts.libssl.EVP_aes_256_cbc)?() };
+        let kind = Algorithms::get(contexts.generator.libssl())?.cbc.as_ptr();
         let (key, iv) = (self.cipher.as_ptr(), iv.as_ptr());
         // SAFETY: a valid context; key and vector of that cipher's lengths.
         succeeded(unsafe { init(contexts.cipher, kind, ptr::null_mut(), key, iv) })?;
@@ -137,9 +137,10 @@ impl TicketKey {
     }
 
     fn authenticate(&self, contexts: &Contexts) -> Result<(), Failed> {
+        let libssl = contexts.generator.libssl();
         match contexts.mac {
-            MacContext::Evp(mac) => self.authenticate_by_evp(contexts.libssl, mac),
-            MacContext::Hmac(mac) => self.authenticate_by_hmac(contexts.libssl, mac),
+            MacContext::Evp(mac) => self.authenticate_by_evp(libssl, mac),
+            MacContext::Hmac(mac) => self.authenticate_by_hmac(libssl, mac),
         }
     }
 
@@ -148,11 +149,10 @@ impl TicketKey {
         libssl: &'static Libssl,
         mac: *mut HmacCtx,
     ) -> Result<(), Failed> {
-        // SAFETY: takes nothing and returns a constant.
-        let digest = unsafe { present(libssl.EVP_sha256)?() };
+        let digest = Algorithms::get(libssl)?.sha256.as_ptr();
         let length = c_int::try_from(self.mac.len()).map_err(|_| Failed::Refused)?;
         let init = present(libssl.HMAC_Init_ex)?;
-        // SAFETY: a valid context and a key of that length.
+        // SAFETY: a valid context, a key of that length, and a hash that stays.
         succeeded(unsafe { init(mac, self.mac.as_ptr().cast(), length, digest, ptr::null_mut()) })
     }
 

@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
 use crate::context::{State, host, is_making, take_returning_index, while_making};
 use crate::log;
+use crate::openssl::algorithms;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, CLASS_SSL_SESSION, Index};
@@ -40,6 +41,7 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
     let _errno = KeepErrno::new();
     let _cancel = HoldCancel::new();
     let _errors = KeepErrors::new(libssl);
+    algorithms::note_library_context(library_context);
     if memory::is_shared(ctx) {
         if !is_making() {
             host::note_shared_memory();

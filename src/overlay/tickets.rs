@@ -206,7 +206,7 @@ unsafe fn answer_with_ours<M: Mac>(
 ) -> Option<c_int> {
     let _errno = KeepErrno::new();
     // SAFETY: the caller's promise.
-    let places = unsafe { places(event.ssl, question) };
+    let places = unsafe { places(state, event.ssl, question) };
     let Some((name, iv, contexts)) = places else { return Some(0) };
     if question.enc != 0 {
         let key = state.sealing_key(event)?;
@@ -241,7 +241,7 @@ unsafe fn answer_with_application<M: Mac>(
     }
     let _errno = KeepErrno::new();
     // SAFETY: the caller's promise.
-    let places = unsafe { places(ssl, question) };
+    let places = unsafe { places(state, ssl, question) };
     let Some((key, (name, iv, contexts))) = own.key().zip(places) else { return 0 };
     if question.enc != 0 {
         *name = key.name;
@@ -258,6 +258,7 @@ unsafe fn answer_with_application<M: Mac>(
 /// # Safety
 /// The question is libssl's, and only one such result is used at a time.
 unsafe fn places<'a, M: Mac>(
+    state: &State,
     ssl: Ssl<'a>,
     question: TicketKeyQuestion<M>,
 ) -> Option<(&'a mut [u8; NAME_BYTES], &'a mut [u8; IV_BYTES], Contexts)> {
@@ -266,6 +267,7 @@ unsafe fn places<'a, M: Mac>(
     let name = unsafe { key_name.cast::<[u8; NAME_BYTES]>().as_mut() }?;
     // SAFETY: libssl passes room for EVP_MAX_IV_LENGTH bytes.
     let iv = unsafe { iv.cast::<[u8; IV_BYTES]>().as_mut() }?;
+    let generator = state.generator(ssl.libssl());
     // SAFETY: libssl's contexts, valid during the call.
-    Some((name, iv, unsafe { Contexts::of_libssl(ssl.libssl(), cipher, M::context(mac)) }))
+    Some((name, iv, unsafe { Contexts::of_libssl(generator, cipher, M::context(mac)) }))
 }

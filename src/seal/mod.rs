@@ -7,14 +7,17 @@
 //! A secret is never used itself: HKDF-SHA256 makes of it the key that seals and an id, by which a
 //! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.
 //! A secret is a plain key of the file, or the state of a ratchet in one epoch: see `ratchet`. Keys and
-//! plaintext are wiped. No locks, no unsafe, no panic and no abort for want of memory.
+//! plaintext are wiped. No unsafe, no panic and no abort for want of memory.
 
+pub mod compact;
+mod lanes;
+mod nonces;
 pub mod ratchet;
 mod xaes;
 
-use crate::openssl::aead::{Aes, random};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
@@ -24,7 +27,7 @@ use zeroize::Zeroizing;
 /// Bytes that tell which key sealed a record.
 pub const KEY_ID_BYTES: usize = 4;
 /// Bytes of the nonce.
-pub const NONCE_BYTES: usize = xaes::NONCE_BYTES;
+pub const NONCE_BYTES: usize = nonces::NONCE_BYTES;
 /// Bytes of the tag.
 pub const TAG_BYTES: usize = crate::openssl::aead::TAG_BYTES;
 /// How much longer a sealed record is than its plaintext.
@@ -85,17 +88,12 @@ struct Key {
 
 impl Key {
     /// Makes this the key of `secret`.
-    fn set(
-        &mut self,
-        libssl: &'static Libssl,
-        aes: &mut Aes,
-        secret: &Secret,
-    ) -> Result<(), Failed> {
+    fn set(&mut self, libssl: &'static Libssl, secret: &Secret) -> Result<(), Failed> {
         let secret = secret.bytes();
         let mut id = [0; KEY_BYTES];
         hkdf_sha256(libssl, secret, KEY_ID_INFO, &mut id)?;
         self.id = *id.first_chunk().ok_or(Failed::Refused)?;
-        self.key.set(aes, |key| hkdf_sha256(libssl, secret, SEAL_INFO, key))
+        self.key.set(libssl, |key| hkdf_sha256(libssl, secret, SEAL_INFO, key))
     }
 }
 
@@ -117,38 +115,37 @@ impl Keys {
     ) -> Result<Keys, Failed> {
         let secrets = secrets.into_iter();
         let _errors = KeepErrors::new(libssl);
-        let mut aes = Aes::new(libssl)?;
         let mut keys = Vec::new();
         keys.try_reserve_exact(secrets.len()).map_err(|_| Failed::NoMemory)?;
         for secret in secrets {
             keys.push(Key { id: [0; KEY_ID_BYTES], key: xaes::Key::empty() });
             // In its place: a copy would not be wiped.
-            keys.last_mut().ok_or(Failed::NoMemory)?.set(libssl, &mut aes, secret)?;
+            keys.last_mut().ok_or(Failed::NoMemory)?.set(libssl, secret)?;
         }
         if keys.is_empty() { Err(Failed::Refused) } else { Ok(Keys(keys)) }
     }
 
     /// A key that only this process has, and those that it forks from now on.
-    pub fn random(libssl: &'static Libssl) -> Result<Keys, Failed> {
-        let _errors = KeepErrors::new(libssl);
+    pub fn random(generator: Generator) -> Result<Keys, Failed> {
+        let _errors = KeepErrors::new(generator.libssl());
         let mut secret = Secret::new([0; KEY_BYTES]);
-        random(libssl, secret.bytes_mut())?;
-        Keys::derive(libssl, std::slice::from_ref(&secret))
+        generator.fill(secret.bytes_mut())?;
+        Keys::derive(generator.libssl(), std::slice::from_ref(&secret))
     }
 
     /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data.
     pub fn seal(
         &self,
-        libssl: &'static Libssl,
+        generator: Generator,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let _errors = KeepErrors::new(libssl);
+        let _errors = KeepErrors::new(generator.libssl());
         let start = out.len();
         let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
         out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
-        let sealed = self.append(libssl, associated, plain, out);
+        let sealed = self.append(generator, associated, plain, out);
         if sealed.is_err() {
             out.truncate(start);
         }
@@ -158,20 +155,19 @@ impl Keys {
     /// Appends to `out`, which has the room.
     fn append(
         &self,
-        libssl: &'static Libssl,
+        generator: Generator,
         associated: &[u8],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Failed> {
         let newest = self.0.first().ok_or(Failed::Refused)?;
-        let mut nonce = [0; NONCE_BYTES];
-        random(libssl, &mut nonce)?;
         out.extend_from_slice(&newest.id);
-        out.extend_from_slice(&nonce);
         let start = out.len();
-        out.resize(start + plain.len(), 0);
-        let place = out.get_mut(start..).ok_or(Failed::Refused)?;
-        let tag = newest.key.seal(&mut Aes::new(libssl)?, &nonce, associated, plain, place)?;
+        out.resize(start + NONCE_BYTES + plain.len(), 0);
+        let place = out.get_mut(start..).and_then(|rest| rest.split_first_chunk_mut());
+        let (nonce, place) = place.ok_or(Failed::Refused)?;
+        let (drawn, tag) = newest.key.seal(generator, associated, plain, place)?;
+        *nonce = drawn;
         out.extend_from_slice(&tag);
         Ok(())
     }
@@ -189,14 +185,13 @@ impl Keys {
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
         let _errors = KeepErrors::new(libssl);
-        let mut aes = Aes::new(libssl).map_err(|_| OpenError::Failed)?;
         let length = sealed.0.len();
         let mut plain = Zeroizing::new(Vec::new());
         plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;
         plain.resize(length, 0);
         // Ids are short: two keys may share one.
         for Key { key, .. } in candidates {
-            let opened = key.open(&mut aes, nonce, associated, sealed, plain.as_mut_slice());
+            let opened = key.open(libssl, nonce, associated, sealed, plain.as_mut_slice());
             if opened.map_err(|_| OpenError::Failed)? {
                 return Ok(plain);
             }

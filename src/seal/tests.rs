@@ -5,6 +5,10 @@ use crate::openssl::libssl::libssl_in_test;
 
 const NAME: &[u8] = b"session id and namespace";
 
+fn generator() -> Generator {
+    Generator::new(libssl_in_test(), std::ptr::null_mut())
+}
+
 fn keys(secrets: &[u8]) -> Keys {
     let secrets: Vec<_> = secrets.iter().map(|byte| Secret::new([*byte; KEY_BYTES])).collect();
     Keys::derive(libssl_in_test(), &secrets).unwrap()
@@ -12,7 +16,7 @@ fn keys(secrets: &[u8]) -> Keys {
 
 fn seal(keys: &Keys, plain: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::new();
-    keys.seal(libssl_in_test(), NAME, plain, &mut sealed).unwrap();
+    keys.seal(generator(), NAME, plain, &mut sealed).unwrap();
     sealed
 }
 
@@ -35,7 +39,7 @@ fn what_is_sealed_opens() {
 fn sealed_bytes_are_appended() {
     let keys = keys(&[1]);
     let mut out = b"header".to_vec();
-    keys.seal(libssl_in_test(), NAME, b"plain", &mut out).unwrap();
+    keys.seal(generator(), NAME, b"plain", &mut out).unwrap();
     let sealed = out.strip_prefix(b"header").unwrap();
     assert_eq!(open(&keys, sealed).as_deref(), Ok(b"plain".as_slice()));
 }
@@ -90,7 +94,7 @@ fn a_record_cut_anywhere_is_noticed() {
 fn other_associated_data_do_not_open() {
     let (libssl, keys) = (libssl_in_test(), keys(&[1]));
     let mut sealed = Vec::new();
-    keys.seal(libssl, b"", b"plain", &mut sealed).unwrap();
+    keys.seal(generator(), b"", b"plain", &mut sealed).unwrap();
     assert!(keys.open(libssl, b"", &sealed).is_ok());
     for other in [b"\0".as_slice(), NAME] {
         assert_eq!(keys.open(libssl, other, &sealed), Err(OpenError::NotAuthentic));
@@ -124,8 +128,7 @@ fn keys_of_one_id_are_all_tried() {
 
 #[test]
 fn random_keys_and_nonces_differ() {
-    let libssl = libssl_in_test();
-    let (a, b) = (Keys::random(libssl).unwrap(), Keys::random(libssl).unwrap());
+    let (a, b) = (Keys::random(generator()).unwrap(), Keys::random(generator()).unwrap());
     let sealed = seal(&a, b"plain");
     assert!(open(&a, &sealed).is_ok());
     assert!(open(&b, &sealed).is_err());

@@ -1,89 +1,152 @@
 //! XAES-256-GCM (c2sp.org/XAES-256-GCM): AES-256-GCM with nonces long enough to be drawn at random.
 //!
 //! Each record gets a key of its own, made by a CMAC from the key and half of the nonce; with it
-//! and the other half the record is sealed by AES-256-GCM. No locks, no unsafe.
+//! and the other half the record is sealed by AES-256-GCM. No unsafe.
+//!
+//! Locks: those of `lanes`, for the length of a record.
 
-use crate::openssl::aead::{Aes, GCM_NONCE_BYTES, KEY_BYTES, TAG_BYTES};
+use super::lanes::Lanes;
+use super::nonces::{NONCE_BYTES, Nonces};
+use crate::openssl::aead::{Blocks, Gcm, KEY_BYTES, TAG_BYTES};
+use crate::openssl::boxed;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
+use crate::openssl::table::Libssl;
 use zeroize::Zeroizing;
 
-/// Bytes of a nonce.
-pub(super) const NONCE_BYTES: usize = 24;
 const BLOCK_BYTES: usize = 16;
 
 /// A key, and what the CMAC mixes into its only block (K1 in NIST SP 800-38B).
 pub(super) struct Key {
     key: Zeroizing<[u8; KEY_BYTES]>,
     mix: Zeroizing<[u8; BLOCK_BYTES]>,
+    /// They go with the key: OpenSSL wipes what it knows of it.
+    tools: Lanes<Tools>,
+}
+
+/// What sealing and opening are done with. To make it costs more than a record.
+struct Tools {
+    /// Under the key.
+    blocks: Blocks,
+    gcm: Gcm,
+    /// Made with the first record that is sealed.
+    nonces: Option<Nonces>,
+}
+
+impl Tools {
+    fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Tools, Failed> {
+        Ok(Tools { blocks: Blocks::new(libssl, key)?, gcm: Gcm::new(libssl)?, nonces: None })
+    }
+
+    fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
+        self.nonces.get_or_insert_with(Nonces::new).draw(generator)
+    }
 }
 
 impl Key {
     /// All zeroes, until [`Key::set`]: a key is made where it stays, so that no copy is left.
     pub(super) fn empty() -> Key {
-        Key { key: Zeroizing::new([0; KEY_BYTES]), mix: Zeroizing::new([0; BLOCK_BYTES]) }
+        Key {
+            key: Zeroizing::new([0; KEY_BYTES]),
+            mix: Zeroizing::new([0; BLOCK_BYTES]),
+            tools: Lanes::new(),
+        }
     }
 
     /// Lets `fill` write the key.
     pub(super) fn set(
         &mut self,
-        aes: &mut Aes,
+        libssl: &'static Libssl,
         fill: impl FnOnce(&mut [u8; KEY_BYTES]) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
+        self.tools = Lanes::new();
         fill(&mut self.key)?;
         let mut block = Zeroizing::new([0; BLOCK_BYTES]);
-        aes.encrypt_blocks(&self.key, &[0; BLOCK_BYTES], block.as_mut_slice())?;
+        Blocks::new(libssl, &self.key)?.encrypt(&[0; BLOCK_BYTES], block.as_mut_slice())?;
         // Doubled in the field of 2^128 elements, without a branch on a secret.
         let block = u128::from_be_bytes(*block);
         *self.mix = ((block << 1) ^ ((block >> 127) * 0x87)).to_be_bytes();
         Ok(())
     }
 
+    /// Does something with tools that nobody else uses meanwhile. They are kept, unless it fails.
+    fn with_tools<T>(
+        &self,
+        libssl: &'static Libssl,
+        use_them: impl FnOnce(&mut Tools) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let make = || Tools::new(libssl, &self.key);
+        let Some(mut lane) = self.tools.take() else { return use_them(&mut make()?) };
+        let mut tools = match lane.take() {
+            Some(tools) => tools,
+            None => boxed::try_new(make()?).ok_or(Failed::NoMemory)?,
+        };
+        let result = use_them(&mut tools)?;
+        *lane = Some(tools);
+        Ok(result)
+    }
+
     /// The record's own key.
     fn derive(
         &self,
-        aes: &mut Aes,
-        half: &[u8; NONCE_BYTES - GCM_NONCE_BYTES],
+        blocks: &mut Blocks,
+        half: &Half,
     ) -> Result<Zeroizing<[u8; KEY_BYTES]>, Failed> {
-        let mut blocks = Zeroizing::new([0; 2 * BLOCK_BYTES]);
-        for (block, counter) in blocks.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().zip(1..) {
-            let input = [0, counter, b'X', 0].into_iter().chain(*half);
-            for ((byte, input), mix) in block.iter_mut().zip(input).zip(self.mix.iter()) {
+        let mut input = Zeroizing::new([0; 2 * BLOCK_BYTES]);
+        for (block, counter) in input.as_chunks_mut::<BLOCK_BYTES>().0.iter_mut().zip(1..) {
+            let bytes = [0, counter, b'X', 0].into_iter().chain(*half);
+            for ((byte, input), mix) in block.iter_mut().zip(bytes).zip(self.mix.iter()) {
                 *byte = input ^ mix;
             }
         }
         let mut derived = Zeroizing::new([0; KEY_BYTES]);
-        aes.encrypt_blocks(&self.key, blocks.as_slice(), derived.as_mut_slice())?;
+        blocks.encrypt(input.as_slice(), derived.as_mut_slice())?;
         Ok(derived)
     }
 
-    /// Encrypts `from` to `to`, which is as long, and returns the tag.
-    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
+    /// Encrypts `from` to `to`, which is as long, and returns a new nonce and the tag.
     pub(super) fn seal(
         &self,
-        aes: &mut Aes,
+        generator: Generator,
+        associated: &[u8],
+        from: &[u8],
+        to: &mut [u8],
+    ) -> Result<([u8; NONCE_BYTES], [u8; TAG_BYTES]), Failed> {
+        self.with_tools(generator.libssl(), |tools| {
+            let nonce = tools.nonce(generator)?;
+            Ok((nonce, self.seal_with(tools, &nonce, associated, from, to)?))
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
+    fn seal_with(
+        &self,
+        tools: &mut Tools,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
         from: &[u8],
         to: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
-        let key = self.derive(aes, half)?;
-        aes.gcm_seal(&key, nonce, associated, from, to)
+        let key = self.derive(&mut tools.blocks, half)?;
+        tools.gcm.seal(&key, nonce, associated, from, to)
     }
 
     /// Decrypts `from` to `to`, which is as long; true if the tag is right.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub(super) fn open(
         &self,
-        aes: &mut Aes,
+        libssl: &'static Libssl,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
         sealed: (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
     ) -> Result<bool, Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
-        let key = self.derive(aes, half)?;
-        aes.gcm_open(&key, nonce, associated, sealed, to)
+        self.with_tools(libssl, |tools| {
+            let key = self.derive(&mut tools.blocks, half)?;
+            tools.gcm.open(&key, nonce, associated, sealed, to)
+        })
     }
 }
 
@@ -104,17 +167,18 @@ mod tests {
 
     /// Seals `PLAIN` with a key of one byte, repeated, and opens it again.
     fn sealed(byte: u8, associated: &[u8]) -> Vec<u8> {
-        let mut aes = Aes::new(libssl_in_test()).unwrap();
+        let libssl = libssl_in_test();
         let mut key = Key::empty();
         let fill = |key: &mut [u8; KEY_BYTES]| {
             key.fill(byte);
             Ok(())
         };
-        key.set(&mut aes, fill).unwrap();
+        key.set(libssl, fill).unwrap();
+        let mut tools = Tools::new(libssl, &key.key).unwrap();
         let mut out = vec![0; PLAIN.len()];
-        let tag = key.seal(&mut aes, NONCE, associated, PLAIN, &mut out).unwrap();
+        let tag = key.seal_with(&mut tools, NONCE, associated, PLAIN, &mut out).unwrap();
         let mut opened = [0; PLAIN.len()];
-        let is_authentic = key.open(&mut aes, NONCE, associated, (&out, &tag), &mut opened);
+        let is_authentic = key.open(libssl, NONCE, associated, (&out, &tag), &mut opened);
         assert_eq!((is_authentic, &opened), (Ok(true), PLAIN));
         out.extend(tag);
         out

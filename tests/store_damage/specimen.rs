@@ -3,6 +3,7 @@
 //! The fuzz target `opened_file` uses it as well. Payloads are opaque to a store: it is their seal,
 //! bound to locator and deadline, that a damaged one does not open. So what counts is what opens.
 
+use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::openssl::table::Libssl;
 use sesscache::seal::Keys;
@@ -14,6 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
 pub(crate) const SIZE: usize = 1 << 20;
@@ -122,7 +124,8 @@ impl Specimen {
     fn put(&self, store: &Store, number: u64, version: u8) -> Result<(), PutError> {
         let associated = Self::associated(number, deadline(number));
         let mut sealed = Vec::new();
-        self.keys.seal(self.libssl, &associated, &plain(number, version), &mut sealed).unwrap();
+        let generator = Generator::new(self.libssl, null_mut());
+        self.keys.seal(generator, &associated, &plain(number, version), &mut sealed).unwrap();
         store.put(&locator(number), deadline(number), NOW, 0, &sealed)
     }
 

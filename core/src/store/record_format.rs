@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The format of this version's records, the number in the purpose of their seal. A store that was
 /// made by a version before the second format has 0.
-pub const RECORD_FORMAT: u32 = 2;
+pub const RECORD_FORMAT: u32 = 3;
 
 impl Store {
     /// Notes the format of this process, and returns whether the one before had another.

@@ -141,10 +141,8 @@ impl KeyRing {
 
     fn usable(made: Result<Material, Failed>) -> Option<Material> {
         static UNUSABLE: Once = Once::new();
-        let say = |_: &Failed| {
-            UNUSABLE.say(
-                "this libcrypto has no AES-256-GCM or no memory for keys: no session is shared",
-            );
+        let say = |failed: &Failed| {
+            UNUSABLE.say(format_args!("no keys can be made, and no session is shared: {failed}"));
         };
         made.inspect_err(say).ok()
     }

@@ -15,6 +15,7 @@ mod renewal;
 
 use crate::config::{TicketMode, config};
 use crate::log::{self, Once, say};
+use crate::openssl::algorithms;
 use crate::openssl::handle::Ctx;
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
@@ -219,7 +220,8 @@ pub(super) fn ticket_keys(libssl: &'static Libssl) -> Option<&'static KeyRing> {
     match configured_keys() {
         Ok(keys) => {
             keys.refresh(libssl);
-            Some(keys)
+            // With keys that it cannot use, a handshake would fail.
+            algorithms::probe(libssl).is_ok().then_some(keys)
         }
         Err(error) => {
             say(format_args!("tickets are not shared: {error}"));

@@ -13,10 +13,12 @@ use crate::context::policy::ServerName;
 use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
+use crate::openssl::generator::Generator;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::identity::Server;
 use crate::openssl::kdf::HASH_BYTES;
 use crate::openssl::table::Libssl;
+use crate::seal::compact::{self, Known};
 use crate::seal::{Keys, OVERHEAD};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use sesscache_core::store::{
@@ -29,11 +31,9 @@ use std::hash::Hasher;
 use zeroize::Zeroizing;
 
 /// The purpose of a record's seal, as associated data.
-const PURPOSE: &[u8] = b"sesscache session 2";
+const PURPOSE: &[u8] = b"sesscache session 3";
 /// Bytes of an era.
 const ERA_BYTES: usize = 6;
-/// Room for the plaintext of most sessions.
-const USUAL_BYTES: usize = 512;
 
 /// The address of one session's record: where it is in the store, and the server name to which it
 /// is sealed.
@@ -112,6 +112,7 @@ impl<'a> Address<'a> {
     /// further consequence. A session for single use stays on this host.
     pub(in crate::context) fn publish(
         &self,
+        generator: Generator,
         session: SessionRef<'_>,
         origin: &Origin,
         single_use: bool,
@@ -123,15 +124,14 @@ impl<'a> Address<'a> {
         if deadline < now.0 / 1000 {
             return;
         }
-        let Ok(plain) = plaintext(session, origin, self.era()) else { return };
+        let Ok(plain) = self.plaintext(session, origin, name, deadline) else { return };
         if plain.len() + OVERHEAD > MOST_PAYLOAD {
             return store.tally(Tally::Oversize);
         }
         let Some(associated) = self.associated(name, deadline) else { return };
         let mut sealed = Vec::new();
-        let libssl = session.libssl();
-        let seal = |keys: &Keys| keys.seal(libssl, &associated, &plain, &mut sealed).ok();
-        if self.host.keys.with_keys(libssl, seal).is_some() {
+        let seal = |keys: &Keys| keys.seal(generator, &associated, &plain, &mut sealed).ok();
+        if self.host.keys.with_keys(generator.libssl(), seal).is_some() {
             let flags = if single_use { LOCAL } else { 0 };
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
@@ -208,8 +208,11 @@ impl<'a> Address<'a> {
         let plain = self.host.keys.with_keys(libssl, open).ok_or(Tally::Undecryptable)?;
         let (origin, rest) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
         let origin = Origin::from_bytes(origin).ok_or(Tally::Mismatched)?;
-        let (era, der) = split_era(&origin, rest).ok_or(Tally::Mismatched)?;
-        let session = Session::from_der(libssl, der).map_err(|_| Tally::Mismatched)?;
+        let (era, short) = split_era(&origin, rest).ok_or(Tally::Mismatched)?;
+        let mut id = [0; MAX_ID_LENGTH];
+        let known = self.known(&mut id, name, &origin, deadline);
+        let der = compact::restore(short, &known).ok_or(Tally::Mismatched)?;
+        let session = Session::from_der(libssl, &der).map_err(|_| Tally::Mismatched)?;
         let found = session.as_ref(libssl);
         if found.key() != Some(self.key) {
             return Err(Tally::Mismatched);
@@ -224,6 +227,41 @@ impl<'a> Address<'a> {
             found.set_deadline(deadline);
         }
         Ok((Fetched { session, origin }, era))
+    }
+
+    /// The plaintext of a record: the session's origin, the era if there was a flush, and the session
+    /// without what its address says.
+    fn plaintext(
+        &self,
+        session: SessionRef<'_>,
+        origin: &Origin,
+        name: &ServerName,
+        deadline: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, Failed> {
+        let era = self.era();
+        let mut head = [0; Origin::BYTES + ERA_BYTES];
+        let parts = [&origin.with_era(era != 0).to_bytes()[..], &era.to_le_bytes()];
+        head.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        let length = if era == 0 { Origin::BYTES } else { head.len() };
+        let head = head.get(..length).unwrap_or_default();
+        let mut der = Zeroizing::new(Vec::new());
+        session.append_der(&mut der)?;
+        let mut id = [0; MAX_ID_LENGTH];
+        let known = self.known(&mut id, name, origin, deadline);
+        compact::shorten(head, &der, &known).ok_or(Failed::NoMemory)
+    }
+
+    /// The parts of the session that are known without its record.
+    fn known<'b>(
+        &self,
+        id: &'b mut [u8; MAX_ID_LENGTH],
+        name: &'b ServerName,
+        origin: &Origin,
+        deadline: u64,
+    ) -> Known<'b> {
+        let id = self.key.id(id);
+        let (version, began) = (self.key.version(), origin.first_authenticated);
+        Known { version, id, name: name.bytes(), began, deadline }
     }
 
     /// The associated data of a record: whatever its seal is bound to beside its content. `None`
@@ -281,22 +319,6 @@ pub(in crate::context) fn name_hash(server: &Server, name: &ServerName) -> Optio
     hasher.write(name.bytes());
     let [a, b, c, d, ..] = hasher.finish128().as_bytes();
     Some(u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1))
-}
-
-/// The plaintext of a record: the session's origin, the era if there was a flush, and the session.
-fn plaintext(
-    session: SessionRef<'_>,
-    origin: &Origin,
-    era: u64,
-) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    let mut plain = Zeroizing::new(Vec::new());
-    plain.try_reserve_exact(USUAL_BYTES).map_err(|_| Failed::NoMemory)?;
-    plain.extend_from_slice(&origin.with_era(era != 0).to_bytes());
-    if era != 0 {
-        plain.extend_from_slice(era.to_le_bytes().first_chunk::<ERA_BYTES>().unwrap_or(&[0; _]));
-    }
-    session.append_der(&mut plain)?;
-    Ok(plain)
 }
 
 /// The era that is before a session's bytes, and these; 0 if it has none.

@@ -1,13 +1,14 @@
 //! Key rings: who replaces keys while others use them, and ratchets by a clock of the test.
 
 use super::*;
+use crate::openssl::generator::Generator;
 use crate::openssl::libssl::libssl_in_test;
 use sesscache_core::slots::{Generation, Replacement};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::{fs, process, thread};
+use std::{fs, process, ptr, thread};
 
 fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
     keys.open(libssl_in_test(), b"name", sealed).ok().map(drop)
@@ -15,7 +16,8 @@ fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
 
 fn seal(keys: &Keys) -> Option<Vec<u8>> {
     let mut sealed = Vec::new();
-    keys.seal(libssl_in_test(), b"name", b"plain", &mut sealed).ok().map(|()| sealed)
+    let generator = Generator::new(libssl_in_test(), ptr::null_mut());
+    keys.seal(generator, b"name", b"plain", &mut sealed).ok().map(|()| sealed)
 }
 
 fn put_at(ring: &KeyRing, generation: Generation) -> Replacement {
