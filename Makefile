@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-clients test-clients-all test-agent test-fleet \
+        test-upstream test-servers test-clients test-clients-all test-agent test-command test-fleet \
         test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
@@ -140,6 +140,10 @@ fuzz: ## cache operations, damaged stores, records, sessions, streams, key files
 test-agent: all ## the agent with a real Redis, and what can go wrong with it: PART=name
 	@packaging/deps.sh fleet
 	tests/agent/run.py $(PART)
+
+test-command: all ## `sesscache probe` against real servers: PART=name
+	@packaging/deps.sh servers
+	tests/command/run.py $(PART)
 
 test-fleet: all ## two and three hosts in network namespaces, nginx, agents, Redis (root): PART=name
 	@packaging/deps.sh fleet

@@ -1,17 +1,20 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
+use crate::probe::Way;
 use crate::time;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
   sesscache enable nginx                     the same for the nginx that systemd starts
   sesscache stats                            what it does: hit rate, why sessions were missed
+  sesscache probe example.org                what resumes there, seen from outside
 Hosts that resume each other's sessions, each with the same key file:
   sesscache keygen /etc/sesscache/nginx.key
   sesscache run --key-file /etc/sesscache/nginx.key -- nginx -g 'daemon off;'
@@ -94,6 +97,19 @@ Examples:
   sesscache stats /run/sesscache/nginx
   sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
 
+const PROBE_EXAMPLES: &str = "\
+Asks a server from outside, at each address of its name. A full connection of each way is followed
+by COUNT connections that offer what the one before was given, a ticket of TLS 1.3 once. One more
+offers a session of this address at each other address.
+
+Examples:
+  sesscache probe example.org
+  sesscache probe --json 192.0.2.1:8443 --name example.org | jq .all_resumed
+  sesscache probe --way tls1.3 --count 50 example.org
+
+Any certificate is accepted, and described. Exit status: 0 if all that was offered has resumed; 1 if
+not, or if an address failed; 2 for bad input. A way that the server does not offer is its choice.";
+
 const AGENT_EXAMPLES: &str = "\
 Each host runs an agent for each store. The agent sends the store's records and removals to Redis or
 Valkey (6.2 or newer), and applies those of other hosts to the store. Records are encrypted, so this
@@ -125,6 +141,7 @@ pub(crate) enum Command {
     Enable(Enable),
     Disable(Disable),
     Stats(Stats),
+    Probe(Probe),
     Agent(Agent),
 }
 
@@ -242,6 +259,41 @@ pub(crate) struct Stats {
     pub(crate) json: bool,
 }
 
+/// Ask a server from outside what resumes, at each of its addresses
+#[derive(Args, Debug)]
+#[command(after_help = PROBE_EXAMPLES)]
+pub(crate) struct Probe {
+    /// A name or an IP address; the port is 443 unless it is given
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: String,
+    /// The server name to ask for (SNI) [default: HOST; none if that is an IP address]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Only this way to resume: tls1.2-id, tls1.2-ticket or tls1.3; may be repeated
+    #[arg(long, value_name = "WAY", value_parser = way)]
+    pub(crate) way: Vec<Way>,
+    /// How many sessions to offer at each address in each way
+    #[arg(long, value_name = "COUNT", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// How long a connection may take, at most 1m
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = patience)]
+    pub(crate) timeout: Duration,
+    /// Print one JSON object, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn way(text: &str) -> Result<Way, &'static str> {
+    let found = Way::ALL.into_iter().find(|way| way.name() == text);
+    found.ok_or("tls1.2-id, tls1.2-ticket or tls1.3")
+}
+
+fn patience(text: &str) -> Result<Duration, &'static str> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(60);
+    time::parse(text).ok().filter(|time| range.contains(time)).ok_or("a time from 1s to 1m")
+}
+
 /// Carry a store's sessions between hosts, through Redis or Valkey
 #[derive(Args, Debug)]
 #[command(after_help = AGENT_EXAMPLES)]
@@ -297,7 +349,7 @@ pub(crate) struct Agent {
 /// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, ratchet, run, enable, disable, stats or agent? (see --help)".to_owned();
+        return "which command: keygen, ratchet, run, enable, disable, stats, probe or agent? (see --help)".to_owned();
     }
     let text = error.to_string();
     let words: Vec<&str> = text

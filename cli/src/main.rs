@@ -1,5 +1,5 @@
 //! The `sesscache` command: makes key files, starts servers with the overlay, shows counters,
-//! carries sessions between hosts.
+//! asks servers from outside, carries sessions between hosts.
 //!
 //! Exit status: 0; 1 for a failure; 2 for bad input; as in a shell, 126 and 127 for a program that
 //! cannot be started. An error is one line on stderr. Only the agent has threads and locks.
@@ -19,6 +19,7 @@ mod library;
 mod nginx;
 mod output;
 mod overlay_check;
+mod probe;
 mod program;
 mod ratchet;
 mod run;
@@ -69,6 +70,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
             ended(enable::disable(&options), enable::EnableError::exit_code)
         }
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
+        Command::Probe(options) => ended(probe::probe(&options), probe::ProbeError::exit_code),
         Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),
     }
 }
