@@ -33,7 +33,7 @@ const MADE: &str = "# made: ";
 /// The reasons why a server was not enabled or disabled.
 #[derive(Debug)]
 pub(crate) enum EnableError {
-    /// What was named is no service's name, or an option has no usable value.
+    /// The argument is no service's name, or an option has no usable value.
     Usage(String),
     /// The server must not, or cannot, have the library.
     Refused(String),

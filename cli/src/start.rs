@@ -8,13 +8,13 @@ use std::path::Path;
 pub(crate) struct Start<'a> {
     /// The file of the command.
     pub(crate) program: &'a Path,
-    /// What runs in the end: the same, or a script's interpreter.
+    /// The program that runs in the end: the same, or a script's interpreter.
     pub(crate) runs: &'a Path,
     /// The words behind the command.
     pub(crate) arguments: &'a [OsString],
 }
 
-/// What to do about a variable for a command.
+/// Advice about a variable for a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Advice {
     /// Set it, with the reason.

@@ -1,4 +1,4 @@
-//! What a server needs beside the variables of its unit, so that they reach its processes.
+//! Files that a server needs beside the variables of its unit, so that they reach its processes.
 
 use super::EnableError;
 use super::files::{Changes, mark};

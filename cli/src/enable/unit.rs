@@ -1,5 +1,4 @@
-//! What a systemd unit says, with its drop-ins: as much of it as matters to a library that is
-//! preloaded. Ours is left out, so that a second run finds what the first one found.
+//! A systemd unit with its drop-ins, as far as it matters to a library that is preloaded. Ours is left out, so that a second run finds what the first one found.
 
 use super::root::Root;
 use std::collections::BTreeMap;

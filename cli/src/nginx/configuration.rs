@@ -87,7 +87,7 @@ impl Configuration {
     }
 }
 
-/// What an nginx was built with.
+/// The settings that an nginx was built with.
 #[derive(Debug, PartialEq, Eq)]
 struct Build {
     version: Vec<u32>,
