@@ -9,6 +9,8 @@ unset LD_PRELOAD LD_LIBRARY_PATH "${!SESSCACHE_STORE@}" "${!SESSCACHE_KEY_FILE@}
 
 command=$(realpath "${SESSCACHE_BIN:-target/release/sesscache}")
 library=$(realpath "${LIBDIR:-target/release}")/libsesscache.so
+# The tests' own, which are no settings.
+unset SESSCACHE_BIN SESSCACHE_LIB SESSCACHE_COMMAND
 made_host_folder=
 # The program that default stores are named after: nobody else's.
 own=cli-test-$$
@@ -647,6 +649,14 @@ check_refusals() {
     SESSCACHE_STORE='' check 'vsftpd without a store is fine' run -- "$work/vsftpd"
     check 'a doubt is said, in one line' bash -c "'$command' run ${given[*]} -- true 2>&1 |
         grep -qx 'sesscache: .*/true does not use libssl itself; .*'"
+    printf '#!/bin/sh\nexec true\n' >"$work/start" && chmod +x "$work/start"
+    check "a shell's script is named, and not the shell" bash -c "'$command' run ${given[*]} -- '$work/start' 2>&1 |
+        grep -qx 'sesscache: $work/start is a script of /bin/sh: the program that it starts was not checked'"
+    printf '#!/usr/bin/env true\n' >"$work/odd" && chmod +x "$work/odd"
+    check 'an interpreter is named with its script' bash -c "'$command' run ${given[*]} -- '$work/odd' 2>&1 |
+        grep -qx 'sesscache: $work/odd: its interpreter .*/true does not use libssl itself; .*'"
+    SESSCACHE_STROE=x check 'a misspelt setting is named' bash -c "'$command' run ${given[*]} -- openssl version 2>&1 |
+        grep -qx 'sesscache: SESSCACHE_STROE is no setting; is SESSCACHE_STORE meant?'"
     check 'none with libssl' same '' "$(run --store shm: -- openssl version 2>&1 >/dev/null)"
     check 'no line on a client'"'"'s connection' python3 - "$command" <<'PYTHON'
 import socket, subprocess, sys
@@ -721,6 +731,36 @@ check_no_stores() {
         --store "file:$folder/none/store?size=1MiB" -- openssl version
 }
 
+# A store that cannot work until its path, owner or mode is mended: refused, and nothing is made
+check_bad_stores() {
+    local folder=$work/bad-stores before
+    mkdir -m 700 "$folder" "$folder/open"
+    run --store "file:$folder/store?size=1MiB" -- openssl ciphers >/dev/null 2>&1
+    chmod 777 "$folder/open"
+    cp "$folder/store" "$folder/readable" && chmod 644 "$folder/readable"
+    cp "$folder/store" "$folder/damaged"
+    truncate -s 2M "$folder/damaged"
+    with() { refuses 1 "$1" run --library "$library" --store "file:$folder/$2" -- openssl version; }
+    before=$(find "$folder" -printf '%p %s %m\n' | sort)
+    check 'a store that others can read' with '.*/readable: others may read or write it; chmod 600, .*' readable
+    check 'a folder that others can write to' with '.*: others may write to its folder; .*' open/store
+    check 'another size than it has' with '.*/store: it has 1048576 bytes and size=2097152 .*' 'store?size=2MiB'
+    if ((EUID == 0)); then
+        cp "$folder/store" "$folder/theirs" && chmod 600 "$folder/theirs" && chown 12 "$folder/theirs"
+        check "another user's store" with '.*/theirs: it belongs to another user; .*' theirs
+        rm "$folder/theirs"
+    else
+        mkdir "$folder/closed" && chmod 500 "$folder/closed"
+        check 'a folder that we cannot write to' with '.*: cannot be made in its folder: .*' closed/store
+        rmdir "$folder/closed"
+    fi
+    check 'nothing was made or changed' same "$before" \
+        "$(find "$folder" -printf '%p %s %m\n' | sort)"
+    check 'a damaged one does not keep the server from its start' bash -c \
+        "'$command' run --library '$library' --store 'file:$folder/damaged' -- openssl version 2>&1 |
+            grep -x 'sesscache: .*/damaged: it is damaged, .*; no session is shared until then'"
+}
+
 # A program that gets rights its caller lacks
 check_set_id() {
     local program
@@ -783,6 +823,7 @@ PYTHON
     check 'no store' refuses 1 '.*/none: .*' stats "$work/none"
     check 'a file of another kind' refuses 1 '/etc/passwd: .*' stats /etc/passwd
     check_no_stores
+    check_bad_stores
     check 'memory' refuses 2 'a shm: store is seen only by its server' stats shm:
     check 'a wrong URL' refuses 2 'file: needs a path .*' stats file:x
     "$command" run --library "$library" -- "$work/$own" >/dev/null 2>&1

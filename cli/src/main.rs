@@ -24,6 +24,7 @@ mod program;
 mod ratchet;
 mod run;
 mod run_settings;
+mod settings;
 mod side_data;
 mod start;
 mod stats;

@@ -4,11 +4,11 @@
 //! descriptors, signals, and the rest of the environment.
 
 use crate::arguments::Run;
-use crate::overlay_check::{self, Refusal};
+use crate::overlay_check::{self, Refusal, Warning};
 use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
 use crate::start::{Advice, Start};
-use crate::{id_context, library, nginx, output, side_data, ticket_keys};
+use crate::{id_context, library, nginx, output, settings, side_data, ticket_keys};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
@@ -25,7 +25,7 @@ pub(crate) enum RunError {
     /// The kernel refuses to start the program.
     Exec(PathBuf, nix::errno::Errno),
     /// The program cannot be overlaid.
-    Refused(PathBuf, Refusal),
+    Refused(String, Refusal),
     /// --library names no file.
     NoLibrary(PathBuf),
     /// LD_PRELOAD cannot contain the library's path.
@@ -55,7 +55,7 @@ impl fmt::Display for RunError {
             RunError::Command(command, error) => write!(f, "{}: {error}", command.display()),
             RunError::Exec(path, errno) => write!(f, "{}: {}", path.display(), errno.desc()),
             RunError::Refused(path, refusal) => {
-                write!(f, "{} {refusal} (--force starts it all the same)", path.display())
+                write!(f, "{path} {refusal} (--force starts it all the same)")
             }
             RunError::NoLibrary(path) => write!(f, "{}: no such library", path.display()),
             RunError::LibraryName(path) => write!(
@@ -73,8 +73,8 @@ impl fmt::Display for RunError {
 pub(crate) fn run(options: Run) -> Result<(), RunError> {
     let user = geteuid().as_raw();
     let command = options.command.first().map(OsString::as_os_str).unwrap_or_default();
-    let settings =
-        RunSettings::choose(&options, Path::new(command), user).map_err(RunError::Settings)?;
+    let settings = RunSettings::choose(&options, Path::new(command), user);
+    let settings = settings.map_err(RunError::Settings)?;
     let program =
         program::find(command).map_err(|error| RunError::Command(command.to_owned(), error))?;
     let runs = program::interpreter(&program);
@@ -82,6 +82,8 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     let start = Start { program: &program, runs: &runs, arguments };
     let library = library(options.library.as_deref())?;
     let mut environment = Environment::inherited();
+    let names = environment.0.iter().map(|(name, _)| name.as_os_str());
+    settings::unknown(names).iter().for_each(|line| output::say(line));
     environment.preload(&library)?;
     if !options.force {
         check(&start, &library, &environment, settings.shares())?;
@@ -141,13 +143,20 @@ fn check(
     shares: bool,
 ) -> Result<(), RunError> {
     let Start { program, runs, .. } = *start;
-    let refused = |refusal| RunError::Refused(runs.to_owned(), refusal);
+    let refused = |refusal| RunError::Refused(start.shown(), refusal);
     if shares {
         overlay_check::may_share(program).map_err(refused)?;
         overlay_check::may_share(&program.canonicalize().unwrap_or_default()).map_err(refused)?;
     }
-    if let Some(warning) = overlay_check::examine(runs, library, &environment.0).map_err(refused)? {
-        output::say(&format!("{} {warning}", runs.display()));
+    match overlay_check::examine(runs, library, &environment.0).map_err(refused)? {
+        // A shell uses no libssl, and tells nothing of the server that its script starts.
+        Some(Warning::NoLibssl) if start.is_of_a_shell() => output::say(&format!(
+            "{} is a script of {}: the program that it starts was not checked",
+            program.display(),
+            runs.display()
+        )),
+        Some(warning) => output::say(&format!("{} {warning}", start.shown())),
+        None => {}
     }
     Ok(())
 }

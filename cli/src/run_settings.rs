@@ -5,8 +5,9 @@ use crate::key_change::KeyChangeError;
 use crate::keygen;
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING, StoreFolder, StoreFolderError};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sesscache_core::key_file::{self, KeyFileError};
-use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError, makes_folder};
+use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -131,7 +132,8 @@ impl RunSettings {
         }
         let Some((text, url)) = self.store else { return Ok(Vec::new()) };
         if let Medium::File(path) = &url.medium {
-            check_store(path, url.key_file.as_deref().or(self.key_file.as_deref()))?;
+            let key_file = url.key_file.clone().or(self.key_file.clone());
+            check_store(path, &StoreUrl { key_file, ..url.clone() })?;
         }
         let mut variables = vec![("SESSCACHE_STORE", text)];
         let named = url.key_file.or(self.key_file);
@@ -148,16 +150,27 @@ impl RunSettings {
     }
 }
 
-/// Refuses a path that cannot be meant, before anything is made beside it. The library tells all
-/// other faults in its log, because the server runs without a store, too.
-fn check_store(path: &Path, key_file: Option<&Path>) -> Result<(), RunSettingsError> {
+/// Refuses a store that cannot work until somebody mends its path, owner or mode, before anything is
+/// made beside it. Damage and a lack of room are not the server's fault, which starts without a store.
+fn check_store(path: &Path, url: &StoreUrl) -> Result<(), RunSettingsError> {
+    let refused = |error| Err(RunSettingsError::Store(path.to_owned(), error));
+    let is_there = path.symlink_metadata().is_ok();
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let error = match Store::open_existing(path) {
-        Err(error @ (OpenError::NotAStore | OpenError::NotAFile | OpenError::Link)) => error,
-        Err(_) if !folder.exists() && !makes_folder(folder, key_file) => OpenError::NoFolder,
-        _ => return Ok(()),
-    };
-    Err(RunSettingsError::Store(path.to_owned(), error))
+    if !is_there
+        && folder.exists()
+        && let Err(errno) =
+            accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+    {
+        return refused(OpenError::System("cannot be made in its folder", errno.into()));
+    }
+    match Store::look(url) {
+        Ok(()) => Ok(()),
+        Err(error @ (OpenError::NoRoom | OpenError::Busy | OpenError::Layout)) => {
+            output::say(&format!("{}: {error}; no session is shared until then", path.display()));
+            Ok(())
+        }
+        Err(error) => refused(error),
+    }
 }
 
 /// The key file beside a store, made if it is missing.

@@ -53,6 +53,21 @@ impl Start<'_> {
         })
     }
 
+    /// The command's file for a message, and its interpreter if it is a script.
+    pub(crate) fn shown(&self) -> String {
+        match self.is_binary() {
+            true => self.program.display().to_string(),
+            false => format!("{}: its interpreter {}", self.program.display(), self.runs.display()),
+        }
+    }
+
+    /// Whether the command is a shell's script, which starts other programs.
+    pub(crate) fn is_of_a_shell(&self) -> bool {
+        const SHELLS: [&str; 5] = ["sh", "dash", "bash", "ksh", "zsh"];
+        let name = self.runs.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        !self.is_binary() && SHELLS.contains(&name)
+    }
+
     /// Whether the command is the server itself. A script of that name may do anything.
     pub(crate) fn is_binary(&self) -> bool {
         self.program == self.runs

@@ -76,10 +76,15 @@ impl StoreFolder {
     }
 }
 
+/// Scripts that start a server of another name, which `enable` uses, too.
+const STARTERS: [(&str, &str); 2] = [("apachectl", "apache"), ("apache2ctl", "apache")];
+
 /// The name of a program's store: the program's file name, without characters that have a meaning
-/// in a URL.
+/// in a URL. A script that starts a known server has the server's.
 pub(crate) fn name_of(program: &Path) -> String {
-    let name = program.file_name().unwrap_or(OsStr::new("program")).as_bytes();
+    let name = program.file_name().unwrap_or(OsStr::new("program"));
+    let starter = STARTERS.iter().find(|(script, _)| name == *script);
+    let name = starter.map_or(name, |(_, server)| OsStr::new(server)).as_bytes();
     let mut name: String = name
         .iter()
         .take(MOST_NAME_BYTES)
@@ -110,6 +115,7 @@ mod tests {
         assert_eq!(name("../.hidden"), "_hidden");
         assert_eq!(name("web.key"), "web.key_");
         assert_eq!(name("/"), "program");
+        assert_eq!(name("/usr/sbin/apachectl"), "apache");
     }
 
     #[test]

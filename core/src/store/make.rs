@@ -96,6 +96,24 @@ pub(super) fn file(wanted: &Wanted<'_>) -> Result<Option<Store>, OpenError> {
     }
 }
 
+/// Looks whether a file can be made here, if its folder may be written to.
+pub(super) fn look(
+    path: &Path,
+    asked: Option<usize>,
+    key_file: Option<&Path>,
+) -> Result<(), OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if !folder.exists() {
+        return if makes_folder(folder, key_file) { Ok(()) } else { Err(OpenError::NoFolder) };
+    }
+    check_folder(folder)?;
+    let folder = File::open(folder).map_err(system("cannot look at its folder"))?;
+    if is_network_filesystem(&folder) {
+        return Err(OpenError::Network);
+    }
+    Limits::of_file(&folder).size(asked).map(|_| ())
+}
+
 /// Takes the room that the making needs. The rest is the work of `room`.
 fn reserve_heads(file: &File, size: usize) -> io::Result<()> {
     set_length(file, size)?;

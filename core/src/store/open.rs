@@ -72,6 +72,24 @@ impl Store {
         Store::of_file(&open_file(path, any_owner)?, None, any_owner)
     }
 
+    /// Looks whether a store of this URL can be opened, and makes nothing. A file of another version
+    /// counts, because a new one takes its place.
+    ///
+    /// # Errors [`OpenError`], as [`Store::open`] would have it.
+    pub fn look(url: &StoreUrl) -> Result<(), OpenError> {
+        let Medium::File(path) = &url.medium else { return Ok(()) };
+        match open_file(path, false) {
+            Ok(file) => match Store::of_file(&file, url.size, false) {
+                Ok(_) | Err(OpenError::Version) => Ok(()),
+                Err(error) => Err(error),
+            },
+            Err(OpenError::System(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                make::look(path, url.size, url.key_file.as_deref())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the path still names this store's file. A store in memory is always in place.
     pub fn is_in_place(&self, medium: &Medium) -> bool {
         let Medium::File(path) = medium else { return true };

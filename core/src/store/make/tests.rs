@@ -89,3 +89,24 @@ fn a_store_knows_whether_it_is_in_place() {
     first.let_go();
     assert_eq!(first.counters().entries, 0, "what is left is empty, and no fault");
 }
+
+#[test]
+fn a_look_tells_what_opening_would_and_makes_nothing() {
+    let folder = Folder::new("look");
+    let look = |name: &str, size| {
+        let medium = Medium::File(folder.0.join(name));
+        Store::look(&StoreUrl { medium, size, key_file: None })
+    };
+    assert!(look("s", None).is_ok());
+    assert!(look("deeper/s", None).is_ok(), "a folder that would be made");
+    assert!(matches!(look("none/none/s", None), Err(OpenError::NoFolder)));
+    fs::set_permissions(&folder.0, Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(look("s", None), Err(OpenError::Folder)));
+    fs::set_permissions(&folder.0, Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(folder.names(), [""; 0]);
+    folder.open("s").unwrap();
+    assert!(look("s", Some(1 << 20)).is_ok());
+    assert!(matches!(look("s", Some(1 << 21)), Err(OpenError::Size { .. })));
+    fs::set_permissions(folder.0.join("s"), Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(look("s", None), Err(OpenError::Mode)));
+}
