@@ -208,15 +208,31 @@ impl SessionRef<'_> {
         Some(seconds(self.libssl(), not_after).unwrap_or(0))
     }
 
+    /// Sets its secret; false if it is too long. For a session that no other thread knows.
+    pub fn set_secret(self, secret: &[u8]) -> bool {
+        let Some(set) = self.libssl().SSL_SESSION_set1_master_key else { return false };
+        // SAFETY: a valid session and that many bytes.
+        unsafe { set(self.as_ptr(), secret.as_ptr(), secret.len()) == 1 }
+    }
+
+    /// Sets its id; false if it is too long. For a session that no other thread knows.
+    pub fn set_id(self, id: &[u8]) -> bool {
+        let Some(set) = self.libssl().SSL_SESSION_set1_id else { return false };
+        let Ok(length) = c_uint::try_from(id.len()) else { return false };
+        // SAFETY: a valid session and that many bytes.
+        unsafe { set(self.as_ptr(), id.as_ptr(), length) == 1 }
+    }
+
+    /// Sets how many seconds it lives.
+    pub fn set_timeout(self, timeout: i64) {
+        // SAFETY: a valid session.
+        unsafe { (self.libssl().SSL_SESSION_set_timeout)(self.as_ptr(), timeout) };
+    }
+
     /// Shortens or sets its life so that `deadline` is its last second, as
     /// SSL_SESSION_set_timeout(3).
     pub fn set_deadline(self, deadline: i64) {
-        // SAFETY: a valid session.
-        let time = unsafe { (self.libssl().SSL_SESSION_get_time)(self.as_ptr()) };
-        // SAFETY: a valid session.
-        unsafe {
-            (self.libssl().SSL_SESSION_set_timeout)(self.as_ptr(), deadline.saturating_sub(time))
-        };
+        self.set_timeout(deadline.saturating_sub(self.time()));
     }
 
     /// How many seconds it lives.

@@ -206,6 +206,9 @@ table! {
         // Sharing with other processes needs these.
         i2d_SSL_SESSION: fn(*const SSL_SESSION, *mut *mut u8) -> c_int;
         d2i_SSL_SESSION: fn(*mut *mut SSL_SESSION, *mut *const u8, c_long) -> *mut SSL_SESSION;
+        SSL_SESSION_dup: fn(*const SSL_SESSION) -> *mut SSL_SESSION;
+        SSL_SESSION_set1_id: fn(*mut SSL_SESSION, *const u8, c_uint) -> c_int;
+        SSL_SESSION_set1_master_key: fn(*mut SSL_SESSION, *const u8, usize) -> c_int;
         SSL_SESSION_get_ex_data: fn(*const SSL_SESSION, c_int) -> *mut c_void;
         SSL_SESSION_set_ex_data: fn(*mut SSL_SESSION, c_int, *mut c_void) -> c_int;
         SSL_SESSION_get0_id_context: fn(*const SSL_SESSION, *mut c_uint) -> *const u8;

@@ -164,7 +164,7 @@ pub unsafe extern "C-unwind" fn CRYPTO_get_ex_new_index(
         // SAFETY: the caller's own arguments.
         let index = unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) };
         if class_index == CLASS_SSL_SESSION && index >= 0 {
-            side_data::note_index(free_func);
+            side_data::note_index(new_func, dup_func, free_func);
         }
         index
     })

@@ -39,7 +39,7 @@ impl Nonces {
         Nonces { page: WipedPage::new() }
     }
 
-    /// One that nobody has had or gets.
+    /// A nonce that nobody has had or gets.
     pub(super) fn draw(&mut self, generator: Generator) -> Result<Nonce, Failed> {
         if let Some(stock) = self.page.as_ref().and_then(Stock::of) {
             for _ in 0..TRIES {

@@ -18,6 +18,8 @@ pub enum Purpose {
     Certificates = 2,
     /// Tables whose keys a client may choose.
     Tables = 3,
+    /// The shapes of sessions.
+    Shapes = 4,
 }
 
 /// Draws the seed, unless that was done before. Without randomness it is tried again next time.

@@ -12,6 +12,7 @@
 pub(super) mod keys;
 pub(super) mod record;
 mod renewal;
+mod templates;
 
 use crate::config::{TicketMode, config};
 use crate::log::{self, Once, say};

@@ -6,7 +6,7 @@
 //! Whether the session may then resume is for `verdict`. Knows nothing of a context's cache or
 //! callbacks.
 
-use super::HostStore;
+use super::{HostStore, templates};
 use crate::config::config;
 use crate::context::origin::Origin;
 use crate::context::policy::ServerName;
@@ -212,7 +212,7 @@ impl<'a> Address<'a> {
         let mut id = [0; MAX_ID_LENGTH];
         let known = self.known(&mut id, name, &origin, deadline);
         let der = compact::restore(short, &known).ok_or(Tally::Mismatched)?;
-        let session = Session::from_der(libssl, &der).map_err(|_| Tally::Mismatched)?;
+        let session = templates::decode(libssl, &der).map_err(|_| Tally::Mismatched)?;
         let found = session.as_ref(libssl);
         if found.key() != Some(self.key) {
             return Err(Tally::Mismatched);
