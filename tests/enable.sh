@@ -157,6 +157,8 @@ check_units() {
     check "the operator's variables stay" bash -c "'$command' enable --root '$tree' haproxy |
         grep -qx 'SESSCACHE_STORE stays as haproxy.service sets it'"
     check 'and are not set again' same 0 "$(drop_in haproxy | grep -c SESSCACHE_STORE)"
+    printf '[Service]\nEnvironment=SESSCACHE_TICKET=off\n' >"$tree/$units/haproxy.service.d/override.conf"
+    check 'a misspelt one is named' grep -qx 'SESSCACHE_TICKET is no setting; is SESSCACHE_TICKETS meant?' <(on haproxy)
     on --namespace 'a "b" 5%' nginx >/dev/null
     check 'a value in quotes' grep -qx 'Environment="SESSCACHE_NAMESPACE=a \\"b\\" 5%%"' \
         "$tree/$units/nginx.service.d/sesscache.conf"

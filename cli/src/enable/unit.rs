@@ -72,15 +72,18 @@ impl Unit {
         matches!(self.last(name), Some("yes" | "true" | "1" | "on"))
     }
 
-    /// The value of a variable that the unit sets.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
+    /// The variables that the unit sets, with their values.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
         let lines = self.list("Environment");
         let words = lines.iter().flat_map(|line| shlex::split(line).unwrap_or_default());
-        let mut values = words.filter_map(|word| {
-            let (known, value) = word.split_once('=')?;
-            (known == name).then(|| value.to_owned())
-        });
-        values.next_back()
+        let pair = |word: String| Some(word.split_once('=')?).map(|(n, v)| (n.into(), v.into()));
+        words.filter_map(pair).collect()
+    }
+
+    /// The value of a variable that the unit sets.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let mut pairs = self.variables().into_iter();
+        pairs.rfind(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// A file of variables that sets one of ours, which would win over a drop-in: its path, and the

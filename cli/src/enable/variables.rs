@@ -9,8 +9,9 @@ use super::store::Place;
 use super::unit::Unit;
 use crate::arguments::Enable;
 use crate::start::{Advice, Start};
-use crate::{id_context, library, overlay_check, program, side_data, ticket_keys};
+use crate::{id_context, library, overlay_check, program, settings, side_data, ticket_keys};
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The choice's grounds.
@@ -37,6 +38,8 @@ pub(super) fn choose(
             root.shown(&file).display()
         )));
     }
+    let names = wanted.unit.variables();
+    changes.said.extend(settings::unknown(names.iter().map(|(name, _)| OsStr::new(name))));
     let library = library(root, wanted.options.library.as_deref())?;
     let mut variables = vec![("LD_PRELOAD".to_owned(), preload(wanted.unit, &library))];
     check_program(changes, root, wanted, &library)?;
