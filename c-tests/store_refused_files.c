@@ -175,12 +175,23 @@ static void key_files(void)
     refused("missing key file", store, key_file("missing"), "missing", "does not exist");
     refused("relative key file", store, "SESSCACHE_KEY_FILE=keys", "keys", "keys");
     write_keys("readable", 1, 1);
-    CHECK_INT(chmod("readable", 0640), 0);
-    refused("group may read keys", store, key_file("readable"), "readable", "mode 0640");
+    CHECK_INT(chmod("readable", 0660), 0);
+    refused("group may write keys", store, key_file("readable"), "readable", "mode 0660");
+    if (geteuid() == 0) {
+        CHECK_INT(chmod("readable", 0640), 0);
+        CHECK_INT(chown("readable", 0, STRANGER), 0);
+        refused("another group may read keys", store, key_file("readable"), "readable",
+                "may be read by group 12345");
+    }
     CHECK_INT(chmod("readable", 0601), 0);
     refused("others' bit on keys", store, key_file("readable"), "readable", "mode 0601");
-    CHECK_INT(symlink("keys", "keys_link"), 0);
-    refused("symlink to keys", store, key_file("keys_link"), "keys_link", "symbolic link");
+    CHECK_INT(symlink("keys_link", "keys_link"), 0);
+    refused("circle of symlinks", store, key_file("keys_link"), "keys_link", "circle of links");
+    CHECK_INT(mkdir("way", 0777), 0);
+    CHECK_INT(chmod("way", 0777), 0);
+    CHECK_INT(symlink("../keys", "way/keys"), 0);
+    refused("symlink that all can replace", store, key_file("way/keys"), "way/keys",
+            "can be replaced by other users, through");
     refused("folder of keys", store, key_file("folder"), "folder", "not a regular file");
     refused("fifo of keys", store, key_file("fifo"), "fifo", "not a regular file");
     write_file("empty", "# nothing\n\n", 11, 0600);

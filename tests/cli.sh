@@ -120,14 +120,30 @@ check_rotate() {
         check 'rotation by root' says '.* the first of 3; .*' keygen --rotate "$file"
         check 'the owner stays' same '0:34' "$(stat -c %u:%g "$file")"
     fi
-    chmod 640 "$file"
+    chmod 604 "$file"
     check 'a file that others can read' refuses 1 "$file is open to other users .*" \
         keygen --rotate "$file"
     chmod 600 "$file"
     check 'no file to rotate' refuses 1 '.*/none does not exist; .*' keygen --rotate "$work/none"
+    if ((EUID == 0)); then
+        chmod 640 "$file"
+        check 'a file that another group can read' refuses 1 "$file may be read by group 34 .*" \
+            keygen --rotate "$file"
+        chown 0:0 "$file"
+        check 'a file that the own group can read' says '.* the first of 4; .*' \
+            keygen --rotate "$file"
+        check 'its mode stays' same 640 "$(mode "$file")"
+        chmod 600 "$file"
+    fi
     ln -sf k "$work/keys/link"
-    check 'a link is not followed' refuses 1 '.*/link is a symbolic link; .*' \
-        keygen --rotate "$work/keys/link"
+    check 'a link is followed' says '.*/link has a new key, .*' keygen --rotate "$work/keys/link"
+    check 'it stays a link' test -L "$work/keys/link" -a ! -L "$work/keys/k"
+    mkdir -m 777 "$work/keys/open"
+    chmod 777 "$work/keys/open"
+    ln -s ../k "$work/keys/open/link"
+    check 'a link in a folder of all' refuses 1 \
+        '.*/open/link can be replaced by other users, through .*/keys/open; .* chmod go-w' \
+        keygen --rotate "$work/keys/open/link"
     printf 'secret123\n' >"$work/keys/bad" && chmod 600 "$work/keys/bad"
     check 'what is no key is not shown' refuses 1 '.*/bad line 1 is not a key of 64 hex digits' \
         keygen --rotate "$work/keys/bad"
@@ -233,8 +249,9 @@ check_steps_on_bad_files() {
         # shellcheck disable=SC2086 # words are wanted
         step() { refuses 1 "$1" keygen $step "$2"; }
         check "$step without a file" step '.*/none does not exist; .*' "$work/none"
-        ln -sfn other "$work/steps/link"
-        check "$step through a link" step '.*/link is a symbolic link; .*' "$work/steps/link"
+        ln -sfn link "$work/steps/link"
+        check "$step through a link to itself" step '.*/link is a circle of links; .*' \
+            "$work/steps/link"
         check "$step of a folder" step '.*/steps is not a regular file; .*' "$work/steps"
         check "$step of a pipe" step '/dev/null is not a regular file; .*' /dev/null
         bad=$work/steps/bad
@@ -245,7 +262,7 @@ check_steps_on_bad_files() {
         { cat "$file" && for _ in {1..16}; do printf '%064d\n' 1; done; } >"$bad"
         check "$step of more than 16 keys" step '.*/bad holds more than 16 keys; .*' "$bad"
         cp "$file" "$bad"
-        for mode in 640 602; do
+        for mode in 660 602; do
             chmod $mode "$bad"
             check "$step of a file with mode $mode" step '.*/bad is open to other users .*' "$bad"
             check "it is as it was" cmp "$file" "$bad"
@@ -368,8 +385,8 @@ check_ratchet_files() {
     check 'stays as it is' grep -qx "$(printf '%064d' 1)" "$file"
     head -c 40 "$file" >"$bad"
     check 'half of a file' refuses 1 "$bad line 2 is not a key of 64 hex digits" ratchet "$bad"
-    ln -sf k "$work/ratchet/link"
-    check 'a link' refuses 1 '.*/link is a symbolic link; .*' ratchet "$work/ratchet/link"
+    ln -sf link "$work/ratchet/link"
+    check 'a link to itself' refuses 1 '.*/link is a circle of links; .*' ratchet "$work/ratchet/link"
     check 'a missing file' refuses 1 '.*/none does not exist; .*' ratchet "$work/none"
     check 'no file' refuses 2 '.*not provided: <FILE>...*' ratchet
     # Whoever may read the folder can hold its lock.

@@ -93,8 +93,9 @@ impl fmt::Display for KeyChangeError {
 }
 
 /// A usable key file that no other run of this command changes meanwhile.
-pub(crate) struct KeyFile<'a> {
-    path: &'a Path,
+pub(crate) struct KeyFile {
+    /// The file itself, which a link may have led to.
+    path: PathBuf,
     folder: LockedFolder,
     pub(crate) text: Zeroizing<Vec<u8>>,
     /// The number of keys in it.
@@ -103,16 +104,17 @@ pub(crate) struct KeyFile<'a> {
     metadata: Metadata,
 }
 
-impl KeyFile<'_> {
-    pub(crate) fn lock(path: &Path) -> Result<KeyFile<'_>, KeyChangeError> {
-        let folder = LockedFolder::lock(path)?;
-        let (text, keys, metadata) = read(path)?;
+impl KeyFile {
+    pub(crate) fn lock(path: &Path) -> Result<KeyFile, KeyChangeError> {
+        let path = key_file::resolve(path).map_err(|error| refusal(path, error))?;
+        let folder = LockedFolder::lock(&path)?;
+        let (text, keys, metadata) = read(&path)?;
         Ok(KeyFile { path, folder, text, keys, metadata })
     }
 
     pub(crate) fn has_no_next(&self) -> Result<(), KeyChangeError> {
         if key_text::has_next(&self.text) {
-            return Err(KeyChangeError::HasNext(self.path.to_owned()));
+            return Err(KeyChangeError::HasNext(self.path.clone()));
         }
         Ok(())
     }
@@ -121,10 +123,10 @@ impl KeyFile<'_> {
     pub(crate) fn replace(&self, text: &[u8]) -> Result<usize, KeyChangeError> {
         let new = self.folder.write(text, Some(&self.metadata))?;
         let replaced = match key_file::read(new) {
-            Ok((keys, _)) => fs::rename(new, self.path)
+            Ok((keys, _)) => fs::rename(new, &self.path)
                 .map(|()| keys.len())
-                .map_err(|error| KeyChangeError::File(self.path.to_owned(), error)),
-            Err(error) => Err(KeyChangeError::Unusable(self.path.to_owned(), error)),
+                .map_err(|error| KeyChangeError::File(self.path.clone(), error)),
+            Err(error) => Err(KeyChangeError::Unusable(self.path.clone(), error)),
         };
         if replaced.is_err() {
             drop(fs::remove_file(new));
@@ -135,13 +137,18 @@ impl KeyFile<'_> {
     }
 }
 
+/// The reason why a key file is not changed that cannot be used.
+fn refusal(path: &Path, error: KeyFileError) -> KeyChangeError {
+    match error {
+        KeyFileError::Missing => KeyChangeError::Missing(path.to_owned()),
+        error => KeyChangeError::Unusable(path.to_owned(), error),
+    }
+}
+
 /// The text of a usable key file, the number of its keys, and its owner and mode.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, usize, Metadata), KeyChangeError> {
     let unusable = |error| KeyChangeError::Unusable(path.to_owned(), error);
-    let (keys, version) = key_file::read(path).map_err(|error| match error {
-        KeyFileError::Missing => KeyChangeError::Missing(path.to_owned()),
-        error => unusable(error),
-    })?;
+    let (keys, version) = key_file::read(path).map_err(|error| refusal(path, error))?;
     let failed = |error| KeyChangeError::File(path.to_owned(), error);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut file = File::options()

@@ -75,7 +75,7 @@ fn create_at(path: &Path, comment: &str, epoch: Epoch) -> Result<(), KeyChangeEr
 
 /// A key file whose text is stepped on already, but not yet written. If the clock may be wrong the
 /// text is as it was: a new key does not wait for that.
-fn stepped_file(path: &Path, moment: Moment) -> Result<KeyFile<'_>, KeyChangeError> {
+fn stepped_file(path: &Path, moment: Moment) -> Result<KeyFile, KeyChangeError> {
     let mut file = KeyFile::lock(path)?;
     let stepped = ratchet::stepped(&file.text, moment, false)
         .map_err(|error| KeyChangeError::Unusable(path.to_owned(), error))?;

@@ -6,6 +6,8 @@
 //! ```text
 //!   text    a key a line
 //!   error   the reasons not to use a file
+//!   way     the folders and links that lead to a file
+//!   readers who may read it
 //!   epoch   epochs, and how a state follows from the one before
 //! ```
 //!
@@ -14,7 +16,9 @@
 
 pub mod epoch;
 mod error;
+mod readers;
 mod text;
+mod way;
 
 use crate::system::process::effective_user;
 use epoch::Epoch;
@@ -22,7 +26,7 @@ pub use error::KeyFileError;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 pub use text::parse;
 use zeroize::{Zeroize, Zeroizing};
@@ -33,8 +37,6 @@ pub const KEY_BYTES: usize = 32;
 pub const MAX_KEYS: usize = 16;
 /// The most bytes of a file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// The permissions that group and others must not have.
-const OF_OTHERS: u32 = 0o077;
 
 /// A secret, from which keys are derived.
 pub struct Secret([u8; KEY_BYTES]);
@@ -114,13 +116,31 @@ impl FileVersion {
     }
 }
 
-/// The file's present version; `None` if there is no file.
+/// The file's present version; `None` if there is no file. A link that leads to another file gives
+/// another version.
 pub fn version(path: &Path) -> Option<FileVersion> {
-    fs::symlink_metadata(path).ok().map(|metadata| FileVersion::of(&metadata))
+    fs::metadata(path).ok().map(|metadata| FileVersion::of(&metadata))
+}
+
+/// The file itself that a path with links leads to, by a way that only root and this user can change.
+///
+/// # Errors
+/// The way is open to others, or leads to nothing.
+pub fn resolve(path: &Path) -> Result<PathBuf, KeyFileError> {
+    way::resolve(path, effective_user())
 }
 
 /// The keys in the file, newest first, and the version they were read from.
 pub fn read(path: &Path) -> Result<(Vec<FileKey>, FileVersion), KeyFileError> {
+    let result = read_once(path);
+    // A link may have been led elsewhere meanwhile, and the old file removed.
+    let is_swapped = result.as_ref().err() == Some(&KeyFileError::Missing) && path.exists();
+    if is_swapped { read_once(path) } else { result }
+}
+
+fn read_once(path: &Path) -> Result<(Vec<FileKey>, FileVersion), KeyFileError> {
+    let user = effective_user();
+    let path = way::resolve(path, user)?;
     // Non-blocking, because a pipe of that name must not hang the server.
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -128,18 +148,16 @@ pub fn read(path: &Path) -> Result<(Vec<FileKey>, FileVersion), KeyFileError> {
     if !metadata.is_file() {
         return Err(KeyFileError::NotAFile);
     }
-    check(metadata.uid(), metadata.mode(), metadata.size(), effective_user())?;
+    check(metadata.uid(), metadata.size(), user)?;
+    readers::check(&file, &metadata, user)?;
     let text = contents(&mut file, metadata.size())?;
     Ok((parse(&text)?, FileVersion::of(&metadata)))
 }
 
-/// Whether a file of this owner, mode and size can be trusted by `user`.
-fn check(owner: u32, mode: u32, size: u64, user: u32) -> Result<(), KeyFileError> {
+/// Whether a file of this owner and size can be trusted by `user`.
+fn check(owner: u32, size: u64, user: u32) -> Result<(), KeyFileError> {
     if owner != 0 && owner != user {
         return Err(KeyFileError::Owner(owner));
-    }
-    if mode & OF_OTHERS != 0 {
-        return Err(KeyFileError::Permissions(mode));
     }
     if size > MAX_FILE_BYTES {
         return Err(KeyFileError::TooLong);
@@ -175,14 +193,13 @@ mod tests {
     use super::*;
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
     use std::process;
 
     /// A folder for one test, taken away at its end.
-    struct Folder(PathBuf);
+    pub(super) struct Folder(pub(super) PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Folder {
+        pub(super) fn new(name: &str) -> Folder {
             let path = std::env::temp_dir().join(format!("sesscache-{name}-{}", process::id()));
             fs::create_dir(&path).unwrap();
             Folder(path)
@@ -220,8 +237,17 @@ mod tests {
         assert_eq!(version(&path), Some(seen.clone()));
         let other = folder.0.join("other");
         fs::write(&other, line(8)).unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o400)).unwrap();
         fs::rename(&other, &path).unwrap();
         assert_ne!(version(&path), Some(seen));
+        let (_, seen) = read(&path).unwrap();
+        let link = folder.0.join("link");
+        symlink(&path, &link).unwrap();
+        assert_eq!(version(&link), Some(seen.clone()));
+        fs::write(&other, line(9)).unwrap();
+        fs::remove_file(&link).unwrap();
+        symlink(&other, &link).unwrap();
+        assert_ne!(version(&link), Some(seen), "the link was swapped");
         fs::remove_file(&path).unwrap();
         assert_eq!((version(&path), read(&path).err()), (None, Some(KeyFileError::Missing)));
     }
@@ -229,21 +255,29 @@ mod tests {
     #[test]
     fn permissions_of_others_are_refused() {
         let folder = Folder::new("mode");
-        for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
+        for mode in [0o644, 0o660, 0o620, 0o610, 0o604, 0o602, 0o601] {
             let refused = read(&folder.file(line(1).as_bytes(), mode)).err();
             assert_eq!(refused, Some(KeyFileError::Permissions(0o100_000 | mode)));
         }
         assert!(read(&folder.file(line(1).as_bytes(), 0o600)).is_ok());
         assert!(read(&folder.file(line(1).as_bytes(), 0o400)).is_ok());
+        let path = folder.file(line(1).as_bytes(), 0o440);
+        assert!(read(&path).is_ok(), "the group is the process's own");
+        if effective_user() == 0 {
+            std::os::unix::fs::chown(&path, None, Some(12)).unwrap();
+            assert_eq!(read(&path).err(), Some(KeyFileError::Group(0o100_440, 12)));
+        }
     }
 
     #[test]
-    fn only_a_regular_file_by_its_own_name() {
+    fn only_a_regular_file() {
         let folder = Folder::new("kind");
         let path = folder.file(line(1).as_bytes(), 0o600);
         let link = folder.0.join("link");
         symlink(&path, &link).unwrap();
-        assert_eq!(read(&link).err(), Some(KeyFileError::SymbolicLink));
+        assert_eq!(read(&link).map(|(keys, _)| firsts(&keys)), Ok(vec![1]));
+        symlink(&folder.0, folder.0.join("other")).unwrap();
+        assert_eq!(read(&folder.0.join("other")).err(), Some(KeyFileError::NotAFile));
         assert_eq!(read(&folder.0).err(), Some(KeyFileError::NotAFile));
         let socket = folder.0.join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -269,8 +303,10 @@ mod tests {
 
     #[test]
     fn the_owner_is_root_or_the_user() {
-        let check = |owner, user| check(owner, 0o100_600, 65, user);
-        assert_eq!([check(0, 33), check(33, 33), check(0, 0)], [Ok(()); 3]);
+        let check = |owner, user| check(owner, 65, user);
+        for (owner, user) in [(0, 33), (33, 33), (0, 0)] {
+            assert_eq!(check(owner, user), Ok(()));
+        }
         assert_eq!(check(34, 33), Err(KeyFileError::Owner(34)));
         assert_eq!(check(33, 0), Err(KeyFileError::Owner(33)));
     }
@@ -281,7 +317,7 @@ mod tests {
         assert_eq!(KeyFileError::Line(3).to_string(), "line 3 is not a key of 64 hex digits");
         assert_eq!(
             KeyFileError::Permissions(0o100_644).to_string(),
-            "is open to other users (mode 0644); chmod 600"
+            "is open to other users (mode 0644); chmod 600, or mount the secret with mode 0400 or 0440"
         );
     }
 }

@@ -1,10 +1,13 @@
 //! Files: locks, room on the disk, and the kind of file system below them.
 
 use super::thread::BlockWriteSignals;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -65,6 +68,38 @@ pub fn allocate(file: &File, length: usize) -> io::Result<()> {
 
 fn off_t(number: usize) -> io::Result<libc::off_t> {
     libc::off_t::try_from(number).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// Writes the path that a link holds to `into`, and returns its length.
+///
+/// # Errors
+/// As readlink(2), and ENAMETOOLONG if there is no room.
+pub fn read_link(link: &Path, into: &mut [u8]) -> io::Result<usize> {
+    let too_long = || io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+    let bytes = link.as_os_str().as_bytes();
+    let mut path = [0; libc::PATH_MAX as usize];
+    let place = path.get_mut(..bytes.len()).ok_or_else(too_long)?;
+    place.copy_from_slice(bytes);
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| too_long())?;
+    // SAFETY: a C string, and that many bytes to write.
+    let length = unsafe { libc::readlink(path.as_ptr(), into.as_mut_ptr().cast(), into.len()) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    if length < into.len() { Ok(length) } else { Err(too_long()) }
+}
+
+/// Writes the list of users who may access a file (acl(5)) to `into`, as the kernel has it, and returns
+/// its length. 0 if it is longer. `None` if the file's mode tells all.
+pub fn access_list(file: &File, into: &mut [u8]) -> Option<usize> {
+    let (name, place) = (c"system.posix_acl_access", into.as_mut_ptr());
+    // SAFETY: an open descriptor, a C string, and that many bytes to write.
+    let length =
+        unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), place.cast(), into.len()) };
+    let errno = io::Error::last_os_error().raw_os_error();
+    match usize::try_from(length) {
+        Ok(length) => Some(length),
+        Err(_) if matches!(errno, Some(libc::ENODATA | libc::EOPNOTSUPP)) => None,
+        Err(_) => Some(0),
+    }
 }
 
 /// Takes the file's lock, which goes with its descriptor; false if another one holds it.

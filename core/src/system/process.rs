@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem;
+use std::ptr;
 
 unsafe extern "C" {
     // The libc crate lacks it.
@@ -31,6 +32,26 @@ pub fn random_bytes(out: &mut [u8]) -> bool {
 pub fn effective_user() -> u32 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Whether this process acts in a group now.
+pub fn is_in_group(group: u32) -> bool {
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::getegid() } == group {
+        return true;
+    }
+    // SAFETY: with no room it writes nothing and returns their number.
+    let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    let mut groups: Vec<libc::gid_t> = Vec::new();
+    let length = usize::try_from(count).unwrap_or(0);
+    if groups.try_reserve_exact(length).is_err() {
+        return false;
+    }
+    groups.resize(length, 0);
+    // SAFETY: room for so many, in case there are more by now it writes none.
+    let got = unsafe { libc::getgroups(count, groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(got).unwrap_or(0));
+    groups.contains(&group)
 }
 
 /// The number of processors that this process may use. It takes a system call and no file, which a
