@@ -10,7 +10,7 @@ use super::servers::Target;
 use crate::arguments::Enable;
 use crate::key_change::KeyChangeError;
 use crate::keygen;
-use rustix::process::geteuid;
+use sesscache_core::key_file;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -83,22 +83,27 @@ fn create(
 fn check(root: &Root, (path, user): (&Path, Option<(&str, u32)>)) -> Result<(), EnableError> {
     let shown = root.shown(path);
     let failed = |error| EnableError::File(shown.clone(), error);
-    let found = root.find_link(path).and_then(|path| path.symlink_metadata()).map_err(failed)?;
-    let shown = shown.display();
+    let file = root.find_link(path).map_err(failed)?;
     let unusable = |why: String| Err(EnableError::Configuration(why));
+    let Some((name, number)) = user else {
+        // The server begins as the user of this command, and its library asks the same.
+        let read = key_file::read(&file).map(drop);
+        return read.or_else(|error| unusable(format!("{} {error}", shown.display())));
+    };
+    let found = file.symlink_metadata().map_err(failed)?;
+    let shown = shown.display();
     if !found.is_file() {
         return unusable(format!("{shown} is not a regular file"));
     }
     if found.mode() & 0o077 != 0 {
         return unusable(format!("{shown} is open to other users; mend it: chmod 600 {shown}"));
     }
-    let (name, number) = user.unwrap_or(("root", geteuid().as_raw()));
     if found.uid() != number {
         return unusable(format!("{shown} is not {name}'s; mend it: chown {name} {shown}"));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mode = root.find(folder).and_then(fs::metadata).map_err(failed)?.mode();
-    if user.is_some() && mode & 0o001 == 0 {
+    if mode & 0o001 == 0 {
         let folder = root.shown(folder);
         return unusable(format!(
             "{name} cannot reach {shown}; mend it: chmod 711 {}",
