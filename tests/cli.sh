@@ -445,7 +445,9 @@ check_environment() {
     SESSCACHE_STORE='' check 'no store' sees SESSCACHE_STORE ''
     SESSCACHE_STORE=shm: check 'an option before the environment' \
         sees SESSCACHE_STORE "$store" --store "$store"
-    check 'no log to what is not a terminal' sees SESSCACHE_LOG '' --store shm:
+    check 'no log to what is not a terminal, unless there is no other' \
+        sees SESSCACHE_LOG "$([ -S /dev/log ] || echo stderr)" --store shm:
+    SESSCACHE_LOG=off check 'or what is said' sees SESSCACHE_LOG off --store shm:
     check_id_context
     check_ticket_keys
     check_side_data

@@ -9,12 +9,16 @@ use crate::program::{self, FindError};
 use crate::run_settings::{RunSettings, RunSettingsError};
 use crate::start::{Advice, Start};
 use crate::{id_context, library, nginx, output, settings, side_data, ticket_keys};
+use rustix::fs::{FileType, fstat};
 use rustix::process::geteuid;
 use std::env;
 use std::ffi::{CString, NulError, OsStr, OsString, c_int};
 use std::fmt;
+use std::fs;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf, absolute};
 
 /// The reasons why the server was not started.
@@ -100,7 +104,9 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
     environment.set_id_context(&start);
     environment.set_tickets(&start);
     environment.set_side_data(&start);
-    if io::stderr().is_terminal() && environment.get("SESSCACHE_LOG").is_none() {
+    let reaches_stderr =
+        || io::stderr().is_terminal() || is_without_syslog(io::stderr(), Path::new("/dev/log"));
+    if environment.get("SESSCACHE_LOG").is_none() && reaches_stderr() {
         environment.set("SESSCACHE_LOG", "stderr".into());
     }
     let mut command = options.command.clone();
@@ -108,6 +114,14 @@ pub(crate) fn run(options: Run) -> Result<(), RunError> {
         prepare_nginx(&start, &mut command, &environment);
     }
     exec(program, command, environment)
+}
+
+/// Whether nobody reads the system's log, as in most containers, and stderr can take its lines. If that
+/// is a socket, it may be a client's (inetd).
+fn is_without_syslog(stderr: impl AsFd, syslog: &Path) -> bool {
+    let has_syslog = fs::metadata(syslog).is_ok_and(|found| found.file_type().is_socket());
+    let kind = fstat(stderr).map(|found| FileType::from_raw_mode(found.st_mode));
+    !has_syslog && kind.is_ok_and(|kind| kind != FileType::Socket)
 }
 
 /// Changes the words of an nginx so that the library stays, and says if it keeps no sessions.
@@ -269,6 +283,19 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_system_log_lines_go_to_stderr_unless_it_is_a_socket() {
+        use std::os::unix::net::{UnixDatagram, UnixStream};
+        let syslog = env::temp_dir().join(format!("sesscache-log-{}", std::process::id()));
+        let (client, _other) = UnixStream::pair().unwrap();
+        let file = fs::File::open("/dev/null").unwrap();
+        assert!(is_without_syslog(&file, &syslog));
+        assert!(!is_without_syslog(&client, &syslog));
+        let _reader = UnixDatagram::bind(&syslog).unwrap();
+        assert!(!is_without_syslog(&file, &syslog));
+        fs::remove_file(&syslog).unwrap();
+    }
 
     #[test]
     fn the_library_comes_first_and_once() {
