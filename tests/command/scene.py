@@ -52,7 +52,7 @@ class Scene:
             "openssl", "s_server", "-accept", f"{address}:{port}",
             "-cert", self.files / "certificate.pem", "-key", self.files / "key.pem",
             "-www", "-quiet", *options, log=self.work / f"s_server-{address}-{port}.log", env=env)
-        wait_until(10, is_listening, port, process.pid)
+        wait_until(10, is_listening, port, process.pid, address)
         return port
 
     def asks(self, *words, through=()):

@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 ANY_BELOW = range(20000, 30000)  # from 32768 on the kernel gives ports to clients
@@ -36,21 +37,24 @@ def _is_free(port):
 
 
 def _tcp_table(pid):
-    """(local port, remote port, state, inode) of the sockets in the process's network namespace."""
+    """(local address, local port, remote port, state, inode) of the sockets in the process's network
+    namespace."""
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
+        address = socket.inet_ntoa(int(fields[1].split(":")[0], 16).to_bytes(4, sys.byteorder))
         local, remote = (int(place.split(":")[1], 16) for place in fields[1:3])
-        yield local, remote, fields[3], fields[9]
+        yield address, local, remote, fields[3], fields[9]
 
 
-def is_listening(port, pid="self"):
-    """In our network namespace, or in that of the process."""
-    return any(local == port and state == _LISTENS for local, _, state, _ in _tcp_table(pid))
+def is_listening(port, pid="self", address=None):
+    """In our network namespace, or in that of the process; at this address, if it is given."""
+    return any(local == port and state == _LISTENS and address in (None, at)
+               for at, local, _, state, _ in _tcp_table(pid))
 
 
 def is_connected_to(port, pid):
     """Whether the process itself has a connection to this port of anybody."""
-    inodes = {inode for _, remote, state, inode in _tcp_table(pid)
+    inodes = {inode for _, _, remote, state, inode in _tcp_table(pid)
               if remote == port and state == _ESTABLISHED}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
