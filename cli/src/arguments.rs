@@ -1,7 +1,7 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
-use crate::probe::Way;
 use crate::time;
+use crate::way::Way;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;

@@ -32,6 +32,7 @@ mod store_folder;
 mod table;
 mod ticket_keys;
 mod time;
+mod way;
 
 use arguments::{Arguments, Command};
 use clap::Parser;

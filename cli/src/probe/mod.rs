@@ -12,6 +12,7 @@ mod target;
 
 use crate::arguments::Probe;
 use crate::output;
+use crate::way::Way;
 use certificate::{Certificate, Witness};
 use connection::{Dialer, Failed};
 use rustls::client::{Resumption, Tls12Resumption};
@@ -65,31 +66,11 @@ impl fmt::Display for ProbeError {
     }
 }
 
-/// A way to resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Id,
-    Ticket12,
-    Tls13,
-}
-
-impl Way {
-    pub(crate) const ALL: [Way; 3] = [Way::Id, Way::Ticket12, Way::Tls13];
-
-    /// Its name on the command line and in JSON.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Way::Id => "tls1.2-id",
-            Way::Ticket12 => "tls1.2-ticket",
-            Way::Tls13 => "tls1.3",
-        }
-    }
-
-    fn version(self) -> &'static SupportedProtocolVersion {
-        match self {
-            Way::Id | Way::Ticket12 => &TLS12,
-            Way::Tls13 => &TLS13,
-        }
+/// The protocol version of a way.
+fn version(way: Way) -> &'static SupportedProtocolVersion {
+    match way {
+        Way::Id | Way::Ticket12 => &TLS12,
+        Way::Tls13 => &TLS13,
     }
 }
 
@@ -164,7 +145,7 @@ fn dialer(
 ) -> Result<Dialer, rustls::Error> {
     let sessions = Arc::new(Sessions::default());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[way.version()])?
+        .with_protocol_versions(&[version(way)])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::<Witness>::clone(witness))
         .with_no_client_auth();

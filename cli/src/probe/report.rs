@@ -1,8 +1,9 @@
 //! The probe's report: a table for people, JSON for programs, and the verdict.
 
 use super::target::Target;
-use super::{Certificate, Place, Row, Trouble, Way};
+use super::{Certificate, Place, Row, Trouble};
 use crate::arguments::Probe;
+use crate::way::Way;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
