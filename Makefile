@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-clients test-clients-all test-agent test-command test-fleet \
+        test-upstream test-servers test-clients test-clients-all test-agent test-command test-fleet test-namespaces \
         test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
@@ -125,6 +125,9 @@ test-clients-all: all ## the same with all clients, Chromium too; writes docs/CL
 	@packaging/deps.sh clients
 	ALL=1 tests/clients/run.py $(PART)
 
+test-namespaces: ## two PID namespaces on one store, killed at random (root): SESSCACHE_KILLS=9000 in each
+	$(CARGO) test --release --locked --quiet --package sesscache --test store_kill -- --ignored --nocapture
+
 test-upgrade: all ## two builds of the library on one store, BASE=commit and this one; not in CI
 	@packaging/deps.sh servers
 	tests/upgrade/run.py $(PART)
@@ -133,7 +136,7 @@ test-operators: all ## enable and disable under a booted systemd (root), images 
 	@packaging/deps.sh operators
 	tests/operators/run.py $(PART)
 
-fuzz: ## cache operations, damaged stores, records, sessions, streams, key files: FUZZ_SECONDS=40 each
+fuzz: ## cache operations, damaged stores, crafted buckets, records, sessions, streams, key files: FUZZ_SECONDS=40 each
 	@packaging/deps.sh test
 	fuzz/run.sh
 

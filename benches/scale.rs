@@ -2,17 +2,19 @@
 //!
 //!     cargo run --release -p sesscache-bench --bin scale
 //!
-//! The ring, the index, the records and their encoding are the real ones; only the other hosts and
-//! the clock are simulated. Sealed bytes are as long as those of a plain TLS 1.2 session.
+//! The table, the records and their encoding are the real ones; only the other hosts and the clock are
+//! simulated. Sealed bytes are as long as those of a plain TLS 1.2 session.
 
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, reason = "a benchmark")]
 
-use sesscache_core::store::{Cursor, Locator, LogBatch, Lookup, Now, Record, Store, StoreUrl};
+use sesscache_core::store::{Locator, LogBatch, Lookup, Now, Record, Store, StoreUrl};
 use std::error::Error;
 use std::time::Instant;
 
-/// A plain TLS 1.2 session: 4 bytes of our own, 131 of DER, 44 of seal.
-const SEALED_BYTES: usize = 4 + 131 + 44;
+/// A plain TLS 1.2 session (docs/STORE.md). It takes one slot.
+const SEALED_BYTES: usize = 116;
+/// Bytes of a slot (docs/STORE.md).
+const SLOT_BYTES: u64 = 208;
 /// Fields, lengths and id of a stream entry beside the records (RESP, as sent to Redis).
 const ENTRY_BYTES: f64 = 190.0;
 /// The most records of an entry: 64 KiB.
@@ -42,25 +44,25 @@ fn locator(number: u64) -> Locator {
 fn log_of(count: u64, now: Now) -> Result<Vec<u8>, Box<dyn Error>> {
     let store = Store::open(&StoreUrl::parse("shm:?size=64MiB")?)?;
     let sealed = [0xA5; SEALED_BYTES];
-    let mut cursors = vec![Cursor::default(); store.shard_count()];
     let (mut all, mut batch) = (Vec::new(), LogBatch::default());
+    store.begin_reading();
     for number in 0..count {
         store
             .put(&locator(number), now.0 / 1000 + 86_400, now, 0, &sealed)
             .map_err(|e| format!("{e:?}"))?;
     }
-    for (shard, cursor) in cursors.iter_mut().enumerate() {
-        while store.has_more(shard, *cursor) {
-            store.read_log(shard, *cursor, now, &mut batch);
+    for region in 0..store.region_count() {
+        while store.has_more(region) {
+            store.read_log(region, now, &mut batch);
             all.extend_from_slice(&batch.bytes);
-            *cursor = batch.next;
+            store.note_read(&batch.told);
         }
     }
     Ok(all)
 }
 
 struct Measured {
-    /// Bytes of a record, in the ring and on the way.
+    /// Bytes of a record on the way.
     record: f64,
     /// Nanoseconds to take over a record of another host.
     apply: f64,
@@ -83,11 +85,12 @@ fn measure() -> Result<Measured, Box<dyn Error>> {
 }
 
 /// How long a store remembers a session while the fleet makes `rate` a second: the age at which
-/// every second one is forgotten, found with the real ring by a clock that is ours.
+/// every second one is forgotten, found with the real table by a clock that is ours. None of the clients
+/// comes back.
 fn memory(size: &str, rate: u32) -> Result<f64, Box<dyn Error>> {
     let store = Store::open(&StoreUrl::parse(&format!("shm:?size={size}"))?)?;
     let sealed = [0xA5; SEALED_BYTES];
-    let capacity = store.counters().capacity / 216;
+    let capacity = store.counters().capacity / SLOT_BYTES;
     let total = capacity + capacity / 2;
     let begin = 1_800_000_000_000_u64;
     let at = |number: u64| Now(begin + number * 1000 / u64::from(rate));

@@ -1,13 +1,14 @@
 /*
- * The host store is of a fixed size and forgets the oldest. What it forgot still resumes from a
- * process that has it, and nowhere else; what was removed stays removed, however much came after
+ * The host store is of a fixed size and forgets what nobody comes back for. What it forgot still resumes
+ * from a process that has it, and nowhere else; what was removed stays removed, however much came after
  * it; a session that is too large is not stored.
  */
 #include "harness_store.h"
 
 #include <string.h>
 
-enum { LARGE = 8000, NEARLY_TOO_LARGE = 63000, TOO_LARGE = 65536, MANY_LARGE = 600 };
+/* A session takes a 64th of the store at most. */
+enum { LARGE = 8000, NEARLY_TOO_LARGE = 15500, TOO_LARGE = 17000, USUAL = 1200, MANY = 1500 };
 
 static const struct protocol *protocol;
 static int data_length; /* what new_cb adds to a session */
@@ -39,11 +40,11 @@ static long obtain_large(long length, SSL_SESSION **session)
     return length;
 }
 
-/* Goes round the ring several times. */
+/* More than the store has room for. */
 static long fill(long count, SSL_SESSION **session)
 {
     (void)session;
-    data_length = LARGE;
+    data_length = USUAL;
     for (int i = 0; i < count; i++)
         SSL_SESSION_free(obtain_here());
     data_length = 0;
@@ -89,7 +90,7 @@ static void forgotten(void)
     CHECK_INT(resumes_in(&workers[HAS], removed), 1);
     CHECK_INT(remove_in(&workers[MADE], removed), 1);
 
-    ask(&workers[FILLS], fill, is_under_valgrind() ? MANY_LARGE / 2 : MANY_LARGE, NULL);
+    ask(&workers[FILLS], fill, is_under_valgrind() ? MANY / 2 : MANY, NULL);
     stats = stats_of(own_server);
     CHECK(stats.evicted > 0);
     CHECK(stats.bytes <= stats.capacity);
@@ -110,7 +111,7 @@ static void forgotten(void)
 /* So many removals that not all can have a place: those that count are still respected. */
 static void many_removals(void)
 {
-    enum { REMOVES, HAS, WORKERS, MANY = 50000 };
+    enum { REMOVES, HAS, WORKERS, MANY_REMOVALS = 50000 };
     struct worker workers[WORKERS];
     SSL_SESSION *removed;
     struct sesscache_stats stats;
@@ -123,7 +124,7 @@ static void many_removals(void)
     removed = obtain_in(&workers[REMOVES]);
     CHECK_INT(resumes_in(&workers[HAS], removed), 1);
     CHECK_INT(remove_in(&workers[REMOVES], removed), 1);
-    ask(&workers[REMOVES], remove_strangers, is_under_valgrind() ? MANY / 5 : MANY, NULL);
+    ask(&workers[REMOVES], remove_strangers, is_under_valgrind() ? MANY_REMOVALS / 5 : MANY_REMOVALS, NULL);
     CHECK_INT(resumes_in(&workers[HAS], removed), 0);
     stats = stats_of(own_server);
     note("%s: %ld entries, %ld bytes of %ld", protocol->name, (long)stats.entries,

@@ -8,7 +8,7 @@ seconds=${FUZZ_SECONDS:-40}
 triple=$(uname -m)-unknown-linux-gnu
 out=$PWD/../target/fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(cache opened_file record ring session stream text)
+[ ${#targets[@]} -gt 0 ] || targets=(bucket cache opened_file record session stream text)
 
 # The flags of `cargo fuzz`, which is not needed: coverage that libFuzzer reads, and AddressSanitizer.
 flags=(--cfg fuzzing -Cpasses=sancov-module -Zsanitizer=address -Ccodegen-units=1

@@ -12,7 +12,7 @@ pub fn run(size: &str, lengths: Vec<usize>) {
     for length in lengths {
         let store = Store::open(&url).unwrap();
         let payload = vec![0x5E; length - SPARED_BYTES + OVERHEAD];
-        // Several times as many as there is room for, so that every ring has come round.
+        // Several times as many as there is room for, so that every bucket is full.
         let count = (3 * bytes / payload.len()) as u64;
         for number in 0..count {
             assert!(put(&store, &locator(number), &payload) == Outcome::Done);

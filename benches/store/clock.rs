@@ -15,7 +15,7 @@ pub enum Outcome {
     Done,
     /// It did something else.
     Undone,
-    /// A lock was not to be had.
+    /// Other processes changed the same few slots again and again.
     Refused,
 }
 
@@ -34,8 +34,7 @@ pub struct Clock {
     pub has_core: bool,
 }
 
-/// What was measured. A round in which an operation was refused does not count: that is a matter of
-/// who has a core, and a refusal is soon over.
+/// What was measured. A round in which an operation was refused does not count.
 #[derive(Clone, Copy, Default)]
 pub struct Sum {
     pub ns: u64,

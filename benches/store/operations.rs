@@ -1,6 +1,6 @@
 //! The operations of one store from one process and from several at once.
 //!
-//! Each number of processes gets a new store file in memory, so large that the records just fit,
+//! Each number of processes gets a new store file in memory, so large that nearly all records fit,
 //! and full. Workers are this program started again: they map the file, look at all of it once,
 //! and do the operations of a line that they are sent, all at the same time.
 
@@ -19,8 +19,9 @@ use std::{env, fs};
 
 /// A session of TLS 1.2 without certificates, sealed.
 const PAYLOAD: [u8; 131 - SPARED_BYTES + OVERHEAD] = [0x5E; 131 - SPARED_BYTES + OVERHEAD];
-/// Bytes of a store for each such record: a little more than it takes (`store bytes`).
-const ROOM: u64 = 250;
+/// Bytes of a store for each such record: more than it takes (`store bytes`), so that few buckets get more
+/// records than they hold.
+const ROOM: u64 = 300;
 /// Of a hundred operations so many may do something else than they are to do: a bucket into which
 /// too many records fell has forgotten one.
 const MOST_UNDONE: u64 = 2;
@@ -31,8 +32,8 @@ pub const LATER: u64 = BEGAN + 7200;
 
 /// In this order: putting pushes out what is looked for before.
 const OPERATIONS: [&str; 4] = ["get_hit", "get_miss", "may_resume", "put"];
-/// Those of them that take a lock.
-const LOCKING: [&str; 2] = ["get_hit", "put"];
+/// Those of them that may be refused.
+const REFUSED: [&str; 1] = ["put"];
 
 /// A locator that is spread like a hash.
 pub fn locator(number: u64) -> Locator {
@@ -138,7 +139,7 @@ impl Worker {
 }
 
 /// The processes' operations a nanosecond, added up, give the wall time of one, as in cache.c.
-/// Beside it the part of the time in which a lock was not to be had: whoever held it had lost its core.
+/// Beside it the part of the time in which an operation was refused.
 fn report_all(operation: &str, records: u64, sums: &[Sum]) {
     let mut all = Sum::default();
     let mut rate = 0.0;
@@ -150,7 +151,7 @@ fn report_all(operation: &str, records: u64, sums: &[Sum]) {
     let name = format!("store_{operation}");
     let parameters = format!("n={records} processes={}", sums.len());
     report(&name, &parameters, (1.0 / rate, "ns"), &all);
-    if sums.len() > 1 && LOCKING.contains(&operation) {
+    if sums.len() > 1 && REFUSED.contains(&operation) {
         let refused = all.refused_ns as f64 / (all.ns + all.refused_ns) as f64;
         report(&format!("{name}_busy"), &parameters, (refused * 100.0, "%"), &all);
     }

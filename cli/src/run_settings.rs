@@ -165,7 +165,7 @@ fn check_store(path: &Path, url: &StoreUrl) -> Result<(), RunSettingsError> {
     }
     match Store::look(url) {
         Ok(()) => Ok(()),
-        Err(error @ (OpenError::NoRoom | OpenError::Busy | OpenError::Layout)) => {
+        Err(error @ (OpenError::NoRoom | OpenError::Layout)) => {
             output::say(&format!("{}: {error}; no session is shared until then", path.display()));
             Ok(())
         }

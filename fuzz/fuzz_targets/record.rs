@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 const NOW: Now = Now(1_700_000_000_000);
 // docs/STORE.md.
 const HEAD_BYTES: usize = 36;
+const LAST_DEADLINE: u64 = (1 << 40) - 1;
 
 static STORE: LazyLock<Store> =
     LazyLock::new(|| Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap());
@@ -28,7 +29,8 @@ fn take_over(record: &Record<'_>) {
             assert_eq!(lookup, Lookup::Removed);
             assert!(!store.may_resume(record.locator(), 5, NOW));
         } else {
-            assert_eq!(lookup, Lookup::Found { deadline: record.deadline() });
+            let deadline = record.deadline().min(LAST_DEADLINE);
+            assert!(matches!(lookup, Lookup::Found { deadline: until, .. } if until == deadline));
             assert!(record.bytes()[HEAD_BYTES..].starts_with(&found));
             assert!(record.bytes().len() - HEAD_BYTES - found.len() < 8);
         }
@@ -45,12 +47,10 @@ fuzz_target!(|data: &[u8]| {
         take_over(&record);
         rest = after;
     }
-    // What came from elsewhere is not told again; and no damage was met.
+    // What came from elsewhere is not told again.
     let mut batch = LogBatch::default();
-    let mut cursor = STORE.cursor(0);
-    while STORE.read_log(0, cursor, NOW, &mut batch) && batch.next != cursor {
-        cursor = batch.next;
+    for region in 0..STORE.region_count() {
+        STORE.read_log(region, NOW, &mut batch);
+        assert_eq!((batch.records, STORE.has_more(region)), (0, false));
     }
-    STORE.keep_cursor(0, cursor);
-    assert_eq!((batch.records, STORE.counters().resets), (0, 0));
 });

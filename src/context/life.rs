@@ -79,7 +79,7 @@ impl State {
         if let Some(key) = key {
             // new_cb's answer is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
-            self.publish(event, session, key, negotiated);
+            self.publish(event, session, key, negotiated, standing);
         }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(event.ctx);

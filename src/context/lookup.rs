@@ -6,6 +6,7 @@
 use super::State;
 use super::admission::keeps_side_data;
 use super::event::Event;
+use super::host::record::Address;
 use super::returning::Offered;
 use super::thread::{enter_stock, note_expired};
 use super::verdict::{Offer, Verdict};
@@ -17,6 +18,7 @@ use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
 };
 use sesscache_core::cache::{Cache, Key};
+use sesscache_core::store::Use;
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
@@ -98,6 +100,9 @@ impl State {
 
     /// A session in our cache is about to resume.
     fn note_use(&self, offer: &Offer<'_, '_>) {
+        if let Some(address) = &offer.address {
+            address.note_use(if offer.event.is_tls13() { Use::Ticket } else { Use::Visit });
+        }
         let hash = self.cache().zip(offer.key).map(|(cache, key)| cache.key_hash(&key));
         let ticket = hash.filter(|_| offer.event.is_tls13());
         ticket.map_or(Offered::NOTHING, Offered::Ticket).note(offer.event);
@@ -193,15 +198,21 @@ impl State {
             let _errno = KeepErrno::new();
             offer.fetch()
         };
-        if let Some(session) = &fetched {
-            self.accept(offer, session.as_ref(libssl));
-            if self.flushed_era() != seen {
-                // A flush may have emptied the cache before the session came there.
-                let cached = self.cache().zip(offer.key);
-                drop(cached.and_then(|(cache, key)| cache.remove_if(&key, |one| one == session)));
-            }
+        let came_back = match &fetched {
+            Some((_, came_back)) => *came_back,
+            None => offer.address.as_ref().is_some_and(Address::had_to_go),
+        };
+        if came_back {
+            Offered::of(came_back).note(offer.event);
         }
-        fetched.map_or(Reply::MISS, Reply::with)
+        let Some((session, _)) = fetched else { return Reply::MISS };
+        self.accept(offer, session.as_ref(libssl));
+        if self.flushed_era() != seen {
+            // A flush may have emptied the cache before the session came there.
+            let cached = self.cache().zip(offer.key);
+            drop(cached.and_then(|(cache, key)| cache.remove_if(&key, |one| *one == session)));
+        }
+        Reply::with(session)
     }
 
     /// A cached session is used: with SSL_SESS_CACHE_UPDATE_TIME its life begins anew. Not in

@@ -32,10 +32,12 @@ impl Offered {
 
     /// The meaning of a lookup in the cache that found nothing.
     pub(super) fn in_vain<V: Value>(cache: Option<&Cache<V>>, key: Option<Key>) -> Offered {
-        match cache.zip(key) {
-            Some((cache, key)) if cache.had_to_go(&key) => Offered::Settled(Standing::CAME_BACK),
-            _ => Offered::NOTHING,
-        }
+        Offered::of(cache.zip(key).is_some_and(|(cache, key)| cache.had_to_go(&key)))
+    }
+
+    /// A client that has come back, or one of which that is not known.
+    pub(super) fn of(came_back: bool) -> Offered {
+        if came_back { Offered::Settled(Standing::CAME_BACK) } else { Offered::NOTHING }
     }
 
     /// Notes it on the connection. Without memory nothing is noted.

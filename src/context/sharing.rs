@@ -14,8 +14,8 @@ use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::identity::Server;
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
-use sesscache_core::cache::Key;
-use sesscache_core::store::Tally;
+use sesscache_core::cache::{Key, Standing};
+use sesscache_core::store::{CAME_BACK, LOCAL, Tally};
 use sesscache_core::system::clock::now;
 
 /// A session that libssl has just negotiated, as far as sharing is concerned.
@@ -88,13 +88,19 @@ impl State {
         Some(Negotiated { address, refusal })
     }
 
-    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw it.
+    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw it. `standing`: of
+    /// its client.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a session, and what was known of it before new_cb"
+    )]
     pub(super) fn publish(
         &self,
         event: &Event<'_>,
         session: SessionRef<'_>,
         key: Key,
         negotiated: Option<Negotiated<'_>>,
+        standing: Standing,
     ) {
         let Some(host) = self.host_store().filter(|_| !self.is_broken()) else { return };
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
@@ -116,12 +122,10 @@ impl State {
         }
         let _errors = KeepErrors::new(event.libssl());
         if let Some(origin) = Origin::of(event, self.record_number(), session) {
-            address.publish(
-                self.generator(event.libssl()),
-                session,
-                &origin,
-                event.is_single_use(),
-            );
+            let local = if event.is_single_use() { LOCAL } else { 0 };
+            let returning = if standing == Standing::NEWCOMER { 0 } else { CAME_BACK };
+            let generator = self.generator(event.libssl());
+            address.publish(generator, session, &origin, local | returning);
         }
     }
 

@@ -110,10 +110,11 @@ impl Offer<'_, '_> {
         }
     }
 
-    /// The session in the store, if it may be resumed. One for single use is taken out of there.
-    pub(super) fn fetch(&self) -> Option<Session> {
+    /// The session in the store, if it may be resumed, and whether its client had come back. One for single
+    /// use is taken out of there.
+    pub(super) fn fetch(&self) -> Option<(Session, bool)> {
         let address = self.address.as_ref()?;
-        let Fetched { session, origin } = address.fetch(self.event.libssl())?;
+        let Fetched { session, origin, came_back } = address.fetch(self.event.libssl())?;
         let handle = session.as_ref(self.event.libssl());
         // In a process that has drawn another session id context, its siblings are others.
         let wanted = self.event.id_context()?;
@@ -143,7 +144,7 @@ impl Offer<'_, '_> {
         if !self.single_use {
             address.count_hit();
         }
-        Some(session)
+        Some((session, came_back))
     }
 
     /// Whether get_cb's session may be in the store: its past is not known.

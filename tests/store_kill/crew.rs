@@ -2,22 +2,25 @@
 
 use crate::ledger::{Ledger, WORKERS};
 use crate::processes::{Process, Shared};
-use crate::worker::{MOST_SHARDS, Random, Worker, now};
+use crate::worker::{Random, Task, Worker, now};
 use sesscache_core::store::{Store, StoreUrl};
+use std::ops::Range;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a worker may need for something that takes microseconds, on a machine with other work.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A worker that gets nothing done for so long hangs: what it does takes microseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Crew<'a> {
     pub(crate) ledger: &'a Shared<Ledger>,
     store: &'a Store,
     /// A worker opens this itself, as one that is exec'd does; else it inherits the store.
     url: Option<&'a StoreUrl>,
-    /// A shard that somebody else holds: each works there and in one other, alone.
-    held_shard: Option<u64>,
+    /// Of the ledger, one a worker.
+    slots: Range<usize>,
+    /// What they do from now on.
+    task: Task,
     workers: Vec<Process>,
     started: u64,
     start: u64,
@@ -30,65 +33,78 @@ impl<'a> Crew<'a> {
         store: &'a Store,
         url: Option<&'a StoreUrl>,
     ) -> Crew<'a> {
+        let (slots, task, workers) = (0..WORKERS, Task::Anything, Vec::new());
         let start = now().0 / 1000;
         let random = Random::new(now().0);
-        let workers = Vec::new();
-        Crew { ledger, store, url, held_shard: None, workers, started: 0, start, random }
+        Crew { ledger, store, url, slots, task, workers, started: 0, start, random }
     }
 
-    /// Each that starts from now on works in this shard, and in another that no other works in.
-    ///
-    /// A worker that the machine keeps from running for 20 ms, with a lock held, costs another of
-    /// the same shard its removal, and so the shard its contents: here none waits for a worker.
-    pub(crate) fn work_apart_from(&mut self, held_shard: u64) {
-        assert_eq!(self.store.shard_count(), MOST_SHARDS);
-        const { assert!(WORKERS < MOST_SHARDS) };
-        self.held_shard = Some(held_shard);
+    /// Does something else.
+    pub(crate) fn that_does(self, task: Task) -> Crew<'a> {
+        Crew { task, ..self }
     }
 
-    /// The two shards of the worker in `slot`, if they work apart.
-    fn shards(&self, slot: usize) -> Option<[u64; 2]> {
-        let held = self.held_shard?;
-        let others: Vec<u64> = (0..MOST_SHARDS as u64).filter(|shard| *shard != held).collect();
-        Some([others[slot], held])
+    /// One of several crews, which began at the same time.
+    pub(crate) fn beside(mut self, slots: Range<usize>, start: u64) -> Crew<'a> {
+        self.random = Random::new(now().0 ^ (slots.start as u64) << 50);
+        Crew { slots, start, ..self }
     }
 
     /// All of them.
     pub(crate) fn start(&mut self) {
-        self.workers = (0..WORKERS).map(|slot| self.start_one(slot)).collect();
+        self.workers = self.slots.clone().map(|slot| self.start_one(slot)).collect();
     }
 
-    pub(crate) fn start_one(&mut self, slot: usize) -> Process {
+    fn start_one(&mut self, slot: usize) -> Process {
         self.started += 1;
-        let (seed, start) = (self.random.below(1 << 40) ^ self.started << 40, self.start);
+        let (seed, start, task) = (self.random.below(1 << 40), self.start, self.task);
+        let seed = seed ^ self.started << 40 ^ (slot as u64) << 56;
         let (ledger, inherited, url) = (self.ledger, self.store, self.url);
-        let shards = self.shards(slot);
         Process::run(move || {
             let opened = url.map(|url| Store::open(url).unwrap());
             let store = opened.as_ref().unwrap_or(inherited);
-            let (random, cursors) = (Random::new(seed), Default::default());
-            Worker { store, ledger, slot, random, start, cursors, shards }.work();
+            Worker { store, ledger, slot, random: Random::new(seed), start, task }.work();
         })
     }
 
     /// The parent's own view of the store.
     pub(crate) fn worker(&self) -> Worker<'_> {
-        let (random, start, cursors) = (Random::new(1), self.start, Default::default());
-        let (store, ledger) = (self.store, self.ledger);
-        Worker { store, ledger, slot: 0, random, start, cursors, shards: None }
+        let (store, ledger, start, task) = (self.store, self.ledger, self.start, self.task);
+        Worker { store, ledger, slot: 0, random: Random::new(1), start, task }
     }
 
-    /// Kills that many, each in whatever it does, with up to `pause` microseconds in between.
+    /// Kills one after up to `pause` microseconds, in whatever it does. Its slot.
+    pub(crate) fn kill_one(&mut self, pause: u64) -> usize {
+        sleep(Duration::from_micros(self.random.below(pause)));
+        let number = usize::try_from(self.random.below(self.workers.len() as u64)).unwrap();
+        self.workers[number].end();
+        self.slots.start + number
+    }
+
+    /// Another takes the place of one that was killed.
+    pub(crate) fn follow(&mut self, slot: usize) {
+        let follower = self.start_one(slot);
+        self.workers[slot - self.slots.start] = follower;
+    }
+
+    /// Kills that many, with up to `pause` microseconds in between.
     pub(crate) fn kill(&mut self, kills: u64, pause: u64) {
         for number in 0..kills {
-            sleep(Duration::from_micros(self.random.below(pause)));
-            let slot = usize::try_from(self.random.below(WORKERS as u64)).unwrap();
-            let follower = self.start_one(slot);
-            std::mem::replace(&mut self.workers[slot], follower).kill();
+            let slot = self.kill_one(pause);
+            self.follow(slot);
             if number % 100 == 99 {
                 self.all_go_on(1);
             }
         }
+    }
+
+    /// Stops all, each in whatever it does.
+    pub(crate) fn stop(&mut self) {
+        self.workers.iter_mut().for_each(Process::stop);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.workers.iter().for_each(Process::go_on);
     }
 
     /// Every worker gets so many operations done, and none has seen the store lie.
@@ -106,14 +122,9 @@ impl<'a> Crew<'a> {
         }
     }
 
-    pub(crate) fn progress(&self) -> Vec<u64> {
-        self.ledger.progress.iter().take(WORKERS).map(|count| count.load(Relaxed)).collect()
-    }
-
-    /// The longest that an operation took one of them.
-    pub(crate) fn slowest(&self) -> Duration {
-        let each = self.ledger.slowest.iter().take(WORKERS).map(|slowest| slowest.load(Relaxed));
-        Duration::from_micros(each.max().unwrap_or(0))
+    fn progress(&self) -> Vec<u64> {
+        let counts = self.ledger.progress.get(self.slots.clone()).unwrap_or_default();
+        counts.iter().map(|count| count.load(Relaxed)).collect()
     }
 
     /// They end by themselves.
@@ -130,15 +141,15 @@ impl<'a> Crew<'a> {
         let (ledger, counters) = (self.ledger, self.store.counters());
         let operations: u64 = self.progress().iter().sum();
         eprintln!(
-            "{name}: {} workers started, {operations} operations, {} found, {} taken, {} removed \
-             for good; {} resets, {} busy, slowest {} us, {} evicted",
+            "{name}: {} workers started, {operations} operations, {} found, {} torn, {} taken, {} \
+             removed for good; {} removals forgotten, {} busy, {} evicted",
             self.started,
             ledger.found.load(Relaxed),
+            ledger.torn.load(Relaxed),
             ledger.taken.load(Relaxed),
             ledger.removals(),
             counters.resets,
-            ledger.busy.load(Relaxed),
-            self.slowest().as_micros(),
+            counters.busy,
             counters.evicted,
         );
     }

@@ -2,22 +2,24 @@
 //! in its payload, so that whoever finds it can look up whether it may still be there.
 
 use crate::processes::Plain;
+use sesscache_core::store::Locator;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 pub(crate) const WORKERS: usize = 6;
-/// The slot of one that is stopped, beside them.
-pub(crate) const VICTIM: usize = WORKERS;
 /// Puts that are kept account of. Workers that are at the end of it only read.
 const MOST_PUTS: usize = 16 << 20;
 /// Sessions that are removed for good.
 const MOST_REMOVED: usize = 1 << 20;
 
+/// Sessions that are told apart if they are torn.
+const MOST_TORN: usize = 1 << 16;
+
 /// A thing that a store must never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Lie {
-    /// A payload, or a deadline, that was not put under this locator.
+    /// A log whose records are not whole, or not for other hosts.
     Wrong = 1,
     /// Two takes of one put.
     TakenTwice,
@@ -25,13 +27,15 @@ pub(crate) enum Lie {
     Gone,
     /// A removed session that may be resumed.
     MayResume,
-    /// A put of one that can be put was refused as removed, or as too long.
+    /// A put of one that can be put was refused as too long.
     Refused,
+    /// A put is not there, although nobody else puts this session, and there is room.
+    Lost,
 }
 
 impl Lie {
     fn of(number: u64) -> Option<Lie> {
-        [Lie::Wrong, Lie::TakenTwice, Lie::Gone, Lie::MayResume, Lie::Refused]
+        [Lie::Wrong, Lie::TakenTwice, Lie::Gone, Lie::MayResume, Lie::Refused, Lie::Lost]
             .into_iter()
             .find(|lie| *lie as u64 == number)
     }
@@ -46,12 +50,13 @@ pub(crate) struct Ledger {
     lie: AtomicU64,
     lie_about: AtomicU64,
     /// Operations done by each worker and those it followed.
-    pub(crate) progress: [AtomicU64; WORKERS + 1],
-    /// The longest that an operation took them, in microseconds.
-    pub(crate) slowest: [AtomicU64; WORKERS + 1],
-    pub(crate) busy: AtomicU64,
+    pub(crate) progress: [AtomicU64; WORKERS],
     pub(crate) found: AtomicU64,
     pub(crate) taken: AtomicU64,
+    /// Sessions that were found with bytes which are not theirs: a sealed record would not open. A process
+    /// that is stopped for more than a second, and goes on, may write into what is another's by then.
+    pub(crate) torn: AtomicU64,
+    is_torn: [AtomicU8; MOST_TORN],
     /// When each put was known to be there no more; 0 if it may be there.
     gone: [AtomicU64; MOST_PUTS],
     takes: [AtomicU8; MOST_PUTS],
@@ -121,6 +126,15 @@ impl Ledger {
 
     pub(crate) fn is_removed(&self, number: u64) -> bool {
         self.is_removed.get(index(number)).is_some_and(|removed| removed.load(SeqCst) == 1)
+    }
+
+    /// Counts a session that is torn.
+    pub(crate) fn note_torn(&self, locator: &Locator) {
+        let hash = usize::from(u16::from_le_bytes([locator.0[0], locator.0[1]]));
+        let is_first = |torn: &AtomicU8| torn.swap(1, SeqCst) == 0;
+        if self.is_torn.get(hash).is_some_and(is_first) {
+            self.torn.fetch_add(1, SeqCst);
+        }
     }
 
     /// The store lied; the first lie is kept.

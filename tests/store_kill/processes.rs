@@ -78,7 +78,8 @@ impl Process {
         false
     }
 
-    fn end(&mut self) {
+    /// Kills it in whatever it does, unless it is over.
+    pub(crate) fn end(&mut self) {
         if !self.is_over {
             self.signal(libc::SIGKILL);
             self.status(0);

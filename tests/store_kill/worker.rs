@@ -1,21 +1,26 @@
 //! One process that hammers a store, and checks every answer against the ledger.
 
 use crate::ledger::{Ledger, Lie};
-use sesscache_core::store::{
-    Cursor, LOCAL, Locator, LogBatch, Lookup, MOST_PAYLOAD, Now, PutError, Record, Store,
-};
+use sesscache_core::store::{LOCAL, Locator, LogBatch, Lookup, Now, PutError, Record, Store};
 use sesscache_core::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 /// Sessions that come and go at a time.
 const WINDOW: u64 = 512;
 /// Numbers of sessions that are removed for good.
 const REMOVED: u64 = 1 << 40;
-/// The most shards that a store of these tests has: by this many numbers they repeat.
-pub(crate) const MOST_SHARDS: usize = 8;
-/// Shards that are read, and probed.
-const READ_SHARDS: u64 = 4;
+/// Numbers of the sessions that a worker has for itself.
+const OWN: u64 = 1 << 41;
+/// How many these are.
+pub(crate) const OWN_SESSIONS: u64 = 64;
+/// The longest payload, by what the smallest store of these tests takes.
+const LONGEST: u64 = 16 << 10;
+/// The longest of a worker's own: few enough slots that they push out no others.
+const LONGEST_OWN: u64 = 1500;
+/// Regions that are read, of those that such a store has at least.
+const REGIONS: u64 = 4;
+/// Removals, in a test in which none may be forgotten.
+const FEW_REMOVALS: u64 = 20_000;
 /// Seconds from the start of a test to the earliest deadline: nothing expires.
 const LIFE: u64 = 3600;
 
@@ -40,9 +45,9 @@ fn mix(mut x: u64) -> u64 {
     x ^ x >> 31
 }
 
-/// Spread like a hash; its lowest bits, by which a shard is chosen, are those of `number`.
+/// Spread like a hash.
 pub(crate) fn locator(number: u64) -> Locator {
-    let low = mix(number) & !63 | number & 63;
+    let low = mix(number);
     Locator((u128::from(low) | u128::from(mix(number ^ low)) << 64).to_le_bytes())
 }
 
@@ -96,6 +101,17 @@ fn number_of(bytes: &[u8]) -> Option<u64> {
     put_of(number, bytes).map(|_| number)
 }
 
+/// What a worker does, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// All operations, on sessions that all share.
+    Anything,
+    /// Puts and looks up sessions of its own.
+    Own,
+    /// Puts sessions, each of which is removed for good.
+    Removals,
+}
+
 pub(crate) struct Worker<'a> {
     pub(crate) store: &'a Store,
     pub(crate) ledger: &'a Ledger,
@@ -103,16 +119,19 @@ pub(crate) struct Worker<'a> {
     pub(crate) random: Random,
     /// When the test began, in seconds since 1970.
     pub(crate) start: u64,
-    /// How far it has read what others wrote, in the first shards.
-    pub(crate) cursors: [Cursor; MOST_SHARDS],
-    /// The only shards that it works in; `None` is all.
-    pub(crate) shards: Option<[u64; 2]>,
+    pub(crate) task: Task,
 }
 
 impl Worker<'_> {
     pub(crate) fn work(&mut self) {
         while !self.ledger.is_over.load(Relaxed) {
-            if let Err((lie, about)) = self.step() {
+            let result = match self.task {
+                Task::Anything => self.step(),
+                Task::Own => self.use_own(),
+                Task::Removals if self.ledger.removals() < FEW_REMOVALS => self.remove_for_good(),
+                Task::Removals => self.check_removed(),
+            };
+            if let Err((lie, about)) = result {
                 self.ledger.accuse(lie, about);
             }
             self.ledger.progress[self.slot].fetch_add(1, Relaxed);
@@ -121,7 +140,6 @@ impl Worker<'_> {
 
     fn step(&mut self) -> Result<(), (Lie, u64)> {
         let number = self.ledger.puts() / 8 + self.random.below(WINDOW);
-        let number = self.in_own_shards(number);
         match self.random.below(100) {
             0..35 => self.put(number),
             35..65 => self.look(number, false).map(drop),
@@ -131,26 +149,6 @@ impl Worker<'_> {
             89..98 => self.check_removed(),
             _ => self.read_log(),
         }
-    }
-
-    /// A number near this one, of a session in a shard that it works in.
-    fn in_own_shards(&mut self, number: u64) -> u64 {
-        let Some(shards) = self.shards else { return number };
-        let shard = shards[usize::from(self.random.below(2) == 1)];
-        number / MOST_SHARDS as u64 * MOST_SHARDS as u64 + shard
-    }
-
-    fn is_in_own_shards(&self, number: u64) -> bool {
-        self.shards.is_none_or(|shards| shards.contains(&(number % MOST_SHARDS as u64)))
-    }
-
-    /// Runs one operation on the store, and keeps the longest time.
-    fn timed<T>(&self, operation: impl FnOnce(&Store) -> T) -> T {
-        let start = Instant::now();
-        let result = operation(self.store);
-        let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.ledger.slowest[self.slot].fetch_max(took, Relaxed);
-        result
     }
 
     fn deadline(&self, number: u64) -> u64 {
@@ -166,24 +164,26 @@ impl Worker<'_> {
         let bytes = payload(number, put, length);
         let deadline = self.deadline(number);
         let flags = if is_local(put) { LOCAL } else { 0 };
-        let locator = locator(number);
-        let result = self.timed(|store| store.put(&locator, deadline, now(), flags, &bytes));
+        let result = self.store.put(&locator(number), deadline, now(), flags, &bytes);
         if let Err(error) = result {
             // "Nothing has changed", so it must not turn up later.
             self.ledger.is_gone(put);
-            match error {
-                PutError::Busy => self.ledger.busy.fetch_add(1, Relaxed),
-                PutError::Removed => 0,
-                PutError::Oversize => return Err((Lie::Refused, number)),
-            };
+            if error == PutError::Oversize {
+                return Err((Lie::Refused, number));
+            }
         }
         Ok(result.is_ok())
     }
 
+    /// The length of a payload: three of ten are of many slots.
+    fn length(&mut self, longest: u64) -> usize {
+        let most = if self.random.below(10) < 3 { longest } else { 300 } - PREFIX as u64;
+        PREFIX + usize::try_from(self.random.below(most + 1)).unwrap_or(0)
+    }
+
     fn put(&mut self, number: u64) -> Result<(), (Lie, u64)> {
         let Some(put) = self.ledger.new_put() else { return Ok(()) };
-        let most = if self.random.below(10) < 3 { MOST_PAYLOAD - PREFIX } else { 300 };
-        let length = PREFIX + usize::try_from(self.random.below(most as u64 + 1)).unwrap_or(0);
+        let length = self.length(LONGEST);
         let before = if put.is_multiple_of(4) { self.look(number, false)? } else { None };
         let is_put = self.put_bytes(number, put, length)?;
         if let (true, Some(before)) = (is_put, before) {
@@ -192,23 +192,57 @@ impl Worker<'_> {
         Ok(())
     }
 
+    fn own(&self, number: u64) -> u64 {
+        OWN | (self.slot as u64) << 20 | number
+    }
+
+    /// Nobody else puts these, and there is room for all.
+    fn use_own(&mut self) -> Result<(), (Lie, u64)> {
+        let number = self.random.below(OWN_SESSIONS);
+        let number = self.own(number);
+        if self.random.below(2) == 0 {
+            return self.look(number, false).map(drop);
+        }
+        let Some(put) = self.ledger.new_put() else { return Ok(()) };
+        let length = self.length(LONGEST_OWN);
+        let is_put = self.put_bytes(number, put, length)?;
+        let found = self.look(number, false)?;
+        if !is_put || found == Some(put) { Ok(()) } else { Err((Lie::Lost, number)) }
+    }
+
+    /// Puts its own sessions that are missing. How many these were.
+    pub(crate) fn put_missing(&mut self, slot: usize) -> Result<usize, (Lie, u64)> {
+        self.slot = slot;
+        let mut missing = 0;
+        for number in 0..OWN_SESSIONS {
+            let number = self.own(number);
+            if self.look(number, false)?.is_none() {
+                missing += 1;
+                let Some(put) = self.ledger.new_put() else { continue };
+                let length = self.length(LONGEST_OWN);
+                self.put_bytes(number, put, length)?;
+            }
+        }
+        Ok(missing)
+    }
+
     /// Looks a session up, and finds a put of it that may be there.
     fn look(&mut self, number: u64, take: bool) -> Result<Option<u64>, (Lie, u64)> {
         let mut found = Vec::new();
         let (locator, before) = (locator(number), self.ledger.moment());
-        let result = self.timed(|store| {
-            if take {
-                store.take(&locator, now(), &mut found)
-            } else {
-                store.get(&locator, now(), &mut found)
-            }
-        });
+        let result = if take {
+            self.store.take(&locator, now(), &mut found)
+        } else {
+            self.store.get(&locator, now(), &mut found)
+        };
         match result {
-            Lookup::Found { deadline } => {
-                let put = put_of(number, &found).ok_or((Lie::Wrong, number))?;
-                if deadline != self.deadline(number) || put >= self.ledger.puts() {
-                    return Err((Lie::Wrong, number));
-                }
+            Lookup::Found { deadline, .. } => {
+                let is_whole =
+                    |put: &u64| deadline == self.deadline(number) && *put < self.ledger.puts();
+                let Some(put) = put_of(number, &found).filter(is_whole) else {
+                    self.ledger.note_torn(&locator);
+                    return Ok(None);
+                };
                 if self.ledger.was_gone(put, before) {
                     return Err((Lie::Gone, put));
                 }
@@ -222,22 +256,14 @@ impl Worker<'_> {
                 }
                 Ok(Some(put))
             }
-            Lookup::Busy => {
-                self.ledger.busy.fetch_add(1, Relaxed);
-                Ok(None)
-            }
-            Lookup::Missing | Lookup::Removed => Ok(None),
+            Lookup::Busy | Lookup::Missing | Lookup::Removed => Ok(None),
         }
     }
 
     fn remove(&mut self, number: u64) -> Result<(), (Lie, u64)> {
         let before = self.look(number, false)?;
-        let deadline = self.deadline(number);
-        if self.timed(|store| store.remove(&locator(number), deadline, now()))
-            && let Some(before) = before
-        {
-            self.ledger.is_gone(before);
-        }
+        self.store.remove(&locator(number), self.deadline(number), now());
+        before.inspect(|before| self.ledger.is_gone(*before));
         Ok(())
     }
 
@@ -245,14 +271,13 @@ impl Worker<'_> {
     fn remove_for_good(&mut self) -> Result<(), (Lie, u64)> {
         let Some(removal) = self.ledger.new_removal() else { return Ok(()) };
         let number = REMOVED | removal;
-        if !self.is_in_own_shards(number) {
-            return Ok(());
-        }
-        let Some(put) = self.ledger.new_put() else { return Ok(()) };
+        let mut puts = std::iter::from_fn(|| self.ledger.new_put());
+        // Other hosts are told of it.
+        let Some(put) = puts.find(|put| !is_local(*put)) else { return Ok(()) };
         self.put_bytes(number, put, 100)?;
         let is_removed = if self.random.below(2) == 0 {
-            let deadline = self.deadline(number);
-            self.timed(|store| store.remove(&locator(number), deadline, now()))
+            self.store.remove(&locator(number), self.deadline(number), now());
+            true
         } else {
             self.look(number, true)?.is_some()
         };
@@ -270,16 +295,14 @@ impl Worker<'_> {
         }
         let latest = removals - 1 - self.random.below(removals.min(100));
         for removal in [latest, self.random.below(removals)] {
-            let removal = self.in_own_shards(removal);
             if !self.ledger.is_removed(removal) {
                 continue;
             }
-            let (number, began) = (REMOVED | removal, self.began());
-            if self.timed(|store| store.may_resume(&locator(number), began, now())) {
+            let number = REMOVED | removal;
+            if self.store.may_resume(&locator(number), self.began(), now()) {
                 return Err((Lie::MayResume, number));
             }
-            let mut found = Vec::new();
-            let lookup = self.timed(|store| store.get(&locator(number), now(), &mut found));
+            let lookup = self.store.get(&locator(number), now(), &mut Vec::new());
             if matches!(lookup, Lookup::Found { .. }) {
                 return Err((Lie::MayResume, number));
             }
@@ -287,14 +310,17 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Reads what was written to one shard, as the agent does.
+    /// Locators of the sessions whose removal was confirmed.
+    pub(crate) fn confirmed_removals(&self) -> impl Iterator<Item = Locator> {
+        let removals = (0..self.ledger.removals()).filter(|one| self.ledger.is_removed(*one));
+        removals.map(|removal| locator(REMOVED | removal))
+    }
+
+    /// Reads what is untold of one region, as the agent does.
     fn read_log(&mut self) -> Result<(), (Lie, u64)> {
-        let shard = self.random.below(READ_SHARDS);
-        let shard = usize::try_from(self.in_own_shards(shard)).unwrap_or(0);
+        let region = usize::try_from(self.random.below(REGIONS)).unwrap_or(0);
         let mut batch = LogBatch::default();
-        let cursor = self.cursors[shard];
-        self.timed(|store| store.read_log(shard, cursor, now(), &mut batch));
-        self.cursors[shard] = batch.next;
+        self.store.read_log(region, now(), &mut batch);
         let mut rest = batch.bytes.as_slice();
         for _ in 0..batch.records {
             let (record, after) = Record::split(rest).ok_or((Lie::Wrong, 0))?;
@@ -302,39 +328,37 @@ impl Worker<'_> {
             if record.is_removal() {
                 continue;
             }
-            let number = number_of(payload_in(&record)).ok_or((Lie::Wrong, 0))?;
-            if locator(number) != *record.locator() {
-                return Err((Lie::Wrong, number));
-            }
+            let number = number_of(payload_in(&record));
+            let Some(number) = number.filter(|number| locator(*number) == *record.locator()) else {
+                self.ledger.note_torn(record.locator());
+                continue;
+            };
             if put_of(number, payload_in(&record)).is_none_or(is_local) {
                 return Err((Lie::Wrong, number));
             }
         }
+        self.store.note_read(&batch.told);
         if rest.is_empty() { Ok(()) } else { Err((Lie::Wrong, 0)) }
     }
 
-    /// Whether the store works in every shard: what is put is found.
-    pub(crate) fn every_shard_works(&self, first: u64) -> bool {
-        (first..first + 64).all(|number| {
-            let mut found = Vec::new();
-            let bytes = payload(number, 0, 1000);
-            self.store.put(&locator(number), self.start + LIFE, now(), 0, &bytes).is_ok()
-                && matches!(
-                    self.store.get(&locator(number), now(), &mut found),
-                    Lookup::Found { .. }
-                )
-                && found == bytes
-        })
-    }
-
-    /// Of the first four shards one in which no put goes through. `first` is a session of shard 0.
-    pub(crate) fn held_shard(&self, first: u64) -> Option<u64> {
-        (0..READ_SHARDS).find(|shard| !self.is_free(first + shard))
-    }
-
-    /// Whether a put of this session goes through.
-    pub(crate) fn is_free(&self, number: u64) -> bool {
-        let bytes = payload(number, 0, 100);
-        self.store.put(&locator(number), self.start + LIFE, now(), 0, &bytes).is_ok()
+    /// Whether the store works in every bucket at this time: what is put is found, what is removed is not.
+    pub(crate) fn all_works(&self, first: u64, at: Now) -> bool {
+        /// By so many all buckets are met, many times over.
+        const SESSIONS: u64 = 10_000;
+        let works = |number: &u64| {
+            let (mut found, bytes) = (Vec::new(), payload(*number, 0, 100));
+            let locator = locator(*number);
+            let is_put = self.store.put(&locator, self.start + LIFE, at, 0, &bytes).is_ok();
+            let is_found = matches!(self.store.get(&locator, at, &mut found), Lookup::Found { .. });
+            if number.is_multiple_of(64) {
+                self.store.remove(&locator, self.start + LIFE, at);
+            }
+            let is_removed = number.is_multiple_of(64)
+                && self.store.get(&locator, at, &mut Vec::new()) != Lookup::Removed;
+            is_put && is_found && found == bytes && !is_removed
+        };
+        let failed = (first..first + SESSIONS).filter(|number| !works(number)).count();
+        // One may have the tag of one that was removed.
+        failed <= 2
     }
 }

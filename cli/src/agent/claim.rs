@@ -53,8 +53,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Opens the store, then locks its file. After a reboot, opening makes the store's own locks
-    /// anew under the same file lock and lets go of it, so it must come first.
+    /// Opens the store, then locks its file.
     pub(crate) fn make(path: &Path) -> Result<Claim, ClaimError> {
         let failed = |error| ClaimError::File(path.to_owned(), error);
         let unusable = |error| ClaimError::Store(path.to_owned(), error);
@@ -89,29 +88,6 @@ impl Claim {
 mod tests {
     use super::*;
     use sesscache_core::store::StoreUrl;
-    use std::os::unix::fs::FileExt;
-
-    /// Where a store notes the boot in which its locks were made.
-    const BOOT: u64 = 96;
-
-    #[test]
-    fn a_store_of_another_boot_has_an_agent_whoever_opens_it_first() {
-        let folder = std::env::temp_dir().join(format!("sesscache-boot-{}", std::process::id()));
-        let path = folder.join("store");
-        fs::create_dir(&folder).unwrap();
-        let url = StoreUrl::parse(&format!("file:{}?size=1MiB", path.display())).unwrap();
-        drop(Store::open(&url).unwrap());
-        let restart = || {
-            let file = File::options().write(true).open(&path).unwrap();
-            file.write_all_at(&[b'0'; 36], BOOT).unwrap();
-        };
-        restart();
-        drop(Claim::make(&path).unwrap());
-        restart();
-        let _server = Store::open(&url).unwrap();
-        drop(Claim::make(&path).unwrap());
-        fs::remove_dir_all(&folder).unwrap();
-    }
 
     #[test]
     fn a_store_has_one_agent() {

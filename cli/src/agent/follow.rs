@@ -1,15 +1,14 @@
-//! Follows the store's log on a thread of its own: reads new records of all shards and hands them
+//! Follows the store's log on a thread of its own: reads new records of all regions and hands them
 //! to the sender in rounds.
 //!
-//! The thread holds a shard's lock only for a short copy. While Redis is away, the sender takes no
-//! round and this thread waits. Records that the ring overwrites meanwhile are counted as lost when
-//! the reading goes on.
+//! While Redis is away, the sender takes no round and this thread waits. Records that make room meanwhile
+//! are counted as lost when the reading goes on.
 
 use super::flushes::Flushes;
 use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::UnsentEntries;
-use sesscache_core::store::{Cursor, Flush, LogBatch, Now};
+use sesscache_core::store::{Flush, LogBatch, Now, Told};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -24,30 +23,25 @@ const MOST_BYTES: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long to wait for a new record.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long to wait for a shard whose lock is held.
-const BUSY: Duration = Duration::from_millis(20);
 
-/// The records that one pass over all shards has read.
+/// The records that one pass over all regions has read.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) unsent: UnsentEntries,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// The position in each shard that the store keeps once Redis has acknowledged the round.
-    pub(crate) cursors: Vec<(usize, Cursor)>,
+    /// The records that the store notes as told once Redis has acknowledged the round.
+    pub(crate) told: Vec<Told>,
     /// The flushes in it, with the numbers by which the store notes them as told.
     pub(crate) flushes: Vec<(usize, Flush)>,
-    /// Whether the next rounds begin with the oldest records.
+    /// Whether the next rounds have everything again.
     pub(crate) is_rewind: bool,
 }
 
 /// The thread's state.
 struct Follower {
     shared: Arc<Shared>,
-    cursors: Vec<Cursor>,
-    /// Whether a shard is read from its oldest record, so that none before it counts as lost.
-    fresh: Vec<bool>,
-    /// The shard at which the next round starts, so that no shard is always the last.
+    /// The region at which the next round starts, so that none is always the last.
     first: usize,
     flushes: Flushes,
     batch: LogBatch,
@@ -56,12 +50,12 @@ struct Follower {
 /// Starts the thread. It ends when the sender takes no more rounds, or when it is told to stop and
 /// has read everything.
 pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<JoinHandle<()>> {
-    let count = shared.store.shard_count();
-    let cursors: Vec<Cursor> = (0..count).map(|shard| shared.store.cursor(shard)).collect();
-    let fresh = cursors.iter().map(|cursor| *cursor == Cursor::default()).collect();
+    if shared.store.begin_reading() {
+        shared.metrics.lost_records.inc_by(shared.store.lost_records());
+    }
     let flushes = Flushes::new(&shared.store, shared.settings.retention);
     let batch = LogBatch::default();
-    let mut follower = Follower { shared, cursors, fresh, first: 0, flushes, batch };
+    let mut follower = Follower { shared, first: 0, flushes, batch };
     thread::Builder::new().name("follow".into()).spawn(move || follower.follow(&rounds))
 }
 
@@ -77,12 +71,10 @@ impl Follower {
                 if rounds.blocking_send(round).is_err() {
                     return;
                 }
-            } else if !self.is_caught_up() {
-                thread::sleep(BUSY);
-            } else if self.shared.is_ending() {
+            } else if self.shared.is_ending() && self.is_caught_up() {
                 return;
             } else {
-                self.shared.store.wait(&self.cursors, PATIENCE);
+                self.shared.store.wait(PATIENCE);
             }
             if rounds.is_closed() {
                 return;
@@ -92,17 +84,17 @@ impl Follower {
     }
 
     fn is_caught_up(&self) -> bool {
-        let mut shards = self.cursors.iter().enumerate();
-        !shards.any(|(shard, &cursor)| self.shared.store.has_more(shard, cursor))
+        let store = &self.shared.store;
+        !(0..store.region_count()).any(|region| store.has_more(region))
     }
 
-    /// Reads a part of every shard that has new records.
+    /// Reads every region that has new records.
     fn read(&mut self) -> Round {
         let mut round = Round {
             unsent: UnsentEntries::new(self.shared.settings.streams),
             records: 0,
             bytes: 0,
-            cursors: Vec::new(),
+            told: Vec::new(),
             flushes: self.flushes.untold(&self.shared.store),
             is_rewind: false,
         };
@@ -111,57 +103,44 @@ impl Follower {
             round.records += round.unsent.add(&record);
             round.bytes += record.len() as u64;
         }
-        let (first, count) = (self.first, self.cursors.len());
-        for shard in (0..count).map(|number| (first + number) % count) {
+        let (first, count) = (self.first, self.shared.store.region_count());
+        for region in (0..count).map(|number| (first + number) % count) {
             if round.is_full() {
-                self.first = shard;
+                self.first = region;
                 break;
             }
-            self.read_shard(shard, &mut round);
+            self.read_region(region, &mut round);
         }
+        self.shared.metrics.lost_records.inc_by(self.shared.store.lost_records());
         round
     }
 
-    fn read_shard(&mut self, shard: usize, round: &mut Round) {
-        let (Some(cursor), Some(fresh)) = (self.cursors.get_mut(shard), self.fresh.get_mut(shard))
-        else {
-            return;
-        };
+    fn read_region(&mut self, region: usize, round: &mut Round) {
         let Shared { store, metrics, .. } = &*self.shared;
-        if !store.has_more(shard, *cursor)
-            || !store.read_log(shard, *cursor, Now(host_time()), &mut self.batch)
-        {
+        if !store.has_more(region) {
             return;
         }
-        *cursor = self.batch.next;
-        if !std::mem::take(fresh) {
-            metrics.lost_records.inc_by(self.batch.lost);
-        }
+        store.read_log(region, Now(host_time()), &mut self.batch);
         let records = round.unsent.add(&self.batch.bytes);
         // Other processes write to the mapping, so bytes that are no records are dropped here.
         metrics.lost_records.inc_by(self.batch.records.saturating_sub(records));
         round.records += records;
         round.bytes += self.batch.bytes.len() as u64;
-        round.cursors.push((shard, *cursor));
+        if self.batch.records != 0 {
+            round.told.push(std::mem::take(&mut self.batch.told));
+        }
     }
 
-    /// Goes back to the oldest records, and first counts the records lost until now.
+    /// Has everything read again that the store still has.
     fn rewind(&mut self) -> Round {
         self.flushes.begin_anew(&self.shared.store);
-        let Shared { store, metrics, settings, .. } = &*self.shared;
-        let now = Now(host_time());
-        for (shard, cursor) in self.cursors.iter_mut().enumerate() {
-            let fresh = self.fresh.get_mut(shard).map(|fresh| std::mem::replace(fresh, true));
-            if fresh == Some(false) && store.read_log(shard, *cursor, now, &mut self.batch) {
-                metrics.lost_records.inc_by(self.batch.lost);
-            }
-            *cursor = Cursor::default();
-        }
+        let Shared { store, settings, .. } = &*self.shared;
+        store.tell_again();
         Round {
             unsent: UnsentEntries::new(settings.streams),
             records: 0,
             bytes: 0,
-            cursors: self.cursors.iter().copied().enumerate().collect(),
+            told: Vec::new(),
             flushes: Vec::new(),
             is_rewind: true,
         }
@@ -170,7 +149,7 @@ impl Follower {
 
 impl Round {
     fn is_empty(&self) -> bool {
-        self.cursors.is_empty() && self.flushes.is_empty()
+        self.told.is_empty() && self.flushes.is_empty() && !self.is_rewind
     }
 
     fn is_full(&self) -> bool {
@@ -193,18 +172,16 @@ mod tests {
             locator[..8].copy_from_slice(&number);
             locator[8..].copy_from_slice(&number);
             let now = Now(host_time());
-            shared.store.put(&Locator(locator), now.0 / 1000 + 60, now, 0, &[5; 500]).unwrap();
+            shared.store.put(&Locator(locator), now.0 / 1000 + 60, now, 0, &[5; 150]).unwrap();
         }
     }
 
-    /// Takes rounds and keeps their cursors until the follower ends. Returns the number of records.
+    /// Takes rounds and notes them as told until the follower ends. Returns the number of records.
     fn drain(shared: &Shared, rounds: &mut Receiver<Round>) -> u64 {
         let mut records = 0;
         while let Some(round) = rounds.blocking_recv() {
             records += round.records;
-            for (shard, cursor) in round.cursors {
-                shared.store.keep_cursor(shard, cursor);
-            }
+            round.told.iter().for_each(|told| shared.store.note_read(told));
         }
         records
     }

@@ -22,7 +22,7 @@ pub(crate) enum Unapplied {
     Known,
     /// The session was removed before.
     Removed,
-    /// A shard's lock was held for too long.
+    /// Others changed the same few slots again and again.
     Busy,
     /// The record is larger than the store allows.
     Oversize,

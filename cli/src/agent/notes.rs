@@ -1,4 +1,4 @@
-//! The notes that the agent keeps in the store beside its cursors, to go on after a restart.
+//! The notes that the agent keeps in the store, to go on after a restart.
 //!
 //! For each stream, it keeps the last entry read, and an entry that Redis acknowledged. For all, it
 //! keeps when they were last read to their ends.
@@ -6,7 +6,7 @@
 //! Note 0 is a hash of the settings for which the others hold.
 
 use super::stream_entry::EntryId;
-use sesscache_core::store::{Cursor, NOTES, Store};
+use sesscache_core::store::{NOTES, Store};
 
 const PER_STREAM: usize = 4;
 /// The number of the note that follows those of the streams.
@@ -58,9 +58,7 @@ pub(crate) fn adopt(store: &Store, settings: u64) -> bool {
     if store.note(0) == settings {
         return false;
     }
-    for shard in 0..store.shard_count() {
-        store.keep_cursor(shard, Cursor::default());
-    }
+    store.tell_again();
     for note in 1..NOTES {
         store.keep_note(note, 0);
     }

@@ -22,7 +22,7 @@ const BLOCK: Duration = Duration::from_secs(1);
 /// The most entries read at a time: 1 MiB, if agents wrote them. The client takes an answer into
 /// memory whole, so a larger count would let a writer of large entries fill more memory.
 const COUNT: usize = 16;
-/// How often a record is offered to a shard whose lock is held, and the pause between.
+/// How often a record is offered to a bucket that others change, and the pause between.
 const TRIES: u32 = 4;
 const BUSY: Duration = Duration::from_millis(5);
 

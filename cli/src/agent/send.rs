@@ -1,7 +1,7 @@
 //! Appends the records of the store's log to the streams.
 //!
 //! The task sends one round at a time, to all of its streams at once. It tries until Redis has
-//! acknowledged every entry of the round. Only then the store keeps the cursors, so an entry may be
+//! acknowledged every entry of the round. Only then the store notes it as told, so an entry may be
 //! in a stream twice, and is never missing.
 
 use super::connection::Connection;
@@ -72,9 +72,7 @@ impl Sender {
             self.handle_result(tried).await?;
         }
         let Shared { store, metrics, .. } = &*self.shared;
-        for (shard, cursor) in round.cursors {
-            store.keep_cursor(shard, cursor);
-        }
+        round.told.iter().for_each(|told| store.note_read(told));
         for (number, flush) in round.flushes {
             store.note_told(number, flush);
         }

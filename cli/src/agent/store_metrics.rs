@@ -24,12 +24,6 @@ impl CurrentStore {
     }
 }
 
-/// The number of records of any kind behind the cursors that the store keeps. They were not sent
-/// yet.
-pub(crate) fn unread(store: &Store) -> u64 {
-    (0..store.shard_count()).map(|shard| store.unread(shard, store.cursor(shard))).sum()
-}
-
 /// Collects the counters of the current store.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics(pub(crate) Arc<CurrentStore>);
@@ -45,12 +39,15 @@ impl Collector for StoreMetrics {
         contexts(&c, &mut encoder)?;
         counter(
             &mut encoder,
-            ("store_busy", "Operations given up because a lock was held too long."),
+            (
+                "store_busy",
+                "Sessions that were not stored because others changed the same few slots again and again.",
+            ),
             c.busy,
         )?;
         counter(
             &mut encoder,
-            ("store_resets", "Times that a part of the store was emptied."),
+            ("store_resets", "Removals that were forgotten before their time."),
             c.resets,
         )?;
         gauge(&mut encoder, ("store_entries", "Sessions in the store."), None, c.entries)?;
@@ -68,7 +65,7 @@ impl Collector for StoreMetrics {
                 "Records of the store's log that the agent has not dealt with.",
             ),
             None,
-            unread(&store),
+            store.unread(),
         )
     }
 }

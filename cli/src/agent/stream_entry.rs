@@ -203,7 +203,7 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sesscache_core::store::{Cursor, LogBatch, Now, Store, StoreUrl};
+    use sesscache_core::store::{LogBatch, Now, Store, StoreUrl};
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.into())
@@ -289,18 +289,18 @@ mod tests {
         const COUNT: u64 = 2000;
         for number in 0..COUNT {
             let mut locator = [0; 16];
-            locator[..8].copy_from_slice(&number.to_le_bytes());
-            locator[8..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
-            store.put(&Locator(locator), 9_999_999_999, Now(1000), 0, &[7; 250]).unwrap();
+            let spread = |by: u64| (number + 1).wrapping_mul(by).to_le_bytes();
+            locator[..8].copy_from_slice(&spread(0xD6E8_FEB8_6659_FD93));
+            locator[8..].copy_from_slice(&spread(0x9E37_79B9_7F4A_7C15));
+            store.put(&Locator(locator), 2_000_000, Now(1000), 0, &[7; 250]).unwrap();
         }
         let mut unsent = UnsentEntries::new(3);
         let mut count = 0;
-        for shard in 0..store.shard_count() {
-            let (mut cursor, mut batch) = (Cursor::default(), LogBatch::default());
-            while store.has_more(shard, cursor) {
-                assert!(store.read_log(shard, cursor, Now(1000), &mut batch));
+        let mut batch = LogBatch::default();
+        for region in 0..store.region_count() {
+            while store.has_more(region) {
+                store.read_log(region, Now(1000), &mut batch);
                 count += unsent.add(&batch.bytes);
-                cursor = batch.next;
             }
         }
         assert_eq!((count, unsent.nonempty_streams()), (COUNT, vec![0, 1, 2]));

@@ -13,7 +13,7 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::AgentSettings;
 use super::shared::{Monitoring, Shared};
-use super::store_metrics::{self, CurrentStore};
+use super::store_metrics::CurrentStore;
 use sd_notify::NotifyState;
 use sesscache_core::store::Store;
 use std::io;
@@ -135,7 +135,7 @@ async fn start_http(
 /// Logs how many records Redis lacks. The count includes records that are never sent: those of
 /// other hosts, and those for early data.
 fn log_unsent(store: &Store, settings: &AgentSettings) {
-    let unsent = store_metrics::unread(store);
+    let unsent = store.unread();
     if unsent > 0 {
         tracing::info!(
             "stopped with records unsent, at most {unsent}: the next agent of {} sends those that \

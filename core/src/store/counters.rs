@@ -1,9 +1,9 @@
-//! The counters of a store: those of each shard, and those of the whole store.
+//! The counters of a store: those of each region, and those of the whole store.
 //!
 //! Counters are in the mapping, shared by all processes, and only grow. They are atomics without
 //! order, because nothing is decided by them.
 
-/// A counter of a shard; its number is its place.
+/// A counter of a region; its number is its place.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Counter {
     Hits,
@@ -15,7 +15,10 @@ pub(super) enum Counter {
     Evicted,
     TombstoneHits,
     Busy,
-    Resets,
+    /// Removals that were forgotten before their time: the floor of a bucket rose.
+    Forgotten,
+    /// Records that made room before the agent had told other hosts of them.
+    Untold,
 }
 
 /// A counter of the whole store, for an event of which the store's caller knows the reason.
@@ -91,10 +94,10 @@ pub struct Counters {
     pub undecryptable: u64,
     /// See [`Tally::Mismatched`].
     pub mismatched: u64,
-    /// Operations given up because another process held the lock too long.
+    /// Sessions that were not stored because other processes changed the same few slots again and again.
     pub busy: u64,
-    /// How often a shard lost its contents, because a process died while it changed the shard, or
-    /// by damage.
+    /// Removals that were forgotten before their time. In one bucket of the store each, what began before
+    /// resumes from then on only if it is in the store.
     pub resets: u64,
     /// See [`Tally::RefusedNoIdentity`].
     pub refused_no_identity: u64,

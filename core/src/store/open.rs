@@ -1,17 +1,16 @@
 //! Opening a store: anonymous memory, a new file, or an existing file.
 //!
-//! A new file is the work of `make`, and so is one in the place of a file of another version. An existing file is checked and not changed. But after a restart
-//! of the machine its locks are made anew, because they mean nothing in another boot. The descriptor
-//! is closed at once.
+//! A new file is the work of `make`, and so is one in the place of a file of another version. An existing
+//! file is checked and not changed. The descriptor is closed at once.
 
 use super::Store;
-use super::layout::{BYTE_ORDER, Geometry, HEADER_BYTES, MAGIC, VERSION, header, shard};
+use super::layout::{BYTE_ORDER, Geometry, HEADER_BYTES, MAGIC, VERSION, header};
 use super::make::{self, FileId, Wanted, check_folder, random_id};
 use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
 use super::size::Limits;
 use super::url::{Medium, StoreUrl};
-use crate::system::files::{is_network_filesystem, try_exclusive_lock, unlock};
+use crate::system::files::is_network_filesystem;
 use crate::system::process::effective_user;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -19,10 +18,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The first bytes of a file.
-type Header = [u8; header::BOOT + BOOT_BYTES];
-
-/// `/proc/sys/kernel/random/boot_id` is this long.
-const BOOT_BYTES: usize = 36;
+type Header = [u8; header::ID];
 
 impl Store {
     /// Opens the store of a URL, and takes its room. A missing file is made.
@@ -110,7 +106,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes the head words and locks of a store into fresh memory.
+    /// Writes the head of a store into fresh memory.
     pub(super) fn made(
         mapping: Mapping,
         size: usize,
@@ -118,25 +114,15 @@ impl Store {
     ) -> Result<Store, OpenError> {
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
         let store = Store { mapping, geometry, file };
-        store.init_locks()?;
         store.write_header().map_err(|Outside| OpenError::Layout)?;
         Ok(store)
     }
 
     fn write_header(&self) -> Result<(), Outside> {
-        self.mapping.write(header::BOOT, &boot_id())?;
         self.mapping.write(header::ID, &random_id())?;
         self.begin_record_format()?;
         self.mapping.write(header::DESCRIPTION, &self.geometry.header())?;
         self.mapping.write(header::MAGIC, &MAGIC)
-    }
-
-    fn init_locks(&self) -> Result<(), OpenError> {
-        for number in 0..self.geometry.shards {
-            let lock = self.geometry.shard(number) + shard::LOCK;
-            self.mapping.init_lock(lock).map_err(system("cannot make its locks"))?;
-        }
-        Ok(())
     }
 
     fn of_file(file: &File, asked: Option<usize>, any_owner: bool) -> Result<Store, OpenError> {
@@ -166,40 +152,7 @@ impl Store {
         if !any_owner && !store.has_room() && !Limits::of_file(file).allow(size) {
             return Err(OpenError::NoRoom);
         }
-        store.renew_locks(file)?;
         Ok(store)
-    }
-
-    /// After a restart of the machine the locks are made anew, by one process.
-    fn renew_locks(&self, file: &File) -> Result<(), OpenError> {
-        let ours = boot_id();
-        // Zeroes if it was made, or is opened, where /proc is hidden. Nobody can tell the boot
-        // then.
-        let unknown = [0; BOOT_BYTES];
-        if ours == unknown || self.boot() == Ok(ours) || self.boot() == Ok(unknown) {
-            return Ok(());
-        }
-        if !try_exclusive_lock(file) {
-            // An agent holds the lock for as long as it runs, and was faster.
-            return if self.boot() == Ok(ours) { Ok(()) } else { Err(OpenError::Busy) };
-        }
-        let mut renewed = Ok(());
-        if self.boot() != Ok(ours) {
-            renewed = self.init_locks();
-            if renewed.is_ok() {
-                renewed =
-                    self.mapping.write(header::BOOT, &ours).map_err(|Outside| OpenError::Layout);
-            }
-        }
-        // The mapping would keep it after the descriptor is closed, and shut an agent out.
-        unlock(file);
-        renewed
-    }
-
-    fn boot(&self) -> Result<[u8; BOOT_BYTES], Outside> {
-        let mut boot = [0; BOOT_BYTES];
-        self.mapping.read(header::BOOT, &mut boot)?;
-        Ok(boot)
     }
 }
 
@@ -243,7 +196,7 @@ fn head_of(mut file: &File, metadata: &Metadata) -> Result<Header, OpenError> {
     if !metadata.is_file() {
         return Err(OpenError::NotAFile);
     }
-    let mut first: Header = [0; header::BOOT + BOOT_BYTES];
+    let mut first: Header = [0; header::ID];
     let is_long_enough = metadata.len() >= HEADER_BYTES as u64;
     let is_store =
         is_long_enough && file.read_exact(&mut first).is_ok() && first.starts_with(&MAGIC);
@@ -259,12 +212,4 @@ fn check(file: &Metadata, any_owner: bool) -> Result<(), OpenError> {
     } else {
         Ok(())
     }
-}
-
-/// All zeroes if the boot is unknown (in a chroot without /proc).
-fn boot_id() -> [u8; BOOT_BYTES] {
-    let mut id = [0; BOOT_BYTES];
-    let read =
-        File::open("/proc/sys/kernel/random/boot_id").and_then(|mut f| f.read_exact(&mut id));
-    if read.is_ok() { id } else { [0; BOOT_BYTES] }
 }

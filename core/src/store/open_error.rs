@@ -20,7 +20,7 @@ pub enum OpenError {
     Folder,
     /// Its folder is missing, and is not one that is made for it.
     NoFolder,
-    /// It lies on a network file system, where locks and memory are not shared.
+    /// It lies on a network file system, where memory is not shared.
     Network,
     /// It does not begin as a store does.
     NotAStore,
@@ -37,8 +37,6 @@ pub enum OpenError {
         /// The URL's.
         asked: u64,
     },
-    /// Another process renews its locks after a restart, and does not finish.
-    Busy,
 }
 
 impl OpenError {
@@ -73,7 +71,6 @@ impl OpenError {
                 "there is no room for a store, which has 1 MiB at least; free some, or raise the \
                  limit of memory or of the size of files"
             }
-            OpenError::Busy => "another process holds it locked; reload",
         })
     }
 }

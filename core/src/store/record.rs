@@ -3,14 +3,21 @@
 //! The payload behind the head is opaque here (sealed bytes). Everything read from the mapping is
 //! checked before it is believed. docs/STORE.md has the layout, byte by byte.
 
-use super::damaged::Damaged;
-
 /// The key of a session in a store: a hash of namespace, version and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locator(pub [u8; 16]);
 
 impl Locator {
-    /// The half that chooses shard and tag.
+    /// The locator of two halves.
+    pub(super) fn of(low: u64, high: u64) -> Locator {
+        let mut bytes = [0; 16];
+        let (first, second) = bytes.split_at_mut(8);
+        first.copy_from_slice(&low.to_le_bytes());
+        second.copy_from_slice(&high.to_le_bytes());
+        Locator(bytes)
+    }
+
+    /// The half that chooses the tag.
     #[inline]
     pub(super) fn low(&self) -> u64 {
         self.half(0)
@@ -35,10 +42,6 @@ pub(super) enum Kind {
     Put,
     /// A session that may not be resumed any more.
     Removal,
-    /// The rest of the ring before it starts again.
-    Filler,
-    /// A session that was removed or replaced; its bytes are wiped.
-    Dead,
 }
 
 /// Bytes of a head.
@@ -50,10 +53,10 @@ pub(super) const MOST_BYTES: usize = 64 << 10;
 
 /// The record stays on this host; other hosts are not told.
 pub const LOCAL: u8 = 1 << 4;
+/// The session's client has come back: the session stays longer.
+pub const CAME_BACK: u8 = 1 << 6;
 /// Another host wrote the record, so that this host does not tell it.
 pub(super) const APPLIED: u8 = 1 << 5;
-/// A removal that was written again because the ring came round.
-pub(super) const MOVED: u8 = 1 << 3;
 /// The bits for the number of bytes at the end that are not part of the record.
 const PADDING: u8 = 7;
 
@@ -62,7 +65,7 @@ const PADDING: u8 = 7;
 pub(super) struct Head {
     /// Its kind.
     pub(super) kind: Kind,
-    /// [`LOCAL`], [`MOVED`].
+    /// As they travel: none.
     pub(super) flags: u8,
     /// Bytes that follow the head.
     pub(super) payload: usize,
@@ -81,13 +84,13 @@ impl Head {
     }
 
     /// The head as bytes; an error if the record would be too large.
-    pub(super) fn to_bytes(self) -> Result<[u8; HEAD_BYTES], Damaged> {
+    pub(super) fn to_bytes(self) -> Option<[u8; HEAD_BYTES]> {
         let size = self.size();
         if size > MOST_BYTES {
-            return Err(Damaged::Head);
+            return None;
         }
-        let units = u16::try_from(size / UNIT).map_err(|_| Damaged::Head)?;
-        let padding = u8::try_from(size - HEAD_BYTES - self.payload).map_err(|_| Damaged::Head)?;
+        let units = u16::try_from(size / UNIT).ok()?;
+        let padding = u8::try_from(size - HEAD_BYTES - self.payload).ok()?;
         let mut bytes = [0; HEAD_BYTES];
         let mut rest = bytes.as_mut_slice();
         let mut push = |part: &[u8]| {
@@ -102,15 +105,11 @@ impl Head {
         push(&self.deadline.to_le_bytes());
         push(&self.written.to_le_bytes());
         push(&self.locator.0);
-        Ok(bytes)
+        Some(bytes)
     }
 
-    /// Reads a head.
-    pub(super) fn from_bytes(bytes: &[u8; HEAD_BYTES]) -> Result<Head, Damaged> {
-        Head::parse(bytes).ok_or(Damaged::Head)
-    }
-
-    fn parse(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
+    /// Reads a head; `None` if it cannot be one.
+    pub(super) fn from_bytes(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
         let rest = bytes.as_slice();
         let (units, rest) = rest.split_first_chunk()?;
         let (&[kind, flags], rest) = rest.split_first_chunk()?;
@@ -135,8 +134,6 @@ impl Kind {
         match self {
             Kind::Put => 1,
             Kind::Removal => 2,
-            Kind::Filler => 3,
-            Kind::Dead => 4,
         }
     }
 
@@ -144,30 +141,9 @@ impl Kind {
         match code {
             1 => Some(Kind::Put),
             2 => Some(Kind::Removal),
-            3 => Some(Kind::Filler),
-            4 => Some(Kind::Dead),
             _ => None,
         }
     }
-}
-
-/// The first bytes of a record, which is all that a filler has room for.
-pub(super) const START_BYTES: usize = 4;
-
-/// The start of a filler of `size` bytes, fewer than a whole record.
-pub(super) fn filler(size: u64) -> Result<[u8; START_BYTES], Damaged> {
-    let units = u16::try_from(size / UNIT as u64).map_err(|_| Damaged::Length)?;
-    let [low, high] = units.to_le_bytes();
-    Ok([low, high, Kind::Filler.code(), 0])
-}
-
-/// Kind and size of the record that starts so.
-pub(super) fn start(bytes: [u8; START_BYTES]) -> Result<(Kind, usize), Damaged> {
-    let [low, high, kind, _] = bytes;
-    let size = usize::from(u16::from_le_bytes([low, high])) * UNIT;
-    let kind = Kind::of(kind).ok_or(Damaged::Head)?;
-    let least = if kind == Kind::Filler { UNIT } else { HEAD_BYTES };
-    if (least..=MOST_BYTES).contains(&size) { Ok((kind, size)) } else { Err(Damaged::Head) }
 }
 
 #[cfg(test)]
@@ -189,22 +165,17 @@ mod tests {
     fn a_head_is_read_as_it_was_written() {
         for payload in [0, 1, 3, 4, 5, 135, MOST_BYTES - HEAD_BYTES] {
             let bytes = head(payload).to_bytes().unwrap();
-            assert_eq!(Head::from_bytes(&bytes), Ok(head(payload)));
-            let started = start(*bytes.first_chunk().unwrap());
-            assert_eq!(started, Ok((Kind::Put, head(payload).size())));
+            assert_eq!(Head::from_bytes(&bytes), Some(head(payload)));
         }
-        assert_eq!(head(MOST_BYTES - HEAD_BYTES + 1).to_bytes(), Err(Damaged::Head));
+        assert_eq!(head(MOST_BYTES - HEAD_BYTES + 1).to_bytes(), None);
     }
 
     #[test]
     fn what_cannot_be_a_head_is_damage() {
-        assert_eq!(Head::from_bytes(&[0; HEAD_BYTES]), Err(Damaged::Head));
-        assert_eq!(Head::from_bytes(&[0xFF; HEAD_BYTES]), Err(Damaged::Head));
-        assert_eq!(start([4, 0, 1, 0]), Err(Damaged::Head), "shorter than its head");
-        assert_eq!(start([1, 0, 3, 0]), Ok((Kind::Filler, 8)));
-        assert_eq!(start([0, 0, 3, 0]), Err(Damaged::Head));
+        assert_eq!(Head::from_bytes(&[0; HEAD_BYTES]), None);
+        assert_eq!(Head::from_bytes(&[0xFF; HEAD_BYTES]), None);
         let mut bytes = head(100).to_bytes().unwrap();
         bytes[2] = 9;
-        assert_eq!(Head::from_bytes(&bytes), Err(Damaged::Head));
+        assert_eq!(Head::from_bytes(&bytes), None);
     }
 }

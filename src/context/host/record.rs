@@ -22,7 +22,7 @@ use crate::seal::compact::{self, Known};
 use crate::seal::{Keys, OVERHEAD};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use sesscache_core::store::{
-    EVERYWHERE, LOCAL, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped,
+    EVERYWHERE, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped, Use,
 };
 use sesscache_core::system::clock::{now, now_milliseconds};
 use sesscache_core::system::seed::{Purpose, seed};
@@ -52,6 +52,8 @@ pub(in crate::context) struct Address<'a> {
 pub(in crate::context) struct Fetched {
     pub(in crate::context) session: Session,
     pub(in crate::context) origin: Origin,
+    /// Whether it was made for a client that had come back.
+    pub(in crate::context) came_back: bool,
 }
 
 impl<'a> Address<'a> {
@@ -109,13 +111,14 @@ impl<'a> Address<'a> {
     }
 
     /// Publishes a session: seals it and puts it into the store. A failure is counted and has no
-    /// further consequence. A session for single use stays on this host.
+    /// further consequence. `flags`: LOCAL for a session that stays on this host, CAME_BACK for that
+    /// of a client that has come back.
     pub(in crate::context) fn publish(
         &self,
         generator: Generator,
         session: SessionRef<'_>,
         origin: &Origin,
-        single_use: bool,
+        flags: u8,
     ) {
         let store = &self.host.store;
         let Some(name) = &self.name else { return };
@@ -132,7 +135,6 @@ impl<'a> Address<'a> {
         let mut sealed = Vec::new();
         let seal = |keys: &Keys| keys.seal(generator, &associated, &plain, &mut sealed).ok();
         if self.host.keys.with_keys(generator.libssl(), seal).is_some() {
-            let flags = if single_use { LOCAL } else { 0 };
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
         }
@@ -145,14 +147,15 @@ impl<'a> Address<'a> {
         let mut sealed = Vec::new();
         let now = Now(now_milliseconds());
         let found = self.host.store.get(&self.locator, now, &mut sealed);
-        let Lookup::Found { deadline } = found else { return None };
+        let Lookup::Found { deadline, came_back } = found else { return None };
         let opened = self.open(libssl, name, deadline, &sealed);
-        let (fetched, era) = opened.map_err(|tally| self.tally(tally)).ok()?;
+        let (mut fetched, era) = opened.map_err(|tally| self.tally(tally)).ok()?;
         let store = &self.host.store;
         if store.has_flushes() && store.is_flushed(self.scope(), era, deadline) {
             store.count_flushed(&self.locator);
             return None;
         }
+        fetched.came_back = came_back;
         Some(fetched)
     }
 
@@ -167,6 +170,16 @@ impl<'a> Address<'a> {
     /// The session was fetched, and libssl gets it to resume.
     pub(in crate::context) fn count_hit(&self) {
         self.host.store.count_hit(&self.locator);
+    }
+
+    /// The session resumes, wherever it was found: the store keeps it longer, or a ticket less long.
+    pub(in crate::context) fn note_use(&self, kind: Use) {
+        self.host.store.note_use(&self.locator, kind);
+    }
+
+    /// Whether the session at this address had to make room a while ago, as far as is known.
+    pub(in crate::context) fn had_to_go(&self) -> bool {
+        self.host.store.had_to_go(&self.locator)
     }
 
     /// Counts something about this session in the store.
@@ -226,7 +239,7 @@ impl<'a> Address<'a> {
         if found.deadline() > deadline {
             found.set_deadline(deadline);
         }
-        Ok((Fetched { session, origin }, era))
+        Ok((Fetched { session, origin, came_back: false }, era))
     }
 
     /// The plaintext of a record: the session's origin, the era if there was a flush, and the session

@@ -88,7 +88,7 @@ fn watch(store: &Store, receiver: &Receiver<UnderWay>) -> (Vec<Duration>, usize)
 }
 
 fn is_in(store: &Store, locator: &Locator) -> bool {
-    // Another record may have the same tag: the look without a lock only says no for certain.
+    // Another record may have the same tag: this look only says no for certain.
     let found = || store.get(locator, now(), &mut Vec::new());
     store.may_have(locator) && matches!(found(), Lookup::Found { .. })
 }

@@ -77,7 +77,7 @@ impl Locators {
     }
 }
 
-/// Puts one record; a lock that was not to be had is tried for again.
+/// Puts one record, again if other processes changed the same few slots meanwhile.
 fn put(store: &Store, locator: &Locator) -> Result<(), Box<dyn Error>> {
     for _ in 0..100 {
         let now = now();
@@ -87,5 +87,5 @@ fn put(store: &Store, locator: &Locator) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(format!("a put failed: {error:?}").into()),
         }
     }
-    Err("a shard stays locked".into())
+    Err("a bucket stays busy".into())
 }

@@ -1,0 +1,227 @@
+//! A bucket: the cells of the locators that fall into it, their bodies, and what it has forgotten.
+
+use super::cell::{Cell, REGULAR, State};
+use super::word::Word;
+use crate::store::Locator;
+
+/// Sessions that a bucket holds.
+pub(in crate::store) const WAYS: usize = 32;
+/// Removals that a bucket holds beside them.
+pub(in crate::store) const TRACES: usize = 16;
+/// The cells of a bucket.
+pub(super) const CELLS: usize = WAYS + TRACES;
+/// Words of a slot's body.
+pub(super) const SLOT_WORDS: usize = 26;
+/// Bytes of a slot's body.
+pub(in crate::store) const SLOT_BYTES: u64 = SLOT_WORDS as u64 * 8;
+/// Words of a trace's body.
+pub(super) const TRACE_WORDS: usize = 3;
+/// Added to a bucket's clock when its floor rises. The floor alone does not tell of two in a second.
+pub(super) const RISE: u64 = 1 << 48;
+/// Added to a bucket's clock after a trace was written. A put that sees no change need not look for one.
+pub(super) const TRACED: u64 = 1 << 32;
+/// An age of which nobody asks more. It is so far from 255 that a few looks may be missed.
+const OLD: u8 = 160;
+/// Words that hold ghosts, four each.
+const GHOST_WORDS: usize = 14;
+const GHOSTS_A_WORD: u64 = 4;
+const GHOST_BITS: u64 = 16;
+const GHOST_MASK: u64 = (1 << GHOST_BITS) - 1;
+/// The bit of a ghost that was in the main part.
+const WAS_REGULAR: u64 = 1 << 15;
+
+/// A bucket, as it lies in the mapping. docs/STORE.md has it, word by word.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::store) struct Bucket {
+    cells: [Word; CELLS],
+    /// Sessions that began until this second may have been removed without a trace.
+    pub(super) floor: Word,
+    /// Sessions ever put here, in the lower half. Above them 16 bits for traces that came ([`TRACED`]), and 16
+    /// for how often the floor rose ([`RISE`]).
+    pub(super) clock: Word,
+    ghosts: [Word; GHOST_WORDS],
+    traces: [[Word; TRACE_WORDS]; TRACES],
+    slots: [[Word; SLOT_WORDS]; WAYS],
+}
+
+/// A locator, and the tag by which the bucket knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    pub(super) tag: u64,
+}
+
+impl Key {
+    #[inline]
+    pub(super) fn of(locator: &Locator) -> Key {
+        let (low, high) = (locator.low(), locator.high());
+        Key { low, high, tag: Key::tag_of(low) }
+    }
+
+    pub(super) fn tag_of(low: u64) -> u64 {
+        low >> 40
+    }
+}
+
+/// The numbers of cells, as bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cells(u64);
+
+impl Iterator for Cells {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let number = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (number < CELLS).then_some(number)
+    }
+}
+
+impl Cells {
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Bucket {
+    #[cfg(test)]
+    pub(in crate::store) fn new() -> Bucket {
+        let words = || std::array::from_fn(|_| Word::default());
+        Bucket {
+            cells: std::array::from_fn(|_| Word::default()),
+            floor: Word::default(),
+            clock: Word::default(),
+            ghosts: std::array::from_fn(|_| Word::default()),
+            traces: std::array::from_fn(|_| std::array::from_fn(|_| Word::default())),
+            slots: std::array::from_fn(|_| words()),
+        }
+    }
+
+    /// The cells with a tag, whatever they are.
+    #[inline]
+    pub(super) fn with_tag(&self, tag: u64) -> Cells {
+        let mut found = 0;
+        for (eight, words) in self.cells.as_chunks::<8>().0.iter().enumerate() {
+            // A branch for each, because it is seldom.
+            if words.iter().any(|word| Cell(word.get()).tag() == tag) {
+                for (number, word) in words.iter().enumerate() {
+                    found |= u64::from(Cell(word.get()).tag() == tag) << (eight * 8 + number);
+                }
+            }
+        }
+        Cells(found)
+    }
+
+    /// As [`Bucket::with_tag`], of cells as they were seen.
+    #[inline]
+    pub(super) fn seen_with_tag(seen: &[Cell; CELLS], tag: u64) -> Cells {
+        let is_any = seen.iter().fold(false, |any, cell| any | (cell.tag() == tag));
+        let bit = |(number, cell): (usize, &Cell)| u64::from(cell.tag() == tag) << number;
+        Cells(if is_any { seen.iter().enumerate().map(bit).sum() } else { 0 })
+    }
+
+    /// The word of a cell.
+    #[inline]
+    pub(super) fn word(&self, number: usize) -> &Word {
+        // In the way that keeps a bounds check from being a panic.
+        self.cells.get(number).unwrap_or(&self.cells[0])
+    }
+
+    #[inline]
+    pub(super) fn cell(&self, number: usize) -> Cell {
+        Cell(self.word(number).get())
+    }
+
+    /// All cells now, one after the other.
+    #[inline]
+    pub(super) fn all(&self) -> [Cell; CELLS] {
+        let mut all = [Cell(0); CELLS];
+        for (cell, word) in all.iter_mut().zip(&self.cells) {
+            *cell = Cell(word.get());
+        }
+        all
+    }
+
+    #[inline]
+    pub(super) fn change(&self, number: usize, old: Cell, new: Cell) -> bool {
+        self.word(number).change(old.0, new.0)
+    }
+
+    /// The body of a cell.
+    #[inline]
+    pub(super) fn body(&self, number: usize) -> &[Word] {
+        match self.slots.get(number) {
+            Some(slot) => slot,
+            None => self.traces.get(number - WAYS).map_or(&[], |trace| trace),
+        }
+    }
+
+    /// The body of a slot.
+    #[inline]
+    pub(super) fn slot(&self, number: usize) -> &[Word; SLOT_WORDS] {
+        self.slots.get(number).unwrap_or(&self.slots[0])
+    }
+
+    /// Whether a cell's body begins with this locator.
+    #[inline]
+    pub(super) fn is_of(&self, number: usize, key: &Key) -> bool {
+        let [low, high, ..] = self.body(number) else { return false };
+        low.peek() == key.low && high.peek() == key.high
+    }
+
+    /// How often the floor rose. If it did during an operation, a trace may have come and gone.
+    #[inline]
+    pub(super) fn rises(&self) -> u64 {
+        self.clock.get() / RISE
+    }
+
+    /// How often the floor rose, and how many traces came, in one number.
+    #[inline]
+    pub(super) fn removals(&self) -> u64 {
+        self.clock.get() / TRACED
+    }
+
+    /// Ages are told apart up to 255. So whatever is older than [`OLD`] gets that age, once in as many puts as
+    /// a bucket has ways.
+    pub(super) fn keep_old(&self, cells: &[Cell; CELLS], clock: u64) {
+        for (way, cell) in cells.iter().enumerate().take(WAYS) {
+            let is_session = cell.is(State::Live) || cell.is(State::More);
+            if is_session && self.age(*cell) > OLD {
+                self.change(way, *cell, cell.with_stamp(clock.wrapping_sub(u64::from(OLD))));
+            }
+        }
+    }
+
+    /// Notes that a session had to make room.
+    pub(super) fn note_ghost(&self, cell: Cell) {
+        let place = self.clock.peek();
+        let number = (place / GHOSTS_A_WORD) as usize % GHOST_WORDS;
+        let shift = place % GHOSTS_A_WORD * GHOST_BITS;
+        let part = if cell.has(REGULAR) { WAS_REGULAR } else { 0 };
+        if let Some(word) = self.ghosts.get(number) {
+            let old = word.peek();
+            // Of two at once, one is not noted.
+            word.change(old, old & !(GHOST_MASK << shift) | (ghost(cell.tag()) | part) << shift);
+        }
+    }
+
+    /// Whether a session of this tag had to make room a while ago, and if so whether it was in the main part.
+    #[inline]
+    pub(super) fn ghost_of(&self, tag: u64) -> Option<bool> {
+        let lanes = |word: u64| (0..GHOSTS_A_WORD).map(move |lane| word >> (lane * GHOST_BITS));
+        let mut ghosts = self.ghosts.iter().flat_map(|word| lanes(word.peek()));
+        let found = ghosts.find(|lane| lane & (GHOST_MASK ^ WAS_REGULAR) == ghost(tag));
+        found.map(|lane| lane & WAS_REGULAR != 0)
+    }
+}
+
+fn ghost(tag: u64) -> u64 {
+    (tag & (GHOST_MASK ^ WAS_REGULAR)).max(1)
+}
+
+// Words of shuttle are larger.
+#[cfg(not(shuttle))]
+const _: () = assert!(size_of::<Bucket>() == 118 * 64, "a whole number of cache lines");

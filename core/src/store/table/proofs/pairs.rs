@@ -1,0 +1,263 @@
+//! Two and three processes in one bucket: one is stopped before each of its writes, while another runs whole,
+//! which is stopped before each of its own while a third runs.
+
+use super::*;
+use crate::store::Use;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const ID: u64 = 7;
+
+/// A step of a process with the session [`ID`], or to its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Put,
+    Remove,
+    Take,
+    Visit,
+    /// Other sessions, so that all slots are claimed anew.
+    Others,
+    /// Other removals, so many that all traces have to go that were there.
+    Removals,
+}
+
+impl Step {
+    /// Between the moments in which another runs: every one, but in the long ones.
+    fn stride(self) -> usize {
+        if matches!(self, Step::Others | Step::Removals) { 17 } else { 1 }
+    }
+}
+
+/// The result of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Came {
+    Stored(bool),
+    Taken(bool),
+    Done,
+}
+
+fn run(memory: &Memory, step: Step) -> Came {
+    match step {
+        Step::Put => return Came::Stored(memory.put(ID, 40).is_ok()),
+        Step::Take => {
+            let taken = memory.take(ID);
+            assert!(taken.is_none() || taken == Some(payload(ID, 40)));
+            return Came::Taken(taken.is_some());
+        }
+        Step::Remove => {
+            memory.remove(ID);
+        }
+        Step::Visit => memory.place(ID).note_use(Use::Visit),
+        Step::Others => (2000..2040).for_each(|number| {
+            // A floor that rises meanwhile refuses it.
+            let _ = memory.put(number, 10);
+        }),
+        Step::Removals => memory.remove_others(60),
+    }
+    Came::Done
+}
+
+/// Runs `first`, and before its `nth` write `second`, and before the `mth` of that one `third`. What came of
+/// them in the order in which they ended; `None` if it did not come to that.
+fn nested(
+    memory: &Rc<Memory>,
+    [first, second, third]: [Step; 3],
+    nth: u64,
+    mth: u64,
+) -> Option<Vec<(Step, Came)>> {
+    let came = Rc::new(RefCell::new(Vec::new()));
+    let note = |came: &Rc<RefCell<Vec<_>>>, memory: &Rc<Memory>, step| {
+        let (came, memory) = (came.clone(), memory.clone());
+        move || {
+            let of_step = run(&memory, step);
+            came.borrow_mut().push((step, of_step));
+        }
+    };
+    let innermost = note(&came, memory, third);
+    let inner = note(&came, memory, second);
+    let is_third_run = Rc::new(std::cell::Cell::new(false));
+    let third_ran = is_third_run.clone();
+    let middle = move || third_ran.set(mth != 0 && seam::with_before(mth, innermost, inner));
+    let is_second_run = seam::with_before(nth, middle, note(&came, memory, first));
+    let is_all = is_second_run && is_third_run.get();
+    is_all.then(|| came.take())
+}
+
+fn count(came: &[(Step, Came)], sought: &Came) -> usize {
+    came.iter().filter(|(_, came)| came == sought).count()
+}
+
+/// Whether the session is in the bucket before.
+fn prepared(is_there: bool, is_full: bool) -> Rc<Memory> {
+    let memory = Memory::new(1);
+    if is_full {
+        (100..100 + WAYS as u64).for_each(|number| memory.put(number, 10).unwrap());
+    }
+    if is_there {
+        memory.put(ID, 40).unwrap();
+    }
+    Rc::new(memory)
+}
+
+/// Calls `check` after every schedule of these three.
+fn each_schedule(
+    steps: [Step; 3],
+    is_there: bool,
+    is_full: bool,
+    check: impl Fn(&Memory, &[(Step, Came)]),
+) {
+    for nth in 1.. {
+        for mth in (1..).step_by(steps[1].stride()) {
+            let memory = prepared(is_there, is_full);
+            let came = nested(&memory, steps, nth, mth);
+            let Some(came) = came else {
+                if mth == 1 {
+                    return;
+                }
+                break;
+            };
+            check(&memory, &came);
+        }
+    }
+}
+
+fn triples(steps: &[Step]) -> impl Iterator<Item = [Step; 3]> {
+    let one = |first: Step| steps.iter().map(move |&second| [first, second]);
+    let pairs = steps.iter().copied().flat_map(one);
+    pairs.flat_map(|[first, second]| steps.iter().map(move |&third| [first, second, third]))
+}
+
+const QUICK: [Step; 4] = [Step::Put, Step::Remove, Step::Take, Step::Visit];
+
+#[test]
+fn a_session_that_was_removed_or_taken_is_gone() {
+    for steps in triples(&QUICK) {
+        for (is_there, is_full) in [(true, false), (false, false), (true, true)] {
+            each_schedule(steps, is_there, is_full, |memory, came| {
+                let taken = count(came, &Came::Taken(true));
+                assert!(taken <= 1, "taken twice: {came:?}");
+                let is_removed = taken == 1 || steps.contains(&Step::Remove);
+                if is_removed {
+                    assert_eq!(memory.look(ID), Lookup::Removed, "{came:?}");
+                    assert!(!memory.place(ID).may_have(), "{came:?}");
+                    assert_eq!(memory.take(ID), None, "{came:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn two_slots_of_one_session_have_one_taker() {
+    // One put is stopped before each of its writes while another runs.
+    for nth in 1..40 {
+        for at in 1..60 {
+            let memory = Rc::new(Memory::new(1));
+            let other = memory.clone();
+            let second = move || assert!(other.put(ID, 40).is_ok());
+            seam::with_before(nth, second, || assert!(memory.put(ID, 40).is_ok()));
+            let taken = Rc::new(std::cell::Cell::new(0));
+            let (other, count) = (memory.clone(), taken.clone());
+            let take = move || {
+                let is_taken = other.take(ID).is_some();
+                count.set(count.get() + u32::from(is_taken));
+            };
+            let again = take.clone();
+            if !seam::with_before(at, again, &take) {
+                break;
+            }
+            take();
+            assert!(taken.get() <= 1, "taken {} times: {nth}, {at}", taken.get());
+        }
+    }
+}
+
+/// As above, and the trace of the second taker is forgotten before the first goes on.
+#[test]
+fn a_taker_notices_a_trace_that_was_forgotten_meanwhile() {
+    for nth in 1..40 {
+        for at in 1..60 {
+            let memory = Rc::new(Memory::new(1));
+            let other = memory.clone();
+            let second = move || assert!(other.put(ID, 40).is_ok());
+            seam::with_before(nth, second, || assert!(memory.put(ID, 40).is_ok()));
+            let taken = Rc::new(std::cell::Cell::new(0));
+            let (other, count) = (memory.clone(), taken.clone());
+            let take = move || {
+                let is_taken = other.take(ID).is_some();
+                count.set(count.get() + u32::from(is_taken));
+            };
+            let (again, other) = (take.clone(), memory.clone());
+            let take_and_forget = move || {
+                again();
+                for number in 0..80 {
+                    other.place(1000 + number).remove(LATER + 10_000 + number * 200, NOW, 0);
+                }
+            };
+            if !seam::with_before(at, take_and_forget, &take) {
+                break;
+            }
+            assert!(taken.get() <= 1, "taken {} times: {nth}, {at}", taken.get());
+        }
+    }
+}
+
+#[test]
+fn a_removal_is_not_lost_when_all_traces_have_to_go() {
+    for first in [Step::Put, Step::Remove, Step::Take] {
+        for second in [Step::Remove, Step::Removals, Step::Others] {
+            for third in [Step::Removals, Step::Visit, Step::Remove] {
+                let steps = [first, second, third];
+                if !steps.contains(&Step::Remove) {
+                    continue;
+                }
+                each_schedule(steps, true, false, |memory, came| {
+                    assert!(!memory.is_trusted(ID), "{came:?}");
+                    for number in 1000..1060 {
+                        let is_lost = steps.contains(&Step::Removals) && memory.is_trusted(number);
+                        assert!(!is_lost, "{number}: {came:?}");
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn others_are_not_concerned() {
+    for steps in triples(&QUICK) {
+        each_schedule(steps, false, true, |memory, came| {
+            let kept = (100..100 + WAYS as u64).filter(|number| memory.get(*number).is_some());
+            let puts = steps.iter().filter(|step| **step == Step::Put).count();
+            assert!(kept.count() >= WAYS - puts, "{came:?}");
+        });
+    }
+}
+
+/// A put is stopped before each of its writes; its session is removed, and the trace forgotten, in a second in
+/// which the floor had risen before.
+#[test]
+fn a_put_notices_a_removal_that_was_forgotten_meanwhile() {
+    for nth in 1..100 {
+        let memory = Rc::new(Memory::new(1));
+        let forget = |memory: &Memory, first: u64| {
+            for number in 0..80 {
+                let deadline = LATER + 10_000 + (first + number) * 200;
+                memory.place(1000 + first + number).remove(deadline, NOW, 0);
+            }
+        };
+        forget(&memory, 0);
+        assert_eq!(memory.place(ID).floor(NOW), NOW.seconds());
+        let other = memory.clone();
+        let remove = move || {
+            other.remove(ID);
+            forget(&other, 80);
+        };
+        let mut put = Ok(());
+        if !seam::with_before(nth, remove, || put = memory.put(ID, 40)) {
+            return;
+        }
+        let is_there = memory.get(ID).is_some();
+        assert!(!is_there, "{nth}: {put:?}");
+    }
+}

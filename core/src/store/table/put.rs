@@ -1,0 +1,216 @@
+//! Putting a session: a slot is claimed, written and published.
+
+use super::Place;
+use super::body::{Facts, Link, further, parts};
+use super::bucket::{Bucket, CELLS, RISE, TRACED, WAYS};
+use super::cell::{CHANCE, Cell, LARGE, REGULAR, SPENT, State, UNTOLD};
+use super::lanes::of_sessions;
+use super::victim::{FEW, victim};
+use crate::store::counters::Counter;
+use crate::store::record::{APPLIED, CAME_BACK, LOCAL};
+use crate::store::{Now, PutError};
+use crate::sync::fence;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Tries to claim a slot. One fails because another process has changed the very cell, or because a session is
+/// passed over.
+const TRIES: usize = 16;
+
+/// A slot that is claimed.
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    way: usize,
+    cell: Cell,
+}
+
+impl Place<'_> {
+    /// Puts a payload under the locator, in place of one before. `flags`: [`LOCAL`], [`APPLIED`],
+    /// [`CAME_BACK`].
+    ///
+    /// # Errors
+    /// [`PutError`].
+    pub(in crate::store) fn put(
+        &self,
+        deadline: u64,
+        now: Now,
+        flags: u8,
+        payload: &[u8],
+    ) -> Result<(), PutError> {
+        let removals = self.bucket.removals();
+        if further(payload.len()) > 0 && self.is_removed(now) {
+            return Err(PutError::Removed);
+        }
+        let facts = Facts {
+            deadline,
+            written: now.0,
+            length: payload.len(),
+            flags: flags & (LOCAL | APPLIED),
+        };
+        let regular = if flags & CAME_BACK != 0 { REGULAR } else { 0 };
+        let next = self.write_further(facts, payload, regular, now)?;
+        let Claimed { way, cell: claim } = self.claim_for(None, now).map_err(|error| {
+            self.free_further(self.key.tag, next, facts, now);
+            self.refused(error)
+        })?;
+        let first = parts(payload).next().unwrap_or(&[]);
+        self.bucket.write_first(way, &self.key, facts, first, next);
+        let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
+        let clock = self.bucket.clock.add(1).wrapping_add(1);
+        let live = claim.done(State::Live, deadline, now, untold | regular).with_stamp(clock);
+        if !self.bucket.change(way, claim, live) {
+            self.free_further(self.key.tag, next, facts, now);
+            return Err(self.busy());
+        }
+        // A removal that was written meanwhile has not seen this session, or is seen here.
+        fence(SeqCst);
+        let changed = self.bucket.removals() ^ removals;
+        if changed != 0 && (changed >= RISE / TRACED || self.is_removed(now)) {
+            self.kill(way, live, now);
+            return Err(PutError::Removed);
+        }
+        if untold != 0 {
+            self.mark();
+        }
+        self.count(Counter::Stores);
+        Ok(())
+    }
+
+    fn refused(&self, error: PutError) -> PutError {
+        if error == PutError::Busy { self.busy() } else { error }
+    }
+
+    fn busy(&self) -> PutError {
+        self.count(Counter::Busy);
+        PutError::Busy
+    }
+
+    /// Writes all slots but the first, the last one first. Returns where the first one leads.
+    fn write_further(
+        &self,
+        facts: Facts,
+        payload: &[u8],
+        regular: u64,
+        now: Now,
+    ) -> Result<Link, PutError> {
+        let large = if facts.further() >= FEW { LARGE } else { 0 };
+        let mut next = Link::END;
+        for (number, part) in parts(payload).enumerate().skip(1).rev() {
+            let place = self.ahead(number);
+            let claimed =
+                place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
+            let Some((place, Claimed { way, cell: claim })) = claimed else {
+                self.free_tail(number, next, facts, now);
+                return Err(self.busy());
+            };
+            place.bucket.write_further(way, part, next);
+            let clock = place.bucket.clock.add(1).wrapping_add(1);
+            let cell =
+                claim.done(State::More, facts.deadline, now, large | regular).with_stamp(clock);
+            if !place.bucket.change(way, claim, cell) {
+                self.free_tail(number, next, facts, now);
+                return Err(self.busy());
+            }
+            next = Link::to(way, cell);
+        }
+        Ok(next)
+    }
+
+    /// Frees the slots behind number `written`.
+    fn free_tail(&self, written: usize, next: Link, facts: Facts, now: Now) {
+        if let Some(place) = self.ahead(written) {
+            place.free_counted(self.key.tag, next, facts.further().saturating_sub(written), now);
+        }
+    }
+
+    /// Claims a slot in this bucket, for the first slot of a session, or for a further one of a session that
+    /// has many or not.
+    fn claim_for(&self, further: Option<bool>, now: Now) -> Result<Claimed, PutError> {
+        for _ in 0..TRIES {
+            let seen = self.bucket.all();
+            let clock = self.bucket.clock.peek();
+            if clock.is_multiple_of(WAYS as u64) {
+                self.bucket.keep_old(&seen, clock);
+            }
+            let vary = clock ^ self.key.low;
+            let may_have = self.table.share.map_or(WAYS, |share| share.ways(vary));
+            let matches = Bucket::seen_with_tag(&seen, self.key.tag);
+            if further.is_none() && self.is_removed_by(matches, now) {
+                return Err(PutError::Removed);
+            }
+            let is_live = |way: &usize| seen.get(*way).is_some_and(|cell| cell.is(State::Live));
+            let mut same = matches.filter(|way| *way < WAYS && further.is_none());
+            let same = same.find(is_live);
+            let usual = || match further {
+                Some(true) => None,
+                _ => of_sessions(&seen, clock, now, may_have),
+            };
+            let way = same.or_else(usual);
+            let way = way.or_else(|| self.unusual_victim(&seen, clock, now, may_have, further));
+            let way = way.ok_or(PutError::Busy)?;
+            let before = *seen.get(way).ok_or(PutError::Busy)?;
+            if same.is_none() && self.passes_over(way, before, clock, now) {
+                continue;
+            }
+            let claim = before.claim(State::Writing, self.key.tag, now);
+            let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
+            if self.bucket.change(way, before, claim) {
+                if before.is(State::Live) {
+                    self.count_leaving(before, same.is_some(), now);
+                    self.free_further(before.tag(), next, facts, now);
+                }
+                return Ok(Claimed { way, cell: claim });
+            }
+        }
+        Err(PutError::Busy)
+    }
+
+    /// The way that makes room in a bucket that has more than sessions.
+    #[expect(clippy::too_many_arguments, reason = "what a victim depends on")]
+    fn unusual_victim(
+        &self,
+        seen: &[Cell; CELLS],
+        clock: u64,
+        now: Now,
+        may_have: usize,
+        further: Option<bool>,
+    ) -> Option<usize> {
+        let cells = self.bucket.without_dead_traces(*seen, now);
+        victim(&cells, clock, now, may_have, further == Some(true))
+            .or_else(|| self.forget_trace(&cells, now, &mut 0).filter(|number| *number < WAYS))
+    }
+
+    /// Whether a session is passed over because its client came back again. It has no chance more then.
+    fn passes_over(&self, way: usize, cell: Cell, clock: u64, now: Now) -> bool {
+        cell.has(CHANCE)
+            && cell.is(State::Live)
+            && !cell.has(SPENT)
+            && !cell.is_over(now)
+            && self.bucket.change(way, cell, cell.with(0, CHANCE).with_stamp(clock))
+    }
+
+    /// A session makes room.
+    pub(super) fn count_leaving(&self, cell: Cell, is_replaced: bool, now: Now) {
+        if cell.has(UNTOLD) && !cell.is_over(now) {
+            self.count(Counter::Untold);
+        }
+        if is_replaced {
+            return;
+        }
+        if cell.is_over(now) {
+            return self.count(Counter::Expired);
+        }
+        self.count(Counter::Evicted);
+        if !cell.has(SPENT) {
+            self.bucket.note_ghost(cell);
+            let clock = self.bucket.clock.peek();
+            if let Some(share) = self.table.share {
+                share.note_gone(cell.has(REGULAR), clock, self.slots());
+            }
+        }
+    }
+
+    /// Whether a payload of so many bytes has its slots in different buckets.
+    pub(in crate::store) fn has_room_for(&self, length: usize) -> bool {
+        further(length) < self.table.buckets.len()
+    }
+}

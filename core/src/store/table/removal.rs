@@ -1,0 +1,270 @@
+//! Removing a session: a trace says so to everybody, whatever else is in the bucket.
+//!
+//! A trace can always be written, because something else gives: a session of the bucket, or the traces
+//! themselves. If one of these is forgotten, the bucket's floor rises first.
+
+use super::Place;
+use super::body::Facts;
+use super::bucket::{Bucket, CELLS, Cells, RISE, TRACED, WAYS};
+use super::cell::{COMPLETE, Cell, QUIET, REGULAR, State, UNTOLD};
+use super::lookup::Hit;
+use super::victim::{may_take_slot, victim_of_removal};
+use crate::store::counters::Counter;
+use crate::store::record::{APPLIED, LOCAL};
+use crate::store::skew::believed;
+use crate::store::{Lookup, Now};
+use crate::sync::fence;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Tries to write a trace, each of which fails only because another process has changed the very cell.
+const TRIES: usize = 8;
+
+/// The result of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Removal {
+    /// It is written, in this cell.
+    Written(usize),
+    /// It was there before.
+    Known,
+    /// All that began until now counts as removed in this bucket.
+    Floor,
+}
+
+/// A removal that is to be written.
+#[derive(Clone, Copy, Debug)]
+struct Trace {
+    deadline: u64,
+    now: Now,
+    /// Whether other hosts are to be told.
+    is_told: bool,
+}
+
+impl Place<'_> {
+    /// Removes the session under the locator, and remembers that until the end of second `deadline` or of
+    /// the record's, whichever is later. `flags`: [`APPLIED`].
+    pub(in crate::store) fn remove(&self, deadline: u64, now: Now, flags: u8) -> Removal {
+        let hit = self.find();
+        let facts = hit.map(|hit| hit.facts);
+        let is_local = facts.is_some_and(|facts| facts.flags & LOCAL != 0);
+        let trace = Trace {
+            deadline: facts.map_or(deadline, |facts| deadline.max(facts.deadline)),
+            now,
+            is_told: flags & APPLIED == 0 && !is_local,
+        };
+        let own = hit.map(|hit| (hit.way, hit.cell));
+        let removal = self.write_trace(trace, own, &mut 0);
+        // A put that was published meanwhile is seen here, or sees the trace.
+        fence(SeqCst);
+        self.kill_all(now);
+        removal
+    }
+
+    /// As [`Place::get`](super::Place), and removes it. Of several callers, in any processes, one finds it.
+    pub(in crate::store) fn take(&self, now: Now, into: &mut Vec<u8>) -> Lookup {
+        let rises = self.bucket.rises();
+        let cells = self.bucket.with_tag(self.key.tag);
+        if self.is_removed_by(cells, now) {
+            self.count(Counter::TombstoneHits);
+            return Lookup::Removed;
+        }
+        let good = |hit: &Hit| hit.facts.deadline >= now.seconds();
+        let Some(hit) = self.find_in(cells).filter(good) else {
+            self.count(Counter::Misses);
+            return Lookup::Missing;
+        };
+        if into.try_reserve(hit.facts.length).is_err() {
+            return Lookup::Busy;
+        }
+        let before = into.len();
+        let taken = self.claim(hit.way, hit.cell, now).and_then(|claim| {
+            let next = self.bucket.link(hit.way);
+            self.bucket.swap_first(hit.way, hit.facts.first_part(), into);
+            let is_whole = self.read_further(next, hit.facts, before, into);
+            self.free_further(self.key.tag, next, hit.facts, now);
+            if !is_whole {
+                // A part of it has made room.
+                self.give_back(hit.way, claim);
+                return None;
+            }
+            self.is_mine((hit.way, claim), hit.facts, now, rises).then_some(hit.facts.deadline)
+        });
+        let Some(deadline) = taken else {
+            into.truncate(before);
+            self.count(Counter::Misses);
+            return Lookup::Missing;
+        };
+        self.count(Counter::Takes);
+        Lookup::Found { deadline, came_back: hit.cell.has(REGULAR) }
+    }
+
+    /// Leaves the removal of a session whose slot is claimed. Whether nobody else has taken it, from another
+    /// cell of the bucket. `rises`: see [`Bucket::rises`](super::Bucket), before the session was found.
+    fn is_mine(&self, (way, claim): (usize, Cell), facts: Facts, now: Now, mut rises: u64) -> bool {
+        let is_told = facts.flags & LOCAL == 0;
+        let trace = Trace { deadline: facts.deadline, now, is_told };
+        let written = self.write_trace(trace, Some((way, claim)), &mut rises);
+        if written != Removal::Written(way) {
+            self.give_back(way, claim);
+        }
+        // Each taker leaves its trace before it looks for another's.
+        fence(SeqCst);
+        let others = self.bucket.with_tag(self.key.tag);
+        let is_alone = { others }.all(|number| {
+            written == Removal::Written(number)
+                || !self.bucket.holds(number, self.bucket.cell(number), now)
+        });
+        self.kill_each(others, now);
+        // A trace that another taker left may be forgotten already.
+        is_alone && matches!(written, Removal::Written(_)) && self.bucket.rises() == rises
+    }
+
+    /// Ends all sessions of the tag.
+    fn kill_all(&self, now: Now) {
+        self.kill_each(self.bucket.with_tag(self.key.tag), now);
+    }
+
+    fn kill_each(&self, cells: Cells, now: Now) {
+        for way in cells.filter(|way| *way < WAYS) {
+            let cell = self.bucket.cell(way);
+            if cell.is(State::Live) {
+                self.kill(way, cell, now);
+            }
+        }
+    }
+
+    /// Writes a trace. `own`: the session's own cell, if it has one. `rises` counts by how much this itself
+    /// raises the floor.
+    fn write_trace(&self, trace: Trace, own: Option<(usize, Cell)>, rises: &mut u64) -> Removal {
+        for _ in 0..TRIES {
+            let seen = self.bucket.all();
+            if let Some(done) = self.extend_trace(&seen, trace) {
+                return done;
+            }
+            let Some((number, before)) = self.cell_for_trace(&seen, trace.now, own, rises) else {
+                break;
+            };
+            let told = if trace.is_told { UNTOLD } else { QUIET };
+            let cell = before
+                .claim(State::Trace, self.key.tag, trace.now)
+                .done(State::Trace, trace.deadline, trace.now, told)
+                .with_stamp(self.bucket.clock.add(1).wrapping_add(1));
+            let (facts, next) = (self.bucket.facts(number), self.bucket.link(number));
+            if self.bucket.change(number, before, cell) {
+                // From here on it holds.
+                self.bucket.clock.add(TRACED);
+                if before.is(State::Live) && number < WAYS {
+                    if before.tag() != self.key.tag {
+                        self.count_leaving(before, false, trace.now);
+                    }
+                    self.bucket.wipe(number);
+                    self.free_further(before.tag(), next, facts, trace.now);
+                }
+                self.complete(number, cell, trace);
+                return Removal::Written(number);
+            }
+        }
+        self.raise_floor(trace.now.seconds(), trace.now, rises);
+        Removal::Floor
+    }
+
+    /// Writes the body of a trace, which the log needs.
+    fn complete(&self, number: usize, cell: Cell, trace: Trace) {
+        self.bucket.write_trace(number, &self.key);
+        self.bucket.set_times(number, trace.now.0, trace.deadline);
+        // Another process may make it hold for longer meanwhile.
+        for _ in 0..TRIES {
+            let now = self.bucket.cell(number);
+            let is_it = now.is(State::Trace)
+                && (now.tag(), now.generation()) == (cell.tag(), cell.generation());
+            if !is_it || self.bucket.change(number, now, now.with(COMPLETE, 0)) {
+                break;
+            }
+        }
+        if trace.is_told {
+            // The reader of the log sees the trace, or its bit is set anew.
+            fence(SeqCst);
+            self.mark();
+        }
+    }
+
+    /// Makes a trace that is there hold for as long.
+    fn extend_trace(&self, seen: &[Cell; CELLS], trace: Trace) -> Option<Removal> {
+        let Trace { deadline, now, .. } = trace;
+        let mut cells = Bucket::seen_with_tag(seen, self.key.tag);
+        let number =
+            cells.find(|number| self.bucket.holds(*number, self.bucket.cell(*number), now))?;
+        let cell = self.bucket.cell(number);
+        if !self.bucket.holds(number, cell, now) {
+            return None;
+        }
+        // To the second, if it is known.
+        let times = self.bucket.times(number, cell);
+        if times.map_or(!cell.ends_before(deadline, now), |times| times.deadline >= deadline) {
+            return Some(Removal::Known);
+        }
+        let is_longer = self.bucket.change(number, cell, cell.with_deadline(deadline, now));
+        if is_longer {
+            self.bucket.set_times(number, now.0, deadline);
+        }
+        is_longer.then_some(Removal::Known)
+    }
+
+    /// The cell into which a trace goes, as it was seen.
+    fn cell_for_trace(
+        &self,
+        cells: &[Cell; CELLS],
+        now: Now,
+        own: Option<(usize, Cell)>,
+        rises: &mut u64,
+    ) -> Option<(usize, Cell)> {
+        let unused = (WAYS..CELLS).find(|number| {
+            let cell = cells.get(*number).copied().unwrap_or(Cell(0));
+            match cell.state() {
+                State::Trace => !self.bucket.renews(*number, cell, now),
+                State::Writing | State::Taken => cell.is_free(now),
+                _ => true,
+            }
+        });
+        let clock = self.bucket.clock.peek();
+        let of_session = || match own {
+            Some((number, _)) if may_take_slot(cells) => Some(number),
+            Some(_) => None,
+            None => victim_of_removal(cells, clock, now),
+        };
+        let number = unused.or_else(of_session).or_else(|| self.forget_trace(cells, now, rises))?;
+        Some((number, *cells.get(number)?))
+    }
+
+    /// Chooses the trace that would hold least long. The bucket's floor rises before it goes.
+    pub(super) fn forget_trace(
+        &self,
+        cells: &[Cell; CELLS],
+        now: Now,
+        rises: &mut u64,
+    ) -> Option<usize> {
+        let traces = cells.iter().enumerate().filter(|(_, cell)| cell.is(State::Trace));
+        let (number, cell) = traces
+            .min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - self.bucket.age(**cell)))?;
+        let times = self.bucket.times(number, *cell);
+        let written =
+            times.map(|times| times.written.div_ceil(1000)).filter(|at| *at <= now.seconds());
+        self.raise_floor(written.unwrap_or(now.seconds()), now, rises);
+        // Nothing that it stopped may come to light.
+        for way in self.bucket.with_tag(cell.tag()) {
+            let live = self.bucket.cell(way);
+            if live.is(State::Live) && way < WAYS {
+                self.kill(way, live, now);
+            }
+        }
+        Some(number)
+    }
+
+    /// Removals until `second` may be forgotten from now on.
+    fn raise_floor(&self, second: u64, now: Now, rises: &mut u64) {
+        self.bucket.believed_floor(now);
+        self.bucket.floor.raise(believed(second, now.seconds()));
+        self.bucket.clock.add(RISE);
+        *rises = rises.wrapping_add(1);
+        self.count(Counter::Forgotten);
+    }
+}

@@ -1,0 +1,93 @@
+//! The body of a trace: locator, when it was written, and its deadline.
+//!
+//! That a session was removed is in the cell's word alone. The body says it to other hosts, and tells the
+//! deadline to the second.
+
+use super::bucket::{Bucket, CELLS, Key, WAYS};
+use super::cell::{COMPLETE, Cell, State};
+use crate::store::Now;
+use crate::store::skew::{SKEW, believed};
+
+/// When a trace was written, and until when it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// In milliseconds since 1970.
+    pub(super) written: u64,
+    /// Its last second, since 1970.
+    pub(super) deadline: u64,
+}
+
+/// The bits of a trace's life in seconds, 48 days. Above them is when it was written.
+const LIFE_BITS: u32 = 22;
+const LONGEST: u64 = (1 << LIFE_BITS) - 1;
+
+impl Bucket {
+    /// Writes the locator of a trace.
+    pub(super) fn write_trace(&self, number: usize, key: &Key) {
+        if let [low, high, ..] = self.body(number) {
+            low.put(key.low);
+            high.put(key.high);
+        }
+    }
+
+    pub(super) fn set_times(&self, number: usize, written: u64, deadline: u64) {
+        if let [_, _, times, ..] = self.body(number) {
+            let life = deadline.saturating_sub(written / 1000).min(LONGEST);
+            times.put(written << LIFE_BITS | life);
+        }
+    }
+
+    /// The times of a trace; `None` if its body is not written, or is not this cell's.
+    pub(super) fn times(&self, number: usize, cell: Cell) -> Option<Times> {
+        let [low, _, times, ..] = self.body(number) else { return None };
+        let (low, times) = (low.peek(), times.peek());
+        let is_its = cell.has(COMPLETE) && Key::tag_of(low) == cell.tag();
+        (is_its && self.is_still(number, cell)).then(|| Times::of(times))
+    }
+
+    /// Whether a cell is a removal that holds. One whose clock was ahead does.
+    pub(super) fn holds(&self, number: usize, cell: Cell, now: Now) -> bool {
+        cell.is(State::Trace)
+            && match self.times(number, cell) {
+                Some(times) => times.is_ahead(now) || times.deadline >= now.seconds(),
+                None => !cell.is_over(now),
+            }
+    }
+
+    /// As [`Bucket::holds`]. A removal whose clock was ahead gets its times anew.
+    pub(super) fn renews(&self, number: usize, cell: Cell, now: Now) -> bool {
+        let times = self.times(number, cell).filter(|times| times.is_ahead(now));
+        if let Some(Times { written, deadline }) = times {
+            let begins = believed(written / 1000, now.seconds());
+            let deadline = begins + deadline.saturating_sub(written / 1000);
+            if self.change(number, cell, cell.with_deadline(deadline, now)) {
+                self.set_times(number, begins * 1000, deadline);
+            }
+        }
+        times.is_some() || self.holds(number, cell, now)
+    }
+}
+
+impl Bucket {
+    /// The cells, where removals that do not hold any more count as free.
+    #[inline]
+    pub(super) fn without_dead_traces(&self, mut cells: [Cell; CELLS], now: Now) -> [Cell; CELLS] {
+        for (number, cell) in cells.iter_mut().enumerate().take(WAYS) {
+            if cell.is(State::Trace) && cell.is_over(now) && !self.renews(number, *cell, now) {
+                *cell = cell.freed();
+            }
+        }
+        cells
+    }
+}
+
+impl Times {
+    fn of(word: u64) -> Times {
+        let written = word >> LIFE_BITS;
+        Times { written, deadline: written / 1000 + (word & LONGEST) }
+    }
+
+    fn is_ahead(&self, now: Now) -> bool {
+        self.written / 1000 > now.seconds() + SKEW
+    }
+}
