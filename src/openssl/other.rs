@@ -10,14 +10,13 @@
 //! ours.
 
 use super::library::{Library, object_of};
+use super::objects::extent_of;
 use super::table::Libssl;
 use crate::log;
-use libc::{c_int, c_void, dl_phdr_info, size_t};
 use once_cell::sync::OnceCell;
 use openssl_sys::{SSL_CTX, SSL_METHOD};
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::slice;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -120,37 +119,4 @@ fn say(method: *const SSL_METHOD) {
          are not replaced",
         path.to_string_lossy()
     ));
-}
-
-/// Where the library is mapped that `address` lies in.
-fn extent_of(address: usize) -> Option<Range<usize>> {
-    struct Search {
-        address: usize,
-        found: Option<Range<usize>>,
-    }
-    unsafe extern "C" fn look(info: *mut dl_phdr_info, _: size_t, data: *mut c_void) -> c_int {
-        // SAFETY: the linker's description of an object.
-        let Some(info) = (unsafe { info.as_ref() }) else { return 0 };
-        // SAFETY: what was passed to dl_iterate_phdr below.
-        let Some(search) = (unsafe { data.cast::<Search>().as_mut() }) else { return 0 };
-        if info.dlpi_phdr.is_null() {
-            return 0;
-        }
-        // SAFETY: its program headers, so many of them.
-        let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-        let base = usize::try_from(info.dlpi_addr).unwrap_or(0);
-        let size = |value: u64| usize::try_from(value).unwrap_or(0);
-        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).map(|header| {
-            let start = base.wrapping_add(size(header.p_vaddr));
-            start..start.wrapping_add(size(header.p_memsz))
-        });
-        let contains = loaded.clone().any(|part| part.contains(&search.address));
-        let whole = loaded.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
-        search.found = whole.filter(|_| contains);
-        c_int::from(contains)
-    }
-    let mut search = Search { address, found: None };
-    // SAFETY: a function of the right type, which calls nothing of the linker, and its argument.
-    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
-    search.found
 }

@@ -1,10 +1,12 @@
 //! Contexts: how our state is attached to a new one, and how it goes. And the indexes of ex_data.
 
+use super::caller::caller;
 use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
 use crate::context::{State, host, is_making, take_returning_index, while_making};
-use crate::log;
+use crate::log::{self, Once};
 use crate::openssl::algorithms;
+use crate::openssl::callers::is_called_by_libssl;
 use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, CLASS_SSL_SESSION, Index};
@@ -64,6 +66,26 @@ fn attach(libssl: &'static Libssl, ctx: *mut SSL_CTX, library_context: *mut c_vo
         tickets::register(ctx, state);
         early_data::register(ctx, state);
     }
+}
+
+/// Whether the program, with its call of libssl's SSL_CTX_new, has got past us. It sets up the context
+/// in the same way, of which we learn little: the context stays OpenSSL's as a whole.
+fn is_past_us(libssl: &'static Libssl) -> bool {
+    if !libssl.is_supported || is_making() {
+        return false;
+    }
+    let _errno = KeepErrno::new();
+    let (ours, libssl) = (SSL_CTX_new_ex as *const () as usize, libssl.SSL_CTX_new as usize);
+    caller().is_some_and(|caller| is_called_by_libssl(c"SSL_CTX_new_ex", ours, libssl, caller))
+}
+
+#[cold]
+fn say_past_us() {
+    static SAID: Once = Once::new();
+    SAID.say(
+        "this program calls libssl past this library (by a handle of dlopen, or from a module of \
+         RTLD_DEEPBIND): such contexts have OpenSSL's own session cache",
+    );
 }
 
 /// A context was made, which is the time for lines to the operator. A method that is for clients and
@@ -133,7 +155,12 @@ pub unsafe extern "C-unwind" fn SSL_CTX_new_ex(
         let Some(stock) = libssl.onward().SSL_CTX_new_ex else { return ptr::null_mut() };
         // SAFETY: the caller's own arguments.
         let ctx = unsafe { stock(libctx, propq, meth) };
-        attach(libssl, ctx, libctx);
+        // Stock's SSL_CTX_new passes nothing but the method.
+        if libctx.is_null() && propq.is_null() && is_past_us(libssl) {
+            say_past_us();
+        } else {
+            attach(libssl, ctx, libctx);
+        }
         speak(libssl, meth);
         ctx
     })

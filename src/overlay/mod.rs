@@ -9,6 +9,7 @@ pub mod api;
 pub mod application;
 pub mod arguments;
 pub mod callbacks;
+mod caller;
 pub mod closing;
 pub mod connection;
 pub mod ctrl;

@@ -7,6 +7,7 @@ use crate::openssl::libssl::libssl_in_test;
 use crate::openssl::tests::{Connection, Context, EC, Folder, stock};
 use crate::openssl::types::VerifyCb;
 use libc::{c_char, c_uint, time_t};
+use sesscache_core::system::seed;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::path::Path;
@@ -22,6 +23,8 @@ struct Scene {
 
 impl Scene {
     fn new(name: &str, extension: &str) -> Scene {
+        // Which a new context of ours does; these are stock's.
+        seed::draw();
         let folder = Folder::new(name);
         let ca = folder.certificate("ca", "/CN=ca", EC, &[]);
         let client = folder.issued("client", &ca, extension);
