@@ -1,4 +1,4 @@
-//! Who calls an overlaid function: a program by its name, or libssl itself.
+//! The caller of an overlaid function: a program by its name, or libssl itself.
 //!
 //! Debian's libssl calls its own functions by the linker, so that a call of libssl's SSL_CTX_new, by a
 //! handle of dlopen(3) or from a module of RTLD_DEEPBIND, reaches our SSL_CTX_new_ex. The first jumps to

@@ -19,13 +19,19 @@ impl Library {
     /// and Perl.
     pub(super) fn libssl() -> Option<Library> {
         let first = after_us(c"SSL_CTX_new").and_then(Library::with);
-        first
-            .as_ref()
-            .and_then(Library::behind)
-            .or_else(|| Library::loaded(c"libssl.so.3"))
-            .or_else(|| Library::loaded(c"libssl.so.4"))
-            .or_else(|| Library::loaded(c"libssl.so.1.1"))
-            .or(first)
+        first.as_ref().and_then(Library::behind).or_else(Library::local_libssl).or(first)
+    }
+
+    fn local_libssl() -> Option<Library> {
+        [c"libssl.so.3", c"libssl.so.4", c"libssl.so.1.1"].into_iter().find_map(Library::loaded)
+    }
+
+    /// The system's libssl in which `address` lies; `None` if a library of another name has it, as
+    /// wheels of Python bring theirs.
+    pub(super) fn system_libssl(address: usize) -> Option<Library> {
+        let (_, path) = object_of(address)?;
+        let name = path.to_bytes().rsplit(|byte| *byte == b'/').next()?;
+        if name.starts_with(b"libssl.so.") { Library::loaded(path) } else { None }
     }
 
     /// The library that a function lies in.
@@ -122,7 +128,7 @@ fn search(scope: *mut c_void, name: &CStr) -> Option<NonNull<c_void>> {
 
 /// Takes the message of a failed question of ours away: the program's next dlerror() is not to
 /// report it.
-fn forget_dlerror() {
+pub(super) fn forget_dlerror() {
     // SAFETY: it takes nothing; the message it returns is not used.
     unsafe { libc::dlerror() };
 }

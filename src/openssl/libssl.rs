@@ -5,23 +5,61 @@
 
 use super::library::{Library, after_us, object_of};
 use super::other;
+use super::scope::reached_from;
 use super::table::Libssl;
 use super::types::GetExNewIndex;
-use crate::log::Once;
-use libc::c_int;
+use libc::c_void;
 use once_cell::sync::OnceCell;
-use openssl_sys::SSL_METHOD;
+use openssl_sys::{SSL_METHOD, SSL_SESSION};
 use sesscache_core::system::errno::KeepErrno;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::mem::transmute_copy;
+use std::ptr::NonNull;
 
 static LIBSSL: OnceCell<Libssl> = OnceCell::new();
 
 /// The stock functions; `None` while no libssl is known.
 #[inline]
 pub fn libssl() -> Option<&'static Libssl> {
-    LIBSSL.get().or_else(fill)
+    LIBSSL.get().or_else(|| fill(0))
+}
+
+/// The same, where it is to be chosen now: `address` lies in a libssl that is used.
+pub fn libssl_used(address: usize) -> Option<&'static Libssl> {
+    LIBSSL.get().or_else(|| fill(address))
+}
+
+/// The libssl that the calls of the object at `caller` reach, if it is the system's or the one of all.
+pub fn libssl_of_caller(caller: Option<usize>) -> Option<&'static Libssl> {
+    if let Some(known) = LIBSSL.get() {
+        return Some(known);
+    }
+    let _errno = KeepErrno::new();
+    let used = caller.and_then(|caller| reached_from(caller, c"SSL_CTX_new"));
+    libssl_used(used.map_or(0, |used| used.as_ptr() as usize))
+}
+
+/// The functions of the libssl that made a session. `caller` tells from where the call comes that is
+/// about it.
+///
+/// # Safety
+/// `session` is a valid SSL_SESSION, or NULL.
+pub unsafe fn libssl_of_session(
+    session: *const SSL_SESSION,
+    caller: impl FnOnce() -> Option<usize>,
+) -> Option<&'static Libssl> {
+    if !other::are_there() {
+        return libssl();
+    }
+    let ours = LIBSSL.get();
+    // SAFETY: the caller's promise.
+    unsafe { other::of_session(session, ours) }
+        .or_else(|| {
+            let called = reached_from(caller()?, c"SSL_SESSION_set_time")?;
+            other::table_at(called.as_ptr() as usize)
+        })
+        .or_else(libssl)
 }
 
 /// The functions of the libssl that a context or a connection comes from.
@@ -48,7 +86,7 @@ impl Libssl {
 pub fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
     let address = method as usize;
     other::table_at(address).or_else(|| {
-        let ours = libssl();
+        let ours = libssl_used(address);
         let Some((object, _)) = object_of(address) else { return ours };
         let is_ours =
             |libssl: &&'static Libssl| libssl.base.is_none_or(|ours| ours == object as usize);
@@ -57,23 +95,19 @@ pub fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
 }
 
 #[cold]
-fn fill() -> Option<&'static Libssl> {
+fn fill(used: usize) -> Option<&'static Libssl> {
     // Where there is none, files are looked for.
     let _errno = KeepErrno::new();
     // The dynamic linker's lock is taken in here: not inside the cell, for which another thread may
     // wait that holds this lock (a plugin's constructor that calls us).
-    let Some(library) = Library::libssl() else { return other::first() };
+    let first = Library::libssl();
+    let used = Library::system_libssl(used)
+        .filter(|used| first.as_ref().is_none_or(|first| first.base() != used.base()));
+    let is_first = used.is_none();
+    let Some(library) = used.or(first) else { return other::first() };
     let mut filled = Libssl::fill(&library);
-    filled.wrapped = wrapped(&library);
-    // Where the program's indexes come from another libcrypto, ours would be the same numbers.
-    let is_ours = |from: &GetExNewIndex| {
-        *from as usize == filled.CRYPTO_get_ex_new_index as usize || is_wrapper(*from as usize)
-    };
-    if !INDEXES.iter().take(OUR_CLASSES).filter_map(OnceCell::get).all(is_ours) {
-        static SAID: Once = Once::new();
-        SAID.say("this program uses two libcrypto libraries at once: no session cache is replaced");
-        filled.is_supported = false;
-    }
+    // Another libssl that is found by name is no wrapper of it.
+    filled.wrapped = if is_first { wrapped(&library) } else { None };
     Some(LIBSSL.get_or_init(|| filled))
 }
 
@@ -96,43 +130,28 @@ fn wrapped(library: &Library) -> Option<&'static Libssl> {
     is_wrapped.get().then(|| WRAPPED.get_or_init(|| filled))
 }
 
-/// Whether a function for indexes is in no libcrypto, but in what comes before one.
-fn is_wrapper(function: usize) -> bool {
-    let library = object_of(function).and_then(|(base, path)| Some((base, Library::loaded(path)?)));
-    library.is_some_and(|(base, library)| {
-        let indexed = library.find("CRYPTO_set_ex_data\0");
-        let indexed = indexed.and_then(|indexed| object_of(indexed.as_ptr() as usize));
-        indexed.is_none_or(|(libcrypto, _)| libcrypto != base)
-    })
-}
-
-/// Classes of ex_data: `CRYPTO_EX_INDEX__COUNT` is 17 or 18.
-const CLASSES: usize = 32;
-/// SSL, SSL_CTX and SSL_SESSION are the first, see `ex_data`.
-const OUR_CLASSES: usize = 3;
-/// Where the program's ex_data indexes of each class come from: from one libcrypto for as long as
-/// it runs, so that no two are the same.
-static INDEXES: [OnceCell<GetExNewIndex>; CLASSES] = [const { OnceCell::new() }; CLASSES];
-
-/// The stock `CRYPTO_get_ex_new_index` for this class, also in a process with libcrypto alone.
-pub fn stock_get_ex_new_index(class: c_int) -> Option<GetExNewIndex> {
-    let known = INDEXES.get(usize::try_from(class).unwrap_or(CLASSES));
-    if let Some(known) = known.and_then(OnceCell::get) {
-        return Some(*known);
-    }
-    // Not inside the cell, see `fill`.
-    let found = after_us(c"CRYPTO_get_ex_new_index")
-        .filter(|next| !Library::is_copy_of_us(*next))
-        .or_else(|| {
-            Library::with(after_us(c"CRYPTO_set_ex_data")?)?.find("CRYPTO_get_ex_new_index\0")
+/// The `CRYPTO_get_ex_new_index` that a call from the object at `caller` reaches without us, also in a
+/// process with libcrypto alone.
+pub fn stock_get_ex_new_index(caller: Option<usize>) -> Option<GetExNewIndex> {
+    let _errno = KeepErrno::new();
+    let index = c"CRYPTO_get_ex_new_index";
+    // A library that is linked with us, too, finds ours first among its own.
+    let beside = |found| Library::with(found)?.find("CRYPTO_get_ex_new_index\0");
+    let found = caller
+        .and_then(|caller| {
+            let reached = reached_from(caller, index);
+            reached.or_else(|| beside(reached_from(caller, c"CRYPTO_set_ex_data")?))
         })
-        .or_else(|| Library::loaded(c"libcrypto.so.3")?.find("CRYPTO_get_ex_new_index\0"));
-    let found = match found {
-        // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
-        Some(found) => unsafe { transmute_copy(&found) },
-        None => LIBSSL.get().or_else(other::first)?.CRYPTO_get_ex_new_index,
+        .or_else(|| after_us(index).filter(|next| !Library::is_copy_of_us(*next)))
+        .or_else(|| beside(after_us(c"CRYPTO_set_ex_data")?));
+    let known = || LIBSSL.get().or_else(other::first).map(|known| known.CRYPTO_get_ex_new_index);
+    let local = || {
+        let files = [c"libcrypto.so.3", c"libcrypto.so.4"].into_iter().find_map(Library::loaded);
+        files?.find("CRYPTO_get_ex_new_index\0")
     };
-    Some(known.map_or(found, |known| *known.get_or_init(|| found)))
+    // SAFETY: libcrypto's function of this name has had this signature since 1.1.0.
+    let function = |found| unsafe { transmute_copy::<NonNull<c_void>, GetExNewIndex>(&found) };
+    found.map(function).or_else(known).or_else(|| local().map(function))
 }
 
 /// The stock functions for a unit test, which is linked with no OpenSSL: it brings one in.

@@ -30,6 +30,7 @@ mod names;
 pub mod objects;
 pub mod other;
 mod reference;
+mod scope;
 pub mod side_data;
 pub mod stock;
 pub mod table;

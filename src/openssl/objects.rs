@@ -9,15 +9,19 @@ use std::ffi::{CStr, c_char};
 use std::ops::Range;
 use std::slice;
 
-/// Tags of an object's dynamic section (System V ABI; glibc's elf.h).
-const DT_STRTAB: usize = 5;
-const DT_SYMTAB: usize = 6;
-const DT_RELA: usize = 7;
-const DT_RELASZ: usize = 8;
-const DT_PLTRELSZ: usize = 2;
-const DT_JMPREL: usize = 23;
-/// So many of them are looked at.
-const TAGS: usize = 24;
+/// Tags of an object's dynamic section (System V ABI; glibc's elf.h): DT_JMPREL, DT_PLTRELSZ, DT_RELA,
+/// DT_RELASZ, DT_STRTAB, DT_SYMTAB, DT_VERSYM, DT_VERNEED.
+const TAGS: [usize; 8] = [23, 2, 7, 8, 5, 6, 0x6fff_fff0, 0x6fff_fffe];
+
+/// The tables that a dynamic section names.
+struct Dynamic {
+    /// Each with its length in bytes; 0 if there is none.
+    relocations: [(usize, usize); 2],
+    names: usize,
+    symbols: usize,
+    versions: Option<usize>,
+    needs: Option<usize>,
+}
 
 /// An entry of a dynamic section: Elf64_Dyn.
 #[repr(C)]
@@ -44,6 +48,26 @@ struct Symbol {
     section: u16,
     value: usize,
     size: u64,
+}
+
+/// The versions that are wanted of one file: Elf64_Verneed. Places are counted from its own.
+#[repr(C)]
+struct Need {
+    structure: u16,
+    count: u16,
+    file: u32,
+    first: u32,
+    next: u32,
+}
+
+/// A version among them: Elf64_Vernaux.
+#[repr(C)]
+struct NeededVersion {
+    hash: u32,
+    flags: u16,
+    number: u16,
+    name: u32,
+    next: u32,
 }
 
 /// An object, while the linker describes it.
@@ -75,37 +99,89 @@ impl Object<'_> {
 
     /// Whether it calls the function `name` by that name, and gets to one of `functions`.
     pub(super) fn calls(&self, name: &CStr, functions: &[usize]) -> bool {
-        let dynamic = self.headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC);
-        let Some(dynamic) = dynamic else { return false };
-        let tags = self.tags(self.base.wrapping_add(size(dynamic.p_vaddr)) as *const Entry);
-        let [names, symbols] = [tags[DT_STRTAB], tags[DT_SYMTAB]];
-        if names == 0 || symbols == 0 {
-            return false;
+        self.any_place(name, |_, target| functions.contains(&target))
+    }
+
+    /// Where its calls of `name` lead. The linker may not have looked yet: then into the object itself.
+    pub(super) fn target(&self, name: &CStr) -> Option<usize> {
+        let mut found = None;
+        self.any_place(name, |_, target| found.replace(target).is_none());
+        found
+    }
+
+    /// The version of the function `name` that it wants, if it wants one of a version. It is part of
+    /// the object.
+    pub(super) fn version(&self, name: &CStr) -> Option<&'static CStr> {
+        let mut number = None;
+        self.any_place(name, |symbol, _| number.replace(symbol).is_none());
+        let dynamic = self.dynamic()?;
+        let (versions, needs) = (dynamic.versions?, dynamic.needs?);
+        // SAFETY: the table has an entry for each symbol. A bit of it is a flag.
+        let wanted = unsafe { (versions as *const u16).wrapping_add(number?).read() } & 0x7fff;
+        let mut need = needs;
+        loop {
+            // SAFETY: the first of a list of those, or the next.
+            let of_file = unsafe { (need as *const Need).read() };
+            let mut place = need.wrapping_add(of_file.first as usize);
+            for _ in 0..of_file.count {
+                // SAFETY: one of so many of that file.
+                let version = unsafe { (place as *const NeededVersion).read() };
+                if version.number == wanted {
+                    let name = (dynamic.names as *const c_char).wrapping_add(version.name as usize);
+                    // SAFETY: the version's name. The object stays, because its call is what we are in.
+                    return Some(unsafe { CStr::from_ptr(name) });
+                }
+                place = place.wrapping_add(version.next as usize);
+            }
+            if of_file.next == 0 {
+                return None;
+            }
+            need = need.wrapping_add(of_file.next as usize);
         }
-        let symbols = self.address(symbols) as *const Symbol;
-        let names = self.address(names) as *const c_char;
-        let tables = [(tags[DT_JMPREL], tags[DT_PLTRELSZ]), (tags[DT_RELA], tags[DT_RELASZ])];
-        tables.into_iter().filter(|(table, _)| *table != 0).any(|(table, length)| {
-            let first = self.address(table) as *const Relocation;
+    }
+
+    /// Whether `is_it` says so of a place for the address of `name`: by the symbol's number and by
+    /// the address there.
+    fn any_place(&self, name: &CStr, mut is_it: impl FnMut(usize, usize) -> bool) -> bool {
+        let Some(dynamic) = self.dynamic() else { return false };
+        dynamic.relocations.into_iter().filter(|(table, _)| *table != 0).any(|(table, length)| {
+            let (first, count) = (table as *const Relocation, length / size_of::<Relocation>());
             // SAFETY: the object's table of that many bytes, which the linker has read.
-            let table = unsafe { slice::from_raw_parts(first, length / size_of::<Relocation>()) };
+            let table = unsafe { slice::from_raw_parts(first, count) };
             table.iter().any(|relocation| {
                 let number = size(relocation.info >> 32);
-                let symbol = symbols.wrapping_add(number);
+                let symbol = (dynamic.symbols as *const Symbol).wrapping_add(number);
                 // SAFETY: the symbol that a relocation of this object names.
                 let name_at = || unsafe { symbol.read() }.name as usize;
+                let names = dynamic.names as *const c_char;
                 // SAFETY: the name of a symbol of this object.
                 let found = || unsafe { CStr::from_ptr(names.wrapping_add(name_at())) };
                 let place = self.base.wrapping_add(relocation.offset) as *const usize;
                 // SAFETY: a word of this object, into which the linker writes an address.
-                number != 0 && found() == name && functions.contains(&unsafe { place.read() })
+                number != 0 && found() == name && is_it(number, unsafe { place.read() })
             })
         })
     }
 
-    /// The values of the tags of a dynamic section; 0 if there is none.
-    fn tags(&self, first: *const Entry) -> [usize; TAGS] {
-        let mut values = [0; TAGS];
+    /// The tables that its dynamic section names.
+    fn dynamic(&self) -> Option<Dynamic> {
+        let dynamic = self.headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC)?;
+        let tags = self.tags(self.base.wrapping_add(size(dynamic.p_vaddr)) as *const Entry);
+        let [plt, plt_length, all, all_length, names, symbols, versions, needs] = tags;
+        let table = |value: usize| (value != 0).then(|| self.address(value));
+        Some(Dynamic {
+            relocations: [(plt, plt_length), (all, all_length)]
+                .map(|(place, length)| (table(place).unwrap_or(0), length)),
+            names: table(names)?,
+            symbols: table(symbols)?,
+            versions: table(versions),
+            needs: table(needs),
+        })
+    }
+
+    /// The values of [`TAGS`] in a dynamic section; 0 if there is none.
+    fn tags(&self, first: *const Entry) -> [usize; TAGS.len()] {
+        let mut values = [0; TAGS.len()];
         let mut place = first;
         loop {
             // SAFETY: the section ends with an entry of tag 0, at which we stop.
@@ -113,8 +189,10 @@ impl Object<'_> {
             if entry.tag == 0 {
                 return values;
             }
-            if let Some(value) = values.get_mut(entry.tag) {
-                *value = entry.value;
+            for (tag, value) in TAGS.into_iter().zip(&mut values) {
+                if tag == entry.tag {
+                    *value = entry.value;
+                }
             }
             place = place.wrapping_add(1);
         }
@@ -134,11 +212,16 @@ fn size(value: u64) -> usize {
 
 /// Where the object is mapped that `address` lies in.
 pub fn extent_of(address: usize) -> Option<Range<usize>> {
+    find_object(address, |object| object.extent()).flatten()
+}
+
+/// What `look` says of the object in which `address` lies. It must not call the linker.
+pub(super) fn find_object<T>(address: usize, look: impl Fn(&Object<'_>) -> T) -> Option<T> {
     let mut found = None;
     any_object(&mut |object| {
         let contains = object.contains(address);
         if contains {
-            found = object.extent();
+            found = Some(look(object));
         }
         contains
     });

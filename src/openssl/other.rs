@@ -14,7 +14,7 @@ use super::objects::extent_of;
 use super::table::Libssl;
 use crate::log;
 use once_cell::sync::OnceCell;
-use openssl_sys::{SSL_CTX, SSL_METHOD};
+use openssl_sys::{SSL_CTX, SSL_METHOD, SSL_SESSION};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
@@ -85,6 +85,41 @@ impl Libssl {
 pub(super) fn table_at(address: usize) -> Option<&'static Libssl> {
     let mut others = OTHERS.iter().map_while(OnceCell::get);
     others.find(|other| other.extent.contains(&address)).map(|other| &other.libssl)
+}
+
+/// Whether there is any.
+#[inline]
+pub(super) fn are_there() -> bool {
+    ARE_THERE.load(Relaxed)
+}
+
+/// The table of the library that made a session: its cipher lies in it. `None` if that does not tell,
+/// because the session has no cipher yet, or if a library of another layout is there. `first` is asked
+/// first.
+///
+/// # Safety
+/// `session` is a valid SSL_SESSION, or NULL.
+pub(super) unsafe fn of_session(
+    session: *const SSL_SESSION,
+    first: Option<&'static Libssl>,
+) -> Option<&'static Libssl> {
+    if session.is_null() {
+        return None;
+    }
+    let tables = || {
+        let others = OTHERS.iter().map_while(OnceCell::get).map(|other| &other.libssl);
+        first.into_iter().chain(others)
+    };
+    // Sessions of OpenSSL 1.1 are smaller: where there may be some, the others do not look.
+    let is_old = |libssl: &Libssl| libssl.SSL_CTX_new_ex.is_none();
+    let some_are_old = tables().any(is_old);
+    tables().filter(|libssl| is_old(libssl) == some_are_old).find(|libssl| {
+        // SAFETY: a valid session, of this library or of another. Of another it reads some word: from
+        // 3.0 on all have the cipher behind some 760 bytes, and are larger than 900.
+        let cipher = libssl.SSL_SESSION_get0_cipher.map(|get| unsafe { get(session) });
+        let own = extent_of(libssl.SSL_CTX_new as usize);
+        cipher.zip(own).is_some_and(|(cipher, own)| own.contains(&(cipher as usize)))
+    })
 }
 
 /// The first of them, for questions when there is no other libssl.

@@ -4,6 +4,8 @@
 //! only way to call OpenSSL, because a plain call of an overlaid name would come back to us.
 
 use super::library::Library;
+use super::objects::extent_of;
+use super::scope::library_reached;
 use super::types::{
     AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, GenerateCb,
     GenerateTicketCb, GetCb, HmacCtx, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
@@ -81,9 +83,18 @@ impl Libssl {
         self.wrapped.unwrap_or(self)
     }
 
-    /// The library's own functions.
+    /// The library's own functions, and those of the libcrypto that it calls. With two of them in the
+    /// process that need not be the one that it was linked with.
     pub(super) fn fill(library: &Library) -> Libssl {
-        Libssl::fill_by(library, |name| library.find(name))
+        let place = library.find("SSL_CTX_new\0").map_or(0, |found| found.as_ptr() as usize);
+        let own = extent_of(place).unwrap_or(0..0);
+        let libcrypto = library_reached(place, &[c"CRYPTO_new_ex_data", c"CRYPTO_free_ex_data"]);
+        Libssl::fill_by(library, |name| {
+            let found = library.find(name);
+            let is_own = found.is_some_and(|found| own.contains(&(found.as_ptr() as usize)));
+            let libcrypto = libcrypto.as_ref().filter(|_| !is_own);
+            libcrypto.and_then(|libcrypto| libcrypto.find(name)).or(found)
+        })
     }
 
     /// The functions of a libssl that calls are passed on to, and nothing else: we have no slot in

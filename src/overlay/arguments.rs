@@ -8,7 +8,7 @@
 
 use crate::context::IdContext;
 use crate::openssl::handle::{Ctx, SessionRef, Ssl, session_id};
-use crate::openssl::libssl::libssl_of;
+use crate::openssl::libssl::{libssl_of, libssl_of_session};
 use crate::openssl::table::Libssl;
 use libc::c_uint;
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
@@ -77,6 +77,15 @@ impl Argument<*mut SSL_SESSION> {
     pub(super) fn session(&self, libssl: &'static Libssl) -> Option<SessionRef<'_>> {
         // SAFETY: NULL or valid, see `Argument`.
         unsafe { SessionRef::borrow(libssl, self.0) }
+    }
+
+    /// The session, of whichever libssl; `None` for NULL, and while none is known.
+    pub(super) fn of_any_libssl(
+        &self,
+        caller: impl FnOnce() -> Option<usize>,
+    ) -> Option<SessionRef<'_>> {
+        // SAFETY: NULL or valid, see `Argument`.
+        self.session(unsafe { libssl_of_session(self.0, caller) }?)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::openssl::codec::take_mark_index;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::ex_data::{self, CLASS_SSL, CLASS_SSL_CTX, CLASS_SSL_SESSION, Index};
 use crate::openssl::handle::Ctx;
-use crate::openssl::libssl::{libssl, libssl_of_method, stock_get_ex_new_index};
+use crate::openssl::libssl::{libssl, libssl_of_caller, libssl_of_method, stock_get_ex_new_index};
 use crate::openssl::memory;
 use crate::openssl::side_data;
 use crate::openssl::table::Libssl;
@@ -186,8 +186,9 @@ pub unsafe extern "C-unwind" fn CRYPTO_get_ex_new_index(
     free_func: Option<CRYPTO_EX_free>,
 ) -> c_int {
     guard(-1, || {
-        take_first(class_index);
-        let Some(stock) = stock_get_ex_new_index(class_index) else { return -1 };
+        let caller = caller();
+        take_first(class_index, caller);
+        let Some(stock) = stock_get_ex_new_index(caller) else { return -1 };
         // SAFETY: the caller's own arguments.
         let index = unsafe { stock(class_index, argl, argp, new_func, dup_func, free_func) };
         if class_index == CLASS_SSL_SESSION && index >= 0 {
@@ -197,13 +198,13 @@ pub unsafe extern "C-unwind" fn CRYPTO_get_ex_new_index(
     })
 }
 
-fn take_first(class: c_int) {
+fn take_first(class: c_int, caller: Option<usize>) {
     static TAKEN: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
     // Ours comes here too, on Debian and on other systems: by then it is noted.
     let place = usize::try_from(class).ok().and_then(|class| TAKEN.get(class));
     if let Some(taken) = place
         && !taken.load(Relaxed)
-        && let Some(libssl) = libssl().filter(|libssl| libssl.is_supported)
+        && let Some(libssl) = libssl_of_caller(caller).filter(|libssl| libssl.is_supported)
         && !memory::is_shared_from_now_on(libssl)
         && !taken.swap(true, Relaxed)
     {

@@ -1,11 +1,11 @@
 //! The session functions around the callbacks: add, remove, flush, list, match, lifetimes.
 
 use super::arguments::Argument;
+use super::caller::caller;
 use super::guard::{guard, with};
 use super::{answer, session_state};
 use crate::context::{State, lifetime_changed};
 use crate::openssl::handle::{Ctx, SessionRef};
-use crate::openssl::libssl::libssl;
 use crate::openssl::types::Lhash;
 use libc::{c_int, c_long, c_uint, time_t};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
@@ -168,7 +168,10 @@ fn change_lifetime(
     set: impl FnOnce(SessionRef<'_>) -> c_long,
 ) -> c_long {
     guard(0, || {
-        let Some(session) = libssl().and_then(|libssl| session.session(libssl)) else { return 0 };
+        let Some(session) = session.of_any_libssl(caller) else { return 0 };
+        if !session.libssl().is_supported {
+            return set(session);
+        }
         let before = session.deadline();
         let result = set(session);
         let after = session.deadline();
