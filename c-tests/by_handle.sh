@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Programs that call libssl past the overlay: they load it and ask its handle for each function, or
-# a module of theirs is loaded with RTLD_DEEPBIND. Preloaded, they are as on stock, and a line says so.
-# A program that calls by name, beside them or alone, has our cache.
+# Programs that call libssl past the overlay: they load it and ask its handle for each function (Qt,
+# ctypes), or a module of theirs is loaded with RTLD_DEEPBIND. Preloaded, they are as on stock, and a line
+# says so. A program that calls by name, beside them or alone, has our cache.
 source "$(dirname "$0")/script.bash"
 here=$ROOT/c-tests/by_handle
 
@@ -53,5 +53,12 @@ if python3 -c 'import ctypes' 2>/dev/null; then
     expect "resumed by ctypes" 2 "$(grep -c 'resumed: 0 1' ctypes.ours)"
 else
     note "no python3 with ctypes here"
+fi
+# Debian's Qt is linked with no libssl.
+if /usr/bin/python3 -c 'import PyQt5.QtNetwork' 2>/dev/null && [ -z "$OPENSSL_LIBDIR" ]; then
+    stands qt /usr/bin/python3 "$here/qt_server.py" certificate key
+    expect "connections of Qt" 5 "$(grep -c '^encrypted' qt.ours)"
+else
+    note "Qt is not tried (Debian: python3-pyqt5)"
 fi
 finish

@@ -15,7 +15,7 @@ use sesscache_core::system::memory;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// What is known of the memory of OpenSSL's objects:
+/// Knowledge of the memory of OpenSSL's objects:
 ///
 /// | value | means | goes to |
 /// |---|---|---|

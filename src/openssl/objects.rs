@@ -215,7 +215,7 @@ pub fn extent_of(address: usize) -> Option<Range<usize>> {
     find_object(address, |object| object.extent()).flatten()
 }
 
-/// What `look` says of the object in which `address` lies. It must not call the linker.
+/// The answer of `look` about the object in which `address` lies. It must not call the linker.
 pub(super) fn find_object<T>(address: usize, look: impl Fn(&Object<'_>) -> T) -> Option<T> {
     let mut found = None;
     any_object(&mut |object| {
