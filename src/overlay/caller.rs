@@ -1,17 +1,23 @@
 //! From where an exported function was called.
-//!
-//! cbindgen:ignore
 
 use crate::openssl::objects::extent_of;
 use libc::{c_int, c_void};
 use std::ops::Range;
+use unwinder::{_Unwind_Backtrace, _Unwind_GetIP};
 
-unsafe extern "C" {
-    fn _Unwind_Backtrace(
-        look: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
-        data: *mut c_void,
-    ) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+/// The unwinder's functions (Itanium C++ ABI, Exception Handling).
+///
+/// cbindgen:ignore
+mod unwinder {
+    use super::{c_int, c_void};
+
+    unsafe extern "C" {
+        pub(super) fn _Unwind_Backtrace(
+            look: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            data: *mut c_void,
+        ) -> c_int;
+        pub(super) fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    }
 }
 
 /// Answers of a look at a frame.
