@@ -90,7 +90,7 @@ static void forgotten(void)
     CHECK_INT(resumes_in(&workers[HAS], removed), 1);
     CHECK_INT(remove_in(&workers[MADE], removed), 1);
 
-    ask(&workers[FILLS], fill, is_under_valgrind() ? MANY / 2 : MANY, NULL);
+    ask(&workers[FILLS], fill, MANY, NULL);
     stats = stats_of(own_server);
     CHECK(stats.evicted > 0);
     CHECK(stats.bytes <= stats.capacity);
