@@ -5,7 +5,7 @@ use super::body::{Facts, Link, further, parts};
 use super::bucket::{Bucket, CELLS, RISE, TRACED, WAYS};
 use super::cell::{CHANCE, Cell, LARGE, REGULAR, SPENT, State, UNTOLD};
 use super::lanes::of_sessions;
-use super::victim::{FEW, victim};
+use super::victim::{FEW, of_any};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, CAME_BACK, LOCAL};
 use crate::store::{Now, PutError};
@@ -175,7 +175,7 @@ impl Place<'_> {
         further: Option<bool>,
     ) -> Option<usize> {
         let cells = self.bucket.without_dead_traces(*seen, now);
-        victim(&cells, clock, now, may_have, further == Some(true))
+        of_any(&cells, clock, now, may_have, further == Some(true))
             .or_else(|| self.forget_trace(&cells, now, &mut 0).filter(|number| *number < WAYS))
     }
 

@@ -250,12 +250,7 @@ impl Place<'_> {
             times.map(|times| times.written.div_ceil(1000)).filter(|at| *at <= now.seconds());
         self.raise_floor(written.unwrap_or(now.seconds()), now, rises);
         // Nothing that it stopped may come to light.
-        for way in self.bucket.with_tag(cell.tag()) {
-            let live = self.bucket.cell(way);
-            if live.is(State::Live) && way < WAYS {
-                self.kill(way, live, now);
-            }
-        }
+        self.kill_each(self.bucket.with_tag(cell.tag()), now);
         Some(number)
     }
 
