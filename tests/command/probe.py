@@ -73,7 +73,7 @@ http {{
 def probe_nginx(scene):
     """Two workers share nothing of `builtin` on stock, and all with a store."""
     need("nginx", "nginx-light", "nginx")
-    for env, resumed in ((None, range(1, 50)), (scene.library(), range(50, 51))):
+    for env, resumed in ((None, range(50)), (scene.library(), [50])):
         port = free_port()
         user = "user root;" if os.geteuid() == 0 else ""
         file = scene.work / f"{port}.conf"
@@ -82,12 +82,13 @@ def probe_nginx(scene):
         process = processes.start("nginx", "-c", file, "-e", scene.work / "start.log",
                                   log=scene.work / f"nginx-{port}.log", env=env)
         wait_until(10, is_listening, port, process.pid)
-        # 50 in a row meet both workers: see tests/servers/nginx.py.
+        # 50 in a row meet both workers: see tests/servers/nginx.py. If these take turns, none resumes,
+        # because the next one is offered what the other has given.
         status, found = scene.asks_json("probe", "--count", "50", f"127.0.0.1:{port}")
         what = "with the library" if env else "on stock"
         check(f"{what} ids resume at each worker or not", lambda: rows(found)[_ID][1] in resumed)
         check(f"{what} the status says so", same, 0 if env else 1, status)
-        check(f"{what} TLS 1.3 as well", lambda: rows(found)[_TLS13][1] in range(1, 51))
+        check(f"{what} TLS 1.3 as well", lambda: rows(found)[_TLS13][1] in resumed)
         process.kill()
 
 
