@@ -152,6 +152,10 @@ impl<T: Default> Slots<T> {
         generation: Generation,
         value: &mut Option<T>,
     ) -> Option<Replacement> {
+        // Not even for an instant: a thread that loses the processor then keeps all users away.
+        if self.is_current(slot) {
+            return None;
+        }
         let mut free = self.slots.get(slot)?.try_write()?;
         // Under the lock: the slot cannot become current now.
         if self.is_current(slot) {

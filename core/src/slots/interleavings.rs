@@ -58,6 +58,30 @@ fn users_beside_puts() {
     run(&[use_twice, use_twice, |slots| (0..3).for_each(|_| grow(slots))]);
 }
 
+/// Who loses the processor while it has the current slot locked for writing keeps all users away. With one
+/// put nobody ever has.
+#[test]
+fn a_put_locks_no_user_out() {
+    let look = |slots: &Slots<u64>| {
+        let before = slots.generation();
+        let held = slots.hold().map(|(slot, value)| {
+            drop(value);
+            slots.empty(slot);
+        });
+        assert!(held.is_some() || slots.generation() != before, "the current slot was locked");
+    };
+    explore(move || {
+        let slots = Arc::new(Slots::new(1));
+        let users = [(); 2].map(|()| {
+            let slots = slots.clone();
+            thread::spawn(move || look(&slots))
+        });
+        assert_eq!(slots.put(slots.generation(), 2), Replacement::Done);
+        users.into_iter().for_each(|user| user.join().unwrap());
+        assert_one_is_filled(&slots);
+    });
+}
+
 #[test]
 fn puts_that_race() {
     run(&[grow, grow, grow, use_twice]);
