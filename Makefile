@@ -144,7 +144,7 @@ test-agent: all ## the agent with a real Redis, and what can go wrong with it: P
 	@packaging/deps.sh fleet
 	tests/agent/run.py $(PART)
 
-test-command: all ## `sesscache probe` against real servers: PART=name
+test-command: all ## `sesscache probe` and `doctor` against real servers: PART=name
 	@packaging/deps.sh servers
 	tests/command/run.py $(PART)
 

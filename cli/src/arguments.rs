@@ -14,6 +14,7 @@ Examples:
   sesscache run -- nginx -g 'daemon off;'    all workers share one cache of sessions
   sesscache enable nginx                     the same for the nginx that systemd starts
   sesscache stats                            what it does: hit rate, why sessions were missed
+  sesscache doctor                           why sessions of a running server do not resume
   sesscache probe example.org                what resumes there, seen from outside
 Hosts that resume each other's sessions, each with the same key file:
   sesscache keygen /etc/sesscache/nginx.key
@@ -97,6 +98,17 @@ Examples:
   sesscache stats /run/sesscache/nginx
   sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
 
+const DOCTOR_EXAMPLES: &str = "\
+Looks at a running server and the processes that came from it, and changes nothing. Each finding
+that is not ok has a line that mends it.
+
+Examples:
+  sesscache doctor                      every server of this host that has the library
+  sesscache doctor nginx                the processes of that program, or the unit's
+  sesscache doctor --json 4711 | jq .is_well
+
+Exit status: 0 if nothing keeps sessions from resuming, else 1; 2 for bad input.";
+
 const PROBE_EXAMPLES: &str = "\
 Asks a server from outside, at each address of its name. A full connection of each way is followed
 by COUNT connections that offer what the one before was given, a ticket of TLS 1.3 once. One more
@@ -141,6 +153,7 @@ pub(crate) enum Command {
     Enable(Enable),
     Disable(Disable),
     Stats(Stats),
+    Doctor(Doctor),
     Probe(Probe),
     Agent(Agent),
 }
@@ -259,6 +272,18 @@ pub(crate) struct Stats {
     pub(crate) json: bool,
 }
 
+/// Say why the sessions of a running server do not resume
+#[derive(Args, Debug)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub(crate) struct Doctor {
+    /// A process, unit or program [default: all with the library]
+    #[arg(value_name = "PID | UNIT | COMMAND")]
+    pub(crate) server: Option<String>,
+    /// Print one JSON object, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Ask a server from outside what resumes, at each of its addresses
 #[derive(Args, Debug)]
 #[command(after_help = PROBE_EXAMPLES)]
@@ -349,7 +374,7 @@ pub(crate) struct Agent {
 /// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, ratchet, run, enable, disable, stats, probe or agent? (see --help)".to_owned();
+        return "which command: keygen, ratchet, run, enable, disable, stats, doctor, probe or agent? (see --help)".to_owned();
     }
     let text = error.to_string();
     let words: Vec<&str> = text

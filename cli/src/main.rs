@@ -9,6 +9,7 @@
 
 mod agent;
 mod arguments;
+mod doctor;
 mod elf;
 mod enable;
 mod id_context;
@@ -72,6 +73,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
             ended(enable::disable(&options), enable::EnableError::exit_code)
         }
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
+        Command::Doctor(options) => ended(doctor::doctor(&options), doctor::DoctorError::exit_code),
         Command::Probe(options) => ended(probe::probe(&options), probe::ProbeError::exit_code),
         Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),
     }

@@ -6,10 +6,9 @@ import re
 import socket
 import threading
 
-from harness import processes
-from harness.network import free_port, is_listening
+from harness.network import free_port
 from harness.packages import need
-from harness.verdicts import Skipped, check, same, wait_until
+from harness.verdicts import Skipped, check, same
 
 _ID, _TICKET, _TLS13 = "tls1.2-id", "tls1.2-ticket", "tls1.3"
 _ALL = {_ID: (10, 10), _TICKET: (10, 10), _TLS13: (10, 10)}
@@ -55,33 +54,11 @@ def probe_versions(scene):
                                                  "second.test")[0])
 
 
-_NGINX = """\
-daemon off; worker_processes 2; pid {work}/{port}.pid; error_log {work}/{port}.log notice;
-{user}
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    ssl_certificate {files}/certificate.pem; ssl_certificate_key {files}/key.pem;
-    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets {tickets}; ssl_session_cache builtin;
-    client_body_temp_path {work}/b; proxy_temp_path {work}/p; fastcgi_temp_path {work}/f;
-    uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;
-    server {{ listen 127.0.0.1:{port} ssl; server_name first.test; return 200; }}
-}}
-"""
-
-
 def probe_nginx(scene):
     """Two workers share nothing of `builtin` on stock, and all with a store."""
     need("nginx", "nginx-light", "nginx")
     for env, resumed in ((None, range(50)), (scene.library(), [50])):
-        port = free_port()
-        user = "user root;" if os.geteuid() == 0 else ""
-        file = scene.work / f"{port}.conf"
-        file.write_text(_NGINX.format(work=scene.work, files=scene.files, port=port, user=user,
-                                      tickets="off"))
-        process = processes.start("nginx", "-c", file, "-e", scene.work / "start.log",
-                                  log=scene.work / f"nginx-{port}.log", env=env)
-        wait_until(10, is_listening, port, process.pid)
+        port = scene.nginx(env=env)
         # 50 in a row meet both workers: see tests/servers/nginx.py. If these take turns, none resumes,
         # because the next one is offered what the other has given.
         status, found = scene.asks_json("probe", "--count", "50", f"127.0.0.1:{port}")
@@ -89,7 +66,7 @@ def probe_nginx(scene):
         check(f"{what} ids resume at each worker or not", lambda: rows(found)[_ID][1] in resumed)
         check(f"{what} the status says so", same, 0 if env else 1, status)
         check(f"{what} TLS 1.3 as well", lambda: rows(found)[_TLS13][1] in resumed)
-        process.kill()
+        scene.servers[port].kill()
 
 
 def probe_addresses(scene):

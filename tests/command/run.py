@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The commands of an operator against real servers on 127.0.0.1: `sesscache probe`.
+"""The commands of an operator against real servers on 127.0.0.1: `sesscache probe` and `doctor`.
 
     tests/command/run.py [PART...]    the parts whose names are given, else all
 
@@ -11,13 +11,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from command import probe
+from command import doctor, probe
 from command.scene import Scene, prepare
 from harness import built, verdicts
 
 PARTS = (
     probe.probe_stock, probe.probe_versions, probe.probe_nginx, probe.probe_addresses,
     probe.probe_failures,
+    doctor.doctor_healthy, doctor.doctor_without, doctor.doctor_settings, doctor.doctor_elsewhere,
+    doctor.doctor_replaced, doctor.doctor_counters, doctor.doctor_nginx, doctor.doctor_nobody,
 )
 
 
