@@ -16,7 +16,7 @@ COMMAND := target/release/sesscache
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
-        test-upstream test-servers test-clients test-clients-all test-agent test-command test-fleet test-namespaces \
+        test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
         test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
 
 all: ## the library and the sesscache command, in target/release
@@ -143,6 +143,10 @@ fuzz: ## cache operations, damaged stores, crafted buckets, records, sessions, s
 test-agent: all ## the agent with a real Redis, and what can go wrong with it: PART=name
 	@packaging/deps.sh fleet
 	tests/agent/run.py $(PART)
+
+test-monitoring: all ## metrics against Prometheus's own tools, by hand
+	@packaging/deps.sh monitoring
+	tests/agent/run.py promtool
 
 test-command: all ## `sesscache probe` and `doctor` against real servers: PART=name
 	@packaging/deps.sh servers

@@ -22,6 +22,7 @@ packages_for() {
             echo kamailio kamailio-tls-modules
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
+        monitoring) echo prometheus redis-server openssl gcc libssl-dev python3 ;;
         operators) echo systemd-container mmdebstrap util-linux python3 gcc libssl-dev ;;
         clients)
             echo nginx-light openssl redis-server python3 gcc libc6-dev curl python3-pycurl ruby nodejs

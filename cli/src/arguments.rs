@@ -1,11 +1,12 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
+use crate::agent::Address;
 use crate::time;
 use crate::way::Way;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,6 +135,7 @@ Examples:
   sesscache agent --store /run/sesscache/nginx --cluster --redis redis://10.0.0.5,redis://10.0.0.6
   sesscache agent --store /run/sesscache/nginx --redis redis+sentinel://10.0.0.5,10.0.0.6/main
   sesscache agent --store /run/sesscache/nginx --redis unix:///run/redis/redis.sock --once
+  sesscache agent --store /run/sesscache/nginx --metrics localhost:9464    metrics of a single host
 
 A password in the URL works, and everybody on the host can read it there.";
 
@@ -327,22 +329,22 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "STORE")]
     pub(crate) store: OsString,
     /// A redis, rediss, unix or redis+sentinel URL; with --cluster one or more nodes
-    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "URL", required_unless_present = "metrics", value_delimiter = ',')]
     pub(crate) redis: Vec<String>,
     /// The nodes are of a Redis Cluster
-    #[arg(long)]
+    #[arg(long, requires = "redis")]
     pub(crate) cluster: bool,
     /// The user to log in as [default: the URL's, or Redis's default user]
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", requires = "redis")]
     pub(crate) user: Option<String>,
     /// A file with the user's password in its first line, read at each connection
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "redis")]
     pub(crate) password_file: Option<PathBuf>,
     /// For rediss: trust the certificates in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "redis")]
     pub(crate) tls_ca: Option<PathBuf>,
     /// For rediss: show the certificate in this PEM file, read at each connection
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "redis"])]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, in PEM, without a passphrase
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
@@ -351,15 +353,15 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Streams to spread sessions over, the same on all hosts
-    #[arg(long, value_name = "COUNT", default_value_t = 4,
+    #[arg(long, value_name = "COUNT", default_value_t = 4, requires = "redis",
           value_parser = clap::value_parser!(u8).range(1..=63))]
     pub(crate) streams: u8,
     /// How long entries stay in streams: seconds, or with s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "1h")]
+    #[arg(long, value_name = "TIME", default_value = "1h", requires = "redis")]
     pub(crate) retention: String,
-    /// Serve /metrics and /healthz at this address
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) metrics: Option<SocketAddr>,
+    /// Serve /metrics, /live and /ready there; without --redis that is all it does
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = Address::parse)]
+    pub(crate) metrics: Option<Address>,
     /// Step the keys in FILE on every six hours, as `ratchet` does; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Vec<PathBuf>,
@@ -367,7 +369,7 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "TIME", value_parser = time::seconds, requires = "key_file")]
     pub(crate) max_lifetime: Option<u32>,
     /// Send and apply all that is there, then end
-    #[arg(long)]
+    #[arg(long, requires = "redis")]
     pub(crate) once: bool,
 }
 

@@ -30,6 +30,15 @@ def command_line(scene):
 
     refused("no store", 2, ".*--store <STORE>.*", *redis)
     refused("no Redis", 2, ".*--redis <URL>.*", "--store", "/x")
+    for option in ("--once", "--cluster", ("--streams", "2"), ("--retention", "1h"), ("--user", "u")):
+        words = (option,) if isinstance(option, str) else option
+        refused(f"{words[0]} without Redis", 2, ".*--redis <URL>.*", "--store", "/x", "--metrics",
+                ":0", *words)
+    for address in "9464", "::1:9464", "localhost:http", "a b:1":
+        refused(f"metrics at {address}", 2, ".*an ADDRESS:PORT like .*", "--store", "/x",
+                "--metrics", address)
+    refused("a name without an address", 1, "--metrics nowhere.invalid:9464: .*", "--store", "/x",
+            "--metrics", "nowhere.invalid:9464")
     refused("not a URL", 2, "--redis takes redis://.*", "--store", "/x", "--redis",
             "127.0.0.1:6379")
     check("a password is in no message", tells_no_secret, scene)

@@ -5,10 +5,17 @@ import json
 import re
 import socket
 
+from harness.agent import Agent
 from harness.built import ROOT
+from harness.network import free_port
+from harness.packages import need
+from harness.run import result
 from harness.verdicts import check, same, wait_until
 
-_SAMPLE = re.compile(r'([a-z_]+)(\{[a-z]+="[^"]*"\})? (-?[0-9.eE+-]+|\+Inf|NaN)')
+_LABELS = r'\{store="/[^"]*",name="[^"]*"(,[a-z]+="[a-z0-9_.+-]*")*\}'
+_SAMPLE = re.compile(r'([a-z_]+)' + _LABELS + r' (-?[0-9.eE+-]+|\+Inf|NaN)', re.I)
+_OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count", "_info")
 _LAST_ERROR = "sesscache_redis_last_error_timestamp_seconds"
 
@@ -19,7 +26,7 @@ def metrics(scene):
     a.start_agent()
     check("it connects", a.agent.says_soon, "connected to Redis")
     served = set()
-    check("they parse", lambda: served.update(families(a.agent.page("/metrics")[1])) or True)
+    check("they parse", lambda: served.update(families(openmetrics(a.agent))) or True)
     with scene.redis.process.paused():
         check("an error shows", wait_until, 10,
               lambda: _LAST_ERROR in a.agent.page("/metrics")[1])
@@ -30,6 +37,71 @@ def metrics(scene):
     check("the dashboard asks for what there is", lambda: same(set(), queried() - served))
     check("no other page", lambda: same(404, a.agent.page("/x")[0]))
     check("it ends", a.agent.ends)
+
+
+def without_redis(scene):
+    """An agent without --redis shows its store, in both formats, at an address without a host."""
+    a = scene.host("a")
+    a.make("sessions", 3)
+    port = free_port()
+    log = scene.work / "alone.log"
+    alone = Agent.start(scene.command, a.store, None, log, "--metrics", f":{port}")
+    alone.metrics = port
+    check("it shows the store", alone.says_soon, f"showing {a.store}, without Redis")
+    check("sessions are counted", alone.shows, 'store_records_total{event="stored"}', 3)
+    for address in ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",):
+        check(f"at {address}", lambda: same(200, alone.page("/metrics", address=address)[0]))
+    served = set()
+    check("OpenMetrics parses", lambda: served.update(families(openmetrics(alone))) or True)
+    check("it is of the store alone", same, [], [
+        name for name in served if not name.startswith(("sesscache_store_", "sesscache_build"))])
+    text = alone.page("/metrics")[1]
+    check("the text format is Prometheus's", lambda: same((False, True), (
+        "# EOF" in text, "# TYPE sesscache_store_lookups_total counter\n" in text)))
+    check("it is live and ready", lambda: alone.is_live() and alone.is_healthy())
+    a.store.unlink()
+    check("without a store it is live, not ready", wait_until, 5, alone.is_unhealthy)
+    a.server.kill()
+    a.start_server()
+    check("until there is a new one", wait_until, 5, alone.is_healthy)
+    check("it ends", alone.ends)
+    named = Agent.start(scene.command, a.store, None, scene.work / "named.log", "--metrics",
+                        f"localhost:{port}", "--name", "shop")
+    named.metrics = port
+    check("a name as address", wait_until, 5, named.is_healthy)
+    check("the name is a label", lambda: f'{{store="{a.store}",name="shop",version="' in
+          named.page("/metrics")[1])
+    check("it ends, too", named.ends)
+
+
+def promtool(scene):
+    """`promtool check metrics` has nothing to say about the text format; by hand, because it is large."""
+    need("promtool", "prometheus")
+    scene.start_redis()
+    a = scene.host("a")
+    a.start_agent()
+    check("it connects", a.agent.says_soon, "connected to Redis")
+    page = scene.work / "metrics.txt"
+    with scene.redis.process.paused():
+        check("an error shows", wait_until, 10,
+              lambda: _LAST_ERROR in a.agent.page("/metrics")[1])
+    page.write_text(a.agent.page("/metrics")[1])
+    done = result("sh", "-c", f'promtool check metrics <"{page}"')
+    check("promtool is content", same, (0, ""), (done.returncode, done.stdout + done.stderr))
+    check("it ends", a.agent.ends)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def openmetrics(agent):
+    return agent.page("/metrics", accept=_OPEN_METRICS)[1]
 
 
 def crowded(scene):

@@ -3,7 +3,7 @@
 `openssl s_server` with a store and an agent of its own; a client takes sessions from one to the
 other.
 
-    tests/agent/run.py [PART...]    the parts whose names are given, else all
+    tests/agent/run.py [PART...]    the parts whose names are given, else all but those by hand
 
 LIBDIR or SESSCACHE_LIB, and SESSCACHE_BIN, say where the library and the command are.
 """
@@ -26,7 +26,7 @@ PARTS = (
     outages.proxy,
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.other_names, replication.once,
-    metrics.metrics, metrics.crowded,
+    metrics.metrics, metrics.without_redis, metrics.crowded,
     life.store_replaced, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
     failover.failover, failover.restarted, failover.sentinel,
@@ -35,11 +35,15 @@ PARTS = (
     key_files.key_files,
 )
 
+# They need Prometheus, which is large.
+BY_HAND = (metrics.promtool,)
+
 
 def with_scene(part):
     return lambda prepared, work: part(Scene(prepared, work))
 
 
 if __name__ == "__main__":
-    verdicts.main("agent", {part.__name__: with_scene(part) for part in PARTS}, prepare=prepare,
+    verdicts.main("agent", {part.__name__: with_scene(part) for part in PARTS},
+                  by_hand={part.__name__: with_scene(part) for part in BY_HAND}, prepare=prepare,
                   again="tests/agent/run.py", settings=built.SETTINGS)

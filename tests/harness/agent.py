@@ -8,6 +8,8 @@ from . import network, processes
 from .verdicts import wait_until
 
 PREFIX = "sesscache_"
+# The labels that all samples of an agent have.
+_OWN_LABELS = re.compile(r'store="[^"]*",name="[^"]*",?')
 
 
 @dataclass(eq=False)
@@ -18,10 +20,10 @@ class Agent:
 
     @classmethod
     def start(cls, command, store, redis, log, *options, metrics=None, namespace=None, env=None):
-        """store: a path or a URL. redis: a URL. Does not wait until it is ready."""
+        """store: a path or a URL. redis: a URL or None. Does not wait until it is ready."""
         told = ("--metrics", f"127.0.0.1:{metrics}") if metrics else ()
         process = processes.start(
-            command, "agent", "--store", store, "--redis", redis, *told, *options, log=log,
+            command, "agent", "--store", store, *(("--redis", redis) if redis else ()), *told, *options, log=log,
             name=log.stem, through=network.through(namespace),
             env={"RUST_BACKTRACE": "1"} | (env or {}))
         return cls(process, metrics, namespace)
@@ -44,14 +46,19 @@ class Agent:
 
     # --- metrics --------------------------------------------------------------------------------
 
-    def page(self, path):
+    def page(self, path, accept=None, address="127.0.0.1"):
         """(status code, body)."""
-        return network.http(self.metrics, path, namespace=self.namespace)
+        return network.http(self.metrics, path, address, self.namespace, accept=accept)
+
+    def samples(self):
+        """The lines of /metrics without the labels that all have."""
+        for line in self.page("/metrics")[1].splitlines():
+            yield _OWN_LABELS.sub("", line).replace("{}", "")
 
     def figure(self, name):
         """The value of a sample, by its name without sesscache_, and with its labels. None: there
         is no such sample."""
-        for line in self.page("/metrics")[1].splitlines():
+        for line in self.samples():
             if line.startswith(f"{PREFIX}{name} "):
                 return float(line.rsplit(" ", 1)[1])
         return None
@@ -59,7 +66,7 @@ class Agent:
     def total(self, name):
         """The sum of a metric's samples over all labels."""
         pattern = re.compile(rf"{PREFIX}{re.escape(name)}(\{{.*\}})? (\S+)")
-        found = map(pattern.fullmatch, self.page("/metrics")[1].splitlines())
+        found = map(pattern.fullmatch, self.samples())
         return sum(float(each[2]) for each in found if each)
 
     def shows(self, name, value):
@@ -78,13 +85,19 @@ class Agent:
         return self.shows(f'redis_state{{state="{state}"}}', 1)
 
     def is_healthy(self):
-        code, body = self.page("/healthz")
-        assert code == 200, f"healthz says {code}: {body}"
+        code, body = self.page("/ready")
+        assert code == 200, f"ready says {code}: {body}"
         return True
 
     def is_unhealthy(self):
-        code, body = self.page("/healthz")
-        assert code != 200, f"healthz says {code}: {body}"
+        """Which is no reason to start it again."""
+        code, body = self.page("/ready")
+        assert code != 200, f"ready says {code}: {body}"
+        return self.is_live()
+
+    def is_live(self):
+        code, body = self.page("/live")
+        assert code == 200, f"live says {code}: {body}"
         return True
 
     # --- end ------------------------------------------------------------------------------------

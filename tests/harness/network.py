@@ -63,12 +63,13 @@ def is_connected_to(port, pid):
     return False
 
 
-def http(port, path, address="127.0.0.1", namespace=None, seconds=5):
-    """(status code, body) of a GET."""
+def http(port, path, address="127.0.0.1", namespace=None, seconds=5, accept=None):
+    """(status code, body) of a GET. accept: the media types that are wanted."""
     with inside(namespace):
         connection = socket.create_connection((address, port), timeout=seconds)
     with connection, connection.makefile("rwb") as file:
-        file.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        wanted = f"Accept: {accept}\r\n" if accept else ""
+        file.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n{wanted}\r\n".encode())
         file.flush()
         answer = file.read().decode(errors="replace")
     head, _, body = answer.partition("\r\n\r\n")

@@ -250,10 +250,12 @@ def _run_bounded(part, most_seconds):
         processes.kill_everything()
 
 
-def main(name, parts, **rest):
-    """Ends the program, whose arguments are names of parts; none is all. rest: as in Harness."""
-    harness = Harness(name, parts, **rest)
+def main(name, parts, by_hand=None, **rest):
+    """Ends the program, whose arguments are names of parts; none is all but those by_hand.
+    rest: as in Harness."""
     names = sys.argv[1:] or list(parts)
+    parts = parts | (by_hand or {})
+    harness = Harness(name, parts, **rest)
     unknown = [name for name in names if name not in parts]
     if unknown:
         print(f"{harness.name}: no part {' '.join(unknown)}; there are: {' '.join(parts)}",

@@ -1,6 +1,7 @@
 //! A store and the right to be its only agent: a lock on its file, which ends with the process.
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use sd_notify::NotifyState;
 use sesscache_core::store::{Medium, OpenError, Store};
 use std::fmt;
 use std::fs::{self, File};
@@ -8,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// The reasons why there is no store to follow.
 #[derive(Debug)]
@@ -81,6 +84,33 @@ impl Claim {
     pub(crate) fn is_replaced(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .map_or(true, |metadata| (metadata.dev(), metadata.ino()) != self.file)
+    }
+}
+
+/// How often to look for a missing store, and whether the present one was replaced.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until a server has made the store, and opens it.
+///
+/// # Errors
+/// Any other reason for which it cannot be opened.
+pub(crate) async fn wait<T>(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<T, ClaimError>,
+) -> Result<T, ClaimError> {
+    let mut is_said = false;
+    loop {
+        match open(path) {
+            Err(error) if error.is_missing() => {
+                if !std::mem::replace(&mut is_said, true) {
+                    tracing::info!("waiting for {}, which a server makes", path.display());
+                    let status = NotifyState::Status("waiting for the store");
+                    let _ = sd_notify::notify(&[NotifyState::Ready, status]);
+                }
+            }
+            result => return result,
+        }
+        sleep(LOOK).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reasons for which the agent ends, each with its exit status.
 
+use super::address::Address;
 use super::claim::ClaimError;
 use super::failure::Failure;
 use super::settings::AgentSettingsError;
@@ -7,7 +8,6 @@ use super::target::TargetError;
 use std::ffi::c_int;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 /// The reasons for which the agent ends.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) enum AgentError {
     /// The store cannot be followed.
     Claim(ClaimError),
     /// The address for metrics cannot be bound.
-    Metrics(SocketAddr, io::Error),
+    Metrics(Address, io::Error),
     /// A thread, a signal handler or the event loop cannot be made.
     System(io::Error),
     /// With --once: Redis did not fulfil a request.

@@ -1,14 +1,16 @@
-//! The text that /metrics serves: the name and help of each metric, in OpenMetrics 1.0.
+//! The text that /metrics serves: the name and help of each metric, in both text formats.
 //!
 //! docs/METRICS.md lists them all.
 
+use super::accept::Format;
 use super::failure::RedisState;
 use super::health::Health;
 use super::metrics::Metrics;
+use super::settings::Local;
+use super::shared::Monitoring;
 use super::store_metrics::{CurrentStore, StoreMetrics};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
@@ -24,50 +26,67 @@ pub(crate) struct Exposition {
 }
 
 impl Exposition {
+    /// The metrics of a store, and of an agent with Redis: `monitoring`. Each sample has the labels
+    /// `store` and `name`.
     pub(crate) fn new(
-        metrics: &Metrics,
-        health: Arc<Health>,
-        current_store: Arc<CurrentStore>,
+        local: &Local,
+        monitoring: Option<&Monitoring>,
+        current_store: &Arc<CurrentStore>,
     ) -> Exposition {
-        metrics.prepare();
-        let mut registry = Registry::with_prefix("sesscache");
+        let labels = [
+            ("store".into(), local.store.to_string_lossy().into_owned().into()),
+            ("name".into(), local.name.clone().into()),
+        ];
+        let mut registry = Registry::with_prefix_and_labels("sesscache", labels.into_iter());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the agent", version);
-        registry.register_collector(Box::new(StoreMetrics(current_store)));
-        replication(metrics, registry.sub_registry_with_prefix("replication"));
-        let redis = registry.sub_registry_with_prefix("redis");
-        redis.register(
-            "reconnects",
-            "Connections made again after one was lost",
-            metrics.reconnects.clone(),
-        );
-        redis.register(
-            "errors",
-            "Requests that Redis did not fulfil, by its state then",
-            metrics.errors.clone(),
-        );
-        redis.register_with_unit(
-            "clock_skew",
-            "Redis's clock less this host's",
-            Unit::Seconds,
-            metrics.skew.clone(),
-        );
-        redis.register_with_unit(
-            "roundtrip",
-            "Time of a question and its answer, as last measured",
-            Unit::Seconds,
-            metrics.roundtrip.clone(),
-        );
-        redis.register_collector(Box::new(RedisMetrics(health)));
+        registry.register_collector(Box::new(StoreMetrics {
+            current: Arc::clone(current_store),
+            is_replicated: monitoring.is_some(),
+        }));
+        if let Some(Monitoring { metrics, health }) = monitoring {
+            metrics.prepare();
+            replication(metrics, registry.sub_registry_with_prefix("replication"));
+            redis(metrics, Arc::clone(health), registry.sub_registry_with_prefix("redis"));
+        }
         Exposition { registry }
     }
 
     /// The text that /metrics serves.
-    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        match format {
+            Format::OpenMetrics => text::encode(&mut text, &self.registry)?,
+            Format::Text => prometheus_text::encode(&mut text, &self.registry)?,
+        }
         Ok(text)
     }
+}
+
+fn redis(metrics: &Metrics, health: Arc<Health>, registry: &mut Registry) {
+    registry.register(
+        "reconnects",
+        "Connections made again after one was lost",
+        metrics.reconnects.clone(),
+    );
+    registry.register(
+        "errors",
+        "Requests that Redis did not fulfil, by its state then",
+        metrics.errors.clone(),
+    );
+    registry.register_with_unit(
+        "clock_skew",
+        "Redis's clock less this host's",
+        Unit::Seconds,
+        metrics.skew.clone(),
+    );
+    registry.register_with_unit(
+        "roundtrip",
+        "Time of a question and its answer, as last measured",
+        Unit::Seconds,
+        metrics.roundtrip.clone(),
+    );
+    registry.register_collector(Box::new(RedisMetrics(health)));
 }
 
 fn replication(metrics: &Metrics, registry: &mut Registry) {
@@ -146,11 +165,11 @@ impl Collector for RedisMetrics {
         let gauge = ConstGauge::new(when.as_secs_f64());
         let mut last = encoder.encode_descriptor(
             "last_error_timestamp",
-            "Time of the last request that Redis did not fulfil, and its answer.",
+            "Time of the last request that Redis did not fulfil, by its state then.",
             Some(&Unit::Seconds),
             kind,
         )?;
-        let label = [("error", failure.to_string())];
+        let label = [("state", failure.state.name())];
         gauge.encode(last.encode_family(&label)?)
     }
 }

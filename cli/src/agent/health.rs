@@ -146,8 +146,15 @@ impl Health {
             }
             return Some(text);
         }
+        drop(status);
+        self.stuck()
+    }
+
+    /// The reason to start the agent again, in one line. That Redis is away is none.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        let status = self.lock();
         let is_stuck = !status.is_waiting && status.round.elapsed() > PATIENCE;
-        is_stuck.then(|| "the store is not read: a lock is held too long".to_owned())
+        is_stuck.then(|| "the agent does not read the store".to_owned())
     }
 }
 

@@ -1,11 +1,16 @@
-//! The server of /metrics and /healthz.
+//! The server of /metrics, /live and /ready.
 
+use super::accept::{self, Format};
+use super::error::AgentError;
 use super::exposition::Exposition;
 use super::health::Health;
+use super::settings::Local;
+use super::shared::Monitoring;
 use super::store_metrics::CurrentStore;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ACCEPT, CONTENT_TYPE, VARY};
+use hyper::http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,7 +20,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// The most connections at a time. One more ends the oldest, because a page is served at once: a
@@ -26,6 +31,7 @@ const ASK: Duration = Duration::from_secs(5);
 const STAY: Duration = Duration::from_secs(60);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// A task that ends with this handle.
@@ -39,16 +45,40 @@ impl Drop for AbortOnDrop {
 
 /// The server, with everything that its pages show.
 #[derive(Debug)]
-pub(crate) struct HttpServer {
-    pub(crate) exposition: Exposition,
-    pub(crate) health: Arc<Health>,
-    pub(crate) current_store: Arc<CurrentStore>,
+struct HttpServer {
+    exposition: Exposition,
+    /// Of the agent with Redis.
+    health: Option<Arc<Health>>,
+    current_store: Arc<CurrentStore>,
+}
+
+/// Serves the pages at the address of the settings, if there is one, until the set is dropped.
+/// `monitoring`: of an agent with Redis.
+///
+/// # Errors
+/// The address cannot be bound.
+pub(crate) async fn start(
+    local: &Local,
+    monitoring: Option<&Monitoring>,
+    current_store: &Arc<CurrentStore>,
+) -> Result<JoinSet<()>, AgentError> {
+    let mut tasks = JoinSet::new();
+    let Some(address) = &local.metrics else { return Ok(tasks) };
+    let failed = |error| AgentError::Metrics(address.clone(), error);
+    let listeners = address.listen().await.map_err(failed)?;
+    let server = Arc::new(HttpServer {
+        exposition: Exposition::new(local, monitoring, current_store),
+        health: monitoring.map(|monitoring| Arc::clone(&monitoring.health)),
+        current_store: Arc::clone(current_store),
+    });
+    for listener in listeners {
+        tasks.spawn(Arc::clone(&server).serve(listener));
+    }
+    Ok(tasks)
 }
 
 impl HttpServer {
-    /// Serves until the future is dropped.
-    pub(crate) async fn serve(self, listener: TcpListener) {
-        let server = Arc::new(self);
+    async fn serve(self: Arc<Self>, listener: TcpListener) {
         let mut connections = VecDeque::new();
         loop {
             match listener.accept().await {
@@ -57,7 +87,7 @@ impl HttpServer {
                     while connections.len() >= MOST_CONNECTIONS {
                         connections.pop_front();
                     }
-                    let server = Arc::clone(&server);
+                    let server = Arc::clone(&self);
                     connections.push_back(AbortOnDrop(tokio::spawn(async move {
                         // A client that does not speak HTTP is of no interest.
                         let _ = timeout(STAY, server.serve_connection(stream)).await;
@@ -86,31 +116,58 @@ impl HttpServer {
             return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
         }
         match request.uri().path() {
-            "/metrics" => match self.exposition.text() {
-                Ok(metrics) => text(StatusCode::OK, OPEN_METRICS, metrics),
-                Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".into()),
-            },
-            "/healthz" => match self.problem() {
-                None => text(StatusCode::OK, PLAIN, "ok\n".into()),
-                Some(line) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, line + "\n"),
-            },
-            _ => text(StatusCode::NOT_FOUND, PLAIN, "/metrics or /healthz\n".into()),
+            "/metrics" => self.metrics(request),
+            "/live" => verdict(self.stuck()),
+            "/ready" | "/healthz" => verdict(self.problem()),
+            _ => text(StatusCode::NOT_FOUND, PLAIN, "/metrics, /live or /ready\n".into()),
         }
     }
 
+    fn metrics(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let wanted: Vec<&str> = request
+            .headers()
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let format = accept::format(&wanted.join(","));
+        let kind = match format {
+            Format::OpenMetrics => OPEN_METRICS,
+            Format::Text => PROMETHEUS,
+        };
+        let mut response = match self.exposition.text(format) {
+            Ok(metrics) => text(StatusCode::OK, kind, metrics),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "no metrics\n".into()),
+        };
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+        response
+    }
+
+    /// The reason why the agent does not do its work now.
     fn problem(&self) -> Option<String> {
         if self.current_store.get().is_none() {
             return Some("the store is not there".into());
         }
-        self.health.problem()
+        self.health.as_ref().and_then(|health| health.problem())
+    }
+
+    /// The reason to start the agent again. Neither a missing store nor Redis is one.
+    fn stuck(&self) -> Option<String> {
+        self.current_store.get()?;
+        self.health.as_ref().and_then(|health| health.stuck())
+    }
+}
+
+fn verdict(problem: Option<String>) -> Response<Full<Bytes>> {
+    match problem {
+        None => text(StatusCode::OK, PLAIN, "ok\n".into()),
+        Some(line) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, line + "\n"),
     }
 }
 
 fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    if let Ok(kind) = kind.parse() {
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

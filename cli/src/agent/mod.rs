@@ -6,9 +6,14 @@
 //! of the store is held while a task waits, so a slow, stopped or dead agent costs the servers
 //! nothing.
 //!
-//! Arrows between the files point one way: supervisor, then send, receive and follow, then shared,
-//! then the rest.
+//! Without Redis it only serves the metrics of the store (alone).
+//!
+//! Arrows between the files point one way: supervisor and alone, then http, then send, receive and
+//! follow, then shared, then the rest.
 
+mod accept;
+mod address;
+mod alone;
 mod backoff;
 mod caught_up;
 mod claim;
@@ -35,6 +40,7 @@ mod send;
 mod sentinel;
 mod settings;
 mod shared;
+mod signals;
 mod store_metrics;
 mod stream_entry;
 mod supervisor;
@@ -44,15 +50,16 @@ mod warmup;
 mod witness;
 
 use crate::arguments::Agent;
+pub(crate) use address::Address;
 pub(crate) use error::AgentError;
 use key_files::KeyFiles;
-use settings::AgentSettings;
+use settings::{AgentSettings, AgentSettingsError, Local};
 use std::io;
 use std::sync::Arc;
 
 /// Runs `sesscache agent` until it is told to stop.
 pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
-    let settings = AgentSettings::of(options).map_err(AgentError::Settings)?;
+    let work = Work::of(options).map_err(AgentError::Settings)?;
     // The agent goes on when a log line cannot be written, and does not report that on stderr
     // either.
     let _ = tracing_subscriber::fmt()
@@ -61,7 +68,9 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .with_target(false)
         .log_internal_errors(false)
         .try_init();
-    settings.target.check().map_err(AgentError::Target)?;
+    if let Work::Replicate(settings) = &work {
+        settings.target.check().map_err(AgentError::Target)?;
+    }
     let mut key_files = KeyFiles::new(options.key_file.clone(), options.max_lifetime);
     if options.once {
         key_files.step();
@@ -74,5 +83,25 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .enable_all()
         .build()
         .map_err(AgentError::System)?;
-    runtime.block_on(supervisor::run(Arc::new(settings)))
+    match work {
+        Work::Replicate(settings) => runtime.block_on(supervisor::run(settings)),
+        Work::Show(local) => runtime.block_on(alone::run(&local)),
+    }
+}
+
+/// The work of an agent.
+enum Work {
+    /// It carries records between hosts.
+    Replicate(Arc<AgentSettings>),
+    /// Without Redis: it shows the metrics of the store.
+    Show(Local),
+}
+
+impl Work {
+    fn of(options: &Agent) -> Result<Work, AgentSettingsError> {
+        match options.redis.is_empty() {
+            true => Local::of(options).map(Work::Show),
+            false => AgentSettings::of(options).map(|all| Work::Replicate(Arc::new(all))),
+        }
+    }
 }

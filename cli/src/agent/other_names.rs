@@ -24,7 +24,7 @@ pub(super) async fn tell(shared: &Shared, connection: &mut Connection) {
         return;
     }
     let Ok(names) = names(connection).await else { return };
-    let name = &shared.settings.name;
+    let name = &shared.settings.local.name;
     let others: Vec<&str> = names.iter().map(String::as_str).filter(|one| one != name).collect();
     if !others.is_empty() {
         let shown = others.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
@@ -39,7 +39,11 @@ pub(super) async fn tell(shared: &Shared, connection: &mut Connection) {
 async fn is_alone(shared: &Shared, connection: &mut Connection) -> Result<bool, Failure> {
     for stream in 0..shared.settings.streams {
         let mut ask = cmd("XREAD");
-        ask.arg("COUNT").arg(ENTRIES).arg("STREAMS").arg(key(&shared.settings.name, stream)).arg(0);
+        ask.arg("COUNT")
+            .arg(ENTRIES)
+            .arg("STREAMS")
+            .arg(key(&shared.settings.local.name, stream))
+            .arg(0);
         let answer = connection.ask(&ask).await?;
         if entries(&answer).iter().any(|entry| entry.origin != Some(&shared.id)) {
             return Ok(false);

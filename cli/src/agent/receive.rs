@@ -55,7 +55,7 @@ enum Phase {
 
 impl Receiver {
     pub(crate) fn new(shared: Arc<Shared>, stream: usize) -> Receiver {
-        let key = key(&shared.settings.name, stream);
+        let key = key(&shared.settings.local.name, stream);
         let position = notes::read(&shared.store, stream, Note::Read);
         Receiver {
             shared,

@@ -147,7 +147,7 @@ impl Sender {
         for expected in self.witnesses.expected(&shared) {
             let id = expected.id.to_string();
             let mut ask = cmd("XRANGE");
-            ask.arg(key(&shared.settings.name, expected.stream)).arg(&id).arg(&id);
+            ask.arg(key(&shared.settings.local.name, expected.stream)).arg(&id).arg(&id);
             ask.arg("COUNT").arg(1);
             if array(&connection.ask(&ask).await?).is_empty() {
                 gone.push(expected);
@@ -196,7 +196,12 @@ async fn append(
     let mut appended: Vec<Acknowledged> = Vec::new();
     while let Some(entry) = entries.as_slice().first() {
         let mut command = cmd("XADD");
-        command.arg(key(&shared.settings.name, stream)).arg("MINID").arg("~").arg(&oldest).arg("*");
+        command
+            .arg(key(&shared.settings.local.name, stream))
+            .arg("MINID")
+            .arg("~")
+            .arg(&oldest)
+            .arg("*");
         for (name, value) in fields(&shared.id, streams.as_bytes(), entry) {
             command.arg(name).arg(value);
         }

@@ -1,5 +1,6 @@
 //! The settings of the agent: the command line, checked.
 
+use super::address::Address;
 use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
 use crate::arguments::Agent;
@@ -8,7 +9,6 @@ use crate::time::{self, NotATime};
 use sesscache_core::store::{Medium, StoreUrl, UrlError};
 use std::ffi::OsStr;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
@@ -52,42 +52,53 @@ impl fmt::Display for AgentSettingsError {
     }
 }
 
-/// The settings.
-#[derive(Debug)]
-pub(crate) struct AgentSettings {
+/// The settings that have nothing to do with Redis.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
     pub(crate) store: PathBuf,
-    pub(crate) target: Target,
     pub(crate) name: String,
-    pub(crate) streams: usize,
-    pub(crate) retention: Duration,
-    pub(crate) metrics: Option<SocketAddr>,
-    pub(crate) once: bool,
+    pub(crate) metrics: Option<Address>,
 }
 
-impl AgentSettings {
-    pub(crate) fn of(options: &Agent) -> Result<AgentSettings, AgentSettingsError> {
+impl Local {
+    pub(crate) fn of(options: &Agent) -> Result<Local, AgentSettingsError> {
         let store = store(&options.store)?;
         let name = match &options.name {
             Some(name) if is_name(name) => name.clone(),
             Some(name) => return Err(AgentSettingsError::Name(name.clone())),
             None => store_folder::name_of(&store),
         };
+        Ok(Local { store, name, metrics: options.metrics.clone() })
+    }
+}
+
+/// The settings.
+#[derive(Debug)]
+pub(crate) struct AgentSettings {
+    pub(crate) local: Local,
+    pub(crate) target: Target,
+    pub(crate) streams: usize,
+    pub(crate) retention: Duration,
+    pub(crate) once: bool,
+}
+
+impl AgentSettings {
+    pub(crate) fn of(options: &Agent) -> Result<AgentSettings, AgentSettingsError> {
+        let local = Local::of(options)?;
         let retention = retention(&options.retention)
             .map_err(|NotATime| AgentSettingsError::Retention(options.retention.clone()))?;
         Ok(AgentSettings {
-            store,
+            local,
             target: Target::parse(options).map_err(AgentSettingsError::Target)?,
-            name,
             streams: usize::from(options.streams).clamp(1, MOST_STREAMS),
             retention,
-            metrics: options.metrics,
             once: options.once,
         })
     }
 
     /// A hash of the settings on which the notes in the store depend: FNV-1a, never 0.
     pub(crate) fn hash(&self) -> u64 {
-        let text = format!("{}\n{}\n{}", self.name, self.streams, self.target.identity());
+        let text = format!("{}\n{}\n{}", self.local.name, self.streams, self.target.identity());
         let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
         });
@@ -146,11 +157,14 @@ mod tests {
     fn the_name_is_that_of_the_store() {
         let found = settings(&["--store", "file:/run/sesscache/web?size=64MiB"]).unwrap();
         assert_eq!(
-            (found.store.to_str(), found.name.as_str()),
+            (found.local.store.to_str(), found.local.name.as_str()),
             (Some("/run/sesscache/web"), "web")
         );
         assert_eq!(found.retention, Duration::from_secs(3600));
-        assert_eq!(settings(&["--store", "/x", "--name", "web-1.eu"]).unwrap().name, "web-1.eu");
+        assert_eq!(
+            settings(&["--store", "/x", "--name", "web-1.eu"]).unwrap().local.name,
+            "web-1.eu"
+        );
     }
 
     #[test]

@@ -26,11 +26,15 @@ impl CurrentStore {
 
 /// Collects the counters of the current store.
 #[derive(Debug)]
-pub(crate) struct StoreMetrics(pub(crate) Arc<CurrentStore>);
+pub(crate) struct StoreMetrics {
+    pub(crate) current: Arc<CurrentStore>,
+    /// Whether an agent sends its records to other hosts.
+    pub(crate) is_replicated: bool,
+}
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(store) = self.0.get() else { return Ok(()) };
+        let Some(store) = self.current.get() else { return Ok(()) };
         let c = store.counters();
         lookups(&c, &mut encoder)?;
         records(&c, &mut encoder)?;
@@ -58,6 +62,9 @@ impl Collector for StoreMetrics {
             Some(&Unit::Bytes),
             c.capacity,
         )?;
+        if !self.is_replicated {
+            return Ok(());
+        }
         gauge(
             &mut encoder,
             (

@@ -1,18 +1,18 @@
 //! Waits for the store, starts the tasks that follow it, and stops them when it is told to.
 
-use super::claim::{Claim, ClaimError};
+use super::claim::{self, Claim, ClaimError, LOOK};
 use super::error::AgentError;
-use super::exposition::Exposition;
 use super::failure::Failure;
 use super::follow;
 use super::health::Health;
-use super::http::HttpServer;
+use super::http;
 use super::metrics::Metrics;
 use super::notes;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::settings::AgentSettings;
 use super::shared::{Monitoring, Shared};
+use super::signals::Signals;
 use super::store_metrics::CurrentStore;
 use sd_notify::NotifyState;
 use sesscache_core::store::Store;
@@ -21,44 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// How often to look for a missing store, and whether the present one was replaced.
-const LOOK: Duration = Duration::from_millis(500);
 /// How long the sender may go on sending after the agent was told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
 /// The rounds that may lie between the follower and the sender.
 const ROUNDS: usize = 1;
-
-/// The signals that the agent handles.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// SIGHUP and SIGPIPE. A handler that does nothing keeps them from ending the process.
-    _ignored: [Signal; 2],
-}
-
-impl Signals {
-    fn catch() -> io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            _ignored: [signal(SignalKind::hangup())?, signal(SignalKind::pipe())?],
-        })
-    }
-
-    /// Waits until the agent is told to stop.
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
 
 /// The reasons to stop following a store.
 enum Outcome {
@@ -77,7 +47,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
         health: Arc::new(Health::new(target, settings.streams + 1)),
     };
     let current_store = Arc::new(CurrentStore::default());
-    let _http = start_http(&settings, &monitoring, &current_store).await?;
+    let _http = http::start(&settings.local, Some(&monitoring), &current_store).await?;
     let mut is_ready = false;
     loop {
         let claim = tokio::select! {
@@ -88,6 +58,8 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
         if !std::mem::replace(&mut is_ready, true) {
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
+        // The follower has not begun, and is not late.
+        monitoring.health.follower_round(false);
         current_store.set(Some(Arc::clone(&claim.store)));
         let outcome = replicate(&settings, &claim, &monitoring, &mut signals).await;
         current_store.set(None);
@@ -97,7 +69,7 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
         match outcome? {
             Outcome::Requested => break,
             Outcome::Replaced => {
-                tracing::warn!("{} was removed or replaced", settings.store.display())
+                tracing::warn!("{} was removed or replaced", settings.local.store.display())
             }
         }
     }
@@ -108,28 +80,11 @@ pub(crate) async fn run(settings: Arc<AgentSettings>) -> Result<(), AgentError> 
 fn log_following(settings: &AgentSettings) {
     tracing::info!(
         "following {}: name {}, {} streams of Redis at {}",
-        settings.store.display(),
-        settings.name,
+        settings.local.store.display(),
+        settings.local.name,
         settings.streams,
         settings.target
     );
-}
-
-/// Starts the server of /metrics and /healthz, which stops when the set is dropped.
-async fn start_http(
-    settings: &AgentSettings,
-    monitoring: &Monitoring,
-    current_store: &Arc<CurrentStore>,
-) -> Result<JoinSet<()>, AgentError> {
-    let mut tasks = JoinSet::new();
-    let Some(address) = settings.metrics else { return Ok(tasks) };
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| AgentError::Metrics(address, error))?;
-    let (health, current_store) = (Arc::clone(&monitoring.health), Arc::clone(current_store));
-    let exposition =
-        Exposition::new(&monitoring.metrics, Arc::clone(&health), Arc::clone(&current_store));
-    tasks.spawn(HttpServer { exposition, health, current_store }.serve(listener));
-    Ok(tasks)
 }
 
 /// Logs how many records Redis lacks. The count includes records that are never sent: those of
@@ -140,30 +95,15 @@ fn log_unsent(store: &Store, settings: &AgentSettings) {
         tracing::info!(
             "stopped with records unsent, at most {unsent}: the next agent of {} sends those that \
              it still holds",
-            settings.store.display()
+            settings.local.store.display()
         );
     }
 }
 
 /// Opens the store, and waits for its server to make it.
 async fn claim(settings: &AgentSettings) -> Result<Claim, ClaimError> {
-    let mut is_said = false;
-    loop {
-        match Claim::make(&settings.store) {
-            Err(error) if error.is_missing() && !settings.once => {
-                if !std::mem::replace(&mut is_said, true) {
-                    tracing::info!(
-                        "waiting for {}, which a server makes",
-                        settings.store.display()
-                    );
-                    let status = NotifyState::Status("waiting for the store");
-                    let _ = sd_notify::notify(&[NotifyState::Ready, status]);
-                }
-            }
-            result => return result,
-        }
-        sleep(LOOK).await;
-    }
+    let path = &settings.local.store;
+    if settings.once { Claim::make(path) } else { claim::wait(path, Claim::make).await }
 }
 
 /// The thread and the tasks that work on one store.
