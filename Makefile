@@ -10,14 +10,15 @@ DESTDIR ?=
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ABI := 0
-LIBRARY := target/release/libsesscache.so
-COMMAND := target/release/sesscache
+BUILT ?= target/release
+LIBRARY = $(BUILT)/libsesscache.so
+COMMAND = $(BUILT)/sesscache
 # build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install clean
+        test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install uninstall clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -183,23 +184,49 @@ header: all ## rewrite the committed header
 symbols: all ## rewrite the committed list of symbols
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' > tests/exports.txt
 
-install: all ## library, command, header, manual pages, pkg-config file: PREFIX=, DESTDIR=
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+# The completions of a shell: name of the shell, folder, name of the file.
+COMPLETIONS := bash:bash-completion/completions/sesscache fish:fish/vendor_completions.d/sesscache.fish \
+               zsh:zsh/vendor-completions/_sesscache
+UNITS := agent.service agent@.service ratchet@.service ratchet@.timer
+UNITDIR = $(PREFIX)/lib/systemd/system
+FILL := sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g; s|@VERSION@|$(VERSION)|g' \
+        -e 's|/usr/bin/sesscache|$(BINDIR)/sesscache|g'
+
+# Needs no cargo: an administrator installs what somebody else built.
+install: ## what `make` has built, the header, pages, units, pkg-config, CMake: PREFIX=, DESTDIR=
+	@for built in $(LIBRARY) $(COMMAND); do \
+	    [ -f $$built ] || { echo "make: there is no $$built; build it first: make" >&2; exit 1; }; \
+	done
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/sesscache $(DESTDIR)$(INCLUDEDIR)
 	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
 	ln -sf libsesscache.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(ABI)
 	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
 	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
 	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
 	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/sesscache
-	for unit in agent.service agent@.service ratchet@.service ratchet@.timer; do \
-	    sed 's|/usr/bin/sesscache|$(BINDIR)/sesscache|' packaging/sesscache-$$unit \
-	        > $(DESTDIR)$(PREFIX)/lib/systemd/system/sesscache-$$unit || exit 1; \
+	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/sesscache
+	for unit in $(UNITS); do \
+	    $(FILL) packaging/sesscache-$$unit > $(DESTDIR)$(UNITDIR)/sesscache-$$unit || exit 1; \
 	done
 	install -m 644 packaging/grafana-dashboard.json $(DESTDIR)$(PREFIX)/share/sesscache
-	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
-	    packaging/sesscache.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/sesscache.pc
+	$(FILL) packaging/sesscache.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/sesscache.pc
+	for file in sesscacheConfig.cmake sesscacheConfigVersion.cmake; do \
+	    $(FILL) packaging/$$file.in > $(DESTDIR)$(LIBDIR)/cmake/sesscache/$$file || exit 1; \
+	done
+	for completion in $(COMPLETIONS); do \
+	    file=$(DESTDIR)$(PREFIX)/share/$${completion#*:}; \
+	    install -d $${file%/*} && $(COMMAND) completions $${completion%%:*} > $$file || exit 1; \
+	done
+	@if [ -z "$(DESTDIR)" ]; then packaging/loader.sh $(LIBDIR); fi
+
+uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDIR=
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libsesscache.so libsesscache.so.$(ABI) libsesscache.so.$(VERSION) \
+	    pkgconfig/sesscache.pc) $(DESTDIR)$(INCLUDEDIR)/sesscache.h $(DESTDIR)$(BINDIR)/sesscache \
+	    $(addprefix $(DESTDIR)$(MANDIR)/,man1/sesscache.1 man7/sesscache.7) \
+	    $(addprefix $(DESTDIR)$(UNITDIR)/sesscache-,$(UNITS)) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/,$(foreach c,$(COMPLETIONS),$(lastword $(subst :, ,$(c)))))
+	rm -rf $(DESTDIR)$(LIBDIR)/cmake/sesscache $(DESTDIR)$(PREFIX)/share/sesscache
 
 clean: ## forget what was built
 	$(CARGO) clean

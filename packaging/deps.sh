@@ -13,7 +13,7 @@ packages_for() {
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
         check) echo binutils ;;
         demo) echo openssl gcc libssl-dev redis-server ;;
-        test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl ;;
+        test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl cmake meson ;;
         bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch

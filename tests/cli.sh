@@ -56,8 +56,8 @@ sees() {
 check_help() {
     local words
     check 'the loop below has every command' same "$(sed -n '/^Commands:/,/^$/s/^  //p' \
-        <("$command" --help) | sed 's/ .*//' | grep -vx help | sort | xargs)" 'agent disable doctor enable keygen probe ratchet run stats'
-    for words in --help {keygen,ratchet,run,enable,disable,stats,doctor,probe,agent}' --help'; do
+        <("$command" --help) | sed 's/ .*//' | grep -vx help | sort | xargs)" 'agent completions disable doctor enable keygen probe ratchet run stats'
+    for words in --help {keygen,ratchet,run,enable,disable,stats,doctor,probe,agent,completions}' --help'; do
         # shellcheck disable=SC2086 # words are wanted
         check "$words shows examples" grep -q '^  sesscache ' <("$command" $words)
         # shellcheck disable=SC2086

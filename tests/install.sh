@@ -78,6 +78,46 @@ check_own_prefix() {
     check 'the header is there' test -e "$own/include/sesscache.h"
 }
 
+# An order of the targets in a project: the library is before libssl in the program all the same.
+# built_by TOOL ORDER...
+built_by() {
+    local tool=$1 folder=$work/$1-${2%%:*} sources
+    shift
+    mkdir "$folder"
+    sources=$(printf "$root/examples/%s.c " server connections session_files)
+    "with_$tool" "$folder" "$sources" "$@" >"$folder/log" 2>&1 || { cat "$folder/log"; return 1; }
+    # shellcheck disable=SC2046 # words are wanted
+    before libsesscache.so.0 libssl.so.3 $(dynamic "$folder/build/server" NEEDED)
+}
+
+with_cmake() {
+    cat >"$1/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.18)
+project(server C)
+find_package(sesscache 0.1 REQUIRED)
+add_executable(server $2)
+target_compile_definitions(server PRIVATE HAVE_SESSCACHE_H)
+target_link_libraries(server PRIVATE ${*:3})
+END
+    cmake -S "$1" -B "$1/build" "-DCMAKE_PREFIX_PATH=$work/own" && cmake --build "$1/build"
+}
+
+with_meson() {
+    cat >"$1/meson.build" <<END
+project('server', 'c')
+sesscache = dependency('sesscache')
+openssl = dependency('openssl')
+executable('server', '${2% }'.split(), c_args: '-DHAVE_SESSCACHE_H', dependencies: [${*:3}])
+END
+    PKG_CONFIG_PATH=$work/own/lib/pkgconfig meson setup "$1/build" "$1" && meson compile -C "$1/build"
+}
+
+check_build_systems() {
+    check 'CMake, ours first' built_by cmake sesscache::sesscache OpenSSL::SSL
+    check 'CMake, OpenSSL first' built_by cmake OpenSSL::SSL sesscache::sesscache
+    check 'Meson, ours first' built_by meson 'sesscache,' openssl
+}
+
 build_server() {
     # shellcheck disable=SC2046 # words are wanted
     "${CC:-cc}" -std=c11 -Wall -Wextra -Wpedantic -Werror -DHAVE_SESSCACHE_H -o "$work/server" \
@@ -123,7 +163,13 @@ check_server() {
     server=
 }
 
-for tool in make pkg-config readelf openssl timeout "${CC:-cc}"; do
+# Last, because the others need what it removes.
+check_uninstall() {
+    check 'make uninstall' make -C "$root" uninstall PREFIX=/usr "DESTDIR=$work"
+    check 'leaves no file' same '' "$(find "$work/usr" ! -type d)"
+}
+
+for tool in cmake meson make pkg-config readelf openssl timeout "${CC:-cc}"; do
     command -v "$tool" >/dev/null || {
         echo "install: needs $tool, which is not installed" >&2
         exit 1
@@ -136,6 +182,8 @@ if ((failed == 0)); then
     check_files
     check_pkg_config
     check_own_prefix
+    check_build_systems
     check_server
+    check_uninstall
 fi
 finish install

@@ -1,6 +1,7 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
 use crate::agent::Address;
+use crate::completions::Completions;
 use crate::time;
 use crate::way::Way;
 use clap::error::ErrorKind;
@@ -158,6 +159,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Probe(Probe),
     Agent(Agent),
+    Completions(Completions),
 }
 
 /// Make a key file, or change the keys of one

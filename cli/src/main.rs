@@ -9,6 +9,7 @@
 
 mod agent;
 mod arguments;
+mod completions;
 mod doctor;
 mod elf;
 mod enable;
@@ -75,6 +76,7 @@ fn execute(arguments: impl Iterator<Item = OsString>) -> c_int {
         Command::Stats(options) => ended(stats::stats(&options), stats::StatsError::exit_code),
         Command::Doctor(options) => ended(doctor::doctor(&options), doctor::DoctorError::exit_code),
         Command::Probe(options) => ended(probe::probe(&options), probe::ProbeError::exit_code),
+        Command::Completions(options) => ended(completions::completions(&options), |_| 1),
         Command::Agent(options) => ended(agent::agent(&options), agent::AgentError::exit_code),
     }
 }
