@@ -8,12 +8,13 @@
 
 nginx and a server with threads run with one build beside the other, in both orders, and then nginx whose
 library file is replaced while it runs: it is reloaded, and then upgraded (USR2). Last, the second asks for
-another size of store. A build whose layout is another one than that of BASE puts a store of its own in place;
-the old build goes on with what it has mapped, or without. Clients shake hands all the time.
+another size of store. A build that finds a store of another layout puts one of its own in place, the old
+build as well (a way back); the other goes on with what it has mapped. Clients shake hands all the time.
 
 Nobody dies, no connection fails, the sessions of a build resume with it, and with the other they resume or
 get a full handshake. A process writes at most one line. The new build writes one if it comes second and
-neither resumes sessions of the other. An old build knows no line for that.
+neither resumes sessions of the other. An old build knows no line for that. If one has replaced the other's
+store, each writes one, and the memory of the replaced store goes with the last process that has it mapped.
 """
 
 import os
@@ -120,6 +121,10 @@ class Server:
         shutil.copyfile(self.prepared.libraries[build], new)
         new.chmod(0o755)
         new.rename(self.library)
+
+    def note_layout(self):
+        """The store that it found or made, and its version."""
+        self.store, self.layout = store_in(self.work)
 
     def lines(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
@@ -247,27 +252,57 @@ def beside(kind, prepared, work):
         try:
             first.bring_up()
             sessions_fare(first, first)
+            first.note_layout()
             second.bring_up()
+            sessions_fare(second, second)
+            second.note_layout()
+            is_replaced = first.layout != second.layout
+            print(f"layouts: {first.layout}, then {second.layout}")
             with Traffic(first, second):
                 for server, other in ((first, second), (second, first)):
                     sessions_fare(server, other)
                     server.renew()
                     sessions_fare(server, other)
+            check("they do not take turns", same, (second.store, second.layout), store_in(folder))
+            for server in servers:
+                check(f"{server}: it keeps its store", is_mapped, server)
             for server in servers:
                 check(f"{server}: it lives", server.lives)
-                says_what_it_must(server, order)
+                says_what_it_must(server, order, is_replaced)
                 server.bring_down()
+            for server in servers:
+                check(f"{server}: what nobody uses is mapped no more", same, False, is_mapped(server))
+            check("one store is left", same, ["store"], [file.name for file in folder.glob("store*")
+                                                         if file.name != "store.key"])
         finally:
             for server in servers:
                 getattr(server, "kill", int)()
 
 
-def says_what_it_must(server, order):
+def store_in(folder):
+    """The inode and the version of the store that is in place."""
+    with open(folder / "store", "rb") as store:
+        return os.fstat(store.fileno()).st_ino, int.from_bytes(store.read(12)[8:], sys.byteorder)
+
+
+def is_mapped(server):
+    """Whether any process has the server's store mapped. The maker's has the name that it had first."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            lines = [line.split(maxsplit=5) for line in maps.read_text().splitlines()]
+        except OSError:
+            continue  # it has ended
+        if any(str(server.store) == line[4] and str(server.work) in line[-1] for line in lines):
+            return True
+    return False
+
+
+def says_what_it_must(server, order, is_replaced):
     lines = server.lines()
     check(f"{server}: one line at most", at_most, 1, len(lines))
-    if BASE == "efe3c6b" and server.build == "new" and order[0] == "old":
+    if is_replaced or BASE == "efe3c6b" and server.build == "new" and order[0] == "old":
         check(f"{server}: it says that another version is there", TOLD in "".join(lines))
-    if server.build == "new" and order[0] == "new":
+    elif server.build == "new" and order[0] == "new":
         check(f"{server}: alone at first, it says nothing", same, [], lines)
 
 
@@ -280,6 +315,8 @@ def replaced(prepared, work):
             server.bring_up()
             with Traffic(server, server):
                 sessions_fare(server, server)
+                server.note_layout()
+                layout = server.layout
                 server.use_library(after)
                 server.renew()
                 sessions_fare(server, server)
@@ -289,29 +326,38 @@ def replaced(prepared, work):
             check(f"{server}: it lives", server.lives)
             # The old master and the new one, and each has its workers.
             check(f"{server}: one line at most", at_most, 1, len(server.lines()))
-            if BASE == "efe3c6b" and after == "new":
+            is_old_mapped = is_mapped(server)
+            server.note_layout()
+            if layout != server.layout:
                 check(f"{server}: it says that another version was there",
                       TOLD in "".join(server.lines()))
+                check(f"{server}: the replaced store has gone", same, False, is_old_mapped)
             server.bring_down()
         finally:
             server.kill()
 
 
 def size(prepared, work):
-    """The second asks for another size than the store has: it goes on alone, and says so."""
+    """The second asks for another size than the store has: it goes on alone, or with a store of its own layout,
+    and says so."""
     for order in (("old", "new"), ("new", "old")):
         folder = make_work(work, f"{order[0]} has the store")
         first, second = (Threads(build, prepared, folder) for build in order)
         second.env["SESSCACHE_STORE"] = f"file:{folder}/store?size=16MiB"
         first.bring_up()
+        first.note_layout()
         second.bring_up()
+        second.note_layout()
         with Traffic(first, second):
             sessions_fare(first, second)
             sessions_fare(second, first)
         for server in (first, second):
             check(f"{server}: it lives", server.lives)
             server.bring_down()
-        check(f"{first}: it says nothing", same, [], first.lines())
+        if first.layout == second.layout:
+            check(f"{first}: it says nothing", same, [], first.lines())
+        else:
+            check(f"{first}: one line at most", at_most, 1, len(first.lines()))
         check(f"{second}: it says why in one line", same, 1,
               sum("size=16" in line or TOLD in line for line in second.lines()))
         check(f"{second}: one line at most", at_most, 1, len(second.lines()))
