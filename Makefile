@@ -16,7 +16,7 @@ COMMAND = $(BUILT)/sesscache
 # build.rs writes the header into a folder whose name cargo chooses: the newest is this build's.
 NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | head -n 1)
 
-.PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle \
+.PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
         test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install uninstall clean
 
@@ -92,6 +92,10 @@ check: all ## prose, format, lints, the committed header and list of symbols
 shuttle: ## the locking of cache and slots in many interleavings
 	RUSTFLAGS='--cfg shuttle' CARGO_TARGET_DIR=target/shuttle $(CARGO) test --release --locked \
 	    --quiet -p sesscache-core --lib interleavings
+
+loom: ## the store's table in every order of memory that C11 allows: SESSCACHE_SWITCHES=2 for more schedules
+	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom $(CARGO) test --release --locked \
+	    --quiet -p sesscache-core --lib proofs::orders
 
 asan: all ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@packaging/deps.sh test

@@ -5,7 +5,7 @@
 //!   store/       this host: one mapped file or anonymous mapping        one unsafe corner
 //!   key_file.rs  the secrets of a key file                              safe
 //!   slots.rs     a value that is replaced while threads use it          safe
-//!   sync.rs      locks and atomics, or those of shuttle                 safe
+//!   sync.rs      locks and atomics, or those of shuttle and loom        safe
 //!   system/      clock, files, loader, thread, ...                      unsafe
 //! ```
 //!

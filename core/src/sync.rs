@@ -25,6 +25,15 @@ pub(crate) use shuttle::thread::yield_now as pause;
 #[cfg(shuttle)]
 pub(crate) use under_shuttle::{RwLock, TryReadGuard, TryRwLock, TryWriteGuard};
 
+/// The atomics of a store's table. Under `--cfg loom` they are those of loom, which runs the same code in
+/// every order that the memory model allows (`make loom`).
+pub(crate) mod shared {
+    #[cfg(not(loom))]
+    pub(crate) use super::{AtomicU64, fence};
+    #[cfg(loom)]
+    pub(crate) use loom::sync::atomic::{AtomicU64, fence};
+}
+
 /// The lock that is waited for.
 #[cfg(not(any(shuttle, tsan)))]
 mod waiting {

@@ -5,7 +5,7 @@
 use super::bucket::{Bucket, Key, SLOT_WORDS};
 use super::cell::{Cell, State, low_byte};
 use super::word::Word;
-use crate::sync::fence;
+use crate::sync::shared::fence;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// Words before the payload.
@@ -181,6 +181,8 @@ impl Bucket {
 
     /// Overwrites a slot, which is the caller's.
     pub(super) fn wipe(&self, way: usize) {
+        // After the claim, so that no reader gets zeroes whose cell is still as it was.
+        fence(Release);
         self.slot(way).iter().for_each(|word| word.put(0));
     }
 

@@ -5,13 +5,13 @@ use super::word::Word;
 use crate::store::Locator;
 
 /// Sessions that a bucket holds.
-pub(in crate::store) const WAYS: usize = 32;
+pub(in crate::store) const WAYS: usize = if cfg!(loom) { 4 } else { 32 };
 /// Removals that a bucket holds beside them.
-pub(in crate::store) const TRACES: usize = 16;
+pub(in crate::store) const TRACES: usize = if cfg!(loom) { 4 } else { 16 };
 /// The cells of a bucket.
 pub(super) const CELLS: usize = WAYS + TRACES;
 /// Words of a slot's body.
-pub(super) const SLOT_WORDS: usize = 26;
+pub(super) const SLOT_WORDS: usize = if cfg!(loom) { 6 } else { 26 };
 /// Bytes of a slot's body.
 pub(in crate::store) const SLOT_BYTES: u64 = SLOT_WORDS as u64 * 8;
 /// Words of a trace's body.
@@ -222,6 +222,6 @@ fn ghost(tag: u64) -> u64 {
     (tag & (GHOST_MASK ^ WAS_REGULAR)).max(1)
 }
 
-// Words of shuttle are larger.
-#[cfg(not(shuttle))]
+// Words of shuttle and loom are larger.
+#[cfg(not(any(shuttle, loom)))]
 const _: () = assert!(size_of::<Bucket>() == 118 * 64, "a whole number of cache lines");

@@ -17,8 +17,8 @@ pub(in crate::store) struct Region {
     counters: [Word; COUNTERS],
 }
 
-// Words of shuttle are larger.
-#[cfg(not(shuttle))]
+// Words of shuttle and loom are larger.
+#[cfg(not(any(shuttle, loom)))]
 const _: () = assert!(size_of::<Region>() == 256 && REGION_BUCKETS == 64);
 
 impl Region {

@@ -9,7 +9,7 @@ use super::victim::{FEW, of_any};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, CAME_BACK, LOCAL};
 use crate::store::{Now, PutError};
-use crate::sync::fence;
+use crate::sync::shared::fence;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Tries to claim a slot. One fails because another process has changed the very cell, or because a session is

@@ -13,7 +13,7 @@ use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, LOCAL};
 use crate::store::skew::believed;
 use crate::store::{Lookup, Now};
-use crate::sync::fence;
+use crate::sync::shared::fence;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Tries to write a trace, each of which fails only because another process has changed the very cell.
@@ -151,7 +151,7 @@ impl Place<'_> {
             let (facts, next) = (self.bucket.facts(number), self.bucket.link(number));
             if self.bucket.change(number, before, cell) {
                 // From here on it holds.
-                self.bucket.clock.add(TRACED);
+                self.bucket.clock.advance(TRACED);
                 if before.is(State::Live) && number < WAYS {
                     if before.tag() != self.key.tag {
                         self.count_leaving(before, false, trace.now);
@@ -258,7 +258,7 @@ impl Place<'_> {
     fn raise_floor(&self, second: u64, now: Now, rises: &mut u64) {
         self.bucket.believed_floor(now);
         self.bucket.floor.raise(believed(second, now.seconds()));
-        self.bucket.clock.add(RISE);
+        self.bucket.clock.advance(RISE);
         *rises = rises.wrapping_add(1);
         self.count(Counter::Forgotten);
     }

@@ -11,7 +11,7 @@ use super::{Place, REGION_BUCKETS, Table};
 use crate::store::Now;
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, Locator, UNIT};
-use crate::sync::fence;
+use crate::sync::shared::fence;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// A cell that the agent has read, until it is told.

@@ -7,6 +7,8 @@ use super::bucket::{Bucket, CELLS, Key, WAYS};
 use super::cell::{COMPLETE, Cell, State};
 use crate::store::Now;
 use crate::store::skew::{SKEW, believed};
+use crate::sync::shared::fence;
+use std::sync::atomic::Ordering::Release;
 
 /// When a trace was written, and until when it holds.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,8 @@ const LONGEST: u64 = (1 << LIFE_BITS) - 1;
 impl Bucket {
     /// Writes the locator of a trace.
     pub(super) fn write_trace(&self, number: usize, key: &Key) {
+        // After the cell's step: the body that was there before is another's.
+        fence(Release);
         if let [low, high, ..] = self.body(number) {
             low.put(key.low);
             high.put(key.high);

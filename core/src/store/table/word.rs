@@ -1,7 +1,7 @@
 //! A word that processes share. Every write goes through here, so that a test can stop a process at its
 //! n-th.
 
-use crate::sync::AtomicU64;
+use crate::sync::shared::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// A shared word.
@@ -55,6 +55,13 @@ impl Word {
     pub(in crate::store) fn add(&self, value: u64) -> u64 {
         step();
         self.0.fetch_add(value, Relaxed)
+    }
+
+    /// Adds. Who sees that sees whatever this process wrote before.
+    #[inline]
+    pub(in crate::store) fn advance(&self, value: u64) {
+        step();
+        self.0.fetch_add(value, AcqRel);
     }
 
     /// Sets bits.

@@ -4,6 +4,8 @@ mod ages;
 mod damage;
 mod deaths;
 mod model;
+#[cfg(loom)]
+mod orders;
 mod pairs;
 
 use super::bucket::{Bucket, WAYS};
