@@ -21,16 +21,17 @@ X509 *make_certificate(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *
 {
     static long serial;
     X509 *cert = X509_new();
-    X509_NAME *subject;
+    X509_NAME *subject = X509_NAME_new(); /* since OpenSSL 4.0 a certificate's own is constant */
 
-    REQUIRE(cert != NULL && X509_set_version(cert, X509_VERSION_3));
+    REQUIRE(cert != NULL && subject != NULL && X509_set_version(cert, X509_VERSION_3));
     REQUIRE(ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial));
     REQUIRE(X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL);
     REQUIRE(X509_gmtime_adj(X509_getm_notAfter(cert), 24 * 3600) != NULL);
-    subject = X509_get_subject_name(cert);
     REQUIRE(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1,
                                        -1, 0));
+    REQUIRE(X509_set_subject_name(cert, subject));
     REQUIRE(X509_set_issuer_name(cert, issuer == NULL ? subject : X509_get_subject_name(issuer)));
+    X509_NAME_free(subject);
     REQUIRE(X509_set_pubkey(cert, key));
     if (strcmp(name, AUTHORITY) == 0) {
         X509_EXTENSION *is_ca = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "CA:TRUE");

@@ -1,6 +1,8 @@
 # Compares what a program reported on stock and on sesscache. Prints what is wrong; exits 1 if any.
 #
-# awk -f compare.awk -v test=NAME -v libssl=3.0 \
+# libssl: words of behaviours/behaviours.c, one for each behaviour that this libssl has.
+#
+# awk -f compare.awk -v test=NAME -v libssl="WORD..." \
 #     part=listed differences.txt part=stock STOCK_OUTPUT part=ours OUR_OUTPUT
 
 function trim(text) { gsub(/^[ \t]+|[ \t]+$/, "", text); return text }
@@ -14,6 +16,15 @@ function expression(pattern) {
     return "^" pattern "$"
 }
 
+# Whether a line of differences.txt is about this libssl: any, a behaviour, or !behaviour.
+function applies(condition) {
+    if (condition == "any") return 1
+    if (condition ~ /^!/) return !has(substr(condition, 2))
+    return has(condition)
+}
+
+function has(behaviour) { return index(" " libssl " ", " " behaviour " ") > 0 }
+
 /^#/ || /^[ \t]*$/ { next }
 
 part == "listed" {
@@ -21,7 +32,7 @@ part == "listed" {
         wrong("differences.txt:" FNR ": not `test | line | libssl | stock | ours | reason`")
         next
     }
-    if (trim(field[1]) != test || (trim(field[3]) != "any" && trim(field[3]) != libssl))
+    if (trim(field[1]) != test || !applies(trim(field[3])))
         next
     count++
     source[count] = FNR

@@ -212,12 +212,14 @@ static void in_remove_cb(const struct protocol *p, const char *name, enum action
     report_all(server);
     CHECK(test.remove_calls < 100);
     SSL_CTX_free(server);
-    CHECK_INT(sessions_alive(), alive);
+    /* Stock 3.6.5 loses what remove_cb adds while the context is freed. */
+    if (overlaid() || action != PUT_BACK)
+        CHECK_INT(sessions_alive(), alive);
 }
 
 /*
  * From the removal in a full cache: another one is added, which must not push the next one out, and
- * so on. One eviction an addition, with stock (whose cache is full at three) and with us.
+ * so on. One eviction an addition, with stock to 3.6.3 (whose cache is full at three) and with us.
  */
 static void put_back_when_evicted(const struct protocol *p)
 {
@@ -235,7 +237,8 @@ static void put_back_when_evicted(const struct protocol *p)
         SSL_SESSION_free(session);
     }
     CHECK(SSL_CTX_sess_number(server) <= 4);
-    CHECK(test.remove_calls >= 2 && test.remove_calls <= 3);
+    if (overlaid())
+        CHECK(test.remove_calls >= 2 && test.remove_calls <= 3);
     test.in_remove = NOTHING;
     SSL_CTX_free(server);
     CHECK_INT(sessions_alive(), alive);

@@ -80,7 +80,7 @@ elif [ "$mode" = tsan ]; then
     sanitizer_library=$("$cc" -print-file-name=libtsan.so)
     # OpenSSL is not instrumented: the atomics of its reference counts, by which the last user of an
     # object comes after all others, are not seen.
-    printf '%s\n' called_from_lib:libssl.so.3 called_from_lib:libcrypto.so.3 \
+    printf '%s\n' called_from_lib:libssl.so called_from_lib:libcrypto.so \
         'race:^drop_in_place<sesscache::openssl::handle::Session>$' >"$dir/tsan.supp"
 fi
 
@@ -313,12 +313,11 @@ for object in harness{,_tls,_sessions,_store,_workers,_admission,_rules,_tickets
     build_object $object
 done
 [ $mode != tsan ] || compile "$dir/tsan.o" -c "$here/faulty/tsan.c"
-printf '%s\n' '#include <stdio.h>' '#include <openssl/crypto.h>' \
-    'int main(void) { printf("%u.%u\n", OPENSSL_version_major(), OPENSSL_version_minor());' \
-    'fprintf(stderr, "%s\n", OpenSSL_version(OPENSSL_VERSION)); }' |
-    "$cc" "${cflags[@]}" -x c - -o "$results/version" "${ldflags[@]}" -lcrypto
-libssl=$(LD_LIBRARY_PATH=$library_path "$results/version" 2>"$results/version.txt")
-echo "# $(<"$results/version.txt")"
+"$cc" "${cflags[@]}" "$here/behaviours/behaviours.c" -o "$results/behaviours" \
+    "${ldflags[@]}" -lssl -lcrypto
+libssl=$(LD_LIBRARY_PATH=$library_path "$results/behaviours" 2>"$results/version.txt") ||
+    die "libssl does not answer: $(<"$results/version.txt")"
+echo "# $(<"$results/version.txt"): $libssl"
 [ "$mode" = plain ] || prove_sanitizer
 
 for name in "${names[@]}"; do

@@ -25,15 +25,17 @@ static void use_own_certificate(SSL_CTX *ctx)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *certificate = X509_new();
-    X509_NAME *name = X509_get_subject_name(certificate);
+    X509_NAME *name = X509_NAME_new();
 
-    REQUIRE(key != NULL);
+    REQUIRE(key != NULL && name != NULL);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -10);
     X509_gmtime_adj(X509_getm_notAfter(certificate), 1000);
     X509_set_pubkey(certificate, key);
     X509_NAME_add_entry_by_txt(
         name, "CN", V_ASN1_BIT_STRING, (const unsigned char *)"own", -1, -1, 0);
+    X509_set_subject_name(certificate, name);
     X509_set_issuer_name(certificate, name);
+    X509_NAME_free(name);
     REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
     CHECK_INT(SSL_CTX_use_certificate(ctx, certificate), 1);
     CHECK_INT(SSL_CTX_use_PrivateKey(ctx, key), 1);

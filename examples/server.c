@@ -86,20 +86,22 @@ static int use_own_certificate(SSL_CTX *ctx)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *certificate = X509_new();
-    int ok = key != NULL && certificate != NULL;
+    X509_NAME *name = X509_NAME_new(); /* since OpenSSL 4.0 a certificate's own is constant */
+    int ok = key != NULL && certificate != NULL && name != NULL;
 
     if (ok) {
-        X509_NAME *name = X509_get_subject_name(certificate);
         ok = X509_set_version(certificate, X509_VERSION_3)
              && ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1)
              && X509_gmtime_adj(X509_getm_notBefore(certificate), -60) != NULL
              && X509_gmtime_adj(X509_getm_notAfter(certificate), 30L * 24 * 3600) != NULL
              && X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                            (const unsigned char *)"localhost", -1, -1, 0)
-             && X509_set_issuer_name(certificate, name) && X509_set_pubkey(certificate, key)
+             && X509_set_subject_name(certificate, name) && X509_set_issuer_name(certificate, name)
+             && X509_set_pubkey(certificate, key)
              && X509_sign(certificate, key, EVP_sha256())
              && SSL_CTX_use_certificate(ctx, certificate) && SSL_CTX_use_PrivateKey(ctx, key);
     }
+    X509_NAME_free(name);
     X509_free(certificate);
     EVP_PKEY_free(key);
     return ok;
