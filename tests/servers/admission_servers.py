@@ -325,7 +325,6 @@ class Dovecot(Admitting, dovecot.Dovecot):
         return len(self.rows)
 
     def configure(self):
-        default = run("doveconf", "-d", "-h", "import_environment").strip()
         for port in self.rows:
             folder = self._folder(port)
             folder.mkdir(exist_ok=True)
@@ -334,9 +333,13 @@ class Dovecot(Admitting, dovecot.Dovecot):
                 text = text.replace("ssl_options = no_ticket\n", "")
             text = text.replace("process_min_avail = 2", "process_min_avail = 1")
             text = text.replace("instance_name = {dir.name}", f"instance_name = {folder.name}")
-            (folder / "dovecot.conf").write_text(text.format(
-                names=" ".join([default, *self.env]), dir=folder, work=self.pki, count=0, limit=1,
-                port=self.ports[port]) + self.words_for(port))
+            (folder / "dovecot.conf").write_text(dovecot.configuration(
+                self.env, text, dir=folder, work=self.pki, count=0, limit=1, port=self.ports[port])
+                + self.words_for(port))
+
+    def words_for(self, port):
+        words = super().words_for(port)
+        return dovecot.since_2_4(words) if dovecot.is_2_4() else words
 
     def _folder(self, port):
         return self.dir / f"{self.rows.index(port)}"

@@ -30,7 +30,7 @@ ROWS = (
 )
 
 CONFIGURATION = """\
-import_environment = {names}
+{dialect}
 base_dir = {dir}/run
 state_dir = {dir}/state
 instance_name = {dir.name}
@@ -38,16 +38,9 @@ log_path = {dir}/dovecot.log
 protocols = imap
 listen = 127.0.0.1
 ssl = required
-ssl_cert = <{work}/certificate.pem
-ssl_key = <{work}/key.pem
 ssl_min_protocol = TLSv1.2
 ssl_options = no_ticket
-passdb {{
-    driver = static
-    args = nopassword=y
-}}
 service imap-login {{
-    service_count = {count}
     process_min_avail = 2
     process_limit = {limit}
     inet_listener imap {{
@@ -59,6 +52,61 @@ service imap-login {{
     }}
 }}
 """
+UNTIL_2_3 = """\
+import_environment = {names}
+ssl_cert = <{work}/certificate.pem
+ssl_key = <{work}/key.pem
+passdb {{
+    driver = static
+    args = nopassword=y
+}}
+service imap-login {{
+    service_count = {count}
+}}
+"""
+SINCE_2_4 = """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+import_environment {{
+{names}
+}}
+ssl_server_cert_file = {work}/certificate.pem
+ssl_server_key_file = {work}/key.pem
+passdb static {{
+    fields {{
+        nopassword = y
+    }}
+}}
+service imap-login {{
+    restart_request_count = {count}
+}}
+"""
+
+
+def configuration(variables, template=CONFIGURATION, *, count, **values):
+    """In the words of the installed version. variables: names, which its processes are to have.
+    count: of connections that a login process serves, 0 for any number."""
+    if not is_2_4():
+        default = run("doveconf", "-d", "-h", "import_environment").strip()
+        dialect = UNTIL_2_3.format(names=" ".join([default, *variables]), count=count,
+                                   **values)
+    else:
+        lines = (f"    {name} = %{{env:{name}}}" for name in variables)
+        dialect = SINCE_2_4.format(names="\n".join(lines), count=count or "unlimited", **values)
+    return template.format(dialect=dialect, **values)
+
+
+def since_2_4(words):
+    """Settings about clients' certificates, as they are written for 2.3, in the words of 2.4."""
+    for old, new in (("ssl_verify_client_cert", "ssl_server_request_client_cert"),
+                     ("ssl_ca = <", "ssl_server_ca_file = "),
+                     ("ssl_require_crl", "ssl_server_require_crl")):
+        words = words.replace(old, new)
+    return words
+
+
+def is_2_4():
+    return tuple(map(int, run("dovecot", "--version").split(".")[:2])) >= (2, 4)
 
 
 class Dovecot(Server):
@@ -71,11 +119,10 @@ class Dovecot(Server):
         return self.dir / "dovecot.log"
 
     def configure(self):
-        default = run("doveconf", "-d", "-h", "import_environment").strip()
         # With a process a connection two wait, besides those that end.
         count, limit = (0, 2) if self.setup == MANY else (1, 50)
-        (self.dir / "dovecot.conf").write_text(CONFIGURATION.format(
-            names=" ".join([default, *self.env]), dir=self.dir, work=self.work,
+        (self.dir / "dovecot.conf").write_text(configuration(
+            self.env, dir=self.dir, work=self.work,
             count=count, limit=limit, port=self.ports[self.rows[0]]))
 
     def launch(self):

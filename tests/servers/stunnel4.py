@@ -24,7 +24,7 @@ from harness.run import run
 from .server import AS_DEBIAN_DOES, Server, has_no_line, print_version, start_backend
 from .ways import Row, run_rows
 
-USER = "stunnel4"
+USERS = ("stunnel4", "stunnel")  # of Debian's package; the second since stunnel 5.82
 RESUMES, RESUMES_NOT = "stunnel4", "stunnel4, sessionResume = no"
 REDIRECTS = "stunnel4, redirect"
 ROWS = (
@@ -71,8 +71,8 @@ class Stunnel(Server):
         self.backend = backend
 
     def configure(self):
-        user = pwd.getpwnam(USER)
-        # A reload happens in the chroot and as stunnel4, where the same paths must lead to the same
+        user = debian_user()
+        # A reload happens in the chroot and as this user, where the same paths must lead to the same
         # files.
         inside = self.dir / "jail" / self.dir.relative_to("/")
         inside.mkdir(parents=True)
@@ -84,7 +84,7 @@ class Stunnel(Server):
                     resume="no" if self.setup == RESUMES_NOT else "yes", backend=self.backend,
                     more=REDIRECT.format(backend=self.backend, dir=self.dir)
                     if self.setup == REDIRECTS else ""))
-        run("chown", "-R", USER, self.dir / "jail")
+        run("chown", "-R", user.pw_uid, self.dir / "jail")
 
     def _file(self, row, folder):
         return folder / f"{row.config}.conf"
@@ -108,6 +108,10 @@ class Stunnel(Server):
 
     def log_is_clean(self):
         return has_no_line("INTERNAL ERROR|Reloading.*failed|SSL_accept:", self.output)
+
+
+def debian_user():
+    return next(user for user in pwd.getpwall() if user.pw_name in USERS)
 
 
 def test(prepared, work):
