@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install uninstall clean
+        test-upgrade test-operators fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -137,7 +137,7 @@ test-upgrade: all ## two builds of the library on one store, BASE=commit and thi
 	@packaging/deps.sh servers
 	tests/upgrade/run.py $(PART)
 
-test-operators: all ## enable and disable under a booted systemd (root), images of 0.5 GB; not in CI: PART=trixie-nginx
+test-operators: deb ## our packages, enable, disable under a booted systemd (root), images of 0.5 GB; not in CI: PART=trixie-nginx
 	@packaging/deps.sh operators
 	tests/operators/run.py $(PART)
 
@@ -223,6 +223,12 @@ install: ## what `make` has built, the header, pages, units, pkg-config, CMake: 
 	    install -d $${file%/*} && $(COMMAND) completions $${completion%%:*} > $$file || exit 1; \
 	done
 	@if [ -z "$(DESTDIR)" ]; then packaging/loader.sh $(LIBDIR); fi
+
+# A first package of Debian's own closes a bug, and this is none of Debian's.
+deb: all ## Debian packages in target/deb; the first time some minutes more, for the licences of the crates
+	@packaging/deps.sh deb
+	BUILT=$(BUILT) packaging/deb.sh target/deb
+	lintian --allow-root --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs target/deb/*.deb
 
 uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDIR=
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libsesscache.so libsesscache.so.$(ABI) libsesscache.so.$(VERSION) \

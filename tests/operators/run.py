@@ -1,27 +1,30 @@
 #!/usr/bin/env python3
-"""Servers as Debian ships them, on a machine that systemd has booted: `sesscache enable` and `disable`. By
-hand, as root: the images take minutes and a gigabyte.
+"""Servers as Debian ships them, on a machine that systemd has booted: our packages, `sesscache enable` and
+`disable`. By hand, as root: the images take minutes and a gigabyte.
 
     tests/operators/run.py [bookworm-nginx...]
 
   OPERATORS_CACHE    the folder of the images (/var/cache/sesscache-operators)
   MIRROR             where they come from (http://deb.debian.org/debian)
-  LIBDIR, SESSCACHE_BIN   the library and the command, if not those of target/release
+  DEBS               the folder of our packages (target/deb)
 
 Each server first goes on stock through a reload, a restart and, if it is nginx, an upgrade of its binary.
-Then it is enabled and goes through the same: 20 of 20 sessions resume each time, each in its first offer.
+Then our packages are installed, it is enabled and goes through the same: 20 of 20 sessions resume each time,
+each in its first offer, and once more while the packages are installed anew. `doctor` finds it well.
 `enable` a second time changes nothing. After `disable` and a restart the machine's files are as before, and
-no process has the library.
+no process has the library. Packages that are removed while a server is enabled disable it; purged, they
+leave nothing.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from harness import built, tls, verdicts
-from harness.verdicts import check, happens, same, wait_until
+from harness import tls, verdicts
+from harness.verdicts import Unusable, check, happens, same, wait_until
 from operators.machine import Machine, must_be_possible
 from operators.services import SERVICES
 
@@ -29,16 +32,21 @@ RELEASES = ("bookworm", "trixie")
 COUNT = 20
 
 
+DEBS = Path(os.environ.get("DEBS", Path(__file__).resolve().parents[2] / "target/deb"))
+
+
 @dataclass
 class Prepared:
     client: tls.Client
-    library: Path
-    command: Path
+    packages: list
 
 
 def prepare(folder):
     must_be_possible()
-    return Prepared(tls.build_client(folder), built.copy_library(folder), built.copy_command(folder))
+    packages = [next(DEBS.glob(f"{name}_*.deb"), None) for name in ("libsesscache0", "sesscache")]
+    if None in packages:
+        raise Unusable(f"no packages in {DEBS}: make deb")
+    return Prepared(tls.build_client(folder), packages)
 
 
 class Enabled:
@@ -101,6 +109,15 @@ class Enabled:
                     found[event, way] = str(error).strip().splitlines()[-1]
         return found
 
+    def over(self, happen):
+        """How many of COUNT sessions resume after something that ends no process, for each way."""
+        found = []
+        for _, client in self.clients():
+            client.save(self.service.port, self.file, COUNT)
+            happen()
+            found.append(client.offer(self.service.port, self.file, COUNT))
+        return found
+
     def workers(self):
         """The processes that serve, and end at a reload; the main one does not."""
         comm, main = self.service.serving, self.machine.do(
@@ -127,22 +144,25 @@ def told(counts):
 
 def part(release, service, prepared, work):
     machine = Machine(release, work)
-    machine.put(prepared.library, "/usr/local/lib/libsesscache.so.0", 0o755)
-    machine.put(prepared.command, "/usr/local/bin/sesscache", 0o755)
+    packages = [f"/root/{package.name}" for package in prepared.packages]
+    for package, inside in zip(prepared.packages, packages):
+        machine.put(package, inside)
     machine.boot()
     try:
-        go_through(Enabled(service, machine, prepared.client), machine)
+        go_through(Enabled(service, machine, prepared.client), machine, packages)
     finally:
         machine.off()
 
 
-def go_through(server, machine):
+def go_through(server, machine, packages):
     service = server.service
     # Debian starts them all, and two want port 80.
     machine.do("systemctl", "stop", *(other.unit for other in SERVICES))
     machine.do("sh", "-euc", service.setup)
     server.restart()
     stock = server.counts()
+    bare = machine.tree()
+    machine.do("dpkg", "--install", *packages)
     before = machine.tree()
 
     said = machine.do("sesscache", "enable", service.name)
@@ -160,6 +180,9 @@ def go_through(server, machine):
         print(f"{service.name}, {', '.join(key)}: {stock[key]} -> {ours[key]} of {COUNT}")
     check(f"all {COUNT} resume", same, {key: COUNT for key in told(ours)}, told(ours))
     check("its processes have the library", lambda: service.holds in server.have_library())
+    print(machine.do("sesscache", "doctor", service.unit))  # which ends with 0
+    check("sessions live through the packages' installation anew", same, [COUNT] * len(service.ways),
+          server.over(lambda: machine.do("dpkg", "--install", *packages)))
 
     said = machine.do("sesscache", "disable", service.name)
     server.take(said)
@@ -169,6 +192,13 @@ def go_through(server, machine):
     after = machine.tree()
     check("no file is gone or was changed", same, [], sorted(set(before) - set(after)))
     check("no file is left", same, [], sorted(set(after) - set(before)))
+
+    server.take(machine.do("sesscache", "enable", service.name))
+    machine.do("dpkg", "--remove", "sesscache", "libsesscache0")
+    server.restart()
+    check("a removal disables the server", same, [], server.have_library())
+    machine.do("dpkg", "--purge", "sesscache", "libsesscache0")
+    check("a purge leaves nothing", same, [], sorted(set(bare) ^ set(machine.tree())))
 
 
 def parts():
@@ -182,4 +212,4 @@ def parts():
 if __name__ == "__main__":
     verdicts.main("test-operators", dict(parts()), prepare=prepare,
                   again="tests/operators/run.py", most_seconds=600,
-                  settings=(*built.SETTINGS, "OPERATORS_CACHE", "MIRROR"))
+                  settings=("DEBS", "OPERATORS_CACHE", "MIRROR"))
