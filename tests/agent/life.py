@@ -52,11 +52,14 @@ def signals(scene):
     scene.start_redis()
     a, b = scene.host("a"), scene.host("b")
     systemd = Systemd(scene.work / "notify")
-    a.start_agent(env={"NOTIFY_SOCKET": str(scene.work / "notify")})
+    a.start_agent(env={"NOTIFY_SOCKET": str(scene.work / "notify"), "WATCHDOG_USEC": "200000"})
     check("systemd is told that it runs", wait_until, 5, systemd.was_told, "READY=1")
     check("it connects", a.agent.says_soon, "connected to Redis")
     check("and how Redis is", wait_until, 5, systemd.was_told,
           f"STATUS=Redis at 127.0.0.1:{scene.redis_port}: ok")
+    for turn in "once", "and again":
+        systemd.told = ""
+        check(f"and that it is alive, {turn}", wait_until, 5, systemd.was_told, "WATCHDOG=1")
     for number in (signal.SIGHUP, signal.SIGPIPE):
         a.agent.process.send(number)
     wait_until(5, has_no_signal_pending, a.agent.process.pid)

@@ -47,6 +47,7 @@ mod supervisor;
 mod target;
 mod tls;
 mod warmup;
+mod watchdog;
 mod witness;
 
 use crate::arguments::Agent;
@@ -83,10 +84,12 @@ pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
         .enable_all()
         .build()
         .map_err(AgentError::System)?;
-    match work {
-        Work::Replicate(settings) => runtime.block_on(supervisor::run(settings)),
-        Work::Show(local) => runtime.block_on(alone::run(&local)),
-    }
+    runtime.block_on(async {
+        tokio::select! {
+            result = work.run() => result,
+            never = watchdog::feed() => match never {},
+        }
+    })
 }
 
 /// The work of an agent.
@@ -98,6 +101,13 @@ enum Work {
 }
 
 impl Work {
+    async fn run(self) -> Result<(), AgentError> {
+        match self {
+            Work::Replicate(settings) => supervisor::run(settings).await,
+            Work::Show(local) => alone::run(&local).await,
+        }
+    }
+
     fn of(options: &Agent) -> Result<Work, AgentSettingsError> {
         match options.redis.is_empty() {
             true => Local::of(options).map(Work::Show),
