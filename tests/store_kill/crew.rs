@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, WORKERS};
 use crate::processes::{Process, Shared};
-use crate::worker::{Random, Task, Worker, now};
+use crate::worker::{OWN_SESSIONS, Random, Task, Worker, now};
 use sesscache_core::store::{Store, StoreUrl};
 use std::ops::Range;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -95,6 +95,28 @@ impl<'a> Crew<'a> {
             if number % 100 == 99 {
                 self.all_go_on(1);
             }
+        }
+    }
+
+    /// As [`Crew::kill`], of workers that have sessions of their own. Returns how many of these were lost, which
+    /// is one a kill at most.
+    pub(crate) fn kill_and_count(&mut self, kills: u64, pause: u64) -> usize {
+        let mut lost = 0;
+        for number in 0..kills {
+            let slot = self.kill_one(pause);
+            let missing = self.worker().put_missing(slot).unwrap();
+            assert!(missing <= 1, "kill {number} cost {missing} records");
+            lost += missing;
+            self.follow(slot);
+        }
+        lost
+    }
+
+    /// The sessions of their own, of workers that are not started yet.
+    pub(crate) fn put_own(&self) {
+        for slot in self.slots.clone() {
+            let all = usize::try_from(OWN_SESSIONS).unwrap();
+            assert_eq!(self.worker().put_missing(slot), Ok(all), "a new store");
         }
     }
 

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, fs, process};
-use worker::{OWN_SESSIONS, Task, now};
+use worker::{Task, now};
 
 /// Numbers of sessions that no worker uses.
 const OURS: u64 = 1 << 50;
@@ -120,23 +120,10 @@ fn a_kill_costs_no_record_but_the_one_that_is_written() {
     let _turn = turn();
     let (ledger, store) = (Shared::<Ledger>::new(), in_memory("16MiB"));
     let mut crew = Crew::new(&ledger, &store, None).that_does(Task::Own);
-    for slot in 0..WORKERS {
-        assert_eq!(
-            crew.worker().put_missing(slot),
-            Ok(usize::try_from(OWN_SESSIONS).unwrap()),
-            "a new store"
-        );
-    }
+    crew.put_own();
     crew.start();
     crew.all_go_on(100);
-    let mut lost = 0;
-    for number in 0..kills() {
-        let slot = crew.kill_one(4000);
-        let missing = crew.worker().put_missing(slot).unwrap();
-        assert!(missing <= 1, "kill {number} cost {missing} records");
-        lost += missing;
-        crew.follow(slot);
-    }
+    let lost = crew.kill_and_count(kills(), 4000);
     crew.all_go_on(100);
     crew.end();
     for slot in 0..WORKERS {

@@ -110,6 +110,8 @@ pub(crate) enum Task {
     Own,
     /// Puts sessions, each of which is removed for good.
     Removals,
+    /// Reads what is untold, as the agent does.
+    Log,
 }
 
 pub(crate) struct Worker<'a> {
@@ -130,6 +132,7 @@ impl Worker<'_> {
                 Task::Own => self.use_own(),
                 Task::Removals if self.ledger.removals() < FEW_REMOVALS => self.remove_for_good(),
                 Task::Removals => self.check_removed(),
+                Task::Log => self.read_log(),
             };
             if let Err((lie, about)) = result {
                 self.ledger.accuse(lie, about);
