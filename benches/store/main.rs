@@ -11,6 +11,7 @@ mod clock;
 mod operations;
 mod seal;
 mod system;
+mod waits;
 
 use std::env;
 use std::path::Path;
@@ -20,6 +21,8 @@ const USAGE: &str = "usage:
   store operations RECORDS SECONDS PROCESSES...   put, get (hit, miss) and may_resume
   store seal SECONDS DER...                       sealing and opening sessions of so many bytes
   store bytes SIZE DER...                         what a record takes of a store of that size
+  store stopped ROUNDS                            the longest put and removal beside stopped processes
+  store crowd WORKERS SECONDS                     what so many lose on one core
   store counters FILE                             hits and stores so far";
 
 /// How much shorter a plain session is in its record than its DER, with its origin and without the
@@ -59,6 +62,13 @@ fn main() {
             seal::run(seconds.parse().unwrap(), numbers(lengths));
         }
         ["bytes", size, ref lengths @ ..] => bytes::run(size, numbers(lengths)),
+        ["stopped", rounds] => waits::stopped(rounds.parse().unwrap()),
+        ["crowd", workers, seconds] => {
+            waits::crowd(workers.parse().unwrap(), seconds.parse().unwrap());
+        }
+        ["churn", url, number, pause] => {
+            waits::churn(url, number.parse().unwrap(), pause.parse().unwrap());
+        }
         ["counters", file] => counters(file),
         _ => {
             eprintln!("{USAGE}");

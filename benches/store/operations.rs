@@ -63,15 +63,15 @@ fn is(found: Lookup, expected: impl Fn(Lookup) -> bool) -> Outcome {
     if found == Lookup::Busy { Outcome::Refused } else { expected(found).into() }
 }
 
-fn open(url: &str) -> Store {
+pub fn open(url: &str) -> Store {
     Store::open(&StoreUrl::parse(url).unwrap()).unwrap()
 }
 
 /// A folder in memory that goes with the value.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub fn new() -> Folder {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
         let path = base.join(format!("sesscache-bench-{}", id()));

@@ -1,4 +1,4 @@
-//! What std cannot do: context switches, libssl in the process, a fence.
+//! What std cannot do: context switches, signals, a core of one's own, libssl in the process, a fence.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 
@@ -11,6 +11,8 @@ const RTLD_NOW: c_int = 2;
 
 unsafe extern "C" {
     fn getrusage(who: c_int, usage: *mut Usage) -> c_int;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn sched_setaffinity(pid: c_int, size: usize, set: *const u64) -> c_int;
     fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
 }
 
@@ -20,6 +22,18 @@ pub fn switches() -> [i64; 2] {
     // SAFETY: a place as large as the struct that the kernel fills.
     unsafe { getrusage(RUSAGE_SELF, &raw mut usage) };
     [usage[SWITCHES], usage[SWITCHES + 1]]
+}
+
+/// Sends a signal to a child that nobody has waited for.
+pub fn signal(child: u32, signal: c_int) {
+    // SAFETY: the caller's own child.
+    assert_eq!(unsafe { kill(child.cast_signed(), signal) }, 0);
+}
+
+/// Runs this process, and those that it starts from now on, on these of the first 64 processors, as bits.
+pub fn run_on(set: u64) {
+    // SAFETY: a set of so many bytes, which is read.
+    assert_eq!(unsafe { sched_setaffinity(0, size_of_val(&set), &raw const set) }, 0);
 }
 
 /// Brings libssl into the process, as a server has it: the overlay links none.

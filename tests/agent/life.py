@@ -7,7 +7,7 @@ import subprocess
 
 from harness.processes import alive, has_no_signal_pending
 from harness.run import environment
-from harness.verdicts import check, same, wait_until
+from harness.verdicts import Skipped, check, same, wait_until
 
 
 def store_replaced(scene):
@@ -27,6 +27,29 @@ def store_replaced(scene):
           lambda: same(2, len(c.agent.lines("following"))))
     check("it is well", wait_until, 5, c.agent.is_healthy)
     check("it ends", c.agent.ends)
+
+
+def another_boot(scene):
+    """The store is older than this boot, and the agent sees another boot id than the server, as the units of a
+    container do."""
+    if os.geteuid() != 0:
+        raise Skipped("root alone can give a process another boot id")
+    scene.start_redis()
+    a, b = scene.host("a"), scene.host("b")
+    b.start_agent()
+    for boot in ("1" * 8, "2" * 8):
+        file = scene.work / "boot_id"
+        file.write_text(f"{boot}-2222-3333-4444-555555555555\n")
+        a.server.kill()
+        a.start_server(through=("unshare", "--mount", "sh", "-c", 'mount --bind "$0" '
+                                '/proc/sys/kernel/random/boot_id && exec "$@"', file))
+        a.start_agent()
+        check(f"boot {boot}: the agent follows", a.agent.says_soon, "connected to Redis")
+        a.make(boot, 10)
+        check(f"boot {boot}: its sessions resume there", a.resumes, boot, 10)
+        check(f"boot {boot}: and on the other host", wait_until, 10, b.resumes, boot, 10)
+    check("those of the boot before still resume", a.resumes, "1" * 8, 10)
+    scene.end_agents()
 
 
 class Systemd:

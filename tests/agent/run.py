@@ -27,7 +27,7 @@ PARTS = (
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.other_names, replication.once,
     metrics.metrics, metrics.without_redis, metrics.crowded,
-    life.store_replaced, life.signals,
+    life.store_replaced, life.another_boot, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
     failover.failover, failover.restarted, failover.sentinel,
     cluster.cluster_failover, cluster.cluster, cluster.takeover, cluster.announced,

@@ -128,11 +128,12 @@ class Host:
             "SESSCACHE_STORE": f"file:{self.store}?size=4MiB",
             "LD_PRELOAD": str(self.scene.prepared.library), **self.environment}
 
-    def start_server(self):
+    def start_server(self, through=()):
+        """`through`: a command that runs it."""
         self.folder.mkdir(exist_ok=True)
         files = self.scene.files
         self.server = processes.start(
-            "openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert",
+            *through, "openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert",
             files / "certificate.pem", "-key", files / "key.pem", "-no_ticket", "-tls1_2", "-www",
             "-quiet", log=self.scene.work / f"server-{self.name}.log",
             env=self.server_environment())

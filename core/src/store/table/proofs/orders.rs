@@ -8,6 +8,7 @@
 
 use super::*;
 use crate::store::Use;
+use crate::store::record::APPLIED;
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
@@ -146,6 +147,9 @@ fn who_learns_of_a_removal_meets_it() {
 fn a_put_beside_a_removal_does_not_outlive_it() {
     let put: Body = |memory| done(put_again(memory));
     two(1, |_| {}, [remove, put], is_gone);
+    // That of another host, of which nobody is told.
+    let applied: Body = |memory| done(memory.place(ID).remove(LATER, NOW, APPLIED));
+    two(1, |_| {}, [applied, put], is_gone);
     two(1, with_session, [remove, put], is_gone);
 }
 
