@@ -158,6 +158,11 @@ impl Cell {
         units(self.0 >> TIME) < units(coarse(deadline, now))
     }
 
+    /// Whether its deadline is in the same unit.
+    pub(super) fn ends_with(self, deadline: u64) -> bool {
+        (self.0 >> TIME ^ deadline >> DEADLINE_UNIT) & TIME_MASK == 0
+    }
+
     /// The units until its deadline.
     pub(super) fn units_left(self, now: Now) -> u64 {
         (self.0 >> TIME).wrapping_sub(now.seconds() >> DEADLINE_UNIT) & TIME_MASK

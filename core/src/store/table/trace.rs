@@ -50,9 +50,13 @@ impl Bucket {
     }
 
     /// Whether a cell is a removal that holds. One whose clock was ahead does.
+    ///
+    /// The word decides. Its body tells the second only if it agrees: a process that goes on after a stop may
+    /// have written into it.
     pub(super) fn holds(&self, number: usize, cell: Cell, now: Now) -> bool {
+        let agrees = |times: &Times| cell.ends_with(times.deadline);
         cell.is(State::Trace)
-            && match self.times(number, cell) {
+            && match self.times(number, cell).filter(agrees) {
                 Some(times) => times.is_ahead(now) || times.deadline >= now.seconds(),
                 None => !cell.is_over(now),
             }

@@ -261,3 +261,44 @@ fn a_put_notices_a_removal_that_was_forgotten_meanwhile() {
         assert!(!is_there, "{nth}: {put:?}");
     }
 }
+
+/// A process is stopped before each write of a removal or a put whose end is near. When it goes on, its cell is
+/// another removal's, which holds all the same.
+#[test]
+fn who_goes_on_after_a_stop_ends_no_removal_of_another() {
+    const SOON: u64 = NOW.0 / 1000 + 1;
+    type Late = fn(&Memory);
+    let late: [Late; 2] = [
+        |memory| done(memory.place(ID).remove(SOON, NOW, 0)),
+        |memory| done(memory.place(ID).put(SOON, NOW, 0, &payload(ID, 40))),
+    ];
+    for late in late {
+        for nth in 1.. {
+            let memory = prepared(false, true);
+            let other = memory.clone();
+            // One more than a bucket holds: the first goes, and another for the one that goes on.
+            let others = 1000..1033_u64;
+            let removals = others.clone();
+            let meanwhile = move || {
+                for number in removals {
+                    let deadline = LATER + 10_000 + number * 200;
+                    other.place(number).remove(deadline, AFTERWARDS, 0);
+                }
+            };
+            let has_run = seam::with_before(nth, meanwhile, || late(&memory));
+            if !has_run {
+                break;
+            }
+            let forgotten = others.clone().filter(|number| {
+                memory.place(*number).trust(AFTERWARDS.seconds(), AFTERWARDS) == Trust::Good
+            });
+            assert_eq!(forgotten.collect::<Vec<_>>(), Vec::<u64>::new(), "before write {nth}");
+            for number in others.skip(2) {
+                let found = memory.place(number).get(AFTERWARDS, &mut Vec::new());
+                assert_eq!(found, Lookup::Removed, "{number}, before write {nth}");
+            }
+        }
+    }
+}
+
+fn done<T>(_: T) {}
