@@ -66,8 +66,8 @@ fn main() {
         ["crowd", workers, seconds] => {
             waits::crowd(workers.parse().unwrap(), seconds.parse().unwrap());
         }
-        ["churn", url, number, pause] => {
-            waits::churn(url, number.parse().unwrap(), pause.parse().unwrap());
+        ["churn", url, ref words @ ..] => {
+            waits::churn(url, std::array::from_fn(|at| words[at].parse().unwrap()));
         }
         ["counters", file] => counters(file),
         _ => {

@@ -30,7 +30,7 @@ pub fn signal(child: u32, signal: c_int) {
     assert_eq!(unsafe { kill(child.cast_signed(), signal) }, 0);
 }
 
-/// Runs this process, and those that it starts from now on, on these of the first 64 processors, as bits.
+/// Runs this process on these of the first 64 processors, as bits.
 pub fn run_on(set: u64) {
     // SAFETY: a set of so many bytes, which is read.
     assert_eq!(unsafe { sched_setaffinity(0, size_of_val(&set), &raw const set) }, 0);

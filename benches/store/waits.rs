@@ -11,6 +11,7 @@ use crate::system::{mix, run_on, signal, switches};
 use sesscache_core::store::{Lookup, Now, PutError, Store};
 use sesscache_core::system::clock::now_milliseconds;
 use std::env;
+use std::os::unix::process::parent_id;
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -50,24 +51,40 @@ fn is_there(store: &Store, number: u64) -> bool {
     matches!(store.get(&locator(number), now(), &mut sealed), Lookup::Found { .. })
 }
 
-fn start(url: &str, number: usize, pause: u64) -> Child {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["churn", url, &number.to_string(), &pause.to_string()]).spawn().unwrap()
+/// Starts workers, which begin at the same time, that many milliseconds from now.
+fn start(url: &str, count: usize, from: u64, pause: u64) -> Vec<Child> {
+    let begin = now_milliseconds() + from;
+    let one = |number: usize| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["churn", url])
+            .args([number as u64, begin, pause].map(|word| word.to_string()));
+        command.spawn().unwrap()
+    };
+    (0..count).map(one).collect()
 }
 
-fn end(workers: Vec<Child>) {
-    for mut worker in workers {
-        worker.kill().unwrap();
+fn end(mut workers: Vec<Child>) {
+    // All at once: each dies when it has the core next.
+    workers.iter_mut().for_each(|worker| worker.kill().unwrap());
+    for worker in &mut workers {
         worker.wait().unwrap();
     }
 }
 
-/// A worker: of ten operations four put, five look up, one removes. It computes for `pause` microseconds
-/// between two, as a handshake does, and ends when it is killed.
-pub fn churn(url: &str, number: u64, pause: u64) {
-    let store = open(url);
+/// A worker: of ten operations four put, five look up, one removes. With a `pause` it has one core with all
+/// others, and computes for so many microseconds between two, as a handshake does. It ends when it is killed.
+pub fn churn(url: &str, [number, begin, pause]: [u64; 3]) {
+    let (store, parent) = (open(url), parent_id());
+    sleep(Duration::from_millis(begin.saturating_sub(now_milliseconds())));
+    if pause > 0 {
+        run_on(1);
+    }
     let first = (number + 1) * SPACE;
     for step in 0_u64.. {
+        if step % 1000 == 0 && parent_id() != parent {
+            return;
+        }
         let session = first + step / 10;
         match step % 10 {
             0..4 => drop(put(&store, session + step % 4 * OWN, LIFE)),
@@ -114,7 +131,7 @@ pub fn stopped(rounds: u64) {
     let folder = Folder::new();
     let url = format!("file:{}/store?size=1MiB", folder.0.display());
     let store = open(&url);
-    let workers: Vec<Child> = (0..2).map(|number| start(&url, number, 0)).collect();
+    let workers = start(&url, 2, 0, 0);
     sleep(Duration::from_millis(300));
     let (mut puts, mut removals, mut number) = (Longest::default(), Longest::default(), 0);
     for round in 0..rounds {
@@ -142,17 +159,15 @@ pub fn stopped(rounds: u64) {
 /// removes, in a store with room for all.
 pub fn crowd(count: usize, seconds: u64) {
     const PAUSE: u64 = 20;
+    const START: u64 = 3000;
     let folder = Folder::new();
     let url = format!("file:{}/store?size=64MiB", folder.0.display());
     let store = open(&url);
     let refused = (0..KEPT).filter(|number| put(&store, *number, 3600)).count();
     let evicted = store.counters().evicted;
     assert_eq!((refused, evicted), (0, 0), "there is room");
-    // The workers inherit it.
-    run_on(1);
-    let workers: Vec<Child> = (0..count).map(|number| start(&url, number, PAUSE)).collect();
-    run_on(u64::MAX);
-    sleep(Duration::from_secs(seconds));
+    let workers = start(&url, count, START, PAUSE);
+    sleep(Duration::from_millis(START) + Duration::from_secs(seconds));
     end(workers);
     let lost = (0..KEPT).filter(|number| !is_there(&store, *number)).count();
     let counters = store.counters();
