@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering::SeqCst;
 /// Tries to claim a slot. One fails because another process has changed the very cell, or because a session is
 /// passed over.
 const TRIES: usize = 16;
+/// The most sessions that a put passes over.
+const MOST_PASSED: usize = 8;
 
 /// A slot that is claimed.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +127,7 @@ impl Place<'_> {
     /// Claims a slot in this bucket, for the first slot of a session, or for a further one of a session that
     /// has many or not.
     fn claim_for(&self, further: Option<bool>, now: Now) -> Result<Claimed, PutError> {
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             let seen = self.bucket.all();
             let clock = self.bucket.clock.peek();
             if clock.is_multiple_of(WAYS as u64) {
@@ -148,7 +150,8 @@ impl Place<'_> {
             let way = way.or_else(|| self.unusual_victim(&seen, clock, now, may_have, further));
             let way = way.ok_or(PutError::Busy)?;
             let before = *seen.get(way).ok_or(PutError::Busy)?;
-            if same.is_none() && self.passes_over(way, before, clock, now) {
+            let may_pass = same.is_none() && tried < MOST_PASSED;
+            if may_pass && self.passes_over(way, before, clock, now) {
                 continue;
             }
             let claim = before.claim(State::Writing, self.key.tag, now);
