@@ -22,13 +22,14 @@ pub(super) const RISE: u64 = 1 << 48;
 pub(super) const TRACED: u64 = 1 << 32;
 /// An age of which nobody asks more. It is so far from 255 that a few looks may be missed.
 const OLD: u8 = 160;
-/// Words that hold ghosts, four each.
+/// Words that hold ghosts, five each: more than twice as many as there are ways, so that scanners do not push
+/// all of them out.
 const GHOST_WORDS: usize = 14;
-const GHOSTS_A_WORD: u64 = 4;
-const GHOST_BITS: u64 = 16;
+const GHOSTS_A_WORD: u64 = 5;
+const GHOST_BITS: u64 = 12;
 const GHOST_MASK: u64 = (1 << GHOST_BITS) - 1;
 /// The bit of a ghost that was in the main part.
-const WAS_REGULAR: u64 = 1 << 15;
+const WAS_REGULAR: u64 = 1 << 11;
 
 /// A bucket, as it lies in the mapping. docs/STORE.md has it, word by word.
 #[derive(Debug)]

@@ -22,9 +22,10 @@ pub(in crate::store) struct Share {
 /// All ways.
 const WHOLE: u64 = 1 << 16;
 /// The newcomers' part at first.
-const FIRST: u64 = WHOLE * 9 / 10;
-const LEAST: u64 = WHOLE / 20;
-const MOST: u64 = WHOLE - LEAST;
+const FIRST: u64 = WHOLE / 2;
+/// With less, clients of TLS 1.3 that visit seldom do not find their tickets, and nobody learns of it.
+const LEAST: u64 = WHOLE / 10;
+const MOST: u64 = WHOLE - WHOLE / 20;
 /// An eviction in so many is counted, for all of them: the words are shared by all processes.
 const SAMPLE: u64 = 8;
 
@@ -86,9 +87,9 @@ mod tests {
     fn the_part_whose_sessions_are_missed_grows() {
         let share = Share::default();
         let mean = |share: &Share| (0..1000).map(|vary| share.ways(vary)).sum::<usize>() / 100;
-        assert!((280..295).contains(&mean(&share)), "nine tenths at first: {}", mean(&share));
+        assert!((155..165).contains(&mean(&share)), "half at first: {}", mean(&share));
         (0..3000).for_each(|_| share.learn(true, SLOTS));
-        assert!((10..20).contains(&mean(&share)), "a twentieth at least: {}", mean(&share));
+        assert!((27..37).contains(&mean(&share)), "a tenth at least: {}", mean(&share));
         (0..3000).for_each(|_| share.learn(false, SLOTS));
         assert!((300..310).contains(&mean(&share)), "{}", mean(&share));
     }
