@@ -24,12 +24,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         .export
         .exclude
         .extend(exports.lines().filter(|name| !is_ours_to_declare(name)).map(str::to_owned));
+    let mut header = Vec::new();
     cbindgen::Builder::new()
         .with_crate(&root)
         .with_config(config)
         .generate()?
-        .write_to_file(out.join("sesscache.h"));
+        .write(&mut header);
+    fs::write(out.join("sesscache.h"), for_c89(&String::from_utf8(header)?))?;
     Ok(())
+}
+
+/// cbindgen writes line comments of its own, which C89 does not have. And it has no place for text
+/// at the end of the guarded part: there end the warnings that cbindgen.toml turns off.
+fn for_c89(header: &str) -> String {
+    let header = header.replace("// __cplusplus", "/* __cplusplus */");
+    let header = header.replace("// extern \"C\"", "/* extern \"C\" */");
+    let end = "#endif  /* SESSCACHE_H */";
+    let warnings = "#ifdef __GNUC__\n#pragma GCC diagnostic pop\n#endif\n\n";
+    header.replace(end, &format!("{warnings}{end}"))
 }
 
 /// Whether the header declares an exported function: our own, and the six callback functions, whose

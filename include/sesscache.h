@@ -6,6 +6,12 @@
 #include <stdint.h>
 #include <openssl/ssl.h>
 
+/* <openssl/ssl.h> declares the callback functions as well, with the same types. */
+#ifdef __GNUC__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wredundant-decls"
+#endif
+
 /**
  * The counters of a host store, over all its processes since it was made, and how full it is.
  */
@@ -140,7 +146,7 @@ typedef struct sesscache_stats {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif /* __cplusplus */
 
 /**
  * Returns the version of the library, such as "0.1.0".
@@ -291,8 +297,12 @@ SSL_SESSION *(*SSL_CTX_sess_get_get_cb(SSL_CTX *ctx))(SSL *ssl,
                                                       int *copy);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif  /* __cplusplus */
+
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
 
 #endif  /* SESSCACHE_H */
 

@@ -66,6 +66,12 @@ check_pkg_config() {
     done
 }
 
+# header_alone FOLDER FLAG...: a program that includes it behind OpenSSL's, and again
+header_alone() {
+    printf '#include <openssl/ssl.h>\n#include <sesscache.h>\n#include <sesscache.h>\nint main(void) { return 0; }\n' |
+        "${CC:-cc}" -Wall -Wextra -pedantic -Wredundant-decls -Werror "-I$1" -x c "${@:2}" -fsyntax-only -
+}
+
 # Without DESTDIR, to a prefix of one's own
 check_own_prefix() {
     local own=$work/own
@@ -76,6 +82,8 @@ check_own_prefix() {
         "$(PKG_CONFIG_PATH=$own/lib/pkgconfig pkg-config --libs-only-L sesscache | sed 's/ *$//')"
     check 'the library is there' test -e "$own/lib/libsesscache.so.0"
     check 'the header is there' test -e "$own/include/sesscache.h"
+    check 'it is C89, and gives no warning' header_alone "$own/include" -std=c89
+    check 'it is C++' header_alone "$own/include" -x c++
 }
 
 # An order of the targets in a project: the library is before libssl in the program all the same.
