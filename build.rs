@@ -25,11 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .exclude
         .extend(exports.lines().filter(|name| !is_ours_to_declare(name)).map(str::to_owned));
     let mut header = Vec::new();
-    cbindgen::Builder::new()
-        .with_crate(&root)
-        .with_config(config)
-        .generate()?
-        .write(&mut header);
+    cbindgen::Builder::new().with_crate(&root).with_config(config).generate()?.write(&mut header);
     fs::write(out.join("sesscache.h"), for_c89(&String::from_utf8(header)?))?;
     Ok(())
 }
