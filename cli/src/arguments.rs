@@ -1,13 +1,12 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
-use crate::agent::Address;
-use crate::completions::Completions;
+use crate::address::Address;
 use crate::time;
 use crate::way::Way;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,6 +138,13 @@ Examples:
   sesscache agent --store /run/sesscache/nginx --metrics localhost:9464    metrics of a single host
 
 A password in the URL works, and everybody on the host can read it there.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+`make install` and the package put these where bash, zsh and fish look for them.
+
+Examples:
+  sesscache completions bash > ~/.local/share/bash-completion/completions/sesscache
+  sesscache completions fish > ~/.config/fish/completions/sesscache.fish";
 
 /// Makes TLS sessions resume across workers, restarts and hosts: C servers on OpenSSL, unchanged.
 #[derive(Debug, Parser)]
@@ -373,6 +379,14 @@ pub(crate) struct Agent {
     /// Send and apply all that is there, then end
     #[arg(long, requires = "redis")]
     pub(crate) once: bool,
+}
+
+/// Print what a shell needs to complete these commands
+#[derive(Args, Debug)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
 /// The text of clap's error, without the usage that clap puts below it.

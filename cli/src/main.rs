@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), no_main)]
 #![deny(unsafe_code)]
 
+mod address;
 mod agent;
 mod arguments;
 mod completions;

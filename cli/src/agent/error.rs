@@ -1,10 +1,10 @@
 //! The reasons for which the agent ends, each with its exit status.
 
-use super::address::Address;
 use super::claim::ClaimError;
 use super::failure::Failure;
 use super::settings::AgentSettingsError;
 use super::target::TargetError;
+use crate::address::Address;
 use std::ffi::c_int;
 use std::fmt;
 use std::io;

@@ -12,7 +12,6 @@
 //! follow, then shared, then the rest.
 
 mod accept;
-mod address;
 mod alone;
 mod backoff;
 mod caught_up;
@@ -51,7 +50,6 @@ mod watchdog;
 mod witness;
 
 use crate::arguments::Agent;
-pub(crate) use address::Address;
 pub(crate) use error::AgentError;
 use key_files::KeyFiles;
 use settings::{AgentSettings, AgentSettingsError, Local};

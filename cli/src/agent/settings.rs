@@ -1,8 +1,8 @@
 //! The settings of the agent: the command line, checked.
 
-use super::address::Address;
 use super::notes::MOST_STREAMS;
 use super::target::{Target, TargetError};
+use crate::address::Address;
 use crate::arguments::Agent;
 use crate::store_folder;
 use crate::time::{self, NotATime};

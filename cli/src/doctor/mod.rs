@@ -3,12 +3,14 @@
 //! It reads /proc and the stores, and changes nothing.
 
 mod findings;
+mod judge;
 mod process;
 mod store_findings;
 
 use crate::arguments::Doctor;
 use crate::output;
-use findings::{Finding, Grade, asks_for_library, judge};
+use findings::{Finding, Grade};
+use judge::{asks_for_library, judge};
 use process::Process;
 use serde_json::{Value, json};
 use std::ffi::c_int;
