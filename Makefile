@@ -77,6 +77,7 @@ OUTSIDE := fuzz tests/fleet/load tests/clients/programs/rustls
 check: all ## prose, format, lints, the committed header and list of symbols
 	@packaging/deps.sh check
 	tests/prose.py
+	mandoc -T lint -W warning man/*
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --quiet --all-targets -- -D warnings
 	for crate in $(OUTSIDE); do \
@@ -191,6 +192,10 @@ symbols: all ## rewrite the committed list of symbols
 # The completions of a shell: name of the shell, folder, name of the file.
 COMPLETIONS := bash:bash-completion/completions/sesscache fish:fish/vendor_completions.d/sesscache.fish \
                zsh:zsh/vendor-completions/_sesscache
+# Functions that are described on the page of another.
+OTHER_NAMES := sesscache_is_active.3:sesscache_version.3 sesscache_store_stats.3:sesscache_store_attach.3 \
+               $(foreach name,set_new set_remove get_new get_remove get_get,\
+                   SSL_CTX_sess_$(name)_cb.3sesscache:SSL_CTX_sess_set_get_cb.3sesscache)
 UNITS := agent.service agent@.service ratchet@.service ratchet@.timer
 UNITDIR = $(PREFIX)/lib/systemd/system
 FILL := sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g; s|@VERSION@|$(VERSION)|g' \
@@ -209,6 +214,11 @@ install: ## what `make` has built, the header, pages, units, pkg-config, CMake: 
 	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
 	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
 	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
+	install -d $(DESTDIR)$(MANDIR)/man3
+	install -m 644 man/*.3 man/*.3sesscache $(DESTDIR)$(MANDIR)/man3
+	for page in $(OTHER_NAMES); do \
+	    ln -sf $${page#*:} $(DESTDIR)$(MANDIR)/man3/$${page%%:*} || exit 1; \
+	done
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/sesscache
 	for unit in $(UNITS); do \
 	    $(FILL) packaging/sesscache-$$unit > $(DESTDIR)$(UNITDIR)/sesscache-$$unit || exit 1; \
@@ -234,6 +244,8 @@ uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDI
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libsesscache.so libsesscache.so.$(ABI) libsesscache.so.$(VERSION) \
 	    pkgconfig/sesscache.pc) $(DESTDIR)$(INCLUDEDIR)/sesscache.h $(DESTDIR)$(BINDIR)/sesscache \
 	    $(addprefix $(DESTDIR)$(MANDIR)/,man1/sesscache.1 man7/sesscache.7) \
+	    $(addprefix $(DESTDIR)$(MANDIR)/man3/,$(notdir $(wildcard man/*.3 man/*.3sesscache))) \
+	    $(addprefix $(DESTDIR)$(MANDIR)/man3/,$(foreach page,$(OTHER_NAMES),$(firstword $(subst :, ,$(page))))) \
 	    $(addprefix $(DESTDIR)$(UNITDIR)/sesscache-,$(UNITS)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/,$(foreach c,$(COMPLETIONS),$(lastword $(subst :, ,$(c)))))
 	rm -rf $(DESTDIR)$(LIBDIR)/cmake/sesscache $(DESTDIR)$(PREFIX)/share/sesscache

@@ -45,11 +45,20 @@ check_files() {
         grep -v '^ExecStart=/usr/bin/sesscache ')"
     check 'its manual page' test -s "$work/usr/share/man/man1/sesscache.1"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
+    check 'each function of the header has one' same '' "$(functions_without_page)"
     check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"
     check 'link for the loader' same "$full" "$(readlink "$lib/libsesscache.so.0")"
     check 'link for the linker' same libsesscache.so.0 "$(readlink "$lib/libsesscache.so")"
     check 'the header is the committed one' cmp "$root/include/sesscache.h" \
         "$work/usr/include/sesscache.h"
+}
+
+functions_without_page() {
+    local name
+    for name in $(grep -oE '\b(sesscache|SSL_CTX_sess)_[a-z_]+\(' "$root/include/sesscache.h" | tr -d '(' | sort -u); do
+        case $name in sesscache_old_*) continue ;; esac
+        grep -qs "^.SH NAME" "$work/usr/share/man/man3/$name".3* || echo "$name"
+    done
 }
 
 # The read bits of a file, the others shown as -
