@@ -25,6 +25,10 @@ packages_for() {
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         monitoring) echo prometheus redis-server openssl gcc libssl-dev python3 ;;
         operators) echo systemd-container mmdebstrap util-linux python3 gcc libssl-dev ;;
+        containers)
+            echo nginx-light openssl gcc libc6-dev libssl-dev redis-server util-linux iproute2 python3
+            echo musl-tools busybox-static
+            ;;
         clients)
             echo nginx-light openssl redis-server python3 gcc libc6-dev curl python3-pycurl ruby nodejs
             echo golang-go default-jdk-headless gnutls-bin libgnutls28-dev
@@ -75,6 +79,9 @@ is_usable() {
         uwsgi-core) command -v uwsgi >/dev/null ;;
         systemd-container) command -v systemd-nspawn >/dev/null ;;
         util-linux) command -v nsenter >/dev/null ;;
+        musl-tools) command -v musl-gcc >/dev/null ;;
+        busybox-static) command -v busybox >/dev/null ;;
+        iproute2) command -v ip >/dev/null ;;
         bind9) PATH=$PATH:/usr/sbin command -v named >/dev/null ;;
         eapoltest) command -v eapol_test >/dev/null ;;
         cyrus-pop3d) [ -e /usr/lib/cyrus/bin/pop3d ] ;;
