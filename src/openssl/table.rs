@@ -9,12 +9,12 @@ use super::scope::library_reached;
 use super::types::{
     AllowEarlyDataCb, CallbackArg, CertCb, CertVerifyCb, DecryptTicketCb, EvpMacCtx, GenerateCb,
     GenerateTicketCb, GetCb, HmacCtx, Lhash, LhashCompare, LhashCompareThunk, LhashHash,
-    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskFindSessionCb,
-    PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
+    LhashHashThunk, LhashVisitThunk, LhashVisitWithThunk, NewCb, Param, PskClientCb,
+    PskFindSessionCb, PskServerCb, RemoveCb, SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, c_void, time_t};
 use openssl_sys::{
-    ASN1_STRING, ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new,
+    ASN1_STRING, ASN1_TIME, BIO, CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free, CRYPTO_EX_new,
     EVP_CIPHER, EVP_CIPHER_CTX, EVP_MD, EVP_MD_CTX, EVP_PKEY, OPENSSL_STACK, SSL, SSL_CIPHER,
     SSL_CTX, SSL_METHOD, SSL_SESSION, X509, X509_CRL, X509_NAME, X509_NAME_ENTRY, X509_OBJECT,
     X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM,
@@ -217,6 +217,26 @@ table! {
         // Sharing with other processes needs these.
         i2d_SSL_SESSION: fn(*const SSL_SESSION, *mut *mut u8) -> c_int;
         d2i_SSL_SESSION: fn(*mut *mut SSL_SESSION, *mut *const u8, c_long) -> *mut SSL_SESSION;
+        SSL_SESSION_get0_hostname: fn(*const SSL_SESSION) -> *const c_char;
+        SSL_SESSION_get0_alpn_selected: fn(*const SSL_SESSION, *mut *const u8, *mut usize);
+        SSL_SESSION_has_ticket: fn(*const SSL_SESSION) -> c_int;
+        SSL_SESSION_get_ticket_lifetime_hint: fn(*const SSL_SESSION) -> c_ulong;
+        SSL_SESSION_get_max_early_data: fn(*const SSL_SESSION) -> u32;
+        SSL_SESSION_get_max_fragment_length: fn(*const SSL_SESSION) -> u8;
+        SSL_get_psk_identity: fn(*const SSL) -> *const c_char;
+        SSL_get_psk_identity_hint: fn(*const SSL) -> *const c_char;
+        OPENSSL_version_major: fn() -> c_uint;
+        OPENSSL_version_minor: fn() -> c_uint;
+        // A connection of our own.
+        TLS_method: fn() -> *const SSL_METHOD;
+        SSL_CTX_set_cipher_list: fn(*mut SSL_CTX, *const c_char) -> c_int;
+        SSL_CTX_set_psk_client_callback: fn(*mut SSL_CTX, Option<PskClientCb>);
+        SSL_set_accept_state: fn(*mut SSL);
+        SSL_set_connect_state: fn(*mut SSL);
+        SSL_set_bio: fn(*mut SSL, *mut BIO, *mut BIO);
+        SSL_do_handshake: fn(*mut SSL) -> c_int;
+        SSL_set_shutdown: fn(*mut SSL, c_int);
+        BIO_new_bio_pair: fn(*mut *mut BIO, usize, *mut *mut BIO, usize) -> c_int;
         SSL_SESSION_dup: fn(*const SSL_SESSION) -> *mut SSL_SESSION;
         SSL_SESSION_set1_id: fn(*mut SSL_SESSION, *const u8, c_uint) -> c_int;
         SSL_SESSION_set1_master_key: fn(*mut SSL_SESSION, *const u8, usize) -> c_int;

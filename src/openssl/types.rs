@@ -66,6 +66,15 @@ pub type PskServerCb = unsafe extern "C-unwind" fn(
     psk: *mut u8,
     max_psk_len: c_uint,
 ) -> c_uint;
+/// `SSL_psk_client_cb_func` (ssl.h).
+pub type PskClientCb = unsafe extern "C-unwind" fn(
+    ssl: *mut SSL,
+    hint: *const c_char,
+    identity: *mut c_char,
+    max_identity_len: c_uint,
+    psk: *mut u8,
+    max_psk_len: c_uint,
+) -> c_uint;
 /// `tls_session_secret_cb_fn` (ssl.h).
 pub type SessionSecretCb = unsafe extern "C-unwind" fn(
     ssl: *mut SSL,

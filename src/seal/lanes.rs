@@ -21,16 +21,17 @@ thread_local! {
 }
 
 /// The lanes of one kind of value. An empty lane takes one word.
-pub(super) struct Lanes<T>([Mutex<Option<Box<T>>>; LANES]);
+pub(crate) struct Lanes<T>([Mutex<Option<Box<T>>>; LANES]);
 
 impl<T> Lanes<T> {
-    pub(super) const fn new() -> Lanes<T> {
+    /// All empty.
+    pub(crate) const fn new() -> Lanes<T> {
         Lanes([const { Mutex::new(None) }; LANES])
     }
 
     /// A lane that is free, the thread's own if it can be.
     #[inline]
-    pub(super) fn take(&self) -> Option<MutexGuard<'_, Option<Box<T>>>> {
+    pub(crate) fn take(&self) -> Option<MutexGuard<'_, Option<Box<T>>>> {
         let (before, from) = self.0.split_at(number() % LANES);
         from.iter().chain(before).find_map(Mutex::try_lock)
     }

@@ -10,7 +10,7 @@
 //! plaintext are wiped. No unsafe, no panic and no abort for want of memory.
 
 pub mod compact;
-mod lanes;
+pub(crate) mod lanes;
 mod nonces;
 pub mod ratchet;
 mod xaes;

@@ -10,6 +10,7 @@
 //! Locks: the list of stores, for the length of a look, or of an opening.
 
 pub(super) mod keys;
+mod least_used;
 pub(super) mod record;
 mod renewal;
 mod templates;

@@ -257,8 +257,7 @@ impl<'a> Address<'a> {
         head.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         let length = if era == 0 { Origin::BYTES } else { head.len() };
         let head = head.get(..length).unwrap_or_default();
-        let mut der = Zeroizing::new(Vec::new());
-        session.append_der(&mut der)?;
+        let der = templates::encode(session)?;
         let mut id = [0; MAX_ID_LENGTH];
         let known = self.known(&mut id, name, origin, deadline);
         compact::shorten(head, &der, &known).ok_or(Failed::NoMemory)

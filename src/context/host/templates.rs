@@ -1,111 +1,148 @@
-//! The templates of this process: so many shapes of sessions, those that are used least go first.
+//! What this process knows of the shapes of sessions, so that most are neither decoded nor encoded.
 //!
-//! A client's certificate is of the shape, so each has a template of its own.
+//! - Templates, of which sessions out of the store are copied. A client's certificate is of the shape,
+//!   so each has one of its own.
+//! - The encoding of shapes, into which the rest of a session is put.
 //!
-//! Locks: one for the templates, tried and never waited for, for the length of a copy. Without it a
-//! session is decoded. No callback of the application runs under it.
+//! Locks: one for each of the two, tried and never waited for, for the length of a copy. Without it a
+//! session is decoded or encoded. No callback of the application runs under it.
 
+use super::least_used::LeastUsed;
 use crate::openssl::boxed;
-use crate::openssl::cut::Cut;
+use crate::openssl::cut::{Cut, Shape};
+use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::facts::OwnFields;
 use crate::openssl::failed::Failed;
-use crate::openssl::handle::Session;
+use crate::openssl::handle::{Session, SessionRef};
+use crate::openssl::scratch::Scratch;
+use crate::openssl::side_data;
 use crate::openssl::table::Libssl;
 use crate::openssl::template::{Template, may_copy};
+use crate::seal::lanes::Lanes;
 use parking_lot::RwLock;
 use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use zeroize::Zeroizing;
 
-/// With a certificate of usual size, so many take 1.5 MB.
-const MOST_TEMPLATES: usize = 256;
+/// With a certificate of usual size, as many as it holds take 1.5 MB.
+static TEMPLATES: RwLock<LeastUsed<Template>> = RwLock::new(LeastUsed::new());
 
-/// After so many have made room, each counts half of its uses.
-const HALF_LIFE: usize = 4 * MOST_TEMPLATES;
+static ENCODINGS: RwLock<LeastUsed<Encoding>> = RwLock::new(LeastUsed::new());
 
-static TEMPLATES: RwLock<Templates> = RwLock::new(Templates { kept: Vec::new(), gone: 0 });
+/// Connections to ask about sessions.
+static SCRATCHES: Lanes<Scratch> = Lanes::new();
 
-struct Templates {
-    /// In the order of their hashes.
-    kept: Vec<Kept>,
-    /// So many have made room since uses were halved.
-    gone: usize,
+/// False, true once none could be made: each session is encoded then.
+static HAS_NO_SCRATCH: AtomicBool = AtomicBool::new(false);
+
+/// How the sessions with these facts are encoded.
+struct Encoding {
+    facts: Vec<u8>,
+    shape: Shape,
 }
 
-struct Kept {
-    hash: u64,
-    uses: AtomicU32,
-    template: Box<Template>,
+fn hash(write: impl FnOnce(&mut SipHasher13)) -> Option<u64> {
+    let [first, second] = seed(Purpose::Shapes)?;
+    let mut hasher = SipHasher13::new_with_keys(first, second);
+    write(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// The session of these bytes, and nothing behind it: a copy, if there is a template, or decoded.
 pub(super) fn decode(libssl: &'static Libssl, der: &[u8]) -> Result<Session, Failed> {
     let copied = || {
         let cut = Cut::of(der).filter(|_| may_copy(libssl))?;
-        let hash = hash(&cut)?;
-        let copied = TEMPLATES.try_read()?.copy(libssl, &cut, hash);
+        let hash = hash(|hasher| cut.hash_shape(hasher))?;
+        let is_it = |template: &Template| template.is_for(&cut);
+        let copied =
+            TEMPLATES.try_read()?.get(hash, is_it).map(|template| template.copy(libssl, &cut));
         copied.unwrap_or_else(|| make(libssl, &cut, hash))
     };
     copied().map_or_else(|| Session::from_der(libssl, der), Ok)
-}
-
-fn hash(cut: &Cut<'_>) -> Option<u64> {
-    let [first, second] = seed(Purpose::Shapes)?;
-    let mut hasher = SipHasher13::new_with_keys(first, second);
-    cut.hash_shape(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// Makes a template, and the session from it.
 #[cold]
 fn make(libssl: &'static Libssl, cut: &Cut<'_>, hash: u64) -> Option<Session> {
     let (template, session) = Template::new(libssl, cut)?;
-    let template = boxed::try_new(template)?;
     let gone = TEMPLATES.try_write().map(|mut templates| templates.keep(hash, template));
     // Where no lock is held.
     drop(gone);
     session
 }
 
-impl Templates {
-    /// `None` if there is no template; `Some(None)` if it is one of which there are no copies.
-    fn copy(&self, libssl: &'static Libssl, cut: &Cut<'_>, hash: u64) -> Option<Option<Session>> {
-        let place = self.kept.binary_search_by_key(&hash, |kept| kept.hash).ok()?;
-        let kept = self.kept.get(place).filter(|kept| kept.template.is_for(cut))?;
-        // Not a step of its own: a count that is lost does not matter.
-        kept.uses.store(kept.uses.load(Relaxed).saturating_add(1), Relaxed);
-        Some(kept.template.copy(libssl, cut))
-    }
+/// The DER of a session, with its secret. The age mask of a TLS 1.3 ticket may be missing, if it is not
+/// for early data.
+pub(super) fn encode(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    let encoded = || {
+        let (facts, fields) = facts(session)?;
+        let hash = hash(|hasher| hasher.write(&facts))?;
+        let is_it = |encoding: &Encoding| encoding.facts == facts;
+        let encoded =
+            ENCODINGS.try_read()?.get(hash, is_it).map(|encoding| put_together(encoding, &fields));
+        encoded.unwrap_or_else(|| learn(session, facts, &fields, hash))
+    };
+    encoded().map_or_else(|| whole(session), Ok)
+}
 
-    /// Keeps a template, and returns one that is not kept.
-    fn keep(&mut self, hash: u64, template: Box<Template>) -> Option<Box<Template>> {
-        let new = Kept { hash, uses: AtomicU32::new(1), template };
-        let same = |kept: &Kept| kept.hash;
-        if let Ok(place) = self.kept.binary_search_by_key(&hash, same) {
-            let place = self.kept.get_mut(place)?;
-            return Some(std::mem::replace(place, new).template);
-        }
-        let gone = self.make_room();
-        if self.kept.try_reserve(1).is_err() {
-            return Some(new.template);
-        }
-        let place = self.kept.partition_point(|kept| kept.hash < hash);
-        self.kept.insert(place, new);
-        gone
-    }
+fn whole(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    let mut der = Zeroizing::new(Vec::new());
+    session.append_der(&mut der)?;
+    Ok(der)
+}
 
-    /// Takes out the one that is used least, if there are as many as there can be.
-    fn make_room(&mut self) -> Option<Box<Template>> {
-        if self.kept.len() < MOST_TEMPLATES {
-            return None;
-        }
-        self.gone += 1;
-        if self.gone == HALF_LIFE {
-            self.gone = 0;
-            self.kept.iter_mut().for_each(|kept| *kept.uses.get_mut() /= 2);
-        }
-        let uses = |(_, kept): &(usize, &Kept)| kept.uses.load(Relaxed);
-        let (place, _) = self.kept.iter().enumerate().min_by_key(uses)?;
-        Some(self.kept.remove(place).template)
+/// The facts about a session. `None` if it must be encoded to know them.
+fn facts(session: SessionRef<'_>) -> Option<(Vec<u8>, OwnFields)> {
+    let mut lane = SCRATCHES.take()?;
+    if lane.is_none() {
+        *lane = Some(new_scratch(session.libssl())?);
     }
+    session.facts(lane.as_deref_mut()?)
+}
+
+/// `None` if none could be made, or if the application would be told of the session that comes of it.
+#[cold]
+fn new_scratch(libssl: &'static Libssl) -> Option<Box<Scratch>> {
+    if HAS_NO_SCRATCH.load(Relaxed) || side_data::has_functions(libssl) {
+        return None;
+    }
+    let _errors = KeepErrors::new(libssl);
+    let scratch = Scratch::new(libssl).and_then(boxed::try_new);
+    if scratch.is_none() {
+        HAS_NO_SCRATCH.store(true, Relaxed);
+    }
+    scratch
+}
+
+fn put_together(encoding: &Encoding, fields: &OwnFields) -> Option<Zeroizing<Vec<u8>>> {
+    let fields = fields.as_ref();
+    let mut der = Zeroizing::new(Vec::new());
+    der.try_reserve_exact(encoding.shape.most_bytes(&fields)).ok()?;
+    encoding.shape.append(&fields, &mut der)?;
+    Some(der)
+}
+
+/// Encodes a session, and keeps the encoding of its shape.
+#[cold]
+fn learn(
+    session: SessionRef<'_>,
+    facts: Vec<u8>,
+    fields: &OwnFields,
+    hash: u64,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let der = whole(session).ok()?;
+    let is_as_read = |cut: &Cut<'_>| {
+        let read = fields.as_ref();
+        (cut.id, cut.secret) == (read.id, read.secret)
+            && (cut.time, cut.timeout) == (read.time, read.timeout)
+    };
+    if let Some(shape) = Cut::of(&der).filter(is_as_read).and_then(|cut| cut.shape()) {
+        let encoding = Encoding { facts, shape };
+        let gone = ENCODINGS.try_write().map(|mut encodings| encodings.keep(hash, encoding));
+        // Where no lock is held.
+        drop(gone);
+    }
+    Some(der)
 }
