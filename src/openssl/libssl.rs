@@ -4,6 +4,7 @@
 //! each libssl that a module brought beside it. No locks of ours.
 
 use super::library::{Library, after_us, object_of};
+use super::objects::extent_of;
 use super::other;
 use super::scope::reached_from;
 use super::table::Libssl;
@@ -15,9 +16,12 @@ use sesscache_core::system::errno::KeepErrno;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::mem::transmute_copy;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 static LIBSSL: OnceCell<Libssl> = OnceCell::new();
+/// Where it is mapped, once a method has come from there.
+static EXTENT: OnceCell<Range<usize>> = OnceCell::new();
 
 /// The stock functions; `None` while no libssl is known.
 #[inline]
@@ -85,12 +89,20 @@ impl Libssl {
 /// The functions of the libssl that `method` comes from: TLS_method(3) and its like.
 pub fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
     let address = method as usize;
-    other::table_at(address).or_else(|| {
+    let known = LIBSSL.get().filter(|_| EXTENT.get().is_some_and(|own| own.contains(&address)));
+    known.or_else(|| other::table_at(address)).or_else(|| {
         let ours = libssl_used(address);
         let Some((object, _)) = object_of(address) else { return ours };
         let is_ours =
             |libssl: &&'static Libssl| libssl.base.is_none_or(|ours| ours == object as usize);
-        ours.filter(is_ours).or_else(|| other::note(method))
+        let ours = ours.filter(is_ours);
+        // It asks the linker to look through a table of symbols, so not for each context.
+        if ours.is_some_and(|ours| ours.base.is_some())
+            && let Some(extent) = extent_of(address)
+        {
+            let _ = EXTENT.set(extent);
+        }
+        ours.or_else(|| other::note(method))
     })
 }
 
