@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-containers fuzz bench bench-store bench-admission bench-hits bench-slope header symbols install uninstall deb clean
+        test-upgrade test-operators test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-slope header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -182,6 +182,11 @@ bench-hits: all ## connections that resume, by memory: FIFO, LRU, ours, Belady; 
 	@packaging/deps.sh bench
 	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin hits
 	benches/hits/hits.py
+
+bench-agent: all ## processor time of agents and Redis for a record, and its delay; under 2 minutes
+	@packaging/deps.sh bench
+	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin feed
+	benches/agent.py
 
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench

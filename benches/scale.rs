@@ -19,8 +19,11 @@ const SLOT_BYTES: u64 = 208;
 const ENTRY_BYTES: f64 = 190.0;
 /// The most records of an entry: 64 KiB.
 const MOST_RECORDS: f64 = 300.0;
-/// How often a busy agent sends: it reads what came meanwhile in one go.
+/// How often an agent sends, and how often from so many records a second on: it reads what came meanwhile
+/// in one go (cli/src/agent/pace.rs).
 const SENDS_A_SECOND: f64 = 1000.0;
+const BUSY_SENDS_A_SECOND: f64 = 100.0;
+const BUSY_RECORDS_A_SECOND: f64 = 300.0;
 /// Streams.
 const STREAMS: f64 = 4.0;
 
@@ -139,7 +142,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for hosts in HOSTS {
             let total = f64::from(rate);
             let own = total / f64::from(hosts);
-            let batch = (own / SENDS_A_SECOND / STREAMS).clamp(1.0, MOST_RECORDS);
+            let is_busy = own >= BUSY_RECORDS_A_SECOND;
+            let sends = if is_busy { BUSY_SENDS_A_SECOND } else { SENDS_A_SECOND };
+            let batch = (own / sends / STREAMS).clamp(1.0, MOST_RECORDS);
             let wire = record + ENTRY_BYTES / batch;
             let others = total - own;
             let mib = f64::from(1 << 20);

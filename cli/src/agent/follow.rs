@@ -5,6 +5,7 @@
 //! are counted as lost when the reading goes on.
 
 use super::flushes::Flushes;
+use super::pace::Pace;
 use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::UnsentEntries;
@@ -18,9 +19,6 @@ use tokio::sync::mpsc::Sender;
 
 /// The size of a round, about, in bytes. While Redis is away, at most three rounds are in memory.
 const MOST_BYTES: usize = 256 << 10;
-/// The shortest time between rounds. So a busy store is read once for many records, and its writers
-/// need not wake this thread.
-const PAUSE: Duration = Duration::from_millis(1);
 /// How long to wait for a new record.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -45,6 +43,7 @@ struct Follower {
     first: usize,
     flushes: Flushes,
     batch: LogBatch,
+    pace: Pace,
 }
 
 /// Starts the thread. It ends when the sender takes no more rounds, or when it is told to stop and
@@ -55,7 +54,8 @@ pub(crate) fn start(shared: Arc<Shared>, rounds: Sender<Round>) -> io::Result<Jo
     }
     let flushes = Flushes::new(&shared.store, shared.settings.retention);
     let batch = LogBatch::default();
-    let mut follower = Follower { shared, first: 0, flushes, batch };
+    let pace = Pace::new(Instant::now());
+    let mut follower = Follower { shared, first: 0, flushes, batch, pace };
     thread::Builder::new().name("follow".into()).spawn(move || follower.follow(&rounds))
 }
 
@@ -66,6 +66,7 @@ impl Follower {
             let start = Instant::now();
             let rewound = self.shared.rewind.swap(false, Acquire).then(|| self.rewind());
             let round = rewound.unwrap_or_else(|| self.read());
+            let pause = self.pace.pause(start, round.records, round.is_full());
             if !round.is_empty() {
                 self.shared.health.follower_round(true);
                 if rounds.blocking_send(round).is_err() {
@@ -79,7 +80,7 @@ impl Follower {
             if rounds.is_closed() {
                 return;
             }
-            thread::sleep(PAUSE.saturating_sub(start.elapsed()));
+            thread::sleep(pause.saturating_sub(start.elapsed()));
         }
     }
 

@@ -29,6 +29,7 @@ mod metrics;
 mod node;
 mod notes;
 mod other_names;
+mod pace;
 mod rate_limit;
 mod receive;
 mod reconnect;
