@@ -210,17 +210,21 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 FILL := sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g; s|@VERSION@|$(VERSION)|g' \
         -e 's|/usr/bin/sesscache|$(BINDIR)/sesscache|g'
 
+# STRIP=no leaves symbols and debug information in, for a packager's tools.
+STRIP ?= yes
+INSTALL_BINARY = $(if $(filter no,$(STRIP)),install -D -m 755,packaging/install_stripped.sh)
+
 # Needs no cargo: an administrator installs what somebody else built.
 install: ## what `make` has built, the header, pages, units, pkg-config, CMake: PREFIX=, DESTDIR=
 	@for built in $(LIBRARY) $(COMMAND); do \
 	    [ -f $$built ] || { echo "make: there is no $$built; build it first: make" >&2; exit 1; }; \
 	done
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/sesscache $(DESTDIR)$(INCLUDEDIR)
-	install -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
+	$(INSTALL_BINARY) $(LIBRARY) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(VERSION)
 	ln -sf libsesscache.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libsesscache.so.$(ABI)
 	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
 	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
-	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
+	$(INSTALL_BINARY) $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
 	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
 	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
 	install -d $(DESTDIR)$(MANDIR)/man3
@@ -258,6 +262,8 @@ uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDI
 	    $(addprefix $(DESTDIR)$(UNITDIR)/sesscache-,$(UNITS)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/,$(foreach c,$(COMPLETIONS),$(lastword $(subst :, ,$(c)))))
 	rm -rf $(DESTDIR)$(LIBDIR)/cmake/sesscache $(DESTDIR)$(PREFIX)/share/sesscache
+	rm -f $(DESTDIR)$(LIBDIR)/.debug/libsesscache.so.$(VERSION).debug $(DESTDIR)$(BINDIR)/.debug/sesscache.debug
+	-rmdir $(DESTDIR)$(LIBDIR)/.debug $(DESTDIR)$(BINDIR)/.debug 2>/dev/null
 
 clean: ## forget what was built
 	$(CARGO) clean

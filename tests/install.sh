@@ -38,6 +38,8 @@ check_files() {
     check 'the library is a plain file' test -f "$lib/$full" -a ! -L "$lib/$full"
     check 'all may read the library' same 'r--r--r--' "$(modes "$lib/$full")"
     check 'the command runs' "$work/usr/bin/sesscache" --version
+    check 'the library is stripped' is_stripped "$lib/$full"
+    check 'the command is stripped' is_stripped "$work/usr/bin/sesscache"
     check 'its units' same \
         'sesscache-agent.service sesscache-agent@.service sesscache-ratchet@.service sesscache-ratchet@.timer' \
         "$(cd "$work/usr/lib/systemd/system" && echo *)"
@@ -63,6 +65,19 @@ functions_without_page() {
 
 # The read bits of a file, the others shown as -
 modes() { stat -c %A "$1" | cut -c2- | tr wxst -; }
+
+build_id() { readelf -n "$1" 2>/dev/null | sed -n 's/.*Build ID: //p'; }
+
+# Without symbols; its debug information is where debuggers look, and is that of this very file.
+is_stripped() {
+    local debug
+    debug=$(dirname "$1")/.debug/$(basename "$1").debug
+    same '' "$(readelf -SW "$1" | grep -E '\.(symtab|debug_[a-z]+) ')" &&
+        same 1 "$(readelf -SW "$debug" | grep -c '\.debug_line ')" &&
+        same 'r--r--r--' "$(modes "$debug")" &&
+        readelf -p .gnu_debuglink "$1" | grep -q " $(basename "$debug")\$" &&
+        [[ -n $(build_id "$1") ]] && same "$(build_id "$debug")" "$(build_id "$1")"
+}
 
 check_pkg_config() {
     local names
