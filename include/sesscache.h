@@ -61,11 +61,11 @@ typedef struct sesscache_stats {
    */
   uint64_t mismatched;
   /**
-   * Operations given up because another process held a lock too long.
+   * Sessions not stored because other processes changed the same few slots again and again.
    */
   uint64_t busy;
   /**
-   * How often a part of the store was lost: a process died while it wrote, or damage.
+   * Removals that were forgotten before their time, because their bucket was full of removals.
    */
   uint64_t resets;
   /**

@@ -27,7 +27,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
                     "found, but it does not open: another key file or server name?",
                 ),
                 Row("mismatched", c.mismatched, "found, but not what was asked for"),
-                Row("busy", c.busy, "given up: another process held the lock too long"),
+                Row("busy", c.busy, "not stored: others changed the same few slots meanwhile"),
             ],
         ),
         (
@@ -38,7 +38,7 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
                 Row("expired", c.expired, "gone at their end"),
                 Row("evicted", c.evicted, "gone before, for want of room: a larger size helps"),
                 Row("oversize", c.oversize, "not written: more than 64 KiB"),
-                Row("resets", c.resets, "a part of the store was emptied: a process died in it"),
+                Row("resets", c.resets, "removals forgotten early: a larger size helps"),
             ],
         ),
         (

@@ -122,9 +122,9 @@ pub struct sesscache_stats {
     pub undecryptable: u64,
     /// Sessions that opened and were not what was asked for.
     pub mismatched: u64,
-    /// Operations given up because another process held a lock too long.
+    /// Sessions not stored because other processes changed the same few slots again and again.
     pub busy: u64,
-    /// How often a part of the store was lost: a process died while it wrote, or damage.
+    /// Removals that were forgotten before their time, because their bucket was full of removals.
     pub resets: u64,
     /// Sessions not shared: the context has neither a certificate nor a session id context.
     pub refused_no_identity: u64,
