@@ -69,7 +69,10 @@ void set_time_unseen(SSL_SESSION *session, long seconds)
 
     REQUIRE(dladdr(dlsym(RTLD_DEFAULT, "SSL_get_version"), &place) != 0);
     REQUIRE((libssl = dlopen(place.dli_fname, RTLD_LAZY | RTLD_NOLOAD)) != NULL);
-    *(void **)&set_time = dlsym(libssl, "SSL_SESSION_set_time");
+    /* Since OpenSSL 3.3 SSL_SESSION_set_time calls this one, by its name. */
+    *(void **)&set_time = dlsym(libssl, "SSL_SESSION_set_time_ex");
+    if (set_time == NULL)
+        *(void **)&set_time = dlsym(libssl, "SSL_SESSION_set_time");
     REQUIRE(set_time != NULL);
     set_time(session, seconds);
     dlclose(libssl);
