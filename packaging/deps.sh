@@ -29,6 +29,7 @@ packages_for() {
             echo nginx-light openssl gcc libc6-dev libssl-dev redis-server util-linux iproute2 python3
             echo musl-tools busybox-static
             ;;
+        systems) echo mmdebstrap util-linux iproute2 git python3 ;;
         clients)
             echo nginx-light openssl redis-server python3 gcc libc6-dev curl python3-pycurl ruby nodejs
             echo golang-go default-jdk-headless gnutls-bin libgnutls28-dev

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Runs a command in a system of its own, in an image that stays as it is.
+#
+#   enter.sh IMAGE CHANGES [--install] [--bind FROM TO]... COMMAND...
+#
+# The system has namespaces for mounts, processes, IPC and the network (only a loopback). What it
+# writes is in the folder CHANGES. A folder FROM is seen at TO, and what is written there is in CHANGES
+# too. When the command has ended no process of the system is left. With --install it changes the
+# image, and has this machine's network.
+set -euo pipefail
+
+if [ "${1:-}" != --inside ]; then
+    [ "$(id -u)" = 0 ] || { echo "enter.sh: only root can" >&2; exit 1; }
+    spaces=(--mount --pid --ipc --uts)
+    [ "$3" = --install ] || spaces+=(--net)
+    exec unshare "${spaces[@]}" --fork --kill-child -- "$0" --inside "$@"
+fi
+shift
+
+image=$(realpath "$1") changes=$(realpath -m "$2")
+shift 2
+root=$changes/root
+mkdir -p "$root"
+
+# lay LOWER NAME TO: the folder LOWER at TO of the system, changes in CHANGES/NAME
+lay() {
+    mkdir -p "$changes/$2.new" "$changes/$2.work" "$3"
+    mount -t overlay overlay -o "lowerdir=$1,upperdir=$changes/$2.new,workdir=$changes/$2.work" "$3"
+}
+
+mount --make-rprivate /
+if [ "$1" = --install ]; then
+    shift
+    mount --bind "$image" "$root"
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+else
+    lay "$image" image "$root"
+    ip link set lo up
+fi
+while [ "$1" = --bind ]; do
+    lay "$(realpath "$2")" "$(tr / _ <<<"$3")" "$root$3"
+    shift 3
+done
+mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+mount -t proc proc "$root/proc"
+for folder in /dev/shm /run; do mount -t tmpfs -o mode=1777 tmpfs "$root$folder"; done
+chmod 755 "$root/run"
+mkdir -p "$root/run/netns" "$root/run/lock" "$root/.before"
+cd "$root"
+pivot_root . .before
+umount -l /.before
+cd /
+"$@"

@@ -1,0 +1,81 @@
+"""docs/SYSTEMS.md, written from the last results of each system, which stay beside the images."""
+
+import json
+
+from harness.built import ROOT
+from harness.run import run
+
+from . import image, steps
+
+PAGE = ROOT / "docs" / "SYSTEMS.md"
+RESULTS = image.CACHE / "results.json"
+HEAD = """\
+# Systems
+
+`make test-systems` writes this page. For each system it makes an image with mmdebstrap, in which it installs
+the packages that `packaging/deps.sh` names. It tests a clone of this tree there, which it builds, or with a
+build of another system (`BUILT=`). The Rust is that of the machine. Debian 13's cargo (1.85) is older than the
+build needs, and `make` says so in a line before it installs anything.
+
+A cell says how many checks passed of those that ran, and how long it took on two cores that other work
+shared. *Skipped* checks need something that the system lacks; the notes below the tables name it. A test or
+a system that is not in the table was not run since this page exists.
+"""
+
+
+def _results():
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def note(system, name, value):
+    """Keeps a result of a system. The rest that is known of it stays."""
+    found = _results()
+    found.setdefault(system.name, {})[name] = value
+    found[system.name]["commit"] = run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip()
+    RESULTS.write_text(json.dumps(found, indent=1))
+
+
+def write():
+    found = _results()
+    known = [system for system in image.SYSTEMS.values() if system.name in found]
+    lines = [HEAD, "## Versions", "", *_table(known, _versions(known, found)), "",
+             "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found)]
+    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _table(known, rows):
+    head = ["", *(system.title for system in known)]
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+
+
+def _line(cells):
+    return "| " + " | ".join(cells).strip() + " |"
+
+
+def _versions(known, found):
+    names = dict.fromkeys(name for system in known for name in found[system.name]["programs"])
+    for name in names:
+        yield [name, *(found[system.name]["programs"].get(name, "") for system in known)]
+
+
+def _tests(known, found):
+    for step in steps.STEPS:
+        if any(step.name in found[system.name] for system in known):
+            yield [step.title, *(_cell(found[system.name].get(step.name)) for system in known)]
+
+
+def _cell(result):
+    if result is None:
+        return ""
+    passed, failed, skipped = (result[name] for name in ("passed", "failed", "skipped"))
+    more = f", {skipped} skipped" if skipped else ""
+    return f"{passed} of {passed + failed}{more}, {result['seconds']} s"
+
+
+def _notes(known, found):
+    """What was red or skipped, of each system."""
+    for system in known:
+        for step in steps.STEPS:
+            result = found[system.name].get(step.name)
+            if result and (result["failed"] or result["skipped"]):
+                yield f"- {system.title}, {step.title}: {result['said'] or 'see its log'}"
