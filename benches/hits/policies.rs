@@ -10,7 +10,7 @@ pub(crate) enum Origin {
     /// Its client offered nothing.
     Stranger,
     /// Its client offered a session that was gone.
-    Missed(u64),
+    Missed,
     /// Its client resumed a ticket, which is used up.
     Resumed(u64),
 }
@@ -19,37 +19,69 @@ pub(crate) enum Origin {
 pub(crate) trait Policy {
     /// A client offers a session. Whether it resumes.
     fn offer(&mut self, id: u64) -> bool;
-    /// A client gets a session.
-    fn add(&mut self, id: u64, origin: Origin);
+    /// A client gets a session, which is good until `deadline`.
+    fn add(&mut self, id: u64, origin: Origin, deadline: i64);
+    /// It is so late. Sessions whose deadline has passed leave.
+    fn expire(&mut self, now: i64);
 }
 
-/// The first that came is the first to go. So does stock, whose sessions have one timeout.
+/// The first that came is the first to go. So does stock, whose sessions have one timeout. With a second
+/// chance (CLOCK), one that was used since comes again instead.
 #[derive(Debug)]
 pub(crate) struct Fifo {
     size: usize,
-    oldest_first: VecDeque<u64>,
-    cached: HashMap<u64, ()>,
+    second_chance: bool,
+    oldest_first: VecDeque<(u64, i64)>,
+    /// Whether a session was used.
+    cached: HashMap<u64, bool>,
 }
 
 impl Fifo {
     pub(crate) fn new(size: usize) -> Self {
-        Fifo { size, oldest_first: VecDeque::new(), cached: HashMap::new() }
+        Fifo { size, second_chance: false, oldest_first: VecDeque::new(), cached: HashMap::new() }
+    }
+
+    pub(crate) fn clock(size: usize) -> Self {
+        Fifo { second_chance: true, ..Fifo::new(size) }
+    }
+
+    fn evict(&mut self) {
+        while let Some((oldest, deadline)) = self.oldest_first.pop_front() {
+            match self.cached.get_mut(&oldest) {
+                Some(used) if *used && self.second_chance => {
+                    *used = false;
+                    self.oldest_first.push_back((oldest, deadline));
+                }
+                _ => {
+                    self.cached.remove(&oldest);
+                    return;
+                }
+            }
+        }
     }
 }
 
 impl Policy for Fifo {
     fn offer(&mut self, id: u64) -> bool {
-        self.cached.contains_key(&id)
+        self.cached.get_mut(&id).map(|used| *used = true).is_some()
     }
 
-    fn add(&mut self, id: u64, _: Origin) {
-        if self.cached.len() >= self.size
-            && let Some(oldest) = self.oldest_first.pop_front()
+    fn add(&mut self, id: u64, _: Origin, deadline: i64) {
+        if self.cached.len() >= self.size {
+            self.evict();
+        }
+        self.oldest_first.push_back((id, deadline));
+        self.cached.insert(id, false);
+    }
+
+    fn expire(&mut self, now: i64) {
+        // Sessions that had a second chance are not in the order of their deadlines.
+        while let Some(&(oldest, deadline)) = self.oldest_first.front()
+            && deadline < now
         {
+            self.oldest_first.pop_front();
             self.cached.remove(&oldest);
         }
-        self.oldest_first.push_back(id);
-        self.cached.insert(id, ());
     }
 }
 
@@ -60,11 +92,18 @@ pub(crate) struct Lru {
     uses: u64,
     used_at: HashMap<u64, u64>,
     by_use: BTreeSet<(u64, u64)>,
+    by_deadline: VecDeque<(u64, i64)>,
 }
 
 impl Lru {
     pub(crate) fn new(size: usize) -> Self {
-        Lru { size, uses: 0, used_at: HashMap::new(), by_use: BTreeSet::new() }
+        Lru {
+            size,
+            uses: 0,
+            used_at: HashMap::new(),
+            by_use: BTreeSet::new(),
+            by_deadline: VecDeque::new(),
+        }
     }
 
     fn touch(&mut self, id: u64) {
@@ -85,29 +124,46 @@ impl Policy for Lru {
         found
     }
 
-    fn add(&mut self, id: u64, _: Origin) {
+    fn add(&mut self, id: u64, _: Origin, deadline: i64) {
         if self.used_at.len() >= self.size
             && let Some((_, victim)) = self.by_use.pop_first()
         {
             self.used_at.remove(&victim);
         }
         self.touch(id);
+        self.by_deadline.push_back((id, deadline));
+    }
+
+    fn expire(&mut self, now: i64) {
+        while let Some(&(id, deadline)) = self.by_deadline.front()
+            && deadline < now
+        {
+            self.by_deadline.pop_front();
+            if let Some(used) = self.used_at.remove(&id) {
+                self.by_use.remove(&(used, id));
+            }
+        }
     }
 }
 
 /// A value of the real cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Session(u64);
+struct Session(u64, i64);
 
 impl Value for Session {}
 
 /// The product's cache.
 #[derive(Debug)]
-pub(crate) struct Ours(Cache<Session>);
+pub(crate) struct Ours {
+    cache: Cache<Session>,
+    /// Whether the last client offered a session that had to make room.
+    came_back: bool,
+    now: i64,
+}
 
 impl Ours {
     pub(crate) fn new(size: usize) -> Self {
-        Ours(Cache::new(size, 2))
+        Ours { cache: Cache::new(size, 2), came_back: false, now: 0 }
     }
 }
 
@@ -123,22 +179,28 @@ fn key(id: u64) -> Option<Key> {
 
 impl Policy for Ours {
     fn offer(&mut self, id: u64) -> bool {
-        key(id).is_some_and(|key| self.0.get(&key).is_some())
+        let Some(key) = key(id) else { return false };
+        let found = self.cache.get(&key).is_some();
+        self.came_back = !found && self.cache.had_to_go(&key).is_some();
+        found
     }
 
-    fn add(&mut self, id: u64, origin: Origin) {
+    fn add(&mut self, id: u64, origin: Origin, deadline: i64) {
         let standing = match origin {
-            Origin::Missed(offered) if key(offered).is_some_and(|k| self.0.had_to_go(&k)) => {
-                Standing::CAME_BACK
-            }
+            Origin::Missed if self.came_back => Standing::CAME_BACK,
             Origin::Resumed(offered) => key(offered)
-                .map(|key| self.0.spend(self.0.key_hash(&key)))
+                .map(|key| self.cache.spend(self.cache.key_hash(&key)))
                 .unwrap_or(Standing::NEWCOMER),
             _ => Standing::NEWCOMER,
         };
         if let Some(key) = key(id) {
-            self.0.add(key, Session(id), i64::MAX, 0);
-            self.0.raise(&key, standing);
+            self.cache.add(key, Session(id, deadline), deadline, self.now);
+            self.cache.raise(&key, standing);
         }
+    }
+
+    fn expire(&mut self, now: i64) {
+        self.now = now;
+        drop(self.cache.expire(now, |session| session.1));
     }
 }

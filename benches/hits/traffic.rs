@@ -19,6 +19,8 @@ pub(crate) struct Traffic {
     pub(crate) connections: Vec<Connection>,
     /// Count those alone who come back after ten minutes or more.
     pub(crate) returns_only: bool,
+    /// Seconds in which a session is good.
+    pub(crate) lifetime: f64,
 }
 
 /// SplitMix64.
@@ -45,6 +47,7 @@ const STRANGERS: u64 = 1 << 40;
 const SCANNERS: u64 = 1 << 50;
 const CLIENTS: usize = 30_000;
 const CONNECTIONS: usize = 600_000;
+const DAY: f64 = 86_400.0;
 /// Connections of scanners for each other one, a third of them by new scanners.
 const SCANS: usize = 10;
 
@@ -81,7 +84,24 @@ pub(crate) fn zipf(exponent: f64, once: f64, scanned: bool) -> Traffic {
     }
     let scans = if scanned { ", scanned" } else { "" };
     let name = format!("Zipf {exponent:.1}, {:.0} % once{scans}", once * 100.0);
-    Traffic { name, connections, returns_only: false }
+    Traffic { name, connections, returns_only: false, lifetime: DAY }
+}
+
+/// [`zipf`], with other regular clients every so many seconds.
+pub(crate) fn replaced(exponent: f64, once: f64, seconds: f64) -> Traffic {
+    let mut traffic = zipf(exponent, once, false);
+    for connection in traffic.connections.iter_mut().filter(|c| c.client < STRANGERS) {
+        connection.client += (connection.time / seconds) as u64 * CLIENTS as u64;
+    }
+    traffic.name = format!("{}, others every {seconds} s", traffic.name);
+    traffic
+}
+
+/// [`zipf`], with sessions that are good for so many seconds.
+pub(crate) fn short(exponent: f64, once: f64, seconds: f64) -> Traffic {
+    let traffic = zipf(exponent, once, false);
+    let name = format!("{}, good for {seconds} s", traffic.name);
+    Traffic { name, lifetime: seconds, ..traffic }
 }
 
 /// Visits of 2 to 8 connections within a minute, for twelve hours. `clients` come back ten minutes
@@ -116,5 +136,5 @@ pub(crate) fn web(clients: u64, strangers: f64, returns_only: bool) -> Traffic {
     connections.sort_by(|a, b| a.time.total_cmp(&b.time));
     let whose = if returns_only { "those who return" } else { "all" };
     let name = format!("web, {clients} clients, {:.0} % strangers, {whose}", strangers * 100.0);
-    Traffic { name, connections, returns_only }
+    Traffic { name, connections, returns_only, lifetime: DAY }
 }

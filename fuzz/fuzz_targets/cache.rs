@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{Model, Operation, SESSIONS};
-use sesscache_core::cache::{Cache, Key, Standing, Value};
+use sesscache_core::cache::{Cache, Key, Part, Standing, Value};
 
 #[path = "../../core/src/cache/model.rs"]
 mod model;

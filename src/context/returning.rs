@@ -32,7 +32,7 @@ impl Offered {
 
     /// The meaning of a lookup in the cache that found nothing.
     pub(super) fn in_vain<V: Value>(cache: Option<&Cache<V>>, key: Option<Key>) -> Offered {
-        Offered::of(cache.zip(key).is_some_and(|(cache, key)| cache.had_to_go(&key)))
+        Offered::of(cache.zip(key).is_some_and(|(cache, key)| cache.had_to_go(&key).is_some()))
     }
 
     /// A client that has come back, or one of which that is not known.

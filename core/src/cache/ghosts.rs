@@ -1,22 +1,27 @@
-//! Traces of sessions that had to make room: 16 bits of a hash each, for twice to four times as many
-//! sessions as a shard holds.
+//! Traces of sessions that had to make room: 15 bits of a hash each and the part they were in, for three
+//! times as many sessions as a shard holds.
 //!
 //! A word has four traces, the newest in its lowest bits. A session that was never here is taken for
-//! one that was with a chance of four in 65,536. No locks: the shard's caller has one.
+//! one that was with a chance of four in 32,768. No locks: the shard's caller has one.
+
+use super::share::Part;
 
 /// Traces a word.
 const TRACES: usize = 4;
+/// Traces for each entry of the shard.
+const FOR_EACH: usize = 3;
+/// Set in the trace of an entry of the main part.
+const MAIN: u64 = 1;
 
 /// The traces of a shard.
 #[derive(Debug)]
 pub(super) struct Ghosts {
-    /// A power of two of them, or none.
     words: Vec<u64>,
 }
 
 /// Never 0, which is no trace.
 fn trace(hash: u32) -> u64 {
-    u64::from((hash >> 16).max(1))
+    u64::from(hash & 0xFFFE).max(2)
 }
 
 impl Ghosts {
@@ -25,14 +30,15 @@ impl Ghosts {
     }
 
     fn place(&self, hash: u32) -> usize {
-        hash as usize & self.words.len().wrapping_sub(1)
+        ((u64::from(hash) * self.words.len() as u64) >> 32) as usize
     }
 
     /// Adds a trace to those of a shard with so many entries. Without memory there are none.
-    pub(super) fn add(&mut self, hash: u32, entries: usize) {
-        let words = (entries * 2 / TRACES).next_power_of_two();
+    pub(super) fn add(&mut self, hash: u32, part: Part, entries: usize) {
+        let words = (entries * FOR_EACH).div_ceil(TRACES);
         if words > self.words.len() {
-            // The shard has grown, and the old traces are few.
+            // The shard has grown, and the old traces are few. It may grow a little more.
+            let words = words + words / 16;
             let mut larger = Vec::new();
             if larger.try_reserve_exact(words).is_err() {
                 return;
@@ -42,13 +48,14 @@ impl Ghosts {
         }
         let place = self.place(hash);
         if let Some(word) = self.words.get_mut(place) {
-            *word = *word << 16 | trace(hash);
+            *word = *word << 16 | trace(hash) | if part == Part::Main { MAIN } else { 0 };
         }
     }
 
-    /// Whether there is a trace of this hash.
-    pub(super) fn has(&self, hash: u32) -> bool {
-        let Some(word) = self.words.get(self.place(hash)) else { return false };
-        (0..TRACES).any(|n| word >> (16 * n) & 0xFFFF == trace(hash))
+    /// The part of the newest trace of this hash.
+    pub(super) fn find(&self, hash: u32) -> Option<Part> {
+        let word = self.words.get(self.place(hash))?;
+        let found = (0..TRACES).map(|n| word >> (16 * n)).find(|w| w & 0xFFFE == trace(hash))?;
+        Some(if found & MAIN == 0 { Part::Newcomers } else { Part::Main })
     }
 }

@@ -5,7 +5,7 @@
 //! never above the capacity. No thread waits for ever (shuttle reports a deadlock).
 
 use super::tests::key;
-use super::{Cache, Standing, Value};
+use super::{Cache, Part, Standing, Value};
 use crate::schedules::explore;
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ fn a_spent_ticket_makes_room_beside_uses() {
             |cache, _| {
                 cache.spend(cache.key_hash(&key(1)));
                 drop(cache.get(&key(3)));
-                let _: bool = cache.had_to_go(&key(1));
+                let _: Option<Part> = cache.had_to_go(&key(1));
             },
         ],
     );

@@ -3,7 +3,7 @@
 //! It uses the cache's public interface alone. The unit test gives it random operations; the fuzz
 //! target includes this file and makes operations of its input.
 
-use super::{Cache, Key, Standing, Value};
+use super::{Cache, Key, Part as Trace, Standing, Value};
 use std::collections::HashMap;
 
 /// The number of different sessions. It is so small that each use counts.
@@ -71,6 +71,40 @@ impl Entry {
     }
 }
 
+/// How many newcomers there may be, of 65,536.
+#[derive(Debug)]
+struct Share {
+    newcomers: u64,
+    /// Newcomers that made room, and others.
+    gone: [u64; 2],
+}
+
+impl Share {
+    const fn new() -> Share {
+        Share { newcomers: 13_108, gone: [0; 2] }
+    }
+
+    fn count(&mut self, part: Part, length: usize) {
+        self.gone[usize::from(part == Part::Main)] += 1;
+        if self.gone.iter().sum::<u64>() > 2 * length as u64 {
+            self.gone = self.gone.map(|gone| gone / 2);
+        }
+    }
+
+    /// A session that had to leave this part is asked for: two places change hands, or the more, the fewer
+    /// sessions have left that part.
+    fn learn(&mut self, trace: Trace, length: usize) {
+        let two = (131_072 / (length as u64).max(1)).max(1);
+        let [newcomers, others] = self.gone;
+        let by = |others: u64, its: u64| (two * others / its.max(1)).max(two);
+        self.newcomers = match trace {
+            Trace::Newcomers => self.newcomers + by(others, newcomers),
+            Trace::Main => self.newcomers.saturating_sub(by(newcomers, others)),
+        }
+        .clamp(6553, 62_260);
+    }
+}
+
 /// A cache, and a list of its entries in the order in which they came to their parts.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -81,6 +115,7 @@ pub(crate) struct Model {
     now: i64,
     /// Whether the cache has one shard, which evicts in exactly this order. The first add decides.
     is_exact: Option<bool>,
+    share: Share,
 }
 
 fn key(session: u32) -> Key {
@@ -95,6 +130,7 @@ impl Model {
             deadlines: HashMap::new(),
             now: 1_000_000,
             is_exact: None,
+            share: Share::new(),
         }
     }
 
@@ -105,6 +141,9 @@ impl Model {
             Operation::Get { session } => {
                 let found = self.find(session).map(Entry::use_again);
                 assert_eq!(self.cache.get(&key(session)), found.map(|()| Number(session)));
+                if found.is_none() {
+                    self.ask_in_vain(session);
+                }
             }
             Operation::Succeed { spent, session } => self.succeed(spent, session),
             Operation::CameBack { session } => {
@@ -129,6 +168,7 @@ impl Model {
                 let mut gone = Vec::new();
                 self.cache.drain(self.now, |value| gone.push(value));
                 assert_same(gone, self.oldest_first.drain(..).collect());
+                self.share.gone = [0; 2];
             }
         }
         assert_eq!(self.cache.len(), self.oldest_first.len());
@@ -160,6 +200,13 @@ impl Model {
         self.oldest_first.push(Entry { session, deadline, part, chances, spent_in: part });
     }
 
+    /// A session is asked for that is not there. If it had to make room, the cache knows that of most.
+    fn ask_in_vain(&mut self, session: u32) {
+        if let Some(trace) = self.cache.had_to_go(&key(session)) {
+            self.share.learn(trace, self.oldest_first.len());
+        }
+    }
+
     fn succeed(&mut self, spent: u32, session: u32) {
         let standing = self.cache.spend(self.cache.key_hash(&key(spent)));
         let before = self.find(spent).copied().map(|mut entry| {
@@ -189,14 +236,17 @@ impl Model {
     }
 
     /// An entry has left to make room: a spent one, else the oldest newcomer while they have more
-    /// than a fifth, else the oldest of the main part. Eviction passes over those that were used.
+    /// than their share, else the oldest of the main part. Eviction passes over those that were used.
     fn evict(&mut self, evicted: Number) {
         const MOST_PASSED: u32 = 64;
         let mut passed = 0;
         while self.is_exact == Some(true) {
-            let at = self.next_to_go();
+            let (at, length) = (self.next_to_go(), self.oldest_first.len());
             let oldest = self.oldest_first.remove(at);
             if oldest.chances == 0 || passed == MOST_PASSED {
+                if oldest.part != Part::Spent {
+                    self.share.count(oldest.part, length);
+                }
                 return assert_eq!(evicted.0, oldest.session);
             }
             passed += 1;
@@ -209,8 +259,9 @@ impl Model {
     fn next_to_go(&self) -> usize {
         let first = |part| self.oldest_first.iter().position(|entry| entry.part == part);
         let newcomers = self.oldest_first.iter().filter(|entry| entry.part == Part::Newcomers);
-        let fifth = (self.oldest_first.len() / 5).max(1);
-        let from = if newcomers.count() > fifth { Part::Newcomers } else { Part::Main };
+        let share = self.oldest_first.len() as u64 * self.share.newcomers / 65_536;
+        let from =
+            if newcomers.count() as u64 > share.max(1) { Part::Newcomers } else { Part::Main };
         first(Part::Spent).or(first(from)).unwrap_or(0)
     }
 

@@ -1,7 +1,7 @@
 //! Which entry of a shard makes room: one that nobody will come back for, as far as one can tell.
 //!
-//! A newcomer is on probation in a small part of the shard. Who came back moves to the main part and
-//! stays long. A ticket that was used is the next to go, because a client offers it once (RFC 8446 C.4),
+//! A newcomer is on probation in a part of the shard, whose share [`super::share`] learns. Who came back
+//! moves to the main part and stays long. A ticket that was used is the next to go, because a client offers it once (RFC 8446 C.4),
 //! and its successor takes its standing. Of sessions that had to go, a trace is kept: who comes back
 //! with one is known by it, and gets a place in the main part.
 //!
@@ -11,13 +11,12 @@
 //! No locks: the shard's caller has one. Readers change an entry's state by a single store.
 
 use super::ghosts::Ghosts;
+use super::share::{Gone, Part, Share};
 use super::slab::{EntryNumber, NONE, Slab};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The most entries that eviction moves before it takes the next one.
 const MOST_MOVES: usize = 64;
-/// The newcomers' part of a shard: one in so many.
-const NEWCOMERS: usize = 5;
 /// Below so many entries each use counts.
 const FEW: usize = 64;
 
@@ -117,13 +116,21 @@ pub(super) struct Order {
     main: List,
     /// The shard's turnover: in its lower 16 bits, parts of an epoch.
     age: u32,
+    gone: Gone,
     ghosts: Ghosts,
 }
 
 impl Order {
     pub(super) const fn new() -> Order {
         let empty = List::new();
-        Order { spent: empty, newcomers: empty, main: empty, age: 0, ghosts: Ghosts::new() }
+        Order {
+            spent: empty,
+            newcomers: empty,
+            main: empty,
+            age: 0,
+            gone: Gone::new(),
+            ghosts: Ghosts::new(),
+        }
     }
 
     fn length(&self) -> usize {
@@ -237,9 +244,9 @@ impl Order {
     }
 
     /// The entry that makes room.
-    pub(super) fn victim<V>(&mut self, slab: &mut Slab<V>) -> Option<EntryNumber> {
+    pub(super) fn victim<V>(&mut self, slab: &mut Slab<V>, share: &Share) -> Option<EntryNumber> {
         for _ in 0..MOST_MOVES {
-            let number = self.next();
+            let number = self.next(share);
             let state = *slab.get_mut(number)?.state.get_mut();
             let moved = match state & state::MASK {
                 state::USED => state::MAIN,
@@ -250,12 +257,12 @@ impl Order {
             self.list(moved).link(slab, number);
             *slab.get_mut(number)?.state.get_mut() = moved | state & !state::MASK;
         }
-        Some(self.next()).filter(|&number| number != NONE)
+        Some(self.next(share)).filter(|&number| number != NONE)
     }
 
     /// The next entry to be looked at. It is in memory that will be cold.
-    pub(super) fn next(&self) -> EntryNumber {
-        let most = (self.length() / NEWCOMERS).max(1);
+    pub(super) fn next(&self, share: &Share) -> EntryNumber {
+        let most = share.most(self.length());
         let list = match () {
             () if self.spent.length > 0 => self.spent,
             () if self.newcomers.length > most || self.main.length == 0 => self.newcomers,
@@ -266,15 +273,22 @@ impl Order {
 
     /// Keeps a trace of an entry that makes room, unless it was spent.
     pub(super) fn keep_trace<V>(&mut self, slab: &mut Slab<V>, number: EntryNumber, hash: u32) {
-        let state = slab.get_mut(number).map(|entry| *entry.state.get_mut() & state::MASK);
-        if state.is_some_and(|state| state < state::SPENT) {
-            let length = self.length();
-            self.ghosts.add(hash, length);
-        }
+        let length = self.length();
+        let Some(entry) = slab.get_mut(number) else { return };
+        let part = match *entry.state.get_mut() & state::MASK {
+            state::NEW | state::USED => Part::Newcomers,
+            state::SPENT | state::SPENT_MAIN => return,
+            _ => Part::Main,
+        };
+        self.gone.count(part, length);
+        self.ghosts.add(hash, part, length);
     }
 
-    /// Whether a session of this hash had to make room not long ago.
-    pub(super) fn has_trace(&self, hash: u32) -> bool {
-        self.ghosts.has(hash)
+    /// A session of this hash is asked for and is not here: the part from which it had to go not long
+    /// ago. That part's share of the cache, which has so many entries, grows.
+    pub(super) fn trace(&self, hash: u32, share: &Share, entries: usize) -> Option<Part> {
+        let part = self.ghosts.find(hash)?;
+        share.learn(part, &self.gone, entries);
+        Some(part)
     }
 }

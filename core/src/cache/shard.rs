@@ -6,6 +6,7 @@
 use super::index::Index;
 use super::key::Key;
 use super::order::{Order, Standing};
+use super::share::{Part, Share};
 use super::slab::{EntryNumber, Slab};
 use super::wheel::{Next, Wheel};
 use super::{Batch, Value, second};
@@ -145,25 +146,26 @@ impl<V> Shard<V> {
     }
 
     /// Evicts the entry that is the next to make room.
-    pub(super) fn evict(&mut self, hash_of: impl FnOnce(&Key) -> u32) -> Option<V>
+    pub(super) fn evict(&mut self, share: &Share, hash_of: impl FnOnce(&Key) -> u32) -> Option<V>
     where
         V: Value,
     {
-        let number = self.order.victim(&mut self.slab)?;
+        let number = self.order.victim(&mut self.slab, share)?;
         let hash = hash_of(&self.slab.get(number)?.key.key());
         self.order.keep_trace(&mut self.slab, number, hash);
         let victim = self.take(hash, number);
         // The next victim, whose memory will be cold.
-        if let Some(next) = self.slab.get(self.order.next()).and_then(|entry| entry.value.as_ref())
+        if let Some(next) =
+            self.slab.get(self.order.next(share)).and_then(|entry| entry.value.as_ref())
         {
             next.prefetch();
         }
         victim
     }
 
-    /// Whether a value of this hash was evicted not long ago.
-    pub(super) fn has_trace(&self, hash: u32) -> bool {
-        self.order.has_trace(hash)
+    /// See [`Order::trace`].
+    pub(super) fn trace(&self, hash: u32, share: &Share, entries: usize) -> Option<Part> {
+        self.order.trace(hash, share, entries)
     }
 
     /// The value of this hash makes room next. Returns what its successor inherits.
