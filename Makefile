@@ -182,10 +182,10 @@ bench-admission: all ## who is let in: sessions made elsewhere, verified again o
 	@packaging/deps.sh bench
 	benches/run.sh --admission
 
-bench-hits: all ## connections that resume, by memory: FIFO, LRU, ours, Belady; under 2 minutes
+bench-hits: all ## connections that resume, by memory: FIFO, LRU, ours, Belady; under 5 minutes: BEFORE=library
 	@packaging/deps.sh bench
 	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin hits
-	benches/hits/hits.py
+	BEFORE="$(BEFORE)" benches/hits/hits.py
 
 bench-agent: all ## processor time of agents and Redis for a record, and its delay; under 2 minutes
 	@packaging/deps.sh bench

@@ -41,7 +41,7 @@ impl Fifo {
         Fifo { size, second_chance: false, oldest_first: VecDeque::new(), cached: HashMap::new() }
     }
 
-    pub(crate) fn clock(size: usize) -> Self {
+    pub(crate) fn with_second_chance(size: usize) -> Self {
         Fifo { second_chance: true, ..Fifo::new(size) }
     }
 
@@ -201,6 +201,6 @@ impl Policy for Ours {
 
     fn expire(&mut self, now: i64) {
         self.now = now;
-        drop(self.cache.expire(now, |session| session.1));
+        let _over = self.cache.expire(now, |session| session.1);
     }
 }

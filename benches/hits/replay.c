@@ -1,18 +1,25 @@
 /*
  * The connections that `hits replay` prints, with real handshakes: how many resume.
  *
- *   replay VERSION SIZE <CLIENTS     VERSION is tls12 or tls13, SIZE that of the server's cache
+ *   replay VERSION SIZE LIFETIME <CONNECTIONS
  *
- * Reports how many per cent resumed of the connections after the first third.
+ * VERSION is tls12 or tls13, SIZE that of the process's cache, LIFETIME that of a session in seconds. A line
+ * is a connection: when (in seconds), whose, and 1 if it counts. The clock is set to that time, for OpenSSL
+ * and sesscache too (-rdynamic), so that hours of traffic pass in seconds. Reports how many per cent
+ * resumed of the connections that count.
  */
 #include "../handshake.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
 
 /* A server of TLS 1.3 gives out two tickets, and one after a resumption. */
-enum { MOST_HELD = 2, MOST_CONNECTIONS = 1 << 20 };
+enum { MOST_HELD = 2, MOST_CLIENTS = 1 << 20 };
 
 struct client {
     uint64_t number;
@@ -21,6 +28,45 @@ struct client {
 };
 
 static struct client *current;
+
+/* ---- the clock ------------------------------------------------------------------------------- */
+
+/* How far it is ahead of the system's clock when the program starts; 0 until then. */
+static double ahead;
+static struct timespec start;
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if (start.tv_sec == 0 || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+        return (int)syscall(SYS_clock_gettime, clock, now);
+    *now = start;
+    now->tv_sec += (time_t)ahead;
+    now->tv_nsec = (long)((ahead - (double)(time_t)ahead) * 1e9);
+    return 0;
+}
+
+time_t time(time_t *place)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (place != NULL)
+        *place = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict value, void *restrict zone)
+{
+    struct timespec now;
+
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    value->tv_sec = now.tv_sec;
+    value->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
+
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static void forget_oldest(struct client *client)
 {
@@ -76,11 +122,11 @@ static int is_resumed_by(struct client *client, SSL_CTX *server_ctx, SSL_CTX *cl
 
 static struct client *client_of(uint64_t number)
 {
-    static struct client clients[MOST_CONNECTIONS];
-    uint64_t place = mix(number) % MOST_CONNECTIONS;
+    static struct client clients[MOST_CLIENTS];
+    uint64_t place = mix(number) % MOST_CLIENTS;
 
     while (clients[place].number != 0 && clients[place].number != number + 1)
-        place = (place + 1) % MOST_CONNECTIONS;
+        place = (place + 1) % MOST_CLIENTS;
     clients[place].number = number + 1;
     return &clients[place];
 }
@@ -98,27 +144,28 @@ static SSL_CTX *make_client(int version)
 
 int main(int argc, char **argv)
 {
-    static uint64_t numbers[MOST_CONNECTIONS];
     int is_tls13 = argc > 1 && strcmp(argv[1], "tls13") == 0;
     struct kind kind = { .version = is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION };
     SSL_CTX *server, *client;
     struct result result = { .unit = "%" };
-    long count = 0, counted = 0, resumed = 0;
+    long counted = 0, resumed = 0;
     unsigned long long number;
+    double seconds;
+    int counts;
 
-    REQUIRE(argc == 3);
+    REQUIRE(argc == 4);
+    REQUIRE(clock_gettime(CLOCK_REALTIME, &start) == 0);
     server = make_handshake_server(&kind);
     client = make_client(kind.version);
     SSL_CTX_sess_set_cache_size(server, atol(argv[2]));
-    while (count < MOST_CONNECTIONS && scanf("%llu", &number) == 1)
-        numbers[count++] = number;
-    for (long i = 0; i < count; i++) {
-        int is_resumed = is_resumed_by(client_of(numbers[i]), server, client, is_tls13);
+    SSL_CTX_set_timeout(server, atol(argv[3]));
+    while (scanf("%lf %llu %d", &seconds, &number, &counts) == 3) {
+        int is_resumed;
 
-        if (i >= count / 3) {
-            counted++;
-            resumed += is_resumed;
-        }
+        ahead = seconds;
+        is_resumed = is_resumed_by(client_of(number), server, client, is_tls13);
+        counted += counts;
+        resumed += counts & is_resumed;
     }
     result.value = 100.0 * (double)resumed / (double)counted;
     result.operations = (uint64_t)counted;

@@ -46,14 +46,30 @@ impl Random {
 const STRANGERS: u64 = 1 << 40;
 const SCANNERS: u64 = 1 << 50;
 const CLIENTS: usize = 30_000;
-const CONNECTIONS: usize = 600_000;
 const DAY: f64 = 86_400.0;
 /// Connections of scanners for each other one, a third of them by new scanners.
 const SCANS: usize = 10;
 
-/// `CLIENTS` regular clients whose popularity falls with the power `exponent` of their rank. Of the
-/// visits a share `once` is by clients who never return. With `scanned`, scanners connect between.
-pub(crate) fn zipf(exponent: f64, once: f64, scanned: bool) -> Traffic {
+/// The traffics that are compared, of about so many connections.
+pub(crate) fn all(count: usize) -> impl Iterator<Item = Traffic> {
+    let shares = [0.5, 0.8];
+    let usual = move |once| [0.8, 0.9, 1.0].map(|power| zipf(count, power, once));
+    let changing = move |once| {
+        let others = [200.0, 1_000.0].map(|seconds| replaced(zipf(count, 0.9, once), seconds));
+        others.into_iter().chain([short(zipf(count, 0.9, once), 300.0)])
+    };
+    let visits = |clients| [false, true].map(|returns_only| web(clients, 0.5, returns_only));
+    shares
+        .into_iter()
+        .flat_map(usual)
+        .chain([scanned(zipf(count / 4, 0.9, 0.5))])
+        .chain(shares.into_iter().flat_map(changing))
+        .chain([1_500, 6_000].into_iter().flat_map(visits))
+}
+
+/// `CLIENTS` regular clients whose popularity falls with the power `exponent` of their rank, and `count`
+/// connections. Of these a share `once` is by clients who never return.
+pub(crate) fn zipf(count: usize, exponent: f64, once: f64) -> Traffic {
     let mut random = Random(7);
     let mut sum = 0.0;
     let up_to: Vec<f64> = (1..=CLIENTS)
@@ -62,9 +78,8 @@ pub(crate) fn zipf(exponent: f64, once: f64, scanned: bool) -> Traffic {
             sum
         })
         .collect();
-    let mut connections = Vec::new();
-    let (mut strangers, mut scanners) = (STRANGERS, SCANNERS);
-    for number in 0..CONNECTIONS / if scanned { 4 } else { 1 } {
+    let mut strangers = STRANGERS;
+    let connections = (0..count).map(|number| {
         let client = if random.share() < once {
             strangers += 1;
             strangers
@@ -72,34 +87,40 @@ pub(crate) fn zipf(exponent: f64, once: f64, scanned: bool) -> Traffic {
             let place = random.share() * sum;
             up_to.partition_point(|&bound| bound < place) as u64
         };
-        let time = number as f64 / 50.0;
-        connections.push(Connection { time, client, counts: true });
-        for scan in 0..if scanned { SCANS } else { 0 } {
-            // Each connects, and offers its session twice.
-            let client = scanners / 3;
-            scanners += 1;
-            let time = time + scan as f64 / 1000.0;
-            connections.push(Connection { time, client, counts: false });
-        }
-    }
-    let scans = if scanned { ", scanned" } else { "" };
-    let name = format!("Zipf {exponent:.1}, {:.0} % once{scans}", once * 100.0);
+        Connection { time: number as f64 / 50.0, client, counts: true }
+    });
+    let connections = connections.collect();
+    let name = format!("Zipf {exponent:.1}, {:.0} % once", once * 100.0);
     Traffic { name, connections, returns_only: false, lifetime: DAY }
 }
 
-/// [`zipf`], with other regular clients every so many seconds.
-pub(crate) fn replaced(exponent: f64, once: f64, seconds: f64) -> Traffic {
-    let mut traffic = zipf(exponent, once, false);
-    for connection in traffic.connections.iter_mut().filter(|c| c.client < STRANGERS) {
-        connection.client += (connection.time / seconds) as u64 * CLIENTS as u64;
-    }
-    traffic.name = format!("{}, others every {seconds} s", traffic.name);
+/// The traffic with scanners between. Each connects, and offers its session twice.
+fn scanned(mut traffic: Traffic) -> Traffic {
+    let mut scanners = SCANNERS;
+    let scans = |connection: Connection| {
+        let scans: [Connection; SCANS] = std::array::from_fn(|scan| {
+            scanners += 1;
+            let time = connection.time + scan as f64 / 1000.0;
+            Connection { time, client: scanners / 3, counts: false }
+        });
+        [connection].into_iter().chain(scans)
+    };
+    traffic.connections = traffic.connections.into_iter().flat_map(scans).collect();
+    traffic.name += ", scanned";
     traffic
 }
 
-/// [`zipf`], with sessions that are good for so many seconds.
-pub(crate) fn short(exponent: f64, once: f64, seconds: f64) -> Traffic {
-    let traffic = zipf(exponent, once, false);
+/// The traffic with other regular clients every so many seconds.
+fn replaced(mut traffic: Traffic, seconds: f64) -> Traffic {
+    for connection in traffic.connections.iter_mut().filter(|c| c.client < STRANGERS) {
+        connection.client += (connection.time / seconds) as u64 * CLIENTS as u64;
+    }
+    traffic.name += &format!(", others every {seconds} s");
+    traffic
+}
+
+/// The traffic with sessions that are good for so many seconds.
+fn short(traffic: Traffic, seconds: f64) -> Traffic {
     let name = format!("{}, good for {seconds} s", traffic.name);
     Traffic { name, lifetime: seconds, ..traffic }
 }
