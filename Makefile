@@ -160,7 +160,7 @@ test-agent: all ## the agent with a real Redis, and what can go wrong with it: P
 
 test-monitoring: all ## metrics against Prometheus's own tools, by hand
 	@packaging/deps.sh monitoring
-	tests/agent/run.py promtool
+	tests/agent/run.py promtool dashboard
 
 test-command: all ## `sesscache probe` and `doctor` against real servers: PART=name
 	@packaging/deps.sh servers

@@ -11,6 +11,7 @@ mod address;
 mod agent;
 mod arguments;
 mod completions;
+mod connections;
 mod doctor;
 mod elf;
 mod enable;

@@ -3,9 +3,9 @@
 use crate::arguments::Stats;
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING};
-use crate::table::{json, table};
+use crate::table::{Figures, json, table};
 use serde_json::{Map, Value};
-use sesscache_core::store::{Counters, KeyKind, Medium, OpenError, Store, StoreUrl, UrlError};
+use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError};
 use std::env;
 use std::ffi::{OsString, c_int};
 use std::fmt;
@@ -55,10 +55,10 @@ impl fmt::Display for StatsError {
 pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
     if let Some(store) = &options.store {
         let path = path_of(store)?;
-        let (counters, keys) = read(&path)?;
+        let figures = read(&path)?;
         let text = match options.json {
-            true => json(&path, &counters, keys).to_string(),
-            false => table(&path, &counters, keys),
+            true => json(&path, &figures).to_string(),
+            false => table(&path, &figures),
         };
         return output::print(&text).map_err(StatsError::Output);
     }
@@ -75,7 +75,7 @@ fn all(paths: &[PathBuf], as_json: bool) -> Result<(), StatsError> {
     let mut errors = Vec::new();
     for path in paths {
         match read(path) {
-            Ok((counters, keys)) => seen.push((path, counters, keys)),
+            Ok(figures) => seen.push((path, figures)),
             Err(error) => errors.push(error),
         }
     }
@@ -83,12 +83,10 @@ fn all(paths: &[PathBuf], as_json: bool) -> Result<(), StatsError> {
         return Err(StatsError::NoStore);
     }
     let text = if as_json {
-        let stores =
-            seen.iter().map(|(path, counters, keys)| json(path, counters, *keys)).collect();
+        let stores = seen.iter().map(|(path, figures)| json(path, figures)).collect();
         Value::Object(Map::from_iter([("stores".to_owned(), Value::Array(stores))])).to_string()
     } else {
-        let tables: Vec<String> =
-            seen.iter().map(|(path, counters, keys)| table(path, counters, *keys)).collect();
+        let tables: Vec<String> = seen.iter().map(|(path, figures)| table(path, figures)).collect();
         tables.join("\n")
     };
     if as_json || !seen.is_empty() {
@@ -101,9 +99,9 @@ fn all(paths: &[PathBuf], as_json: bool) -> Result<(), StatsError> {
     last.map_or(Ok(()), Err)
 }
 
-fn read(path: &Path) -> Result<(Counters, Option<KeyKind>), StatsError> {
+fn read(path: &Path) -> Result<Figures, StatsError> {
     match Store::open_existing(path) {
-        Ok(store) => Ok((store.counters(), store.key_kind())),
+        Ok(store) => Ok(Figures::of(&store)),
         Err(error) => Err(StatsError::Store(path.to_owned(), error)),
     }
 }

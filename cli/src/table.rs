@@ -2,10 +2,27 @@
 //!
 //! Their names in both are those of `struct sesscache_stats`, and stay.
 
+use crate::connections;
+use crate::time;
 use serde_json::{Map, Value};
-use sesscache_core::store::{Counters, KeyKind};
+use sesscache_core::store::{Connections, Counters, KeyKind, Store};
 use std::fmt::Write;
 use std::path::Path;
+
+/// What is shown of a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) counters: Counters,
+    pub(crate) connections: Connections,
+    pub(crate) keys: Option<KeyKind>,
+}
+
+impl Figures {
+    pub(crate) fn of(store: &Store) -> Figures {
+        let (counters, connections) = (store.counters(), store.connections());
+        Figures { counters, connections, keys: store.key_kind() }
+    }
+}
 
 /// A row: the counter's name, its value, its meaning.
 struct Row(&'static str, u64, &'static str);
@@ -141,6 +158,11 @@ fn hit_rate(c: &Counters) -> Option<f64> {
     part(found, not.into_iter().chain(declined).fold(found, u64::saturating_add))
 }
 
+/// The part of the connections that resumed.
+fn resumed_share(found: &Connections) -> Option<f64> {
+    part(found.all_resumed(), found.all())
+}
+
 /// The part of the capacity that is used.
 fn fill(c: &Counters) -> Option<f64> {
     part(c.bytes, c.capacity)
@@ -151,11 +173,15 @@ fn part(some: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
-/// The counters of a store as a JSON object.
-pub(crate) fn json(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> Value {
+/// The figures of a store as a JSON object.
+pub(crate) fn json(path: &Path, figures: &Figures) -> Value {
+    let Figures { counters, connections, keys } = figures;
     let rounded = |part: Option<f64>| part.map(|part| (part * 10_000.0).round() / 10_000.0);
     let mut object = Map::new();
     object.insert("store".into(), path.to_string_lossy().into());
+    object.insert("resumed_share".into(), rounded(resumed_share(connections)).into());
+    object.insert("connections".into(), connections::as_json(connections));
+    object.insert("ages".into(), connections::ages_as_json(connections));
     object.insert("hit_rate".into(), rounded(hit_rate(counters)).into());
     object.insert("fill".into(), rounded(fill(counters)).into());
     object.insert("forward_secrecy".into(), keys.map(|keys| keys == KeyKind::Ratchet).into());
@@ -165,8 +191,9 @@ pub(crate) fn json(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> V
     Value::Object(object)
 }
 
-/// The counters of a store as a table.
-pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> String {
+/// The figures of a store as a table.
+pub(crate) fn table(path: &Path, figures: &Figures) -> String {
+    let Figures { counters, connections, keys } = figures;
     let percent = |part: Option<f64>| match part {
         Some(part) => format!("{:.1} %", part * 100.0),
         None => "-".to_owned(),
@@ -176,6 +203,8 @@ pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> 
     let mut line = |name: &str, value: &str, meaning: &str| {
         let _ = writeln!(text, "  {name:<35} {value:>15}  {meaning}");
     };
+    let of_all = format!("of {} connections that have ended", grouped(connections.all()));
+    line("resumed", &percent(resumed_share(connections)), &of_all);
     line("hit rate", &percent(hit_rate(counters)), "of lookups found a session that resumed");
     line("fill", &percent(fill(counters)), "of the room is in use");
     match keys {
@@ -189,6 +218,7 @@ pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> 
         }
         None => {}
     }
+    connection_rows(connections, &mut text);
     for (group, rows) in groups(counters) {
         let _ = writeln!(text, "  {group}:");
         for Row(name, value, meaning) in rows {
@@ -196,6 +226,22 @@ pub(crate) fn table(path: &Path, counters: &Counters, keys: Option<KeyKind>) -> 
         }
     }
     text
+}
+
+/// The rows about connections.
+fn connection_rows(found: &Connections, text: &mut String) {
+    let _ = writeln!(text, "  connections:");
+    for (name, count, meaning) in
+        connections::resumed(found).into_iter().chain(connections::full(found))
+    {
+        let _ = writeln!(text, "    {name:<33} {:>15}  {meaning}", grouped(count));
+    }
+    let _ = writeln!(text, "  age of what resumed:");
+    for (bound, count) in connections::ages(found) {
+        let name =
+            bound.map_or_else(|| "older".to_owned(), |age| format!("up to {}", time::shown(age)));
+        let _ = writeln!(text, "    {name:<33} {:>15}", grouped(count));
+    }
 }
 
 /// A number with commas.
@@ -242,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_table_names_the_mends() {
-        let text = table(Path::new("/run/x"), &Counters::default(), None);
+        let text = table(Path::new("/run/x"), &Figures::default());
         for (counter, mend) in [
             ("declined_id_context", "SESSCACHE_ID_CONTEXT=ours"),
             ("refused_side_data", "SESSCACHE_EX_DATA=share"),
@@ -255,21 +301,22 @@ mod tests {
     #[test]
     fn json_has_every_counter_once() {
         let counters = Counters { hits: 1, bytes: 1, capacity: 3, ..Counters::default() };
-        let value = json(Path::new("/run/x"), &counters, Some(KeyKind::Plain));
+        let figures = Figures { counters, keys: Some(KeyKind::Plain), ..Figures::default() };
+        let value = json(Path::new("/run/x"), &figures);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 4 + 31);
+        assert_eq!(object.len(), 7 + 31);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);
         assert_eq!(object["hits"], 1);
         assert_eq!(object["forward_secrecy"], false);
-        assert_eq!(json(Path::new("/run/x"), &Counters::default(), None)["hit_rate"], Value::Null);
+        assert_eq!(json(Path::new("/run/x"), &Figures::default())["hit_rate"], Value::Null);
     }
 
     #[test]
     fn plain_keys_are_told() {
         let line = |keys| {
-            let text = table(Path::new("/run/x"), &Counters::default(), keys);
+            let text = table(Path::new("/run/x"), &Figures { keys, ..Figures::default() });
             text.lines().find(|line| line.contains("forward secrecy")).map(str::to_owned)
         };
         assert!(line(Some(KeyKind::Plain)).is_some_and(|line| line.contains(" no  a plain key")));

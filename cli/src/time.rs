@@ -23,6 +23,15 @@ pub(crate) fn parse(text: &str) -> Result<Duration, NotATime> {
     Ok(Duration::from_secs(number.checked_mul(seconds).ok_or(NotATime)?))
 }
 
+/// A number of seconds as such a text, in the largest unit that divides it.
+pub(crate) fn shown(seconds: u64) -> String {
+    let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")];
+    let found =
+        units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, name) = found.unwrap_or((1, "s"));
+    format!("{}{name}", seconds / unit)
+}
+
 /// The same as seconds, for an option.
 pub(crate) fn seconds(text: &str) -> Result<u32, &'static str> {
     let seconds = parse(text).ok().and_then(|time| u32::try_from(time.as_secs()).ok());
@@ -41,6 +50,9 @@ mod tests {
         }
         for text in ["", "h", "1w", "1 h", "-1s", "1.5h", "99999999999999999999s", "1e9d"] {
             assert_eq!(parse(text), Err(NotATime), "{text}");
+        }
+        for text in ["0s", "59s", "90s", "1m", "15m", "12h", "1d", "3d"] {
+            assert_eq!(shown(parse(text).unwrap().as_secs()), text);
         }
         assert_eq!(seconds("7d"), Ok(604_800));
         assert!(seconds("49711d").is_err() && seconds("x").is_err());

@@ -5,8 +5,9 @@
 
 use super::State;
 use super::admission::keeps_side_data;
+use super::beginning::Answer;
 use super::event::Event;
-use super::host::record::Address;
+use super::host::record::{Address, Fetched};
 use super::returning::Offered;
 use super::thread::{enter_stock, note_expired};
 use super::verdict::{Offer, Verdict};
@@ -18,7 +19,7 @@ use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
 };
 use sesscache_core::cache::{Cache, Key};
-use sesscache_core::store::Use;
+use sesscache_core::store::{Cause, Use, Way};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
 use std::ptr;
@@ -48,7 +49,9 @@ enum Cached {
     Session(Session),
     /// Was removed by another process, and is now out of this one's cache too.
     Removed(Session),
-    /// Nothing that may be resumed.
+    /// Is there, and may not be resumed here and now.
+    Refused,
+    /// Nothing that was asked for.
     Nothing,
 }
 
@@ -75,26 +78,36 @@ impl State {
             address: self.offered_address(event, key),
             single_use: event.is_single_use(),
         };
-        let mut is_removed = false;
+        let (mut is_removed, mut cause) = (false, Cause::Unknown);
         if !self.has(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
             match self.look_up_cached(&offer) {
                 Cached::Session(session) => {
-                    note_expiry(event, session.as_ref(event.libssl()));
+                    let handle = session.as_ref(event.libssl());
+                    note_expiry(event, handle);
+                    self.note_answer(event, Answer::found(Way::Cache, handle));
                     return Reply::with(session);
                 }
                 Cached::Nothing => Offered::in_vain(self.cache(), key).note(event),
+                Cached::Refused => {
+                    Offered::in_vain(self.cache(), key).note(event);
+                    cause = Cause::Refused;
+                }
                 Cached::Removed(session) => {
                     Offered::NOTHING.note(event);
                     self.discard(event.ctx, session.as_ref(event.libssl()));
-                    is_removed = true;
+                    (is_removed, cause) = (true, Cause::Removed);
                 }
             }
             self.misses.fetch_add(1, Relaxed);
         }
         match self.ask_application(&offer, is_removed) {
             Asked::Over(reply) => reply,
-            Asked::Missed { ask_store: true } => self.fetch(&offer),
-            Asked::Missed { ask_store: false } => Reply::MISS,
+            Asked::Missed { ask_store: true } => self.fetch(&offer, cause),
+            Asked::Missed { ask_store: false } => {
+                let cause = if cause == Cause::Unknown { Cause::Removed } else { cause };
+                self.note_answer(event, Answer::Missed(cause));
+                Reply::MISS
+            }
         }
     }
 
@@ -133,9 +146,10 @@ impl State {
                 removed.map_or(Cached::Nothing, Cached::Removed)
             }
             Verdict::Miss => {
-                if !offer.is_asked_for(handle) {
-                    drop(cache.remove_if(&key, |cached| *cached == session));
+                if offer.is_asked_for(handle) {
+                    return Cached::Refused;
                 }
+                drop(cache.remove_if(&key, |cached| *cached == session));
                 Cached::Nothing
             }
         }
@@ -173,6 +187,7 @@ impl State {
         if found == Verdict::Resume {
             self.accept(offer, session);
             note_expiry(event, session);
+            self.note_answer(event, Answer::found(Way::Callback, session));
             return Asked::Over(reply);
         }
         if found == Verdict::Removed && !is_removed {
@@ -188,8 +203,10 @@ impl State {
 
     /// Fetches the session from the host store, if that is to be asked. Not one that this program has
     /// made, either, if it keeps data with sessions: the record has none.
-    fn fetch(&self, offer: &Offer<'_, '_>) -> Reply {
+    /// `cause`: why there was none in the cache.
+    fn fetch(&self, offer: &Offer<'_, '_>, cause: Cause) -> Reply {
         if !self.shares() || keeps_side_data(offer.event) {
+            self.note_answer(offer.event, Answer::Missed(cause));
             return Reply::MISS;
         }
         let libssl = offer.event.libssl();
@@ -199,13 +216,22 @@ impl State {
             offer.fetch()
         };
         let came_back = match &fetched {
-            Some((_, came_back)) => *came_back,
-            None => offer.address.as_ref().is_some_and(Address::had_to_go),
+            Ok(fetched) => fetched.came_back,
+            Err(_) => offer.address.as_ref().is_some_and(Address::had_to_go),
         };
         if came_back {
             Offered::of(came_back).note(offer.event);
         }
-        let Some((session, _)) = fetched else { return Reply::MISS };
+        let Fetched { session, is_elsewhere, .. } = match fetched {
+            Ok(fetched) => fetched,
+            Err(in_store) => {
+                let cause = if in_store == Cause::Unknown { cause } else { in_store };
+                self.note_answer(offer.event, Answer::Missed(cause));
+                return Reply::MISS;
+            }
+        };
+        let way = if is_elsewhere { Way::OtherHost } else { Way::Store };
+        self.note_answer(offer.event, Answer::found(way, session.as_ref(libssl)));
         self.accept(offer, session.as_ref(libssl));
         if self.flushed_era() != seen {
             // A flush may have emptied the cache before the session came there.

@@ -7,6 +7,7 @@
 
 mod admission;
 mod application;
+mod beginning;
 mod early_data;
 mod ending;
 mod event;
@@ -54,6 +55,7 @@ use tickets::TicketKeys;
 use verified::Verified;
 
 pub use application::{Application, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
+pub use beginning::take_index as take_beginning_index;
 pub use ending::lifetime_changed;
 pub use event::{Current, Event, Facts};
 pub use life::while_closing;

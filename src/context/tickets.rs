@@ -24,6 +24,7 @@
 
 use super::State;
 use super::admission::Foreign;
+use super::beginning::Answer;
 use super::event::Event;
 use super::host::keys::KeyRing;
 use super::host::record::deadline;
@@ -44,7 +45,7 @@ use crate::seal::ratchet::EpochSecret;
 use once_cell::race::OnceBox;
 use parking_lot::RwLock;
 use sesscache_core::key_file::epoch::{EPOCH_SECONDS, EPOCHS_A_DAY, Epoch};
-use sesscache_core::store::Tally;
+use sesscache_core::store::{Cause, Tally, Way};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::process::random_bytes;
 use siphasher::sip::SipHasher24;
@@ -368,8 +369,11 @@ impl State {
             host.store.tally(tally);
         }
         if !is_marked || objection.is_some() || !self.is_young_enough(session) {
+            self.note_answer(event, Answer::Missed(Cause::Refused));
             return TicketVerdict::Decline;
         }
+        let way = if foreign.is_some() { Way::SharedTicket } else { Way::OwnTicket };
+        self.note_answer(event, Answer::found(way, session));
         let may_ask = || self.application.ticket_data().decrypt_cb.get().is_some();
         let replaced = trailer.filter(|_| !event.is_tls13() && may_ask());
         let renewed = replaced.and_then(|trailer| self.renewed(event, trailer, key_name));

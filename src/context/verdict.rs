@@ -10,9 +10,9 @@ use super::event::Event;
 use super::host::record::{Address, Fetched, deadline};
 use super::origin::Origin;
 use crate::openssl::codec::Mark;
-use crate::openssl::handle::{Session, SessionRef};
+use crate::openssl::handle::SessionRef;
 use sesscache_core::cache::Key;
-use sesscache_core::store::Trust;
+use sesscache_core::store::{Cause, Trust};
 use sesscache_core::system::clock::now;
 
 /// The decision about a session.
@@ -110,14 +110,17 @@ impl Offer<'_, '_> {
         }
     }
 
-    /// The session in the store, if it may be resumed, and whether its client had come back. One for single
-    /// use is taken out of there.
-    pub(super) fn fetch(&self) -> Option<(Session, bool)> {
-        let address = self.address.as_ref()?;
-        let Fetched { session, origin, came_back } = address.fetch(self.event.libssl())?;
-        let handle = session.as_ref(self.event.libssl());
+    /// The session in the store, if it may be resumed. One for single use is taken out of there.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub(super) fn fetch(&self) -> Result<Fetched, Cause> {
+        let address = self.address.as_ref().ok_or(Cause::Unknown)?;
+        let fetched = address.fetch(self.event.libssl())?;
+        let Fetched { session, origin, .. } = &fetched;
+        let (handle, origin) = (session.as_ref(self.event.libssl()), *origin);
         // In a process that has drawn another session id context, its siblings are others.
-        let wanted = self.event.id_context()?;
+        let wanted = self.event.id_context().ok_or(Cause::Refused)?;
         let is_foreign =
             !origin.is_own(self.state.record_number()) || handle.id_context() != wanted.bytes();
         let objection = match is_foreign {
@@ -129,22 +132,22 @@ impl Offer<'_, '_> {
         };
         if let Some(tally) = objection {
             address.tally(tally);
-            return None;
+            return Err(Cause::Refused);
         }
         let is_marked = handle.set_mark(Mark {
             first_authenticated: origin.first_authenticated,
-            name: address.name_hash()?,
+            name: address.name_hash().ok_or(Cause::Refused)?,
             is_foreign,
             is_private: false,
             has_trailer: false,
         });
         if !is_marked || self.single_use && !address.take() {
-            return None;
+            return Err(Cause::Refused);
         }
         if !self.single_use {
             address.count_hit();
         }
-        Some((session, came_back))
+        Ok(fetched)
     }
 
     /// Whether get_cb's session may be in the store: its past is not known.

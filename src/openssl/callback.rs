@@ -290,6 +290,11 @@ impl OpenedTicket {
         Some((session, unsafe { bytes(self.key_name, self.key_name_length) }?))
     }
 
+    /// Whether the client has brought a ticket that no key opens.
+    pub fn is_unopened(self) -> bool {
+        self.status == SSL_TICKET_NO_DECRYPT
+    }
+
     /// The same ticket for an application that is not to resume it: as if no key had opened it.
     pub fn unopened(self) -> OpenedTicket {
         OpenedTicket { session: ptr::null_mut(), status: SSL_TICKET_NO_DECRYPT, ..self }

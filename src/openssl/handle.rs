@@ -229,6 +229,12 @@ impl<'a> Ssl<'a> {
         )
     }
 
+    /// Whether this is an object of QUIC's, of which a connection has several.
+    pub fn is_quic(self) -> bool {
+        // SAFETY: a valid connection.
+        unsafe { (self.libssl.SSL_version)(self.as_ptr()) == QUIC1_VERSION }
+    }
+
     /// The negotiated version, as sessions are keyed by it.
     #[inline]
     pub fn version(self) -> c_int {

@@ -378,6 +378,15 @@ impl Ssl<'_> {
         get.is_some_and(|get| unsafe { get(self.as_ptr()) } == X509_V_OK)
     }
 
+    /// Whether the other side's Finished has come: SSL_get_peer_finished(3). Then its handshake is over,
+    /// or is about to fail for it.
+    pub fn has_peers_finished(self) -> bool {
+        let mut byte = 0_u8;
+        let get = self.libssl().SSL_get_peer_finished;
+        // SAFETY: a valid connection, and room for no byte.
+        get.is_some_and(|get| unsafe { get(self.as_ptr(), (&raw mut byte).cast(), 0) } > 0)
+    }
+
     /// Whether its session was resumed, as far as the handshake has come: SSL_session_reused(3).
     pub fn is_resumed(self) -> bool {
         // SAFETY: a valid connection.

@@ -3,11 +3,13 @@
 
 use super::arguments::Argument;
 use super::connection;
-use super::guard::guard;
+use super::event;
+use super::guard::{guard, with};
 use crate::context::{forget_servername, host, while_closing};
 use crate::openssl::handle::Ssl;
 use libc::c_int;
 use openssl_sys::{SSL, SSL_SESSION};
+use sesscache_core::system::errno::KeepErrno;
 
 /// Frees a connection; see SSL_free(3). Does nothing for NULL.
 ///
@@ -19,6 +21,7 @@ pub unsafe extern "C-unwind" fn SSL_free(ssl: Argument<*mut SSL>) {
         let Some(connection) = ssl.ssl() else { return };
         let free = connection.onward().libssl().SSL_free;
         forget_servername(connection);
+        count(connection, false);
         // SAFETY: a valid connection, whose reference the caller gives up. Its handle is used
         // before.
         closing(connection, || unsafe { free(ssl.as_ptr()) });
@@ -34,6 +37,7 @@ pub unsafe extern "C-unwind" fn SSL_clear(s: Argument<*mut SSL>) -> c_int {
     guard(0, || {
         let Some(ssl) = s.ssl() else { return 0 };
         forget_servername(ssl);
+        count(ssl, true);
         let cleared = closing(ssl, || ssl.stock_clear());
         if let Some(connection) = connection::of(ssl) {
             // The callback that leads the next handshake where it belongs is yet to come.
@@ -58,6 +62,17 @@ pub unsafe extern "C-unwind" fn SSL_set_session(
         let Some(ssl) = to.ssl() else { return 0 };
         closing(ssl, || ssl.stock_set_session(session.session(ssl.libssl())))
     })
+}
+
+/// A connection ends, or is made ready for another one.
+fn count(ssl: Ssl<'_>, is_used_again: bool) {
+    if !ssl.libssl().is_supported || !host::is_used() || !ssl.is_server() || ssl.is_quic() {
+        return;
+    }
+    let _errno = KeepErrno::new();
+    if let Some((_, state)) = event(ssl) {
+        with(state, (), || state.count_connection(ssl, is_used_again));
+    }
 }
 
 fn closing<T>(ssl: Ssl<'_>, close: impl FnOnce() -> T) -> T {

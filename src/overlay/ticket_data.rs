@@ -130,6 +130,10 @@ unsafe extern "C-unwind" fn decrypt(
             let _errno = KeepErrno::new();
             with(state, TicketVerdict::Decline, || state.judge_ticket(&event, session, key_name))
         });
+        if ticket.is_unopened() {
+            let _errno = KeepErrno::new();
+            with(state, (), || state.note_unopened_ticket(&event));
+        }
         let callback = state.application().ticket_data().decrypt_cb.get();
         let answer = match (verdict, callback) {
             (TicketVerdict::Decline, None) => SSL_TICKET_RETURN_IGNORE_RENEW,

@@ -4,13 +4,15 @@ import contextlib
 import json
 import re
 import socket
+import urllib.parse
 
+from harness import processes
 from harness.agent import Agent
 from harness.built import ROOT
-from harness.network import free_port
+from harness.network import free_port, http, is_listening
 from harness.packages import need
 from harness.run import result
-from harness.verdicts import check, same, wait_until
+from harness.verdicts import at_least, check, same, wait_until
 
 _LABELS = r'\{store="/[^"]*",name="[^"]*"(,[a-z]+="[a-z0-9_.+-]*")*\}'
 _SAMPLE = re.compile(r'([a-z_]+)' + _LABELS + r' (-?[0-9.eE+-]+|\+Inf|NaN)', re.I)
@@ -54,7 +56,7 @@ def without_redis(scene):
     served = set()
     check("OpenMetrics parses", lambda: served.update(families(openmetrics(alone))) or True)
     check("it is of the store alone", same, [], [
-        name for name in served if not name.startswith(("sesscache_store_", "sesscache_build"))])
+        name for name in served if name.startswith(("sesscache_replication_", "sesscache_redis_"))])
     text = alone.page("/metrics")[1]
     check("the text format is Prometheus's", lambda: same((False, True), (
         "# EOF" in text, "# TYPE sesscache_store_lookups_total counter\n" in text)))
@@ -155,3 +157,67 @@ def queried():
     assert len(queries) >= 8, f"few queries: {queries}"
     names = {name for query in queries for name in re.findall(r"sesscache_[a-z_]+", query)}
     return {re.sub("_(total|bucket|sum|count)$", "", name) for name in names}
+
+
+def dashboard(scene):
+    """A real Prometheus evaluates every expression of the dashboard and of the alerts; by hand."""
+    need("prometheus", "prometheus")
+    scene.start_redis()
+    hosts = scene.host("a"), scene.host("b")
+    for host in hosts:
+        host.start_agent()
+        check(f"{host.name} connects", host.agent.says_soon, "connected to Redis")
+    prometheus = Prometheus(scene, [host.metrics for host in hosts])
+    expressions = expressions_of_dashboard() + expressions_of_alerts()
+
+    def traffic():
+        """Sessions of one host resume at the other, and the figures are scraped."""
+        hosts[0].make("sessions", 3)
+        hosts[1].resumed("sessions", 3)
+        found = prometheus.ask('min(count_over_time(sesscache_connections_total[30s]))')
+        assert found and float(found[0]["value"][1]) >= 4, found
+        return True
+
+    check("it scrapes", wait_until, 30, traffic)
+    check("there are many", at_least, 35, len(expressions))
+    for expression in expressions:
+        # Comparisons are empty while all is well.
+        may_be_empty = re.search(r"(==|>) *[0-9.]+$", expression)
+        check(f"{expression[:70]} has a value", lambda: prometheus.ask(expression) or may_be_empty)
+    done = result("promtool", "check", "rules", ROOT / "packaging/alerts.yml")
+    check("promtool is content with the rules", same, 0, done.returncode)
+    prometheus.process.kill()
+
+
+class Prometheus:
+    """On 127.0.0.1, scraping agents every second."""
+
+    def __init__(self, scene, ports):
+        self.port = free_port()
+        file = scene.work / "prometheus.yml"
+        targets = ", ".join(f"'127.0.0.1:{port}'" for port in ports)
+        file.write_text("global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: sesscache\n"
+                        f"    static_configs: [{{targets: [{targets}]}}]\n")
+        self.process = processes.start(
+            "prometheus", f"--config.file={file}", f"--storage.tsdb.path={scene.work / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{self.port}", log=scene.work / "prometheus.log")
+        wait_until(30, is_listening, self.port)
+
+    def ask(self, expression):
+        """The instant vector. AssertionError if it cannot be evaluated."""
+        code, body = http(self.port, "/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+        found = json.loads(body)
+        same((200, "success"), (code, found["status"]))
+        return found["data"]["result"]
+
+
+def expressions_of_dashboard():
+    board = json.loads((ROOT / "packaging/grafana-dashboard.json").read_text())
+    found = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    return [one.replace("$instance", ".*").replace("$__rate_interval", "15s") for one in found]
+
+
+def expressions_of_alerts():
+    text = (ROOT / "packaging/alerts.yml").read_text()
+    found = re.findall(r"expr: (?:>-\n((?: {10}.*\n)+)|(.*)\n)", text)
+    return [" ".join(folded.split()) or plain for folded, plain in found]

@@ -26,6 +26,8 @@ def two_hosts(scene):
           "--store", a.store, "--redis", scene.url)
     check("nothing was lost", a.agent.shows, "replication_lost_records_total", 0)
     check("the lag is measured", at_least, 50, b.agent.figure("replication_lag_seconds_count"))
+    check("the resumptions count as those of another host's sessions", wait_until, 5,
+          b.agent.shows_least, 'connections_total{result="resumed",how="other_host"}', 50)
     check("both are healthy", lambda: a.agent.is_healthy() and b.agent.is_healthy())
 
 

@@ -36,7 +36,7 @@ PARTS = (
 )
 
 # They need Prometheus, which is large.
-BY_HAND = (metrics.promtool,)
+BY_HAND = (metrics.promtool, metrics.dashboard)
 
 
 def with_scene(part):

@@ -11,13 +11,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from command import doctor, probe
+from command import connections, doctor, probe
 from command.scene import Scene, prepare
 from harness import built, verdicts
 
 PARTS = (
     probe.probe_stock, probe.probe_versions, probe.probe_nginx, probe.probe_addresses,
     probe.probe_failures,
+    connections.connections, connections.connections_nginx,
     doctor.doctor_healthy, doctor.doctor_without, doctor.doctor_settings, doctor.doctor_elsewhere,
     doctor.doctor_replaced, doctor.doctor_counters, doctor.doctor_nginx, doctor.doctor_nobody,
 )

@@ -17,6 +17,7 @@ mod backoff;
 mod caught_up;
 mod claim;
 mod connection;
+mod connection_metrics;
 mod error;
 mod exposition;
 mod failure;

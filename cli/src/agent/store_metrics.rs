@@ -1,5 +1,6 @@
 //! The store's counters as metrics, read when /metrics is asked for.
 
+use super::connection_metrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -36,6 +37,7 @@ impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(store) = self.current.get() else { return Ok(()) };
         let c = store.counters();
+        connection_metrics::encode(&store.connections(), &mut encoder)?;
         lookups(&c, &mut encoder)?;
         records(&c, &mut encoder)?;
         refusals(&c, &mut encoder)?;
@@ -54,14 +56,7 @@ impl Collector for StoreMetrics {
             ("store_resets", "Removals that were forgotten before their time."),
             c.resets,
         )?;
-        gauge(&mut encoder, ("store_entries", "Sessions in the store."), None, c.entries)?;
-        gauge(&mut encoder, ("store_used", "Space that they take."), Some(&Unit::Bytes), c.bytes)?;
-        gauge(
-            &mut encoder,
-            ("store_capacity", "Space for sessions."),
-            Some(&Unit::Bytes),
-            c.capacity,
-        )?;
+        room(&c, &mut encoder)?;
         if !self.is_replicated {
             return Ok(());
         }
@@ -158,6 +153,12 @@ fn contexts(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
         ),
         c.shared_memory,
     )
+}
+
+fn room(c: &Counters, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    gauge(encoder, ("store_entries", "Sessions in the store."), None, c.entries)?;
+    gauge(encoder, ("store_used", "Space that they take."), Some(&Unit::Bytes), c.bytes)?;
+    gauge(encoder, ("store_capacity", "Space for sessions."), Some(&Unit::Bytes), c.capacity)
 }
 
 type NameAndHelp = (&'static str, &'static str);

@@ -43,6 +43,8 @@ pub(super) mod header {
     pub(in crate::store) const SHARE: usize = 384;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;
+    /// The table of connections: [`crate::store::connections`].
+    pub(in crate::store) const CONNECTIONS: usize = 704;
     /// The table of flushes.
     pub(in crate::store) const FLUSHES: usize = 1280;
     /// Notes of the log's reader.

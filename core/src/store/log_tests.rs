@@ -189,7 +189,7 @@ fn another_store_takes_over_what_it_is_told_and_does_not_tell_it_back() {
     let mut found = Vec::new();
     assert_eq!(
         to.get(&locator(1), NOW, &mut found),
-        Lookup::Found { deadline: LATER, came_back: false }
+        Lookup::Found { deadline: LATER, came_back: false, is_elsewhere: true }
     );
     assert_eq!(found, payload(1, 100));
     assert_eq!(records(&follow(&to).0), []);

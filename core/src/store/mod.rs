@@ -6,6 +6,7 @@
 //!
 //! No locks. No process waits for another, whatever that one does.
 
+mod connections;
 mod counters;
 mod flushes;
 mod key_kind;
@@ -30,6 +31,7 @@ mod table;
 mod tests;
 mod url;
 
+pub use connections::{AGES, Beginning, Cause, Connections, Way};
 pub use counters::{Counters, Tally};
 pub use flushes::{EVERYWHERE, FOR_EVER, Flush, Unstamped};
 pub use key_kind::KeyKind;
@@ -72,6 +74,8 @@ pub enum Lookup {
         deadline: u64,
         /// Whether its client had come back: see [`CAME_BACK`].
         came_back: bool,
+        /// Whether another host wrote it.
+        is_elsewhere: bool,
     },
     /// Nothing: never stored, forgotten or expired.
     Missing,

@@ -50,7 +50,7 @@ fn what_was_put_is_found_until_its_deadline() {
     let at = |second: u64| Now(second * 1000 + 999);
     assert_eq!(
         store.get(&locator(1), at(LATER), &mut found),
-        Lookup::Found { deadline: LATER, came_back: false }
+        Lookup::Found { deadline: LATER, came_back: false, is_elsewhere: false }
     );
     let past = store.get(&locator(1), at(LATER + 1), &mut found);
     assert!(matches!(past, Lookup::Missing));

@@ -22,7 +22,7 @@ use crate::seal::compact::{self, Known};
 use crate::seal::{Keys, OVERHEAD};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use sesscache_core::store::{
-    EVERYWHERE, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped, Use,
+    Cause, EVERYWHERE, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped, Use,
 };
 use sesscache_core::system::clock::{now, now_milliseconds};
 use sesscache_core::system::seed::{Purpose, seed};
@@ -54,6 +54,8 @@ pub(in crate::context) struct Fetched {
     pub(in crate::context) origin: Origin,
     /// Whether it was made for a client that had come back.
     pub(in crate::context) came_back: bool,
+    /// Whether another host made it.
+    pub(in crate::context) is_elsewhere: bool,
 }
 
 impl<'a> Address<'a> {
@@ -141,22 +143,32 @@ impl<'a> Address<'a> {
     }
 
     /// Fetches the session from the store.
-    pub(in crate::context) fn fetch(&self, libssl: &'static Libssl) -> Option<Fetched> {
-        let name = self.name.as_ref()?;
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub(in crate::context) fn fetch(&self, libssl: &'static Libssl) -> Result<Fetched, Cause> {
+        let name = self.name.as_ref().ok_or(Cause::Unknown)?;
         let _errors = KeepErrors::new(libssl);
         let mut sealed = Vec::new();
         let now = Now(now_milliseconds());
         let found = self.host.store.get(&self.locator, now, &mut sealed);
-        let Lookup::Found { deadline, came_back } = found else { return None };
-        let opened = self.open(libssl, name, deadline, &sealed);
-        let (mut fetched, era) = opened.map_err(|tally| self.tally(tally)).ok()?;
+        let (deadline, came_back, is_elsewhere) = match found {
+            Lookup::Found { deadline, came_back, is_elsewhere } => {
+                (deadline, came_back, is_elsewhere)
+            }
+            Lookup::Removed => return Err(Cause::Removed),
+            Lookup::Missing | Lookup::Busy => return Err(Cause::Unknown),
+        };
+        let (fetched, era) = self.open(libssl, name, deadline, &sealed).map_err(|tally| {
+            self.tally(tally);
+            Cause::Refused
+        })?;
         let store = &self.host.store;
         if store.has_flushes() && store.is_flushed(self.scope(), era, deadline) {
             store.count_flushed(&self.locator);
-            return None;
+            return Err(Cause::Removed);
         }
-        fetched.came_back = came_back;
-        Some(fetched)
+        Ok(Fetched { came_back, is_elsewhere, ..fetched })
     }
 
     /// Takes the session out of the store, whatever name it is sealed to. Of several processes one
@@ -239,7 +251,7 @@ impl<'a> Address<'a> {
         if found.deadline() > deadline {
             found.set_deadline(deadline);
         }
-        Ok((Fetched { session, origin, came_back: false }, era))
+        Ok((Fetched { session, origin, came_back: false, is_elsewhere: false }, era))
     }
 
     /// The plaintext of a record: the session's origin, the era if there was a flush, and the session

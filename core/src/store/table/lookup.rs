@@ -5,7 +5,7 @@ use super::body::{Facts, Link};
 use super::bucket::{Bucket, Cells, WAYS};
 use super::cell::{CHANCE, Cell, REGULAR, SPENT, State, low_byte};
 use crate::store::counters::Counter;
-use crate::store::record::LOCAL;
+use crate::store::record::{APPLIED, LOCAL};
 use crate::store::skew::believed;
 use crate::store::{Lookup, Now, Trust, Use};
 
@@ -151,7 +151,8 @@ impl Place<'_> {
             return None;
         }
         let came_back = cell.has(REGULAR) || self.bucket.age(cell) >= VISIT;
-        Some(Lookup::Found { deadline: facts.deadline, came_back })
+        let is_elsewhere = facts.flags & APPLIED != 0;
+        Some(Lookup::Found { deadline: facts.deadline, came_back, is_elsewhere })
     }
 
     /// Appends the rest of a large session. False if it is not whole any more.

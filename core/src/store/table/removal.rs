@@ -94,7 +94,8 @@ impl Place<'_> {
             return Lookup::Missing;
         };
         self.count(Counter::Takes);
-        Lookup::Found { deadline, came_back: hit.cell.has(REGULAR) }
+        let is_elsewhere = hit.facts.flags & APPLIED != 0;
+        Lookup::Found { deadline, came_back: hit.cell.has(REGULAR), is_elsewhere }
     }
 
     /// Leaves the removal of a session whose slot is claimed. Whether nobody else has taken it, from another
