@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   cache/       this process: sharded map, expiry, eviction            safe
-//!   store/       this host: one mapped file or anonymous mapping        one unsafe corner
+//!   store/       this host: one mapped file or anonymous mapping        two unsafe corners
 //!   key_file.rs  the secrets of a key file                              safe
 //!   slots.rs     a value that is replaced while threads use it          safe
 //!   sync.rs      locks and atomics, or those of shuttle and loom        safe

@@ -102,6 +102,7 @@ impl Store {
     pub fn flush(&self, scope: u64, until: u64, now: Now) -> u64 {
         let era = (self.era(scope) + 1).max(now.0).min((1 << ERA_BITS) - 1);
         self.enter_flush(Flush { scope, era, until }, now);
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         self.wake();
         era
     }

@@ -9,7 +9,7 @@ use super::flushes::Flush;
 use super::layout::header;
 use super::mapping::Outside;
 use super::record::{APPLIED, HEAD_BYTES, Head, Kind};
-use super::table::{Facts, InFlight};
+use super::table::{Facts, InFlight, fence_after_change};
 use super::{Locator, MOST_PAYLOAD, Now, PutError, Source, Store};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
@@ -198,9 +198,9 @@ impl Store {
         waiting.store(0, Relaxed);
     }
 
-    /// Wakes the reader, if it waits.
+    /// Wakes the reader, if it waits. The caller has just counted what there is to read.
     pub(super) fn wake(&self) {
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        fence_after_change();
         if let Ok(waiting) = self.mapping.half_word(header::WAITING)
             && waiting.load(Acquire) != 0
             && waiting.swap(0, AcqRel) != 0

@@ -1,6 +1,6 @@
 //! The mapped memory itself: bytes and atomic words at offsets, all bounds checked.
 //!
-//! The single unsafe corner of the store. Other processes change the memory at any time, so no
+//! An unsafe corner of the store; the other is `table/wide`. Other processes change the memory at any time, so no
 //! reference to plain bytes is ever made. Bytes are copied in and out through raw pointers; words
 //! are atomics. Their meaning is not known here.
 

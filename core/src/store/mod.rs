@@ -137,8 +137,8 @@ impl Source {
     }
 
     /// Whether a forgotten removal may be of this session. The last of those was in second `floor`.
-    fn is_doubtful(self, floor: u64, now: Now) -> bool {
-        matches!(self, Source::Elsewhere { second } if believed(second, now.seconds()) <= floor)
+    fn is_doubtful(self, floor: impl Fn() -> u64, now: Now) -> bool {
+        matches!(self, Source::Elsewhere { second } if believed(second, now.seconds()) <= floor())
     }
 }
 
@@ -198,7 +198,7 @@ impl Store {
             self.tally(Tally::Oversize);
             return Err(PutError::Oversize);
         }
-        if source.is_doubtful(place.floor(now), now) {
+        if source.is_doubtful(|| place.floor(now), now) {
             return Err(PutError::Removed);
         }
         place.put(deadline, now, source.flags(), payload)?;

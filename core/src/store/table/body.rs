@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// Words before the payload.
 pub(super) const HEAD_WORDS: usize = 4;
+/// Words of the payload that are taken in one step each: they have 12 bytes of a sealed record's nonce.
+const SURE_WORDS: usize = 2;
 /// Bytes of payload in a slot that is alone.
 pub(in crate::store) const ALONE: usize = (SLOT_WORDS - HEAD_WORDS) * 8;
 /// Bytes of payload in the first slot of several, whose last word leads on.
@@ -110,9 +112,9 @@ fn write(words: &[Word], bytes: &[u8]) {
         word.put(u64::from_ne_bytes(*bytes));
     }
     if let (false, Some(word)) = (rest.is_empty(), words.get(whole.len())) {
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        word.put(u64::from_ne_bytes(last));
+        let last = rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte));
+        // The first byte is the first in memory, on every machine.
+        word.put(u64::from_le(last));
     }
 }
 
@@ -186,26 +188,40 @@ impl Bucket {
         self.slot(way).iter().for_each(|word| word.put(0));
     }
 
-    /// Takes the payload of the first slot away, so that nobody else gets the whole of it.
+    /// Takes the payload of the first slot away. Of two that do so at once, nobody gets the words that
+    /// the other one has: a part of a sealed record is worth nothing.
     pub(super) fn swap_first(&self, way: usize, length: usize, into: &mut Vec<u8>) {
         let [_, _, _, _, payload @ ..] = self.slot(way);
-        let mut left = length;
-        for word in payload {
-            let bytes = word.swap(0).to_ne_bytes();
-            let part = left.min(8);
-            into.extend_from_slice(bytes.get(..part).unwrap_or(&bytes));
-            left -= part;
+        let mut copy = [[0_u8; 8]; SLOT_WORDS];
+        let (sure, rest) = payload.split_at(SURE_WORDS);
+        let swapped = sure.iter().map(|word| word.swap(0));
+        // After the claim, as in `wipe`.
+        fence(Release);
+        let wiped = rest.iter().map(|word| {
+            let was = word.peek();
+            word.put(0);
+            was
+        });
+        for (bytes, word) in copy.iter_mut().zip(swapped.chain(wiped)) {
+            *bytes = word.to_ne_bytes();
         }
+        let bytes = copy.as_flattened();
+        into.extend_from_slice(bytes.get(..length).unwrap_or(bytes));
     }
 }
 
 /// Appends the first bytes of words to a vector that has room for them.
 #[inline]
 fn append(words: &[Word], length: usize, into: &mut Vec<u8>) {
-    let mut copy = [[0_u8; 8]; SLOT_WORDS];
-    for (bytes, word) in copy.iter_mut().zip(words) {
+    let before = into.len();
+    into.resize(before + length.min(words.len() * 8), 0);
+    let bytes = into.get_mut(before..).unwrap_or_default();
+    let (whole, rest) = bytes.as_chunks_mut::<8>();
+    for (bytes, word) in whole.iter_mut().zip(words) {
         *bytes = word.peek().to_ne_bytes();
     }
-    let bytes = copy.as_flattened();
-    into.extend_from_slice(bytes.get(..length).unwrap_or(bytes));
+    if let (false, Some(word)) = (rest.is_empty(), words.get(whole.len())) {
+        let last = word.peek().to_ne_bytes();
+        rest.iter_mut().zip(last).for_each(|(to, from)| *to = from);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::cell::{Cell, REGULAR, State};
 use super::word::Word;
+use super::{Seen, fetch};
 use crate::store::Locator;
 
 /// Sessions that a bucket holds.
@@ -20,11 +21,15 @@ pub(super) const TRACE_WORDS: usize = 3;
 pub(super) const RISE: u64 = 1 << 48;
 /// Added to a bucket's clock after a trace was written. A put that sees no change need not look for one.
 pub(super) const TRACED: u64 = 1 << 32;
+/// A session that made room, in a bucket's counts.
+pub(super) const EVICTED: u64 = 1;
+/// A session that was put, in a bucket's counts.
+pub(super) const STORED: u64 = 1 << 32;
 /// An age of which nobody asks more. It is so far from 255 that a few looks may be missed.
 const OLD: u8 = 160;
 /// Words that hold ghosts, five each: more than twice as many as there are ways, so that scanners do not push
 /// all of them out.
-const GHOST_WORDS: usize = 14;
+const GHOST_WORDS: usize = 13;
 const GHOSTS_A_WORD: u64 = 5;
 const GHOST_BITS: u64 = 12;
 const GHOST_MASK: u64 = (1 << GHOST_BITS) - 1;
@@ -41,6 +46,9 @@ pub(in crate::store) struct Bucket {
     /// Sessions ever put here, in the lower half. Above them 16 bits for traces that came ([`TRACED`]), and 16
     /// for how often the floor rose ([`RISE`]).
     pub(super) clock: Word,
+    /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. Nobody
+    /// but a put changes this line, so that processes do not wait for each other's counters.
+    pub(super) counts: Word,
     ghosts: [Word; GHOST_WORDS],
     traces: [[Word; TRACE_WORDS]; TRACES],
     slots: [[Word; SLOT_WORDS]; WAYS],
@@ -68,7 +76,7 @@ impl Key {
 
 /// The numbers of cells, as bits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cells(u64);
+pub(super) struct Cells(pub(super) u64);
 
 impl Iterator for Cells {
     type Item = usize;
@@ -95,6 +103,7 @@ impl Bucket {
             cells: std::array::from_fn(|_| Word::default()),
             floor: Word::default(),
             clock: Word::default(),
+            counts: Word::default(),
             ghosts: std::array::from_fn(|_| Word::default()),
             traces: std::array::from_fn(|_| std::array::from_fn(|_| Word::default())),
             slots: std::array::from_fn(|_| words()),
@@ -104,24 +113,7 @@ impl Bucket {
     /// The cells with a tag, whatever they are.
     #[inline]
     pub(super) fn with_tag(&self, tag: u64) -> Cells {
-        let mut found = 0;
-        for (eight, words) in self.cells.as_chunks::<8>().0.iter().enumerate() {
-            // A branch for each, because it is seldom.
-            if words.iter().any(|word| Cell(word.get()).tag() == tag) {
-                for (number, word) in words.iter().enumerate() {
-                    found |= u64::from(Cell(word.get()).tag() == tag) << (eight * 8 + number);
-                }
-            }
-        }
-        Cells(found)
-    }
-
-    /// As [`Bucket::with_tag`], of cells as they were seen.
-    #[inline]
-    pub(super) fn seen_with_tag(seen: &[Cell; CELLS], tag: u64) -> Cells {
-        let is_any = seen.iter().fold(false, |any, cell| any | (cell.tag() == tag));
-        let bit = |(number, cell): (usize, &Cell)| u64::from(cell.tag() == tag) << number;
-        Cells(if is_any { seen.iter().enumerate().map(bit).sum() } else { 0 })
+        self.look().tagged(tag)
     }
 
     /// The word of a cell.
@@ -138,12 +130,8 @@ impl Bucket {
 
     /// All cells now, one after the other.
     #[inline]
-    pub(super) fn all(&self) -> [Cell; CELLS] {
-        let mut all = [Cell(0); CELLS];
-        for (cell, word) in all.iter_mut().zip(&self.cells) {
-            *cell = Cell(word.get());
-        }
-        all
+    pub(super) fn look(&self) -> Seen {
+        Seen::of(&self.cells)
     }
 
     #[inline]
@@ -164,6 +152,12 @@ impl Bucket {
     #[inline]
     pub(super) fn slot(&self, number: usize) -> &[Word; SLOT_WORDS] {
         self.slots.get(number).unwrap_or(&self.slots[0])
+    }
+
+    /// Has the memory of a slot come, which is about to be written.
+    #[inline]
+    pub(super) fn fetch(&self, way: usize) {
+        fetch(self.slot(way));
     }
 
     /// Whether a cell's body begins with this locator.
@@ -205,7 +199,7 @@ impl Bucket {
         if let Some(word) = self.ghosts.get(number) {
             let old = word.peek();
             // Of two at once, one is not noted.
-            word.change(old, old & !(GHOST_MASK << shift) | (ghost(cell.tag()) | part) << shift);
+            word.put(old & !(GHOST_MASK << shift) | (ghost(cell.tag()) | part) << shift);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The word that decides a cell: its state, whose it is, and until when.
 //!
-//! A word is `state:3 | tag:24 | generation:8 | time:16 | chance:1 | untold:1 | in flight:1 | regular:1 |
+//! A word is `state:3 | tag:24 | generation:7 | long:1 | time:16 | chance:1 | untold:1 | in flight:1 | regular:1 |
 //! other:1 | stamp:8`, from the top. Nothing here reads the mapping.
 
 use crate::store::Now;
@@ -32,19 +32,17 @@ pub(super) enum State {
     Trace = 5,
 }
 
-const STATE: u32 = 61;
-const TAG: u32 = 37;
-const GENERATION: u32 = 29;
+pub(super) const STATE: u32 = 61;
+pub(super) const TAG: u32 = 37;
+const GENERATION: u32 = 30;
 pub(super) const TIME: u32 = 13;
-/// The state, as it lies in the upper 16 bits of a word.
-pub(super) const STATE_LANE: u32 = 48;
-pub(super) const STATE_MASK: i16 = (0xE000_u16).cast_signed();
-pub(super) const LIVE_LANE: i16 = (State::Live as i16) << (STATE - STATE_LANE);
-const TAG_MASK: u64 = (1 << 24) - 1;
-const GENERATION_MASK: u64 = (1 << 8) - 1;
+pub(super) const TAG_MASK: u64 = (1 << 24) - 1;
+const GENERATION_MASK: u64 = (1 << 7) - 1;
 const TIME_MASK: u64 = (1 << 16) - 1;
 const STAMP_MASK: u64 = 0xFF;
 
+/// A session that has further slots. It stays so for as long as it lies there.
+pub(super) const LONG: u64 = 1 << 29;
 /// A session of the main part: its client came back again, so it is passed over once.
 pub(super) const CHANCE: u64 = 1 << 12;
 /// The agent has not told other hosts of it.
@@ -63,7 +61,7 @@ pub(super) const QUIET: u64 = 1 << 9;
 pub(super) const COMPLETE: u64 = 1 << 8;
 
 /// Deadlines count in units of so many seconds, as a power of two.
-const DEADLINE_UNIT: u32 = 7;
+pub(super) const DEADLINE_UNIT: u32 = 7;
 /// A deadline is believed so many units ahead: 32 days. What ends later counts as ending then.
 pub(super) const MOST_AHEAD: u64 = (32 * 24 * 60 * 60) >> DEADLINE_UNIT;
 /// Claims count in units of so many milliseconds, as a power of two.
@@ -192,13 +190,6 @@ impl Cell {
 #[expect(clippy::cast_possible_truncation, reason = "it is what is wanted")]
 pub(super) fn low_byte(word: u64) -> u8 {
     word as u8
-}
-
-/// The present in units of deadlines, modulo 2^16.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "it is what is wanted")]
-pub(super) fn ahead(now: Now) -> u16 {
-    (now.seconds() >> DEADLINE_UNIT) as u16
 }
 
 /// The last unit of a deadline.

@@ -1,5 +1,6 @@
 //! The head of a region: which buckets have something to tell, and counters.
 
+use super::bucket::STORED;
 use super::word::Word;
 use super::{Place, REGION_BUCKETS, Table};
 use crate::store::counters::Counter;
@@ -13,7 +14,9 @@ const COUNTERS: usize = 24;
 pub(in crate::store) struct Region {
     /// A bit for each bucket in which something may be untold.
     pub(super) dirty: Word,
-    padding: [Word; 7],
+    /// 1 once a reader came.
+    pub(super) read: Word,
+    padding: [Word; 6],
     counters: [Word; COUNTERS],
 }
 
@@ -27,6 +30,7 @@ impl Region {
         let word = |_| Word::default();
         Region {
             dirty: Word::default(),
+            read: Word::default(),
             padding: std::array::from_fn(word),
             counters: std::array::from_fn(word),
         }
@@ -37,6 +41,12 @@ impl Region {
         if let Some(word) = self.counters.get(counter as usize) {
             word.add(1);
         }
+    }
+
+    /// Whether a reader of the log has ever come.
+    #[inline]
+    pub(super) fn is_read(&self) -> bool {
+        self.read.peek() != 0
     }
 
     pub(in crate::store) fn counted(&self, counter: Counter) -> u64 {
@@ -63,7 +73,16 @@ impl Place<'_> {
 impl Table<'_> {
     /// The counter's value, of all regions.
     pub(in crate::store) fn counted(&self, counter: Counter) -> u64 {
-        self.regions.iter().map(|region| region.counted(counter)).fold(0, u64::wrapping_add)
+        let counts =
+            |shift: u32| self.buckets.iter().map(move |bucket| bucket.counts.peek() >> shift);
+        let half = u64::from(u32::MAX);
+        match counter {
+            Counter::Stores => counts(STORED.trailing_zeros()).map(|count| count & half).sum(),
+            Counter::Evicted => counts(0).map(|count| count & half).sum(),
+            _ => {
+                self.regions.iter().map(|region| region.counted(counter)).fold(0, u64::wrapping_add)
+            }
+        }
     }
 
     /// Sessions, and the slots that they take.

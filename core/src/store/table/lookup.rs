@@ -25,7 +25,8 @@ pub(super) struct Hit {
 impl Bucket {
     /// Sessions, and further slots of large ones.
     pub(super) fn occupied(&self) -> [u64; 2] {
-        let cells = self.all();
+        let seen = self.look();
+        let cells = seen.cells();
         let count = |state| {
             let slots = cells.iter().take(WAYS);
             slots.filter(|cell| cell.is(state)).count() as u64

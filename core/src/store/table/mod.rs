@@ -11,8 +11,9 @@ mod bucket;
 mod cell;
 mod chain;
 mod counts;
-mod lanes;
 mod lookup;
+#[cfg(any(test, not(all(target_arch = "x86_64", not(any(loom, shuttle))))))]
+mod narrow;
 #[cfg(test)]
 mod proofs;
 mod put;
@@ -21,6 +22,9 @@ mod share;
 mod told;
 mod trace;
 mod victim;
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
+#[expect(unsafe_code, reason = "words are loaded two at a time")]
+mod wide;
 mod word;
 
 pub(super) use body::Facts;
@@ -29,9 +33,15 @@ pub(super) use counts::Region;
 pub(super) use removal::Removal;
 pub(super) use share::Share;
 pub(super) use told::InFlight;
+pub(super) use word::fence_after_change;
 
 use super::Locator;
 use bucket::Key;
+
+#[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
+use narrow::{Seen, fetch};
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
+use wide::{Seen, fetch};
 
 /// Buckets of a region.
 pub(super) const REGION_BUCKETS: usize = 64;

@@ -1,16 +1,14 @@
 //! Putting a session: a slot is claimed, written and published.
 
-use super::Place;
 use super::body::{Facts, Link, further, parts};
-use super::bucket::{Bucket, CELLS, RISE, TRACED, WAYS};
-use super::cell::{CHANCE, Cell, LARGE, REGULAR, SPENT, State, UNTOLD};
-use super::lanes::of_sessions;
-use super::victim::{FEW, of_any};
+use super::bucket::{EVICTED, RISE, STORED, TRACED, WAYS};
+use super::cell::{CHANCE, Cell, LARGE, LONG, REGULAR, SPENT, State, UNTOLD};
+use super::victim::{FEW, victim};
+use super::word::fence_after_change;
+use super::{Place, Seen};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, CAME_BACK, LOCAL};
 use crate::store::{Now, PutError};
-use crate::sync::shared::fence;
-use std::sync::atomic::Ordering::SeqCst;
 
 /// Tries to claim a slot. One fails because another process has changed the very cell, or because a session is
 /// passed over.
@@ -23,6 +21,8 @@ const MOST_PASSED: usize = 8;
 struct Claimed {
     way: usize,
     cell: Cell,
+    /// [`EVICTED`] if a session made room, else 0.
+    evicted: u64,
 }
 
 impl Place<'_> {
@@ -49,31 +49,36 @@ impl Place<'_> {
             flags: flags & (LOCAL | APPLIED),
         };
         let regular = if flags & CAME_BACK != 0 { REGULAR } else { 0 };
+        let long = if facts.further() > 0 { LONG } else { 0 };
         let next = self.write_further(facts, payload, regular, now)?;
-        let Claimed { way, cell: claim } = self.claim_for(None, now).map_err(|error| {
+        let Claimed { way, cell: claim, evicted } = self.claim_for(None, now).map_err(|error| {
             self.free_further(self.key.tag, next, facts, now);
             self.refused(error)
         })?;
+        // Before the body, for whose memory the next step waits.
+        let clock = self.bucket.clock.add(1).wrapping_add(1);
         let first = parts(payload).next().unwrap_or(&[]);
         self.bucket.write_first(way, &self.key, facts, first, next);
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
-        let clock = self.bucket.clock.add(1).wrapping_add(1);
-        let live = claim.done(State::Live, deadline, now, untold | regular).with_stamp(clock);
+        let live =
+            claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(clock);
         if !self.bucket.change(way, claim, live) {
+            self.bucket.counts.add(evicted);
             self.free_further(self.key.tag, next, facts, now);
             return Err(self.busy());
         }
         // A removal that was written meanwhile has not seen this session, or is seen here.
-        fence(SeqCst);
+        fence_after_change();
         let changed = self.bucket.removals() ^ removals;
         if changed != 0 && (changed >= RISE / TRACED || self.is_removed(now)) {
+            self.bucket.counts.add(evicted);
             self.kill(way, live, now);
             return Err(PutError::Removed);
         }
         if untold != 0 {
             self.mark();
         }
-        self.count(Counter::Stores);
+        self.bucket.counts.add(STORED + evicted);
         Ok(())
     }
 
@@ -100,10 +105,11 @@ impl Place<'_> {
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
-            let Some((place, Claimed { way, cell: claim })) = claimed else {
+            let Some((place, Claimed { way, cell: claim, evicted })) = claimed else {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
+            place.bucket.counts.add(evicted);
             place.bucket.write_further(way, part, next);
             let clock = place.bucket.clock.add(1).wrapping_add(1);
             let cell =
@@ -128,58 +134,53 @@ impl Place<'_> {
     /// has many or not.
     fn claim_for(&self, further: Option<bool>, now: Now) -> Result<Claimed, PutError> {
         for tried in 0..TRIES {
-            let seen = self.bucket.all();
+            let seen = self.bucket.look();
+            let cells = seen.cells();
             let clock = self.bucket.clock.peek();
             if clock.is_multiple_of(WAYS as u64) {
-                self.bucket.keep_old(&seen, clock);
+                self.bucket.keep_old(cells, clock);
             }
-            let vary = clock ^ self.key.low;
-            let may_have = self.table.share.map_or(WAYS, |share| share.ways(vary));
-            let matches = Bucket::seen_with_tag(&seen, self.key.tag);
+            let matches = seen.tagged(self.key.tag);
             if further.is_none() && self.is_removed_by(matches, now) {
                 return Err(PutError::Removed);
             }
-            let is_live = |way: &usize| seen.get(*way).is_some_and(|cell| cell.is(State::Live));
+            let is_live = |way: &usize| cells.get(*way).is_some_and(|cell| cell.is(State::Live));
             let mut same = matches.filter(|way| *way < WAYS && further.is_none());
             let same = same.find(is_live);
-            let usual = || match further {
-                Some(true) => None,
-                _ => of_sessions(&seen, clock, now, may_have),
-            };
-            let way = same.or_else(usual);
-            let way = way.or_else(|| self.unusual_victim(&seen, clock, now, may_have, further));
+            let way = same.or_else(|| self.victim(&seen, clock, now, further == Some(true)));
             let way = way.ok_or(PutError::Busy)?;
-            let before = *seen.get(way).ok_or(PutError::Busy)?;
+            let before = *cells.get(way).ok_or(PutError::Busy)?;
             let may_pass = same.is_none() && tried < MOST_PASSED;
             if may_pass && self.passes_over(way, before, clock, now) {
                 continue;
             }
             let claim = before.claim(State::Writing, self.key.tag, now);
-            let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
+            self.bucket.fetch(way);
             if self.bucket.change(way, before, claim) {
+                let mut evicted = 0;
                 if before.is(State::Live) {
-                    self.count_leaving(before, same.is_some(), now);
+                    evicted = self.count_leaving(before, same.is_some(), now);
+                }
+                if before.is(State::Live) && before.has(LONG) {
+                    // They are still the session's, until this process writes.
+                    let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
                     self.free_further(before.tag(), next, facts, now);
                 }
-                return Ok(Claimed { way, cell: claim });
+                return Ok(Claimed { way, cell: claim, evicted });
             }
         }
         Err(PutError::Busy)
     }
 
-    /// The way that makes room in a bucket that has more than sessions.
-    #[expect(clippy::too_many_arguments, reason = "what a victim depends on")]
-    fn unusual_victim(
-        &self,
-        seen: &[Cell; CELLS],
-        clock: u64,
-        now: Now,
-        may_have: usize,
-        further: Option<bool>,
-    ) -> Option<usize> {
-        let cells = self.bucket.without_dead_traces(*seen, now);
-        of_any(&cells, clock, now, may_have, further == Some(true))
-            .or_else(|| self.forget_trace(&cells, now, &mut 0).filter(|number| *number < WAYS))
+    /// The way that makes room.
+    #[inline]
+    fn victim(&self, seen: &Seen, clock: u64, now: Now, is_of_large: bool) -> Option<usize> {
+        let may_have = self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
+        let (cells, ways) = (seen.cells(), seen.ways(now));
+        let free = self.bucket.free_ways(cells, &ways, now);
+        // Damage may have left nothing but removals.
+        let forgotten = || self.forget_trace(cells, now, &mut 0).filter(|number| *number < WAYS);
+        victim(&ways, free, clock, may_have, is_of_large).or_else(forgotten)
     }
 
     /// Whether a session is passed over because its client came back again. It has no chance more then.
@@ -191,18 +192,19 @@ impl Place<'_> {
             && self.bucket.change(way, cell, cell.with(0, CHANCE).with_stamp(clock))
     }
 
-    /// A session makes room.
-    pub(super) fn count_leaving(&self, cell: Cell, is_replaced: bool, now: Now) {
-        if cell.has(UNTOLD) && !cell.is_over(now) {
+    /// A session makes room. Returns by how much the bucket's counts grow: [`EVICTED`] or 0.
+    pub(super) fn count_leaving(&self, cell: Cell, is_replaced: bool, now: Now) -> u64 {
+        let is_over = cell.is_over(now);
+        if cell.has(UNTOLD) && !is_over && self.region.is_read() {
             self.count(Counter::Untold);
         }
         if is_replaced {
-            return;
+            return 0;
         }
-        if cell.is_over(now) {
-            return self.count(Counter::Expired);
+        if is_over {
+            self.count(Counter::Expired);
+            return 0;
         }
-        self.count(Counter::Evicted);
         if !cell.has(SPENT) {
             self.bucket.note_ghost(cell);
             let clock = self.bucket.clock.peek();
@@ -210,6 +212,7 @@ impl Place<'_> {
                 share.note_gone(cell.has(REGULAR), clock, self.slots());
             }
         }
+        EVICTED
     }
 
     /// Whether a payload of so many bytes has its slots in different buckets.

@@ -3,18 +3,17 @@
 //! A trace can always be written, because something else gives: a session of the bucket, or the traces
 //! themselves. If one of these is forgotten, the bucket's floor rises first.
 
-use super::Place;
 use super::body::Facts;
-use super::bucket::{Bucket, CELLS, Cells, RISE, TRACED, WAYS};
+use super::bucket::{CELLS, Cells, RISE, TRACED, WAYS};
 use super::cell::{COMPLETE, Cell, QUIET, REGULAR, State, UNTOLD};
 use super::lookup::Hit;
-use super::victim::{may_take_slot, victim_of_removal};
+use super::victim::{may_take_slot, victim};
+use super::word::fence_after_change;
+use super::{Place, Seen};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, LOCAL};
 use crate::store::skew::believed;
 use crate::store::{Lookup, Now};
-use crate::sync::shared::fence;
-use std::sync::atomic::Ordering::SeqCst;
 
 /// Tries to write a trace, each of which fails only because another process has changed the very cell.
 const TRIES: usize = 8;
@@ -54,7 +53,7 @@ impl Place<'_> {
         let own = hit.map(|hit| (hit.way, hit.cell));
         let removal = self.write_trace(trace, own, &mut 0);
         // A put that was published meanwhile is seen here, or sees the trace.
-        fence(SeqCst);
+        fence_after_change();
         self.kill_all(now);
         removal
     }
@@ -108,7 +107,7 @@ impl Place<'_> {
             self.give_back(way, claim);
         }
         // Each taker leaves its trace before it looks for another's.
-        fence(SeqCst);
+        fence_after_change();
         let others = self.bucket.with_tag(self.key.tag);
         let is_alone = { others }.all(|number| {
             written == Removal::Written(number)
@@ -137,7 +136,7 @@ impl Place<'_> {
     /// raises the floor.
     fn write_trace(&self, trace: Trace, own: Option<(usize, Cell)>, rises: &mut u64) -> Removal {
         for _ in 0..TRIES {
-            let seen = self.bucket.all();
+            let seen = self.bucket.look();
             if let Some(done) = self.extend_trace(&seen, trace) {
                 return done;
             }
@@ -148,14 +147,15 @@ impl Place<'_> {
             let cell = before
                 .claim(State::Trace, self.key.tag, trace.now)
                 .done(State::Trace, trace.deadline, trace.now, told)
-                .with_stamp(self.bucket.clock.add(1).wrapping_add(1));
+                .with_stamp(self.bucket.clock.peek().wrapping_add(1));
             let (facts, next) = (self.bucket.facts(number), self.bucket.link(number));
             if self.bucket.change(number, before, cell) {
                 // From here on it holds.
-                self.bucket.clock.advance(TRACED);
+                self.bucket.clock.advance(TRACED + 1);
                 if before.is(State::Live) && number < WAYS {
                     if before.tag() != self.key.tag {
-                        self.count_leaving(before, false, trace.now);
+                        let evicted = self.count_leaving(before, false, trace.now);
+                        self.bucket.counts.add(evicted);
                     }
                     self.bucket.wipe(number);
                     self.free_further(before.tag(), next, facts, trace.now);
@@ -183,15 +183,15 @@ impl Place<'_> {
         }
         if trace.is_told {
             // The reader of the log sees the trace, or its bit is set anew.
-            fence(SeqCst);
+            fence_after_change();
             self.mark();
         }
     }
 
     /// Makes a trace that is there hold for as long.
-    fn extend_trace(&self, seen: &[Cell; CELLS], trace: Trace) -> Option<Removal> {
+    fn extend_trace(&self, seen: &Seen, trace: Trace) -> Option<Removal> {
         let Trace { deadline, now, .. } = trace;
-        let mut cells = Bucket::seen_with_tag(seen, self.key.tag);
+        let mut cells = seen.tagged(self.key.tag);
         let number =
             cells.find(|number| self.bucket.holds(*number, self.bucket.cell(*number), now))?;
         let cell = self.bucket.cell(number);
@@ -213,27 +213,36 @@ impl Place<'_> {
     /// The cell into which a trace goes, as it was seen.
     fn cell_for_trace(
         &self,
-        cells: &[Cell; CELLS],
+        seen: &Seen,
         now: Now,
         own: Option<(usize, Cell)>,
         rises: &mut u64,
     ) -> Option<(usize, Cell)> {
-        let unused = (WAYS..CELLS).find(|number| {
-            let cell = cells.get(*number).copied().unwrap_or(Cell(0));
-            match cell.state() {
-                State::Trace => !self.bucket.renews(*number, cell, now),
-                State::Writing | State::Taken => cell.is_free(now),
-                _ => true,
-            }
-        });
-        let clock = self.bucket.clock.peek();
-        let of_session = || match own {
-            Some((number, _)) if may_take_slot(cells) => Some(number),
-            Some(_) => None,
-            None => victim_of_removal(cells, clock, now),
+        let cells = seen.cells();
+        let cell = |number: usize| cells.get(number).copied().unwrap_or(Cell(0));
+        let mut places = WAYS..CELLS;
+        let unused = places.clone().find(|number| cell(*number).is_free(now));
+        let dead = || {
+            places.find(|number| match cell(*number) {
+                cell if cell.is(State::Trace) => !self.bucket.renews(*number, cell, now),
+                // Damage: no session begins in a place for removals.
+                cell => cell.is(State::Live) || cell.is(State::More),
+            })
         };
-        let number = unused.or_else(of_session).or_else(|| self.forget_trace(cells, now, rises))?;
-        Some((number, *cells.get(number)?))
+        let of_session = || {
+            let ways = seen.ways(now);
+            match own {
+                _ if !may_take_slot(&ways) => None,
+                Some((number, _)) => Some(number),
+                None => {
+                    let free = self.bucket.free_ways(cells, &ways, now);
+                    victim(&ways, free, self.bucket.clock.peek(), 0, false)
+                }
+            }
+        };
+        let room = unused.or_else(dead).or_else(of_session);
+        let number = room.or_else(|| self.forget_trace(cells, now, rises))?;
+        Some((number, cell(number)))
     }
 
     /// Chooses the trace that would hold least long. The bucket's floor rises before it goes.

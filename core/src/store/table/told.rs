@@ -7,12 +7,11 @@
 use super::body::Facts;
 use super::bucket::{CELLS, Key, WAYS};
 use super::cell::{COMPLETE, Cell, IN_FLIGHT, QUIET, State, UNTOLD};
+use super::word::fence_after_change;
 use super::{Place, REGION_BUCKETS, Table};
 use crate::store::Now;
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, HEAD_BYTES, Head, Kind, LOCAL, Locator, UNIT};
-use crate::sync::shared::fence;
-use std::sync::atomic::Ordering::SeqCst;
 
 /// A cell that the agent has read, until it is told.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ impl<'a> Table<'a> {
         let mut records = 0;
         // A process that publishes after this sets the bit anew.
         let mut dirty = region.dirty.swap(0);
-        fence(SeqCst);
+        fence_after_change();
         while dirty != 0 {
             let bit = dirty.trailing_zeros() as usize;
             let place =
@@ -85,7 +84,10 @@ impl<'a> Table<'a> {
                 self.change_flags(&one, 0, IN_FLIGHT);
             }
         });
-        self.regions.iter().for_each(|region| region.dirty.set(u64::MAX));
+        for region in self.regions {
+            region.read.put(1);
+            region.dirty.set(u64::MAX);
+        }
     }
 
     /// All is to be told again that was made here.
@@ -112,7 +114,7 @@ impl<'a> Table<'a> {
 
     fn each_cell(&self, mut look: impl FnMut(InFlight)) {
         for (bucket, cells) in self.buckets.iter().enumerate() {
-            for (number, cell) in cells.all().into_iter().enumerate() {
+            for (number, cell) in cells.look().cells().iter().copied().enumerate() {
                 look(InFlight { bucket, number, cell });
             }
         }

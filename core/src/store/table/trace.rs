@@ -3,8 +3,9 @@
 //! That a session was removed is in the cell's word alone. The body says it to other hosts, and tells the
 //! deadline to the second.
 
-use super::bucket::{Bucket, CELLS, Key, WAYS};
+use super::bucket::{Bucket, CELLS, Cells, Key};
 use super::cell::{COMPLETE, Cell, State};
+use super::victim::{ALL, Ways};
 use crate::store::Now;
 use crate::store::skew::{SKEW, believed};
 use crate::sync::shared::fence;
@@ -77,15 +78,22 @@ impl Bucket {
 }
 
 impl Bucket {
-    /// The cells, where removals that do not hold any more count as free.
+    /// The ways that whoever needs room may have: unused ones, sessions that are over, removals that do not hold
+    /// any more, and claims whose claimers do not go on.
     #[inline]
-    pub(super) fn without_dead_traces(&self, mut cells: [Cell; CELLS], now: Now) -> [Cell; CELLS] {
-        for (number, cell) in cells.iter_mut().enumerate().take(WAYS) {
-            if cell.is(State::Trace) && cell.is_over(now) && !self.renews(number, *cell, now) {
-                *cell = cell.freed();
-            }
+    pub(super) fn free_ways<S>(&self, cells: &[Cell; CELLS], ways: &Ways<S>, now: Now) -> u32 {
+        let sessions = ways.live | ways.more;
+        let mut free = ALL & !(sessions | ways.trace | ways.claimed) | sessions & ways.over;
+        let seldom = ways.trace & ways.over | ways.claimed;
+        for way in Cells(u64::from(seldom)) {
+            let cell = cells.get(way).copied().unwrap_or(Cell(0));
+            let is_free = match cell.state() {
+                State::Trace => !self.renews(way, cell, now),
+                _ => cell.is_free(now),
+            };
+            free |= u32::from(is_free) << way;
         }
-        cells
+        free
     }
 }
 

@@ -9,91 +9,71 @@
 //!
 //! A removal never makes room for a session, unless damage has left nothing else.
 
-use super::bucket::{CELLS, WAYS};
-use super::cell::{Cell, LARGE, REGULAR, SPENT, State, low_byte};
-use super::lanes::of_sessions;
-use crate::store::Now;
+use super::bucket::WAYS;
 
 /// Sessions of many slots have so many ways of a bucket for all but their first. So a few of them do not
 /// push out many small ones.
-const MOST_OF_LARGE: usize = 4;
+const MOST_OF_LARGE: u32 = 4;
 /// A session of more slots than this has many.
 pub(super) const FEW: usize = 8;
+/// All ways of a bucket, a bit each.
+pub(super) const ALL: u32 = u32::MAX >> (32 - WAYS);
 
-/// The oldest of some cells, by their stamps.
-#[derive(Clone, Copy, Default)]
-struct Oldest {
-    way: Option<usize>,
-    age: u8,
-    count: usize,
+/// The ways of a bucket of which something holds, a bit each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways<S> {
+    /// In state LIVE.
+    pub(super) live: u32,
+    /// In state MORE.
+    pub(super) more: u32,
+    /// In state TRACE.
+    pub(super) trace: u32,
+    /// In state WRITING or TAKEN.
+    pub(super) claimed: u32,
+    /// Their deadlines have passed, or cannot be. Of no meaning for those in other states than the first three.
+    pub(super) over: u32,
+    /// With [`REGULAR`](super::cell::REGULAR).
+    pub(super) regular: u32,
+    /// With [`SPENT`](super::cell::SPENT), or of a further slot with [`LARGE`](super::cell::LARGE).
+    pub(super) spent: u32,
+    pub(super) stamps: S,
 }
 
-impl Oldest {
-    #[inline]
-    fn add(&mut self, way: usize, age: u8) {
-        if self.way.is_none() || age > self.age {
-            (self.way, self.age) = (Some(way), age);
-        }
-        self.count += 1;
-    }
+/// The stamps of a bucket's ways.
+pub(super) trait Ages {
+    /// Of some ways, a bit each, the one whose last use is longest ago; of several the first.
+    fn oldest(&self, ways: u32, clock: u64) -> Option<usize>;
 }
 
-/// The way that makes room. `is_of_large`: for a further slot of a session of many slots.
+/// The way that makes room. `free`: those that nobody needs. `is_of_large`: for a further slot of a session of
+/// many slots.
 #[inline]
-pub(super) fn victim(
-    cells: &[Cell; CELLS],
+pub(super) fn victim<S: Ages>(
+    ways: &Ways<S>,
+    free: u32,
     clock: u64,
-    now: Now,
     newcomers_may_have: usize,
     is_of_large: bool,
 ) -> Option<usize> {
-    let usual = || of_sessions(cells, clock, now, newcomers_may_have);
-    let any = || of_any(cells, clock, now, newcomers_may_have, is_of_large);
-    if is_of_large { any() } else { usual().or_else(any) }
-}
-
-/// As [`victim`], of whatever is in the bucket.
-pub(super) fn of_any(
-    cells: &[Cell; CELLS],
-    clock: u64,
-    now: Now,
-    newcomers_may_have: usize,
-    is_of_large: bool,
-) -> Option<usize> {
-    let [mut spent, mut newcomers, mut regulars, mut large] = [Oldest::default(); 4];
-    let mut free = None;
-    for (way, cell) in cells.iter().take(WAYS).enumerate() {
-        let age = low_byte(clock).wrapping_sub(cell.stamp());
-        match cell.state() {
-            _ if cell.is_free(now) => free = free.or(Some(way)),
-            State::Live | State::More if cell.is_over(now) => free = Some(way),
-            State::Live if cell.has(SPENT) => spent.add(way, age),
-            State::Live if cell.has(REGULAR) => regulars.add(way, age),
-            State::Live => newcomers.add(way, age),
-            State::More => {
-                if cell.has(LARGE) {
-                    large.add(way, age);
-                }
-                if cell.has(REGULAR) { regulars.add(way, age) } else { newcomers.add(way, age) }
-            }
-            State::Trace | State::Free | State::Writing | State::Taken => {}
-        }
+    let large = ways.more & ways.spent & !ways.over;
+    if is_of_large && large.count_ones() >= MOST_OF_LARGE {
+        return ways.stamps.oldest(large, clock);
     }
-    if is_of_large && large.count >= MOST_OF_LARGE {
-        return large.way;
+    if free != 0 {
+        return Some(free.trailing_zeros() as usize);
     }
-    let has_excess = newcomers.count > newcomers_may_have;
-    let newcomer = newcomers.way.filter(|_| has_excess || regulars.way.is_none());
-    free.or(spent.way).or(newcomer).or(regulars.way)
+    let spent = ways.live & ways.spent;
+    if spent != 0 {
+        return ways.stamps.oldest(spent, clock);
+    }
+    let regulars = (ways.live | ways.more) & ways.regular;
+    let newcomers = (ways.live | ways.more) & !ways.regular;
+    let has_excess = newcomers.count_ones() as usize > newcomers_may_have;
+    let part = if has_excess || regulars == 0 { newcomers } else { regulars };
+    ways.stamps.oldest(part, clock)
 }
 
-/// The way whose session goes so that a removal can be written: any session is worth less. `None` if more
-/// than half of the ways have removals.
-pub(super) fn victim_of_removal(cells: &[Cell; CELLS], clock: u64, now: Now) -> Option<usize> {
-    if may_take_slot(cells) { victim(cells, clock, now, 0, false) } else { None }
-}
-
-/// Whether one more slot may go to a removal.
-pub(super) fn may_take_slot(cells: &[Cell; CELLS]) -> bool {
-    cells.iter().take(WAYS).filter(|cell| cell.is(State::Trace)).count() < WAYS / 2
+/// Whether one more slot may go to a removal: any session is worth less, but half of the ways are theirs.
+pub(super) fn may_take_slot<S>(ways: &Ways<S>) -> bool {
+    (ways.trace.count_ones() as usize) < WAYS / 2
 }

@@ -1,8 +1,9 @@
 //! A word that processes share. Every write goes through here, so that a test can stop a process at its
 //! n-th.
 
-use crate::sync::shared::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::shared::{AtomicU64, fence};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::compiler_fence;
 
 /// A shared word.
 #[derive(Debug, Default)]
@@ -69,6 +70,18 @@ impl Word {
     pub(in crate::store) fn set(&self, bits: u64) {
         step();
         self.0.fetch_or(bits, AcqRel);
+    }
+}
+
+/// A fence of all orders between a word that this thread has changed, in one step that also reads it, and words
+/// that it reads from now on.
+#[inline]
+pub(in crate::store) fn fence_after_change() {
+    // On x86 such a step is one by itself, and costs less than a second.
+    if cfg!(all(target_arch = "x86_64", not(any(loom, shuttle)))) {
+        compiler_fence(SeqCst);
+    } else {
+        fence(SeqCst);
     }
 }
 

@@ -79,7 +79,8 @@ impl Memory {
 
     /// So many slots of the first bucket are in this state.
     fn slots(&self, state: State) -> usize {
-        let cells = self.buckets[0].all();
+        let seen = self.buckets[0].look();
+        let cells = seen.cells();
         cells.iter().take(WAYS).filter(|cell| cell.is(state)).count()
     }
 

@@ -282,7 +282,7 @@ fn sessions_of_several_slots_are_whole() {
     two_with(FEW_SWITCHES, 2, with_large, [remove, look], is_gone);
 }
 
-/// What was published is told by the reader that works meanwhile, or by the next round.
+/// A published session is told by the reader that works meanwhile, or by the next round.
 #[test]
 fn nothing_that_is_published_stays_untold() {
     let read = |memory: &Memory| {
