@@ -62,6 +62,22 @@ fn what_is_written_is_read_once() {
     assert_eq!((store.unread(), follow(&store).0), (0, vec![]));
 }
 
+/// Of two sessions of a bucket that have the same tag, each removal is told, and known when it comes again.
+#[test]
+fn removals_with_the_same_tag_are_both_told() {
+    let store = store();
+    let one = locator(1);
+    let mut other = one;
+    other.0[0] ^= 1;
+    for locator in [one, other, one, other] {
+        store.remove(&locator, LATER, NOW);
+    }
+    let mut told: Vec<_> = records(&follow(&store).0).iter().map(|(of, _)| of.0).collect();
+    let mut both = [one.0, other.0];
+    (told.sort_unstable(), both.sort_unstable());
+    assert_eq!(told, both);
+}
+
 #[test]
 fn a_record_says_what_was_put() {
     let store = store();

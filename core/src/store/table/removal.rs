@@ -192,10 +192,13 @@ impl Place<'_> {
     fn extend_trace(&self, seen: &Seen, trace: Trace) -> Option<Removal> {
         let Trace { deadline, now, .. } = trace;
         let mut cells = seen.tagged(self.key.tag);
-        let number =
-            cells.find(|number| self.bucket.holds(*number, self.bucket.cell(*number), now))?;
+        // Another session may have the same tag, and other hosts have to be told of both.
+        let is_ours = |number: usize, cell: Cell| {
+            self.bucket.holds(number, cell, now) && self.bucket.may_be_of(number, cell, &self.key)
+        };
+        let number = cells.find(|number| is_ours(*number, self.bucket.cell(*number)))?;
         let cell = self.bucket.cell(number);
-        if !self.bucket.holds(number, cell, now) {
+        if !is_ours(number, cell) {
             return None;
         }
         // To the second, if it is known.

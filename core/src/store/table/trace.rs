@@ -50,6 +50,14 @@ impl Bucket {
         (is_its && self.is_still(number, cell)).then(|| Times::of(times))
     }
 
+    /// Whether a removal may be that of this locator, which has its tag. One whose body is not written
+    /// yet may be.
+    pub(super) fn may_be_of(&self, number: usize, cell: Cell, key: &Key) -> bool {
+        let [low, high, ..] = self.body(number) else { return true };
+        let is_it = (low.peek(), high.peek()) == (key.low, key.high);
+        is_it || !cell.has(COMPLETE) || !self.is_still(number, cell)
+    }
+
     /// Whether a cell is a removal that holds. One whose clock was ahead does.
     ///
     /// The word decides. Its body tells the second only if it agrees: a process that goes on after a stop may
