@@ -202,7 +202,7 @@ impl Place<'_> {
             return None;
         }
         // To the second, if it is known.
-        let times = self.bucket.times(number, cell);
+        let times = self.bucket.sure_times(number, cell);
         if times.map_or(!cell.ends_before(deadline, now), |times| times.deadline >= deadline) {
             return Some(Removal::Known);
         }
@@ -236,8 +236,9 @@ impl Place<'_> {
             let ways = seen.ways(now);
             match own {
                 _ if !may_take_slot(&ways) => None,
-                Some((number, _)) => Some(number),
-                None => {
+                // Meanwhile it may have made room for another removal.
+                Some((number, was)) if cell(number).is_same_as(was) => Some(number),
+                _ => {
                     let free = self.bucket.free_ways(cells, &ways, now);
                     victim(&ways, free, self.bucket.clock.peek(), 0, false)
                 }
@@ -258,7 +259,7 @@ impl Place<'_> {
         let traces = cells.iter().enumerate().filter(|(_, cell)| cell.is(State::Trace));
         let (number, cell) = traces
             .min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - self.bucket.age(**cell)))?;
-        let times = self.bucket.times(number, *cell);
+        let times = self.bucket.sure_times(number, *cell);
         let written =
             times.map(|times| times.written.div_ceil(1000)).filter(|at| *at <= now.seconds());
         self.raise_floor(written.unwrap_or(now.seconds()), now, rises);

@@ -50,6 +50,12 @@ impl Bucket {
         (is_its && self.is_still(number, cell)).then(|| Times::of(times))
     }
 
+    /// The times of a trace, if its word agrees: a process that goes on after a stop may have written into its
+    /// body.
+    pub(super) fn sure_times(&self, number: usize, cell: Cell) -> Option<Times> {
+        self.times(number, cell).filter(|times| cell.ends_with(times.deadline))
+    }
+
     /// Whether a removal may be that of this locator, which has its tag. One whose body is not written
     /// yet may be.
     pub(super) fn may_be_of(&self, number: usize, cell: Cell, key: &Key) -> bool {
@@ -60,12 +66,10 @@ impl Bucket {
 
     /// Whether a cell is a removal that holds. One whose clock was ahead does.
     ///
-    /// The word decides. Its body tells the second only if it agrees: a process that goes on after a stop may
-    /// have written into it.
+    /// The word decides. Its body tells the second.
     pub(super) fn holds(&self, number: usize, cell: Cell, now: Now) -> bool {
-        let agrees = |times: &Times| cell.ends_with(times.deadline);
         cell.is(State::Trace)
-            && match self.times(number, cell).filter(agrees) {
+            && match self.sure_times(number, cell) {
                 Some(times) => times.is_ahead(now) || times.deadline >= now.seconds(),
                 None => !cell.is_over(now),
             }
@@ -73,7 +77,7 @@ impl Bucket {
 
     /// As [`Bucket::holds`]. A removal whose clock was ahead gets its times anew.
     pub(super) fn renews(&self, number: usize, cell: Cell, now: Now) -> bool {
-        let times = self.times(number, cell).filter(|times| times.is_ahead(now));
+        let times = self.sure_times(number, cell).filter(|times| times.is_ahead(now));
         if let Some(Times { written, deadline }) = times {
             let begins = believed(written / 1000, now.seconds());
             let deadline = begins + deadline.saturating_sub(written / 1000);

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::store::Use;
+use crate::store::table::bucket::CELLS;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -260,6 +261,47 @@ fn a_put_notices_a_removal_that_was_forgotten_meanwhile() {
         let is_there = memory.get(ID).is_some();
         assert!(!is_there, "{nth}: {put:?}");
     }
+}
+
+/// A removal, and a take, is stopped before each of its writes. Meanwhile its session makes room for another's
+/// removal, because all places for removals are taken.
+#[test]
+fn a_removal_does_not_go_where_anothers_is_now() {
+    const OTHER: u64 = 3000;
+    for step in [Step::Remove, Step::Take] {
+        for nth in 1..100 {
+            let memory = Rc::new(Memory::new(1));
+            memory.remove_others((CELLS - WAYS) as u64);
+            memory.put(ID, 40).unwrap();
+            (100..99 + WAYS as u64).for_each(|number| memory.put(number, 10).unwrap());
+            let other = memory.clone();
+            let remove = move || done(other.remove(OTHER));
+            if !seam::with_before(nth, remove, || done(run(&memory, step))) {
+                break;
+            }
+            assert!(!memory.is_trusted(OTHER), "{step:?}, before write {nth}");
+            assert!(step == Step::Take || !memory.is_trusted(ID), "before write {nth}");
+        }
+    }
+}
+
+/// A removal's body says that it began earlier, and ends later, than it does: a process that went on after a
+/// stop has written there. The removal is made longer all the same, and its floor is not too low.
+#[test]
+fn the_body_of_a_removal_decides_nothing_that_its_word_does_not() {
+    let memory = Memory::new(1);
+    memory.remove(ID);
+    let place = memory.place(ID);
+    let number = place.bucket.with_tag(place.key.tag).next().unwrap();
+    let early = NOW.0 - 3_000_000;
+    place.bucket.set_times(number, early, LATER + 100_000);
+    place.remove(LATER + 50_000, NOW, 0);
+    let then = Now((LATER + 40_000) * 1000);
+    assert_eq!(place.trust(NOW.seconds(), then), Trust::Removed);
+    place.bucket.set_times(number, early, LATER);
+    let cells = *place.bucket.look().cells();
+    place.forget_trace(&cells, NOW, &mut 0);
+    assert!(place.floor(NOW) >= NOW.seconds());
 }
 
 /// A process is stopped before each write of a removal or a put whose end is near. When it goes on, its cell is
