@@ -91,9 +91,13 @@ impl State {
         if number != COUNTED && ssl.has_peers_finished() {
             host.store.count_connection(Answer::beginning(Answer::of(number), ssl.is_resumed()));
         }
+        // Another thread may have a reference, and read the slots at this moment. So they must not become more:
+        // a note is changed and none is made.
         match is_used_again {
             true if number != 0 => set(ssl, 0),
-            false if number != COUNTED && ssl.has_peers_finished() => set(ssl, COUNTED),
+            false if number != 0 && number != COUNTED && ssl.has_peers_finished() => {
+                set(ssl, COUNTED)
+            }
             _ => {}
         }
     }

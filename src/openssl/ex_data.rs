@@ -4,6 +4,7 @@
 //! come before any the application takes, see `overlay::lifecycle`. No locks of ours.
 
 use super::boxed;
+use super::error_queue::KeepErrors;
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::libssl::libssl;
 use super::table::Libssl;
@@ -122,9 +123,10 @@ pub fn number_of_ssl(ssl: Ssl<'_>, index: c_int) -> u64 {
 }
 
 /// Sets the number that a connection holds under `index`. Not without memory, or if it is larger than a
-/// pointer.
+/// pointer; the error queue stays as it was.
 pub fn set_number_of_ssl(ssl: Ssl<'_>, index: c_int, number: u64) {
     let Ok(number) = usize::try_from(number) else { return };
+    let _errors = KeepErrors::new(ssl.libssl());
     set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));
 }
 
