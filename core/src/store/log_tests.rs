@@ -74,7 +74,8 @@ fn removals_with_the_same_tag_are_both_told() {
     }
     let mut told: Vec<_> = records(&follow(&store).0).iter().map(|(of, _)| of.0).collect();
     let mut both = [one.0, other.0];
-    (told.sort_unstable(), both.sort_unstable());
+    told.sort_unstable();
+    both.sort_unstable();
     assert_eq!(told, both);
 }
 
