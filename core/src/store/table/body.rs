@@ -130,11 +130,12 @@ impl Bucket {
         low.put(key.low);
         high.put(key.high);
         first.put(words[0]);
-        second.put(words[1]);
         write(payload, part);
         if let (true, Some(last)) = (next != Link::END, payload.last()) {
             last.put(next.0);
         }
+        // Last, so that a payload of a process that goes on after a stop has its own flags.
+        second.put(words[1]);
     }
 
     /// Writes the body of a further slot, which the caller has claimed.

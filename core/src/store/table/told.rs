@@ -175,7 +175,9 @@ impl Place<'_> {
         let before = bytes.len();
         let next = self.bucket.read_first(way, length, bytes);
         let facts = self.bucket.facts(way);
-        if facts.length != length
+        // A process that goes on after a stop may have written its own session here, for this host alone.
+        if facts.flags & (LOCAL | APPLIED) != 0
+            || facts.length != length
             || !place.read_further(next, facts, before, bytes)
             || !self.bucket.is_still(way, cell)
         {

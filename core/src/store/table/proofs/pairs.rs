@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::store::Use;
+use crate::store::record::LOCAL;
 use crate::store::table::bucket::CELLS;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -344,3 +345,23 @@ fn who_goes_on_after_a_stop_ends_no_removal_of_another() {
 }
 
 fn done<T>(_: T) {}
+
+/// A process is stopped before each write of a put of which other hosts must not hear. When it goes on, its
+/// slot has the session anew, of which they should.
+#[test]
+fn who_goes_on_after_a_stop_tells_other_hosts_nothing_of_its_own() {
+    const SECRET: u64 = ID + 1;
+    for nth in 1.. {
+        let memory = Rc::new(Memory::new(1));
+        let other = memory.clone();
+        let second = move || assert!(other.put_at(ID, 40, AFTERWARDS).is_ok());
+        let late = || done(memory.place(ID).put(LATER, NOW, LOCAL, &payload(SECRET, 48)));
+        if !seam::with_before(nth, second, late) {
+            break;
+        }
+        let (mut told, mut in_flight) = (Vec::new(), Vec::new());
+        memory.table().read_untold(0, AFTERWARDS, usize::MAX, &mut told, &mut in_flight);
+        let secret = payload(SECRET, 40);
+        assert!(!told.windows(40).any(|part| part == secret), "told, before write {nth}");
+    }
+}
