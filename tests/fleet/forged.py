@@ -52,7 +52,10 @@ def print_row(description, kind, made, on_b, undecryptable):
 
 
 def save_fresh(scene, host, kind, count):
-    """(sessions of the host, the time since when they are made, in Redis's milliseconds)"""
+    """(sessions of the host, the time since when they are made, in Redis's milliseconds). Nothing that is
+    older comes to Redis after that time."""
+    for each in scene.hosts.values():
+        wait_until(10, each.agent.shows, "replication_unread_records", 0)
     seconds, micro = map(int, scene.redis("TIME"))
     return host.save(kind, count), seconds * 1000 + micro // 1000 + 1
 
