@@ -45,8 +45,8 @@ pub(super) trait Ages {
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize>;
 }
 
-/// The way that makes room. `free`: those that nobody needs. `is_of_large`: for a further slot of a session of
-/// many slots.
+/// The way that makes room. `free`: those that nobody needs. `newcomers_may_have`: so many ways, if removals have
+/// none. `is_of_large`: for a further slot of a session of many slots.
 #[inline]
 pub(super) fn victim<S: Ages>(
     ways: &Ways<S>,
@@ -68,7 +68,9 @@ pub(super) fn victim<S: Ages>(
     }
     let regulars = (ways.live | ways.more) & ways.regular;
     let newcomers = (ways.live | ways.more) & !ways.regular;
-    let has_excess = newcomers.count_ones() as usize > newcomers_may_have;
+    // Of as many ways as removals leave.
+    let sessions = (regulars | newcomers).count_ones() as usize;
+    let has_excess = newcomers.count_ones() as usize * WAYS > newcomers_may_have * sessions;
     let part = if has_excess || regulars == 0 { newcomers } else { regulars };
     ways.stamps.oldest(part, clock)
 }

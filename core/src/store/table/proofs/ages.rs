@@ -1,8 +1,10 @@
 //! Of a bucket's regulars the one that stays away longest goes, however many newcomers come meanwhile.
+//! Both parts have their share of what removals leave.
 
 use super::*;
 use crate::store::Use;
 use crate::store::record::CAME_BACK;
+use crate::store::table::bucket::CELLS;
 
 #[test]
 fn ages_are_told_apart_after_any_number_of_puts() {
@@ -41,4 +43,16 @@ fn a_newcomer_finds_room_among_busy_regulars() {
     }
     assert_eq!(memory.put(1000, 100), Ok(()));
     assert!(memory.place(1000).may_have());
+}
+
+/// Removals have half of the bucket's ways.
+#[test]
+fn a_regular_stays_beside_removals() {
+    let memory = Memory::new(1);
+    memory.remove_others(CELLS as u64);
+    (0..WAYS as u64).for_each(|number| memory.put(number, 100).unwrap());
+    assert!(memory.slots(State::Live) < WAYS);
+    memory.place(100).put(LATER, NOW, CAME_BACK, b"").unwrap();
+    (0..WAYS as u64).for_each(|number| memory.put(200 + number, 100).unwrap());
+    assert!(memory.place(100).may_have());
 }
