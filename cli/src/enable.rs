@@ -190,6 +190,12 @@ pub(crate) fn disable(options: &Disable) -> Result<(), EnableError> {
     output::print(&changes.said.join("\n")).map_err(EnableError::Output)
 }
 
+/// The unit of a server by the name that `enable` has for it.
+pub(crate) fn unit_of(server: &str) -> Option<String> {
+    let root = Root::open(None).ok()?;
+    Target::find(&root, server).ok().map(|target| target.unit)
+}
+
 fn open(folder: Option<&Path>) -> Result<Root, EnableError> {
     let failed = |error| EnableError::File(folder.unwrap_or(Path::new("/")).to_owned(), error);
     Root::open(folder).map_err(failed)

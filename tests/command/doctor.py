@@ -40,6 +40,11 @@ def doctor_without(scene):
     status, found = scene.asks_json("doctor", str(sleeper.pid))
     check("without libssl", same, (1, {"no-libssl": "bad"}), (status, grades(found)))
     sleeper.kill()
+    master = processes.start("sleep", "600", log=scene.work / "sleep.log", env=scene.library())
+    status, found = scene.asks_json("doctor", str(master.pid))
+    check("with the library and not yet libssl", same, (0, {"no-libssl-yet": "look"}),
+          (status, grades(found)))
+    master.kill()
 
 
 def doctor_settings(scene):
@@ -66,8 +71,14 @@ def doctor_elsewhere(scene):
     """A key file that another user, or another root, sees otherwise is not judged from here."""
     if os.geteuid() != 0:
         raise Skipped("root alone can start servers of other users")
+    # systemd gives many services mounts of their own, in which they see the same file.
+    port = scene.s_server(env=scene.library(), through=("unshare", "--mount"))
+    finds(scene, port, "key-file", "ok", None)
+    other = scene.work / "other.key"
+    tls.make_key_file(other)
+    hidden = f'mount --bind {other} {scene.files / "store.key"} && exec "$@"'
     port = scene.s_server(env=scene.library() | {"SESSCACHE_STORE": "shm:"},
-                          through=("unshare", "--mount"))
+                          through=("unshare", "--mount", "sh", "-c", hidden, "-"))
     finds(scene, port, "key-file-unseen", "look", "inside")
     own = scene.work / "own.key"
     own.write_text((scene.files / "store.key").read_text())

@@ -39,6 +39,14 @@ fn judge_program(process: &Process, findings: &mut Findings) {
         Ok(elf) if elf.is_go => {
             findings.bad("go", "the program is written in Go".into(), own, &pids);
         }
+        // A program that is started for each connection, as Dovecot's and Postfix's are.
+        _ if process.library.is_some() => findings.doubt(
+            "no-libssl-yet",
+            "no libssl is loaded yet, here or in a process that came from it".into(),
+            "ask again while a client is connected; if it is so then, turn TLS on in its \
+             configuration",
+            &pids,
+        ),
         _ => findings.bad(
             "no-libssl",
             "no libssl is loaded, here or in a process that came from it".into(),

@@ -6,6 +6,7 @@ mod findings;
 mod judge;
 mod process;
 mod store_findings;
+mod unit;
 
 use crate::arguments::Doctor;
 use crate::output;
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use std::ffi::c_int;
 use std::fmt::{self, Write};
 use std::io;
-use std::process::Command;
 
 /// The reasons why there is no report, or not a good one.
 #[derive(Debug)]
@@ -109,21 +109,15 @@ fn roots(named: Option<&str>, everybody: &[Process]) -> Result<Vec<u32>, DoctorE
     if !found.is_empty() {
         return Ok(found);
     }
-    let main = main_process(name).filter(|pid| everybody.iter().any(|one| one.pid == *pid));
-    main.map(|pid| vec![pid]).ok_or_else(|| DoctorError::Nobody(name.to_owned()))
+    let of_unit = unit::processes(name, everybody);
+    let found = outermost(everybody, |one| of_unit.contains(&one.pid));
+    if found.is_empty() { Err(DoctorError::Nobody(name.to_owned())) } else { Ok(found) }
 }
 
 fn outermost(everybody: &[Process], is_meant: impl Fn(&Process) -> bool) -> Vec<u32> {
     let meant: Vec<&Process> = everybody.iter().filter(|one| is_meant(one)).collect();
     let has_parent = |one: &Process| meant.iter().any(|other| other.pid == one.parent);
     meant.iter().filter(|one| !has_parent(one)).map(|one| one.pid).collect()
-}
-
-/// The main process of a unit of systemd.
-fn main_process(unit: &str) -> Option<u32> {
-    let arguments = ["show", "--property=MainPID", "--value", "--", unit];
-    let answer = Command::new("systemctl").args(arguments).output().ok()?;
-    String::from_utf8(answer.stdout).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Takes a process and its descendants out of the list, and judges them.

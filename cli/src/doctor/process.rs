@@ -12,6 +12,8 @@ pub(super) struct Mapped {
     pub(super) path: PathBuf,
     /// Whether the file was removed or replaced since.
     pub(super) is_gone: bool,
+    /// The path by which we reach it, if it is not gone.
+    pub(super) reached: PathBuf,
 }
 
 /// A process.
@@ -19,6 +21,8 @@ pub(super) struct Mapped {
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) parent: u32,
+    /// Its control group, as systemd names it.
+    pub(super) group: String,
     /// Its effective user.
     pub(super) user: u32,
     /// Whether its root folder or its mounts are others than ours, as in a container.
@@ -53,16 +57,20 @@ impl Process {
             }
             found
         };
+        let parent = field("PPid:").parse().unwrap_or(0);
+        // A server may have changed its root since it mapped a file.
+        let roots = [folder.join("root"), "/".into(), format!("/proc/{parent}/root").into()];
         let mut shared: Vec<Mapped> = Vec::new();
         for (_, inode, file) in maps.iter().filter(|(is_shared, ..)| *is_shared) {
-            let file = in_place(file, *inode, &folder.join("root"));
+            let file = in_place(file, *inode, &roots);
             if !file.path.starts_with("/dev") && !shared.contains(&file) {
                 shared.push(file);
             }
         }
         Ok(Process {
             pid,
-            parent: field("PPid:").parse().unwrap_or(0),
+            parent,
+            group: parse_group(&fs::read_to_string(folder.join("cgroup")).unwrap_or_default()),
             user: field("Uid:").split('\t').nth(1).and_then(|id| id.parse().ok()).unwrap_or(0),
             is_elsewhere: ["root", "ns/mnt"].iter().any(|link| {
                 fs::read_link(folder.join(link)).ok()
@@ -85,8 +93,14 @@ impl Process {
 
     /// A path of the process, whose root may be another one.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.pid));
-        root.join(path.strip_prefix("/").unwrap_or(path))
+        below(Path::new(&format!("/proc/{}/root", self.pid)), path)
+    }
+
+    /// Whether it sees the same file at a path as we do.
+    pub(super) fn sees_as_we_do(&self, path: &Path) -> bool {
+        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        !self.is_elsewhere
+            || identity(path).is_some_and(|ours| identity(&self.path(path)) == Some(ours))
     }
 }
 
@@ -99,16 +113,33 @@ pub(super) fn all() -> Vec<u32> {
     pids
 }
 
+/// A path in another root.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// The present name of a shared file. A store's maker knows it as PATH.HEX.new, a name that is gone
-/// once the store is complete: the inode tells whether PATH is still the same.
-fn in_place(file: &Mapped, inode: u64, root: &Path) -> Mapped {
+/// once the store is complete: the inode tells whether PATH is still the same, and in which root.
+fn in_place(file: &Mapped, inode: u64, roots: &[PathBuf]) -> Mapped {
     let text = file.path.as_os_str().as_bytes();
     let made = text.strip_suffix(b".new").filter(|_| file.is_gone);
     let named = made.and_then(|rest| rest.rsplitn(2, |byte| *byte == b'.').nth(1));
     let path = named.map_or_else(|| file.path.clone(), |name| OsStr::from_bytes(name).into());
-    let there = fs::metadata(root.join(path.strip_prefix("/").unwrap_or(&path)));
-    let is_same = there.is_ok_and(|there| there.ino() == inode);
-    Mapped { is_gone: file.is_gone && !is_same, path }
+    let places = roots.iter().map(|root| below(root, &path));
+    let is_same = |place: &PathBuf| fs::metadata(place).is_ok_and(|there| there.ino() == inode);
+    let found = places.into_iter().find(is_same);
+    Mapped {
+        is_gone: file.is_gone && found.is_none(),
+        reached: found.unwrap_or(path.clone()),
+        path,
+    }
+}
+
+/// The control group of proc_pid_cgroup(5) that is systemd's.
+fn parse_group(text: &str) -> String {
+    let groups = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let own = groups.filter(|(controllers, _)| matches!(*controllers, "" | "name=systemd"));
+    own.last().map(|(_, group)| group.to_owned()).unwrap_or_default()
 }
 
 /// The files of proc_pid_maps(5): whether each is shared and writable, and its inode.
@@ -123,7 +154,7 @@ fn parse_maps(text: &[u8]) -> Vec<(bool, u64, Mapped)> {
         let inode = std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
         let kept = path.strip_suffix(GONE);
         let path = PathBuf::from(OsStr::from_bytes(kept.unwrap_or(path)));
-        let file = Mapped { path, is_gone: kept.is_some() };
+        let file = Mapped { reached: path.clone(), path, is_gone: kept.is_some() };
         Some((permissions == b"rw-s", inode, file))
     });
     files.collect()
@@ -151,7 +182,8 @@ mod tests {
         let text = b"7f00-7f01 r-xp 00000000 08:01 17  /usr/lib/libssl.so.3\n\
                      7f01-7f02 rw-s 00000000 00:19 18  /run/a b (deleted)\n\
                      7f02-7f03 rw-p 00000000 00:00 0 \n7ffd-7ffe rw-p 00000000 00:00 0  [stack]\n";
-        let file = |path: &str, is_gone| Mapped { path: path.into(), is_gone };
+        let file =
+            |path: &str, is_gone| Mapped { path: path.into(), is_gone, reached: path.into() };
         let found =
             [(false, 17, file("/usr/lib/libssl.so.3", false)), (true, 18, file("/run/a b", true))];
         assert_eq!(parse_maps(text), found);
@@ -165,11 +197,25 @@ mod tests {
         let store = folder.join("web");
         fs::write(&store, "").unwrap();
         let inode = fs::metadata(&store).unwrap().ino();
-        let made = Mapped { path: folder.join("web.00ff.new"), is_gone: true };
-        let found = |inode| in_place(&made, inode, Path::new("/"));
-        assert_eq!(found(inode), Mapped { path: store.clone(), is_gone: false });
-        assert_eq!(found(inode + 1), Mapped { path: store, is_gone: true });
+        let path = folder.join("web.00ff.new");
+        let made = Mapped { reached: path.clone(), path, is_gone: true };
+        let found = |inode| in_place(&made, inode, &[folder.join("other"), "/".into()]);
+        let as_store = |is_gone| Mapped { path: store.clone(), is_gone, reached: store.clone() };
+        assert_eq!(found(inode), as_store(false));
+        assert_eq!(found(inode + 1), as_store(true));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_group_is_systemds() {
+        assert_eq!(parse_group("0::/system.slice/nginx.service\n"), "/system.slice/nginx.service");
+        let both = "2:cpu:/x\n1:name=systemd:/system.slice/a.service\n0::/\n";
+        assert_eq!(parse_group(both), "/");
+        assert_eq!(
+            parse_group("1:name=systemd:/system.slice/a.service\n"),
+            "/system.slice/a.service"
+        );
+        assert_eq!(parse_group(""), "");
     }
 
     #[test]

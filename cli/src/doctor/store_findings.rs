@@ -1,7 +1,7 @@
 //! Judges the store, the key file and the settings of a server that has the library.
 
 use super::findings::{Findings, program_name, restart};
-use super::process::Process;
+use super::process::{Mapped, Process};
 use crate::settings;
 use sesscache_core::key_file;
 use sesscache_core::store::{Counters, KeyKind, Medium, OpenError, Store, StoreUrl};
@@ -18,13 +18,13 @@ pub(super) fn judge(overlaid: &[&Process], family: &[Process], findings: &mut Fi
         judge_variables(told, findings);
     }
     let stores = stores(overlaid, told);
-    for (path, is_gone, pids) in &stores {
+    for InUse { file: Mapped { path, is_gone, reached }, pids } in &stores {
         let Some(process) = overlaid.iter().find(|one| pids.contains(&one.pid)) else { continue };
         if *is_gone {
             let text = format!("the store {} was removed or replaced", path.display());
             findings.bad("store-gone", text, &restart(process), pids);
         } else {
-            match Store::open_existing(&process.path(path)) {
+            match Store::open_existing(reached) {
                 Ok(store) => judge_store(path, &store, pids, findings),
                 Err(error) => findings.bad(
                     "store-unusable",
@@ -34,8 +34,11 @@ pub(super) fn judge(overlaid: &[&Process], family: &[Process], findings: &mut Fi
                 ),
             }
         }
-        let without: Vec<u32> =
-            overlaid.iter().map(|one| one.pid).filter(|pid| !pids.contains(pid)).collect();
+        let without: Vec<u32> = overlaid
+            .iter()
+            .filter(|one| !pids.contains(&one.pid) && !leaves_it_to_children(one, overlaid, pids))
+            .map(|one| one.pid)
+            .collect();
         if !without.is_empty() && stores.len() == 1 {
             let text = format!("{} is not used here, but by other processes", path.display());
             findings.bad("store-lost", text, &variables_mend(), &without);
@@ -47,24 +50,38 @@ pub(super) fn judge(overlaid: &[&Process], family: &[Process], findings: &mut Fi
     judge_key_file(overlaid, told, findings);
 }
 
-/// The stores that the processes have mapped: path, whether it is gone, and their ids.
-fn stores(overlaid: &[&Process], told: Option<&Process>) -> Vec<(PathBuf, bool, Vec<u32>)> {
+/// Whether a process has the variable, and no store because it makes no SSL_CTX: the master of HAProxy
+/// leaves all connections to its workers.
+fn leaves_it_to_children(process: &Process, overlaid: &[&Process], users: &[u32]) -> bool {
+    let mut children = overlaid.iter().filter(|one| one.parent == process.pid);
+    process.variable("SESSCACHE_STORE").is_some() && children.any(|one| users.contains(&one.pid))
+}
+
+/// A store, and the processes that have mapped it.
+struct InUse {
+    file: Mapped,
+    pids: Vec<u32>,
+}
+
+/// The stores that the processes have mapped.
+fn stores(overlaid: &[&Process], told: Option<&Process>) -> Vec<InUse> {
     let named = told.and_then(store_url).and_then(|url| match url.medium {
         Medium::File(path) => Some(path),
         Medium::Memory => None,
     });
-    let mut stores: Vec<(PathBuf, bool, Vec<u32>)> = Vec::new();
+    let mut stores: Vec<InUse> = Vec::new();
     for process in overlaid {
         for file in &process.shared {
-            let in_place = !file.is_gone && Store::open_existing(&process.path(&file.path)).is_ok();
+            let in_place = !file.is_gone && Store::open_existing(&file.reached).is_ok();
             if !in_place && named.as_ref() != Some(&file.path) {
                 continue;
             }
-            let known =
-                stores.iter_mut().find(|(p, gone, _)| *p == file.path && *gone == file.is_gone);
-            match known {
-                Some((_, _, pids)) => pids.push(process.pid),
-                None => stores.push((file.path.clone(), file.is_gone, vec![process.pid])),
+            let is_it = |known: &&mut InUse| {
+                known.file.path == file.path && known.file.is_gone == file.is_gone
+            };
+            match stores.iter_mut().find(is_it) {
+                Some(known) => known.pids.push(process.pid),
+                None => stores.push(InUse { file: file.clone(), pids: vec![process.pid] }),
             }
         }
     }
@@ -132,10 +149,11 @@ fn judge_key_file(overlaid: &[&Process], told: Option<&Process>, findings: &mut 
     };
     let found = key_file::read(&path);
     let is_other = process.user != rustix::process::geteuid().as_raw();
-    if process.is_elsewhere || (is_other && found.is_err()) {
+    let is_elsewhere = !process.sees_as_we_do(&path);
+    if is_elsewhere || (is_other && found.is_err()) {
         let text =
             format!("{} is not checked, because the server sees it otherwise", path.display());
-        let mend = match process.is_elsewhere {
+        let mend = match is_elsewhere {
             true => "run the doctor inside of the server's container".to_owned(),
             false => format!("sudo -u '#{}' sesscache doctor {}", process.user, process.pid),
         };
