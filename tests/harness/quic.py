@@ -1,5 +1,6 @@
 """A resuming client over QUIC: the openssl program, since 3.2."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,14 @@ from .run import result, run
 
 def is_possible():
     return " -quic " in run("openssl", "s_client", "-help", status=None)
+
+
+def log_is_clean(log):
+    """nginx's. The client ends in the middle of its request, which nginx says."""
+    bad = r"\[error\](?!.* stream cancellation )|\[(crit|alert|emerg)\]|on signal"
+    found = re.findall(f"^.*(?:{bad}).*$", log.read_text(errors="replace"), re.M)
+    assert not found, "\n".join(found[:5])
+    return True
 
 
 @dataclass(frozen=True)

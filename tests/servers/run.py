@@ -18,7 +18,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from harness import built, tls, verdicts
 from servers import (admission, apache2, cyrus, dnsdist, dovecot, early_data, freeradius, haproxy,
                      hitch, hostapd, kamailio, lighttpd, memcached, mosquitto, named, nginx,
-                     nginx_packaged, postgresql, puma, redirect, ruby, stunnel4, tickets, uwsgi,
+                     nginx_packaged, postgresql, puma, quic, redirect, ruby, stunnel4, tickets, uwsgi,
                      vsftpd)
 from servers.server import Prepared
 
@@ -48,6 +48,7 @@ SERVERS = {
     "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,
+    "quic": quic.test,
 }
 
 

@@ -37,7 +37,7 @@ from harness.verdicts import Skipped, check, note_skip, same
 
 from . import apache2, haproxy, lighttpd, nginx, postfix
 from .admission_servers import Node as AdmittingNode
-from .server import AS_DEBIAN_DOES, Server, has_no_line, print_version
+from .server import AS_DEBIAN_DOES, Server, print_version
 from .ways import PROTOCOLS, WAYS, Course, chosen, table_row
 
 TRIES = 20  # connections that offer one ticket
@@ -205,9 +205,7 @@ class Nginx(Keyed, nginx.Nginx):
                     (name, f"{place} quic reuseport; http3 on; {name}"))
 
     def log_is_clean(self):
-        """The client over QUIC ends in the middle of its request, which nginx says."""
-        return has_no_line(r"\[error\](?!.* stream cancellation )|\[(crit|alert|emerg)\]|on signal",
-                           self.dir / "error.log")
+        return quic.log_is_clean(self.dir / "error.log")
 
     @classmethod
     def prepare(cls, work):

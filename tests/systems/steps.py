@@ -38,6 +38,7 @@ STEPS = (
     Step("command", "the command", "tests/cli.sh && tests/enable.sh"),
     Step("install", "`make install`", "make install-test"),
     Step("nginx", "nginx", "tests/servers/run.py nginx nginx_packaged", 40),
+    Step("quic", "nginx with QUIC", "tests/servers/run.py quic"),
     Step("haproxy", "HAProxy", "tests/servers/run.py haproxy", 40),
     Step("apache", "Apache", "tests/servers/run.py apache2", 40),
     Step("dovecot", "Dovecot", "tests/servers/run.py dovecot"),
