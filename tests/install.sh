@@ -30,6 +30,13 @@ before() {
 
 dynamic() { readelf -d "$1" | sed -nE "s/.*\($2\).*\[(.*)\]/\1/p"; }
 
+comes_before_libssl() {
+    local needed
+    needed=$(dynamic "$1" NEEDED)
+    # shellcheck disable=SC2086 # words are wanted
+    before libsesscache.so.0 "$(grep '^libssl\.so\.' <<<"$needed")" $needed
+}
+
 # pkg-config as for a cross build: the prefix is /usr, below the folder we installed to
 pkg() { PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work pkg-config "$@"; }
 
@@ -118,8 +125,7 @@ built_by() {
     mkdir "$folder"
     sources=$(printf "$root/examples/%s.c " server connections session_files)
     "with_$tool" "$folder" "$sources" "$@" >"$folder/log" 2>&1 || { cat "$folder/log"; return 1; }
-    # shellcheck disable=SC2046 # words are wanted
-    before libsesscache.so.0 libssl.so.3 $(dynamic "$folder/build/server" NEEDED)
+    comes_before_libssl "$folder/build/server"
 }
 
 with_cmake() {
@@ -182,10 +188,7 @@ visit() {
 check_server() {
     check 'examples/server.c builds with pkg-config alone' build_server
     [[ -x $work/server ]] || return 0
-    # shellcheck disable=SC2046 # words are wanted
-    check 'sesscache is in front of libssl in the program' before libsesscache.so.0 \
-        "$(dynamic "$work/server" NEEDED | grep -o 'libssl\.so\.[0-9]*')" \
-        $(dynamic "$work/server" NEEDED)
+    check 'sesscache is in front of libssl in the program' comes_before_libssl "$work/server"
     check 'the server shows its help' run_server --help
     check 'the server starts' start_server
     check 'its session cache is ours' grep -x 'session cache: sesscache' "$work/log"
@@ -194,6 +197,31 @@ check_server() {
     kill "$server"
     check 'the server ends cleanly' wait "$server"
     server=
+}
+
+# A machine with little more than Debian 13's cargo: `make TARGET` on it
+on_old_rust() {
+    local tool
+    mkdir -p "$work/old"
+    printf '#!/bin/sh\necho "cargo 1.85.0 (d73d2caf9 2024-12-31)"\n' >"$work/old/cargo"
+    for tool in apt-get dpkg-query; do
+        printf '#!/bin/sh\necho "$0 $*" >>%s/old/called\nexit 1\n' "$work" >"$work/old/$tool"
+    done
+    chmod +x "$work"/old/*
+    for tool in make bash sed head sort tr cut id echo uname basename dirname grep chmod rm; do
+        ln -sf "$(type -P "$tool")" "$work/old/$tool"
+    done
+    ! PATH=$work/old make --no-print-directory -C "$root" CARGO=cargo "$1" >"$work/old.log" 2>&1
+}
+
+check_old_rust() {
+    local target needed
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+    for target in demo test; do
+        check "make $target ends on an old cargo" on_old_rust "$target"
+        check "make $target says which Rust is needed" grep "^too old: Rust 1.85.0; $needed or later" "$work/old.log"
+        check "make $target has not installed anything" same '' "$(grep -s apt-get "$work/old/called")"
+    done
 }
 
 # Last, because the others need what it removes.
@@ -217,6 +245,7 @@ if ((failed == 0)); then
     check_own_prefix
     check_build_systems
     check_server
+    check_old_rust
     check_uninstall
 fi
 finish install
