@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-slope header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-scale bench-slope header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -187,10 +187,14 @@ bench-hits: all ## connections that resume, by memory: FIFO, LRU, ours, Belady; 
 	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin hits
 	BEFORE="$(BEFORE)" benches/hits/hits.py
 
-bench-agent: all ## processor time of agents and Redis for a record, and its delay; under 2 minutes
+bench-agent: all ## processor time of agents and Redis for a record, and its delay; 2 minutes
 	@packaging/deps.sh bench
 	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin feed
 	benches/agent.py
+
+bench-scale: ## what each way of sharing costs a fleet, and what resumes; simulated, in seconds
+	@packaging/deps.sh build
+	$(CARGO) run --release --locked --quiet --package sesscache-bench --bin scale
 
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench

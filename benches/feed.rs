@@ -1,8 +1,8 @@
-//! Puts records into a store at a steady rate, and looks when the agents have brought them to another.
+//! Puts records into stores at a steady rate, and looks when the agents have brought them to another.
 //!
-//!     feed FROM TO RATE SECONDS
+//!     feed FROM,... TO RATE SECONDS
 //!
-//! FROM and TO are URLs of stores. Prints the records that came, and their delay in milliseconds: half of
+//! FROM and TO are URLs of stores. With several FROM each gets its part of the rate. Prints the records that came, and their delay in milliseconds: half of
 //! them took no longer than the second number, and 99 of 100 no longer than the third. benches/agent.py
 //! runs it.
 
@@ -38,7 +38,8 @@ fn locator(salt: u64, number: u64) -> Locator {
 }
 
 struct Feed {
-    from: Store,
+    /// Each record goes into the next one of these.
+    from: Vec<Store>,
     to: Store,
     salt: u64,
     /// Put, and not seen yet, in the order of their numbers.
@@ -50,7 +51,7 @@ impl Feed {
     fn put(&mut self, number: u64) -> Result<(), Box<dyn Error>> {
         let (locator, now) = (locator(self.salt, number), now()?);
         let sealed = [0xA5; SEALED_BYTES];
-        self.from
+        self.from[number as usize % self.from.len()]
             .put(&locator, now.0 / 1000 + 600, now, 0, &sealed)
             .map_err(|e| format!("{e:?}"))?;
         self.missing.push_back((locator, Instant::now()));
@@ -76,12 +77,13 @@ impl Feed {
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [from, to, rate, seconds] = words.as_slice() else {
-        return Err("usage: feed FROM TO RATE SECONDS".into());
+        return Err("usage: feed FROM,... TO RATE SECONDS".into());
     };
     let (rate, seconds): (u64, u64) = (rate.parse()?, seconds.parse()?);
     let open =
         |url: &str| -> Result<Store, Box<dyn Error>> { Ok(Store::open(&StoreUrl::parse(url)?)?) };
-    let (from, to) = (open(from)?, open(to)?);
+    let from = from.split(',').map(open).collect::<Result<_, _>>()?;
+    let to = open(to)?;
     let mut feed = Feed { from, to, salt: now()?.0, missing: VecDeque::new(), delays: Vec::new() };
     let (start, total, mut put) = (Instant::now(), rate * seconds, 0);
     while put < total
