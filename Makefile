@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-scale bench-slope header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -191,6 +191,10 @@ bench-agent: all ## processor time of agents and Redis for a record, and its del
 	@packaging/deps.sh bench
 	$(CARGO) build --release --locked --quiet --package sesscache-bench --bin feed
 	benches/agent.py
+
+bench-beside: all ## handshakes and starts: stock, an earlier library, this one; under 15 minutes: BEFORE=folder
+	@packaging/deps.sh bench
+	BEFORE="$(BEFORE)" benches/beside.py
 
 bench-scale: ## what each way of sharing costs a fleet, and what resumes; simulated, in seconds
 	@packaging/deps.sh build

@@ -2,8 +2,9 @@
  * What OpenSSL itself takes to make bytes of a session and a session of bytes: part of every put
  * into a host store and of every hit in one, whoever's it is.
  *
- *   codec [-s SECONDS] tls12|tls13 plain|client_cert
+ *   codec [-s SECONDS | -o COUNT] tls12|tls13 plain|client_cert
  *
+ * With -o it does each COUNT times, for valgrind --tool=callgrind with --toggle-collect=encode or =decode.
  * Prints a line for i2d_SSL_SESSION and one for d2i_SSL_SESSION with SSL_SESSION_free (bench.h says
  * which fields). The session is the server's of a real handshake in memory.
  */
@@ -61,14 +62,14 @@ static void obtain_session(const struct kind *kind)
     SSL_CTX_free(server_ctx);
 }
 
-static void encode(const SSL_SESSION *session)
+static __attribute__((noinline)) void encode(const SSL_SESSION *session)
 {
     unsigned char buffer[sizeof(der)], *end = buffer;
 
     REQUIRE(i2d_SSL_SESSION(session, &end) == der_length);
 }
 
-static void decode(const SSL_SESSION *session)
+static __attribute__((noinline)) void decode(const SSL_SESSION *session)
 {
     const unsigned char *end = der;
     SSL_SESSION *decoded = d2i_SSL_SESSION(NULL, &end, der_length);
@@ -76,6 +77,17 @@ static void decode(const SSL_SESSION *session)
     (void)session;
     REQUIRE(decoded != NULL);
     SSL_SESSION_free(decoded);
+}
+
+static void repeat(void (*operation)(const SSL_SESSION *), int count)
+{
+    const unsigned char *end = der;
+    SSL_SESSION *session = d2i_SSL_SESSION(NULL, &end, der_length);
+
+    REQUIRE(session != NULL);
+    for (int i = 0; i < count; i++)
+        operation(session);
+    SSL_SESSION_free(session);
 }
 
 /* A batch during which the kernel gave the core to another does not count. */
@@ -116,20 +128,27 @@ int main(int argc, char **argv)
 {
     struct kind kind = { 0 };
     double seconds = 0.2;
-    int option;
+    int option, once = 0;
 
-    while ((option = getopt(argc, argv, "s:")) != -1) {
-        if (option != 's')
-            return 2;
-        seconds = atof(optarg);
+    while ((option = getopt(argc, argv, "s:o:")) != -1) {
+        switch (option) {
+        case 's': seconds = atof(optarg); break;
+        case 'o': once = atoi(optarg); break;
+        default: return 2;
+        }
     }
     if (argc - optind != 2) {
-        fprintf(stderr, "usage: codec [-s SECONDS] tls12|tls13 plain|client_cert\n");
+        fprintf(stderr, "usage: codec [-s SECONDS | -o COUNT] tls12|tls13 plain|client_cert\n");
         return 2;
     }
     kind.version = strcmp(argv[optind], "tls13") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
     kind.has_client_cert = strcmp(argv[optind + 1], "client_cert") == 0;
     obtain_session(&kind);
+    if (once > 0) {
+        repeat(encode, once);
+        repeat(decode, once);
+        return 0;
+    }
     measure("codec_i2d", encode, seconds);
     measure("codec_d2i", decode, seconds);
     return 0;

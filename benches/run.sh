@@ -6,7 +6,7 @@
 #
 #   GROUP     lookup prefix add_full timeouts flush memory handshake instructions (default: all)
 #   --store   the host store instead: under 6 minutes. Its GROUPs are store_operations store_bytes
-#             store_seal store_handshake store_instructions store_nginx store_apache
+#             store_seal store_handshake store_instructions store_nginx store_crowd store_apache
 #   --admission
 #             who is let in, instead: under 10 minutes. Its GROUPs are admission_clients
 #             admission_first admission_hosts admission_siblings tickets
@@ -229,6 +229,7 @@ instructions() {
 
 load=$(cut -d' ' -f1 /proc/loadavg)
 machine="$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) cores, $(as_way stock "$work/cache" -V)"
+machine="$machine; commit $(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)"
 machine="$machine; $repeat pairs of runs ($mode), load average before them $load"
 echo "# $machine"
 awk "BEGIN { exit !($load > 0.5) }" &&

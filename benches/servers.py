@@ -3,7 +3,7 @@
 cache they bring themselves, on stock. All servers of a group are up at once, and take the load in
 turn (A B C A B C ...).
 
-    benches/servers.py nginx|apache ROUNDS SECONDS
+    benches/servers.py nginx|nginx_crowd|apache ROUNDS SECONDS
     benches/servers.py nginx_instructions
 
 run.sh calls it, with library, client (the built load.c), store (the built store/) and work in the
@@ -18,6 +18,7 @@ nginx, two workers:
   builtin   the store, ssl_session_cache builtin: a worker asks the store the first time that it
             meets a session and has it from then on
   fetched   the store, ssl_session_cache builtin:1: nearly every session comes from the store
+nginx_crowd is the same with 16 workers, and 64 connections at a time.
 Apache, event, two processes:
   shared    stock, SSLSessionCache shmcb
   beside    the store and shmcb: Apache has its sessions from shmcb, which is asked first
@@ -108,6 +109,7 @@ class Server:
 
     workers = 2
     launch = ()  # a command that starts the server
+    load = ()  # options of the client
 
     def __init__(self, setup):
         self.setup, self.port = setup, free_port()
@@ -160,7 +162,7 @@ class Server:
     def comes_from_where_it_says(self, hits, connections):
         """Whether the sessions did."""
         return {"fetched": hits * 100 >= connections * 95,
-                "builtin": hits <= 3 * SESSIONS,
+                "builtin": hits <= (self.workers + 1) * SESSIONS,
                 "beside": hits == 0}[self.setup]
 
     def record(self, number, way, setup, name, value, unit, connections):
@@ -183,6 +185,10 @@ class Nginx(Server):
     def words(self):
         return ("nginx", "-e", self.dir / "error.log", "-p", self.dir,
                 "-c", self.dir / "configuration")
+
+
+class CrowdNginx(Nginx):
+    server, processes, workers, load = "nginx_crowd", "worker_processes 16", 16, ("-c", 64)
 
 
 class SingleNginx(Nginx):
@@ -237,7 +243,7 @@ def measure_load(kind, rounds, seconds):
 def load(server, number, seconds):
     is_ours = server.setup != "shared"
     before = server.hits() if is_ours else 0
-    rate, connections, used = server.offer(("-s", seconds),
+    rate, connections, used = server.offer(("-s", seconds, *server.load),
                                            processes.children(server.process.pid))
     # Stock's stands beside each of ours.
     for setup in [server.setup] if is_ours else server.setups:
@@ -278,7 +284,7 @@ def main(name, rounds=0, seconds=0):
         if name == "nginx_instructions":
             measure_instructions()
         else:
-            measure_load({"nginx": Nginx, "apache": Apache}[name], int(rounds), seconds)
+            measure_load({"nginx": Nginx, "nginx_crowd": CrowdNginx, "apache": Apache}[name], int(rounds), seconds)
     except Skipped as reason:
         print(f"SKIP {name}: {reason}", file=sys.stderr)
         return NOT_RUN

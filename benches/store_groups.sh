@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034,SC2154  # run.sh sets and uses them
 
 all_groups="store_operations store_bytes store_seal store_handshake store_instructions store_nginx"
-all_groups+=" store_apache"
+all_groups+=" store_crowd store_apache"
 results=store
 
 # Programs that only these groups need.
@@ -78,6 +78,7 @@ comparisons=(
     "tls12 resumed cached|tls12 ec resumed plain|tls12 ec resumed plain"
     "tls12 resumed fetched (stock: cached)|tls12 ec resumed plain|tls12 ec resumed store"
     "tls12 full|tls12 ec full plain|tls12 ec full plain"
+    "tls13 full|tls13 ec full plain|tls13 ec full plain"
     "tls13 resumed fetched|tls13 ec resumed external|tls13 ec resumed store"
     "tls13 resumed cached|tls13 ec resumed plain|tls13 ec resumed plain"
 )
@@ -133,6 +134,8 @@ count_instructions() {
 }
 
 store_nginx() { real_servers nginx && real_servers nginx_instructions; }
+# More processes than cores.
+store_crowd() { real_servers nginx_crowd; }
 store_apache() { real_servers apache; }
 
 # The servers run as they do in tests/servers; one that is not there is left out.

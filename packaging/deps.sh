@@ -15,7 +15,7 @@ packages_for() {
         demo) echo openssl gcc libssl-dev redis-server ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl cmake meson ;;
         deb) echo gcc libc6-dev pkg-config libssl-dev dpkg-dev debhelper lintian ;;
-        bench) echo gcc libc6-dev libssl-dev valgrind python3 ;;
+        bench) echo gcc libc6-dev libssl-dev valgrind strace python3 ;;
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
             echo dovecot-imapd postgresql vsftpd mosquitto nodejs postfix python3 openssl gcc libssl-dev

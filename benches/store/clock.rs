@@ -34,15 +34,15 @@ pub struct Clock {
     pub has_core: bool,
 }
 
-/// What was measured. A round in which an operation was refused does not count.
+/// What was measured, refused operations and all.
 #[derive(Clone, Copy, Default)]
 pub struct Sum {
     pub ns: u64,
     pub operations: u64,
     /// Those of them that did something else.
     pub undone: u64,
-    /// Time of the rounds with a refusal.
-    pub refused_ns: u64,
+    /// Those that were refused.
+    pub refused: u64,
     /// Voluntary and involuntary.
     pub switches: [i64; 2],
 }
@@ -58,7 +58,7 @@ impl Sum {
         self.ns += other.ns;
         self.operations += other.operations;
         self.undone += other.undone;
-        self.refused_ns += other.refused_ns;
+        self.refused += other.refused;
         self.switches[0] += other.switches[0];
         self.switches[1] += other.switches[1];
     }
@@ -89,12 +89,11 @@ impl Clock {
             let now = switches();
             let kept_core = now[1] == last[1] || begin.elapsed() > seconds * PATIENCE;
             last = now;
-            if refused > 0 {
-                sum.refused_ns += ns;
-            } else if kept_core || !self.has_core {
+            if kept_core || !self.has_core {
                 sum.ns += ns;
                 sum.operations += BATCH as u64;
                 sum.undone += undone;
+                sum.refused += refused;
             }
         }
         sum.switches = [last[0] - before[0], last[1] - before[1]];

@@ -33,7 +33,7 @@ pub const LATER: u64 = BEGAN + 7200;
 /// In this order: putting pushes out what is looked for before.
 const OPERATIONS: [&str; 4] = ["get_hit", "get_miss", "may_resume", "put"];
 /// Those of them that may be refused.
-const REFUSED: [&str; 1] = ["put"];
+const REFUSED: [&str; 2] = ["get_hit", "put"];
 
 /// A locator that is spread like a hash.
 pub fn locator(number: u64) -> Locator {
@@ -127,8 +127,8 @@ impl Worker {
         let mut next = || words.next().unwrap();
         let switches = [next(), next()];
         let mut next = || next().cast_unsigned();
-        let (ns, operations, undone, refused_ns) = (next(), next(), next(), next());
-        Sum { ns, operations, undone, refused_ns, switches }
+        let (ns, operations, undone, refused) = (next(), next(), next(), next());
+        Sum { ns, operations, undone, refused, switches }
     }
 
     fn end(self) {
@@ -139,7 +139,7 @@ impl Worker {
 }
 
 /// The processes' operations a nanosecond, added up, give the wall time of one, as in cache.c.
-/// Beside it the part of the time in which an operation was refused.
+/// Beside it the part of the operations that were refused.
 fn report_all(operation: &str, records: u64, sums: &[Sum]) {
     let mut all = Sum::default();
     let mut rate = 0.0;
@@ -152,8 +152,8 @@ fn report_all(operation: &str, records: u64, sums: &[Sum]) {
     let parameters = format!("n={records} processes={}", sums.len());
     report(&name, &parameters, (1.0 / rate, "ns"), &all);
     if sums.len() > 1 && REFUSED.contains(&operation) {
-        let refused = all.refused_ns as f64 / (all.ns + all.refused_ns) as f64;
-        report(&format!("{name}_busy"), &parameters, (refused * 100.0, "%"), &all);
+        let refused = all.refused as f64 / all.operations as f64;
+        report(&format!("{name}_refused"), &parameters, (refused * 1e6, "of a million"), &all);
     }
 }
 
@@ -235,7 +235,7 @@ pub fn work(url: &str, records: u64, number: usize, clock: Clock) {
     for operation in stdin().lines().map(Result::unwrap) {
         let sum = operate(&store, &operation, &mut numbers, clock);
         let [voluntary, involuntary] = sum.switches;
-        let Sum { ns, operations, undone, refused_ns, .. } = sum;
-        println!("{voluntary} {involuntary} {ns} {operations} {undone} {refused_ns}");
+        let Sum { ns, operations, undone, refused, .. } = sum;
+        println!("{voluntary} {involuntary} {ns} {operations} {undone} {refused}");
     }
 }
