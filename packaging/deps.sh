@@ -24,7 +24,7 @@ packages_for() {
             ;;
         fleet) echo nginx-light openssl gcc libssl-dev redis-server redis-tools iproute2 strace python3 libfaketime ;;
         monitoring) echo prometheus redis-server openssl gcc libssl-dev python3 ;;
-        operators) echo systemd-container mmdebstrap util-linux python3 gcc libssl-dev ;;
+        operators) echo systemd-container mmdebstrap util-linux iproute2 redis-server python3 gcc libssl-dev ;;
         containers)
             echo nginx-light openssl gcc libc6-dev libssl-dev redis-server util-linux iproute2 python3
             echo musl-tools busybox-static

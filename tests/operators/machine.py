@@ -1,9 +1,10 @@
 """A Debian machine that systemd has booted, in a container of its own (systemd-nspawn).
 
 The image is made once, by mmdebstrap, in a folder outside of the tree, and copied for each boot. The
-machine has no network but its loopback.
+machine has no network but its loopback, and perhaps a cable to another one.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -14,18 +15,29 @@ from harness.verdicts import Unusable, wait_until
 
 PACKAGES = ("systemd-sysv", "dbus", "openssl", "ssl-cert", "nginx-light", "haproxy", "apache2",
             "dovecot-imapd", "postfix", "procps")
+RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 CACHE = Path(os.environ.get("OPERATORS_CACHE", "/var/cache/sesscache-operators"))
 MIRROR = os.environ.get("MIRROR", "http://deb.debian.org/debian")
+# Two machines in one control group would see, and stop, each other's services. "$0" is the group's name.
+IN_A_GROUP = """
+for place in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    [ -e $place/cgroup.procs ] || continue
+    mkdir -p "$place/$0"
+    echo $$ >"$place/$0/cgroup.procs"
+done
+exec "$@"
+"""
 
 
 def must_be_possible():
     if os.geteuid() != 0:
         raise Unusable("only root can boot a machine")
-    missing = [name for name in ("systemd-nspawn", "mmdebstrap", "nsenter")
-               if not shutil.which(name)]
+    needed = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap",
+              "nsenter": "util-linux", "ip": "iproute2", "redis-server": "redis-server"}
+    missing = [name for name in needed if not shutil.which(name)]
     if missing:
         raise Unusable(f"no {', '.join(missing)}"
-                       " (Debian: apt-get install systemd-container mmdebstrap util-linux)")
+                       f" (Debian: apt-get install {' '.join(map(needed.get, missing))})")
 
 
 def image_of(release):
@@ -44,11 +56,13 @@ def image_of(release):
 class Machine:
     """A booted machine. Commands run in it by `do`, clients on its loopback by `through`."""
 
-    def __init__(self, release, folder):
-        self.folder, self.root = folder, folder / release
-        self.root.mkdir(mode=0o755)
+    def __init__(self, release, folder, name):
+        self.release, self.name, self.folder = release, name, folder / name
+        self.root = self.folder / "root"
+        self.root.mkdir(mode=0o755, parents=True)
         run("tar", "-C", self.root, "-xpf", image_of(release), seconds=300)
-        self._leader = self._process = None
+        self.leader = self._process = None
+        self._group = f"sesscache-{os.getpid()}-{name}"
 
     def put(self, file, inside, mode=0o644):
         place = self.path(inside)
@@ -58,28 +72,31 @@ class Machine:
 
     def path(self, inside):
         """Our path of a file in it; once it has booted, as it sees its own mounts."""
-        root = f"/proc/{self._leader}/root" if self._leader else self.root
+        root = f"/proc/{self.leader}/root" if self.leader else self.root
         return Path(root) / inside.lstrip("/")
 
     def boot(self):
         self._process = processes.start(
             "systemd-nspawn", "--quiet", "-D", self.root, "--private-network", "--register=no",
-            "--keep-unit", f"--machine=sesscache-{os.getpid()}", "-b",
-            log=self.folder / "boot.log")
+            "--keep-unit", f"--machine={self._group}", f"--hostname={self.name}", "-b",
+            log=self.folder / "boot.log", through=("sh", "-euc", IN_A_GROUP, self._group))
         wait_until(90, self._has_booted)
 
     def _has_booted(self):
         found = processes.children(self._process.pid)
         if not found:
             return False
-        self._leader = found[0]
+        self.leader = found[0]
         done = result(*self.through("-t"), "systemctl", "is-system-running", seconds=20)
         return done.stdout.strip() in ("running", "degraded")
 
     def through(self, kind="-n"):
         """The words before a command that runs in the machine ("-t"), or only on its network."""
         spaces = ("-m", "-u", "-i", "-n", "-p", "-C") if kind == "-t" else ("-n",)
-        return ["nsenter", "-t", str(self._leader), *spaces]
+        return ["nsenter", "-t", str(self.leader), *spaces]
+
+    def ip(self, *words):
+        run("ip", *words, through=self.through())
 
     def do(self, *words, status=0):
         """Runs a command in the machine; what it said."""
@@ -96,7 +113,22 @@ class Machine:
         return sorted(line for line in lines if "No such file" not in line)
 
     def off(self):
-        if self._leader:
-            result(*self.through("-t"), "systemctl", "poweroff", "--no-wall", seconds=20)
-            self._process.status(60)
-            self._leader = None
+        if self.leader:
+            # One that does not end is killed with all that the test has started.
+            with contextlib.suppress(AssertionError):
+                result(*self.through("-t"), "systemctl", "poweroff", "--no-wall", seconds=20)
+                self._process.status(60)
+            self.leader = None
+        for group in Path("/sys/fs/cgroup").glob(f"**/{self._group}"):
+            result("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";")
+
+
+def connect(first, second):
+    """A cable between two machines that have booted; their addresses."""
+    run("ip", "link", "add", "cable", "netns", first.leader, "type", "veth",
+        "peer", "name", "cable", "netns", second.leader)
+    addresses = "10.83.0.1", "10.83.0.2"
+    for machine, address in zip((first, second), addresses):
+        machine.ip("address", "add", f"{address}/24", "dev", "cable")
+        machine.ip("link", "set", "cable", "up")
+    return addresses

@@ -21,6 +21,7 @@ class Service:
 
     name: str
     unit: str
+    package: str
     port: int
     ways: tuple
     setup: str
@@ -31,23 +32,23 @@ class Service:
 
 
 SERVICES = (
-    Service("nginx", "nginx", 443, (TICKETS, TLS13), upgrades=True, serving="nginx", holds="nginx", setup="""
+    Service("nginx", "nginx", "nginx", 443, (TICKETS, TLS13), upgrades=True, serving="nginx", holds="nginx", setup="""
         sed -i 's/# listen 443 ssl/listen 443 ssl/; s/# include snippets.snakeoil/include snippets\\/snakeoil/' \\
             /etc/nginx/sites-available/default
         nginx -t"""),
-    Service("haproxy", "haproxy", 8443, (IDS, TLS13_IDS), serving="haproxy", holds="haproxy", setup=f"""
+    Service("haproxy", "haproxy", "haproxy", 8443, (IDS, TLS13_IDS), serving="haproxy", holds="haproxy", setup=f"""
         cat {CERTIFICATE} {KEY} >/etc/haproxy/both.pem
         chmod 600 /etc/haproxy/both.pem
         printf 'frontend f\\n bind :8443 ssl crt /etc/haproxy/both.pem\\n http-request return status 200\\n' \\
             >>/etc/haproxy/haproxy.cfg"""),
-    Service("apache", "apache2", 9443, (IDS, TLS13_IDS), serving="apache2", holds="apache2", setup="""
+    Service("apache", "apache2", "apache2", 9443, (IDS, TLS13_IDS), serving="apache2", holds="apache2", setup="""
         a2enmod -q ssl
         a2ensite -q default-ssl
         sed -i 's/:443>/:9443>/' /etc/apache2/sites-available/default-ssl.conf
         printf 'Listen 9443\\n' >/etc/apache2/ports.conf"""),
-    Service("dovecot", "dovecot", 993, (IDS, TICKETS, TLS13), application="imap",
+    Service("dovecot", "dovecot", "dovecot-core", 993, (IDS, TICKETS, TLS13), application="imap",
             serving="imap-login", holds="dovecot", setup="doveconf -n >/dev/null"),
-    Service("postfix", "postfix", 465, (IDS, TICKETS, TLS13), application="smtp", serving="smtpd",
+    Service("postfix", "postfix", "postfix", 465, (IDS, TICKETS, TLS13), application="smtp", serving="smtpd",
             holds="master", setup="printf 'smtps inet n - y - - smtpd -o smtpd_tls_wrappermode=yes\\n' "
                   ">>/etc/postfix/master.cf"),
 )
