@@ -60,13 +60,6 @@ impl Process {
         let parent = field("PPid:").parse().unwrap_or(0);
         // A server may have changed its root since it mapped a file.
         let roots = [folder.join("root"), "/".into(), format!("/proc/{parent}/root").into()];
-        let mut shared: Vec<Mapped> = Vec::new();
-        for (_, inode, file) in maps.iter().filter(|(is_shared, ..)| *is_shared) {
-            let file = in_place(file, *inode, &roots);
-            if !file.path.starts_with("/dev") && !shared.contains(&file) {
-                shared.push(file);
-            }
-        }
         Ok(Process {
             pid,
             parent,
@@ -80,7 +73,7 @@ impl Process {
             program: fs::read_link(folder.join("exe"))?,
             libssl: named("libssl.so"),
             library: named("libsesscache.so").into_iter().next(),
-            shared,
+            shared: shared_files(&maps, &roots),
             environment: parse_environment(&fs::read(folder.join("environ"))?),
         })
     }
@@ -135,11 +128,23 @@ fn in_place(file: &Mapped, inode: u64, roots: &[PathBuf]) -> Mapped {
     }
 }
 
+/// The files that are mapped shared and writable, each once, where they are found.
+fn shared_files(maps: &[(bool, u64, Mapped)], roots: &[PathBuf]) -> Vec<Mapped> {
+    let mut shared: Vec<Mapped> = Vec::new();
+    for (_, inode, file) in maps.iter().filter(|(is_shared, ..)| *is_shared) {
+        let file = in_place(file, *inode, roots);
+        if !file.path.starts_with("/dev") && !shared.contains(&file) {
+            shared.push(file);
+        }
+    }
+    shared
+}
+
 /// The control group of proc_pid_cgroup(5) that is systemd's.
 fn parse_group(text: &str) -> String {
     let groups = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let own = groups.filter(|(controllers, _)| matches!(*controllers, "" | "name=systemd"));
-    own.last().map(|(_, group)| group.to_owned()).unwrap_or_default()
+    let mut own = groups.filter(|(controllers, _)| matches!(*controllers, "" | "name=systemd"));
+    own.next_back().map(|(_, group)| group.to_owned()).unwrap_or_default()
 }
 
 /// The files of proc_pid_maps(5): whether each is shared and writable, and its inode.

@@ -161,11 +161,8 @@ fn judge_key_file(overlaid: &[&Process], told: Option<&Process>, findings: &mut 
     }
     match found {
         Ok((keys, _)) => {
-            findings.good(
-                "key-file",
-                format!("{} has {}", path.display(), count(keys.len())),
-                &pids,
-            );
+            let text = format!("{} has {}", path.display(), count(keys.len()));
+            findings.good("key-file", text, &pids);
         }
         Err(error) => {
             let text = format!("{} {error}", path.display());
