@@ -1,12 +1,13 @@
-"""nginx with QUIC, two workers: sessions in stateful tickets (builtin, nginx's ssl_session_tickets off)
-and in stateless ones. nginx has QUIC since 1.25, Debian since 13.
+"""nginx with two workers and HAProxy with two threads, over QUIC: sessions in stateful tickets, and in
+stateless ones. Debian has both since 13. HAProxy gives only stateless tickets over QUIC, whatever
+no-tls-tickets says.
 
 On stock:
-- a stateful ticket resumes in the worker that has its session, so about half do, and none after a reload;
-- a stateless ticket resumes in all workers, and none after a reload, which makes new keys;
-- no ticket resumes on another host.
+- a stateful ticket resumes in the process that has its session, so with nginx about half do (builtin);
+- a stateless ticket resumes in all workers;
+- none resumes after a reload, which makes new caches and keys, or on another host.
 
-With a store all of them resume, on another host too. The other host is a second nginx with its own store
+With a store all of them resume, on another host too. The other host is a second server with its own store
 and the same key file; stateful tickets come to it by agents and a Redis.
 """
 
@@ -15,33 +16,28 @@ import shutil
 from harness import built, quic
 from harness.agent import Agent
 from harness.network import free_port
-from harness.packages import need
+from harness.packages import need, need_root
 from harness.quic import QuicClient
 from harness.redis import Redis
 from harness.run import run
 from harness.tls import make_certificate
 from harness.verdicts import Skipped, check, happens, same
 
-from . import nginx
-from .server import print_version
+from . import haproxy, nginx
+from .server import AS_DEBIAN_DOES, print_version
 from .ways import WAYS, Course, Row, chosen
 
 TRIES = 20  # connections that offer one ticket
-HERE, THERE = "nginx with QUIC", "nginx with QUIC, other host"
 STATEFUL, STATELESS = "stateful", "stateless"
-# How many of the tries resume in each way.
-EXPECTED = {
-    STATEFUL: {"now": "some some all", "reload": "none none all", "restart": "none none all",
-               "kill": "none none all", "other": "none none all"},
-    STATELESS: {"now": "all all all", "reload": "none none all", "restart": "none none all",
-                "kill": "none none all", "other": "none none all"},
-}
-STAGES = tuple(EXPECTED[STATEFUL])
+STAGES = ("now", "reload", "restart", "kill", "other")
+# How many of the tries resume in each way, now; at the later stages none do without a store.
+LATER = "none none all"
 LONGEST_ID = 32  # bytes of a stateful ticket
 
 
 class Nginx(nginx.Nginx):
-    workers_wanted = 2
+    name, workers_wanted = "nginx", 2
+    now = {STATEFUL: "some some all", STATELESS: "all all all"}
 
     def _virtual_host(self, row, name):
         tickets, cache = ("on", "none") if row.config == STATELESS else ("off", "builtin")
@@ -54,9 +50,39 @@ class Nginx(nginx.Nginx):
     def log_is_clean(self):
         return quic.log_is_clean(self.dir / "error.log")
 
+    @classmethod
+    def prepare(cls):
+        need("nginx", "nginx", "nginx")
+        if "http_v3" not in run("nginx", "-V"):
+            raise Skipped("nginx does not speak QUIC")
+        print_version("nginx", "-v")
 
-def rows_of(setup):
-    return [Row(setup, STATEFUL), Row(setup, STATELESS)]
+
+class Haproxy(haproxy.Haproxy):
+    name, workers_wanted = "haproxy", 1
+    now = {STATELESS: "all all all"}
+
+    def configure(self):
+        super().configure()
+        file = self.dir / "haproxy.cfg"
+        head = file.read_text().partition("    bind ")[0].replace(" no-tls-tickets", "")
+        port, = self.ports.values()
+        binds = "".join(f"    bind {place} ssl crt {self.work}/both.pem\n"
+                        for place in (f"127.0.0.1:{port}", f"quic4@127.0.0.1:{port} alpn h3"))
+        file.write_text(head.replace("global\n", "global\n    limited-quic\n") + binds +
+                        "    http-request return status 200 content-type text/plain string ok\n")
+
+    @classmethod
+    def prepare(cls):
+        need("haproxy", "haproxy", "haproxy")
+        need_root(AS_DEBIAN_DOES)
+        if "+QUIC" not in run("haproxy", "-vv"):
+            raise Skipped("haproxy does not speak QUIC")
+        print_version("haproxy", "-v")
+
+
+def rows_of(kind, setup):
+    return [Row(setup, mode) for mode in kind.now]
 
 
 def ticket_bytes(session):
@@ -103,9 +129,10 @@ def file_of(course, row):
 
 
 def offer_elsewhere(course):
-    """The sessions of the last stage, on a second nginx."""
+    """The sessions of the last stage, on a second server."""
     server, agents = course.server, []
-    other = Nginx(rows_of(THERE), server.way, course.prepared, server.work)
+    rows = rows_of(server, f"{server.name}, other host")
+    other = type(server)(rows, server.way, course.prepared, server.work)
     if server.way == "store":
         shutil.copyfile(server.dir / "store.key", other.dir / "store.key")
         redis = Redis.start(server.work, free_port())
@@ -128,34 +155,36 @@ def offer_elsewhere(course):
 
 # --- the part -----------------------------------------------------------------------------------
 
-def test(prepared, work):
-    need("nginx", "nginx", "nginx")
-    if "http_v3" not in run("nginx", "-V") or not quic.is_possible():
-        raise Skipped("nginx and openssl do not both speak QUIC")
-    need("redis-server", "redis-server", "redis-server")
-    print_version("nginx", "-v")
-    command = built.copy_command(work)
-    make_certificate(work)
-    figures = {}
-    for way in chosen(prepared.library):
-        course = Course(Nginx(rows_of(HERE), way, prepared, work))
-        course.prepared, course.command = prepared, command
-        course.go(through_stages)
-        figures[way] = course.figures
-    report(figures)
+def test_of(kind):
+    def test(prepared, work):
+        if not quic.is_possible():
+            raise Skipped("openssl does not speak QUIC")
+        need("redis-server", "redis-server", "redis-server")
+        kind.prepare()
+        command = built.copy_command(work)
+        make_certificate(work)
+        figures = {}
+        for way in chosen(prepared.library):
+            course = Course(kind(rows_of(kind, kind.name), way, prepared, work))
+            course.prepared, course.command = prepared, command
+            course.go(through_stages)
+            figures[way] = course.figures
+        report(kind, figures)
+    return test
 
 
-def report(figures):
-    print(f"{HERE}: of {TRIES}, resumed on stock/preloaded/with a store")
+def report(kind, figures):
+    print(f"{kind.name} over QUIC: of {TRIES}, resumed on stock/preloaded/with a store")
     print("%-12s" % "ticket" + "".join("%-11s" % stage for stage in STAGES))
-    for mode, expected in EXPECTED.items():
+    for mode, now in kind.now.items():
         cells = ["/".join(str(figures.get(way, {}).get((stage, mode), "-")) for way in WAYS)
                  for stage in STAGES]
         print("%-12s" % mode + "".join("%-11s" % cell for cell in cells), flush=True)
-        for stage, words in expected.items():
-            for way, word in zip(WAYS, words.split()):
+        for stage in STAGES:
+            for way, word in zip(WAYS, (now if stage == "now" else LATER).split()):
                 if way in figures:
-                    check(f"{mode} ticket, {stage}, {way}", fits, word, figures[way][stage, mode])
+                    check(f"{kind.name}, {mode} ticket, {stage}, {way}", fits, word,
+                          figures[way][stage, mode])
 
 
 def fits(word, figure):

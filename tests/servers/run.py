@@ -48,7 +48,8 @@ SERVERS = {
     "tickets": tickets.test,
     "admission": admission.test,
     "early_data": early_data.test,
-    "quic": quic.test,
+    "nginx_quic": quic.test_of(quic.Nginx),
+    "haproxy_quic": quic.test_of(quic.Haproxy),
 }
 
 

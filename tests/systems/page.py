@@ -18,8 +18,9 @@ build of another system (`BUILT=`). The Rust is that of the machine. Debian 13's
 build needs, and `make` says so in a line before it installs anything.
 
 A cell says how many checks passed of those that ran, and how long it took on two cores that other work
-shared. *Skipped* checks need something that the system lacks; the notes below the tables name it. A test or
-a system that is not in the table was not run since this page exists.
+shared; *load* is the average number of processes that wanted one of them. *Skipped* checks need something that
+the system lacks; the notes below the tables name it. A test or a system that is not in the table was not run
+since this page exists.
 """
 
 
@@ -69,7 +70,8 @@ def _cell(result):
         return ""
     passed, failed, skipped = (result[name] for name in ("passed", "failed", "skipped"))
     more = f", {skipped} skipped" if skipped else ""
-    return f"{passed} of {passed + failed}{more}, {result['seconds']} s"
+    load = f" at load {result['load']}" if "load" in result else ""
+    return f"{passed} of {passed + failed}{more}, {result['seconds']} s{load}"
 
 
 def _notes(known, found):

@@ -38,7 +38,7 @@ STEPS = (
     Step("command", "the command", "tests/cli.sh && tests/enable.sh"),
     Step("install", "`make install`", "make install-test"),
     Step("nginx", "nginx", "tests/servers/run.py nginx nginx_packaged", 40),
-    Step("quic", "nginx with QUIC", "tests/servers/run.py quic"),
+    Step("quic", "nginx and HAProxy over QUIC", "tests/servers/run.py nginx_quic haproxy_quic"),
     Step("haproxy", "HAProxy", "tests/servers/run.py haproxy", 40),
     Step("apache", "Apache", "tests/servers/run.py apache2", 40),
     Step("dovecot", "Dovecot", "tests/servers/run.py dovecot"),
@@ -115,7 +115,8 @@ class Place:
         print(f"{self.system.name}, {step.name}: {passed} passed, {failed} failed,"
               f" {skipped} skipped ({log})", flush=True)
         return {"passed": passed, "failed": failed, "skipped": skipped,
-                "seconds": round(time.monotonic() - began), "said": _reasons(said)}
+                "seconds": round(time.monotonic() - began), "said": _reasons(said),
+                "load": round(os.getloadavg()[1])}
 
 
 def _upstream(version):
