@@ -62,8 +62,13 @@ pub(super) const COMPLETE: u64 = 1 << 8;
 
 /// Deadlines count in units of so many seconds, as a power of two.
 pub(super) const DEADLINE_UNIT: u32 = 7;
-/// A deadline is believed so many units ahead: 32 days. What ends later counts as ending then.
-pub(super) const MOST_AHEAD: u64 = (32 * 24 * 60 * 60) >> DEADLINE_UNIT;
+/// The units of a day.
+const DAY: u64 = (24 * 60 * 60) >> DEADLINE_UNIT;
+/// Whatever ends later than in so many units counts as ending then.
+const LATEST: u64 = 31 * DAY;
+/// A deadline is believed so many units ahead: a day more, because the clock of whoever looks may be behind
+/// that of the writer.
+pub(super) const MOST_AHEAD: u64 = LATEST + DAY;
 /// Claims count in units of so many milliseconds, as a power of two.
 const CLAIM_UNIT: u32 = 6;
 /// A claim that is older is taken back. So is one from the future.
@@ -195,7 +200,7 @@ pub(super) fn low_byte(word: u64) -> u8 {
 /// The last unit of a deadline.
 fn coarse(deadline: u64, now: Now) -> u64 {
     let now = now.seconds() >> DEADLINE_UNIT;
-    (deadline >> DEADLINE_UNIT).clamp(now, now + MOST_AHEAD) & TIME_MASK
+    (deadline >> DEADLINE_UNIT).clamp(now, now + LATEST) & TIME_MASK
 }
 
 #[cfg(test)]
@@ -223,6 +228,7 @@ mod tests {
         assert!(cell.is_over(Now(NOW.0 - 33 * 86_400_000)));
         let long = claim.done(State::Live, u64::MAX, NOW, 0);
         assert!(!long.is_over(NOW) && !long.is_over(later(31 * 86_400)));
+        assert!(!long.is_over(Now(NOW.0 - 86_400_000)), "a clock that is behind by a day");
         let past = claim.done(State::Live, 5, NOW, 0);
         assert!(past.is_over(later(128)));
     }

@@ -1,5 +1,6 @@
 //! Of a bucket's regulars the one that stays away longest goes, however many newcomers come meanwhile.
 //! Both parts have their share of what removals leave.
+//! Whatever ends very late stays, also for a process whose clock is behind.
 
 use super::*;
 use crate::store::Use;
@@ -55,4 +56,37 @@ fn a_regular_stays_beside_removals() {
     memory.place(100).put(LATER, NOW, CAME_BACK, b"").unwrap();
     (0..WAYS as u64).for_each(|number| memory.put(200 + number, 100).unwrap());
     assert!(memory.place(100).may_have());
+}
+
+/// The beginning of a unit of deadlines, so that a moment before is another one.
+const UNIT: Now = Now(1_700_000_000_000 / 128_000 * 128_000);
+const A_MOMENT_BEFORE: Now = Now(UNIT.0 - 1);
+/// Hours before: a clock that was wrong is set back.
+const HOURS_BEFORE: Now = Now(UNIT.0 - 23 * 60 * 60 * 1000);
+const NEVER: u64 = u64::MAX >> 24;
+
+#[test]
+fn a_session_that_ends_very_late_stays_when_the_clock_is_set_back() {
+    for behind in [A_MOMENT_BEFORE, HOURS_BEFORE] {
+        let memory = Memory::new(1);
+        for number in 0..8 {
+            memory.place(number).put(NEVER, UNIT, 0, b"late").unwrap();
+        }
+        memory.put_at(8, 10, behind).unwrap();
+        let here = (0..9).filter(|number| memory.place(*number).may_have());
+        assert_eq!(here.count(), 9, "{behind:?}");
+    }
+}
+
+#[test]
+fn the_removal_of_one_holds_when_the_clock_is_set_back() {
+    for behind in [A_MOMENT_BEFORE, HOURS_BEFORE] {
+        for deadline in [NEVER, UNIT.0 / 1000 + 40 * 86400] {
+            let memory = Memory::new(1);
+            memory.place(1).put(deadline, UNIT, 0, b"late").unwrap();
+            memory.place(1).remove(deadline, UNIT, 0);
+            let place = memory.place(1);
+            assert_eq!(place.get(behind, &mut Vec::new()), Lookup::Removed, "{behind:?}");
+        }
+    }
 }
