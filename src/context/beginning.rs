@@ -6,9 +6,8 @@
 
 use super::State;
 use super::event::Event;
-use crate::openssl::ex_data::{self, CLASS_SSL, Index};
+use crate::openssl::ex_data::Index;
 use crate::openssl::handle::{SessionRef, Ssl};
-use crate::openssl::memory;
 use crate::openssl::table::Libssl;
 use libc::c_int;
 use sesscache_core::store::{Beginning, Cause, Way};
@@ -75,7 +74,7 @@ impl State {
     /// the server's.
     pub(super) fn note_answer(&self, event: &Event<'_>, answer: Answer) {
         if self.host_store().is_some() && event.ssl.is_server() {
-            set(event.ssl, answer.number());
+            INDEX.set_number_of(event.ssl, answer.number());
         }
     }
 
@@ -87,34 +86,26 @@ impl State {
     /// A server's connection ends, or is made ready for another one. Each is counted once.
     pub fn count_connection(&self, ssl: Ssl<'_>, is_used_again: bool) {
         let Some(host) = self.host_store() else { return };
-        let number = INDEX.get().map_or(0, |index| ex_data::number_of_ssl(ssl, index));
+        let number = INDEX.number_of(ssl);
         if number != COUNTED && ssl.has_peers_finished() {
             host.store.count_connection(Answer::beginning(Answer::of(number), ssl.is_resumed()));
         }
         // Another thread may have a reference, and read the slots at this moment. So they must not become more:
         // a note is changed and none is made.
         match is_used_again {
-            true if number != 0 => set(ssl, 0),
+            true if number != 0 => INDEX.set_number_of(ssl, 0),
             false if number != 0 && number != COUNTED && ssl.has_peers_finished() => {
-                set(ssl, COUNTED)
+                INDEX.set_number_of(ssl, COUNTED)
             }
             _ => {}
         }
     }
 }
 
-fn set(ssl: Ssl<'_>, number: u64) {
-    if !memory::may_be_shared(ssl.libssl())
-        && let Some(index) = take_index(ssl.libssl())
-    {
-        ex_data::set_number_of_ssl(ssl, index, number);
-    }
-}
-
 /// Takes our index on SSL, if it was not taken: before the application takes one, as
 /// [`take_returning_index`](super::take_returning_index) says.
 pub fn take_index(libssl: &'static Libssl) -> Option<c_int> {
-    INDEX.take_for_numbers(libssl, CLASS_SSL)
+    INDEX.take_for_numbers(libssl)
 }
 
 #[cfg(test)]

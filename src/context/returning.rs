@@ -7,9 +7,7 @@
 //! The note is a number in an ex_data slot of the connection, so nothing is freed. No locks.
 
 use super::event::Event;
-use crate::openssl::ex_data::{self, CLASS_SSL, Index};
-use crate::openssl::handle::Ssl;
-use crate::openssl::memory;
+use crate::openssl::ex_data::Index;
 use crate::openssl::table::Libssl;
 use libc::c_int;
 use sesscache_core::cache::{Cache, Key, KeyHash, Standing, Value};
@@ -47,15 +45,15 @@ impl Offered {
             Offered::Settled(standing) => standing.number().into(),
             Offered::Ticket(hash) => hash.number(),
         };
-        if number != noted(event.ssl) {
-            set(event.ssl, number);
+        if number != INDEX.number_of(event.ssl) {
+            INDEX.set_number_of(event.ssl, number);
         }
     }
 
     /// The offer of the client of this connection.
     #[inline]
     pub(super) fn on(event: &Event<'_>) -> Offered {
-        let number = noted(event.ssl);
+        let number = INDEX.number_of(event.ssl);
         KeyHash::of(number).map_or_else(|| Offered::Settled(Standing::of(number)), Offered::Ticket)
     }
 
@@ -70,22 +68,8 @@ impl Offered {
     }
 }
 
-#[inline]
-fn noted(ssl: Ssl<'_>) -> u64 {
-    INDEX.get().map_or(0, |index| ex_data::number_of_ssl(ssl, index))
-}
-
-#[cold]
-fn set(ssl: Ssl<'_>, number: u64) {
-    if !memory::may_be_shared(ssl.libssl())
-        && let Some(index) = take_index(ssl.libssl())
-    {
-        ex_data::set_number_of_ssl(ssl, index, number);
-    }
-}
-
 /// Takes our index on SSL, if it was not taken. To be called before the application takes one: OpenSSL
 /// calls an application's dup function with NULL for each index below the highest that is set.
 pub fn take_index(libssl: &'static Libssl) -> Option<c_int> {
-    INDEX.take_for_numbers(libssl, CLASS_SSL)
+    INDEX.take_for_numbers(libssl)
 }

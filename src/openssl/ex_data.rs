@@ -7,6 +7,7 @@ use super::boxed;
 use super::error_queue::KeepErrors;
 use super::handle::{Ctx, SessionRef, Ssl};
 use super::libssl::libssl;
+use super::memory;
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::{c_int, c_long, c_void};
@@ -54,15 +55,36 @@ impl Index {
         self.0.get_or_try_init(take).ok().copied()
     }
 
-    /// As [`Index::take`], for slots with numbers, of which nothing has to be freed.
-    pub fn take_for_numbers(&self, libssl: &'static Libssl, class: c_int) -> Option<c_int> {
-        self.take(libssl, class, None, free_nothing)
+    /// As [`Index::take`], for slots of connections with numbers, of which nothing has to be freed.
+    pub fn take_for_numbers(&self, libssl: &'static Libssl) -> Option<c_int> {
+        self.take(libssl, CLASS_SSL, None, free_nothing)
     }
 
     /// The index, if it was taken.
     #[inline]
     pub fn get(&self) -> Option<c_int> {
         self.0.get().copied()
+    }
+
+    /// The number that a connection has here; 0 if it has none.
+    #[inline]
+    pub fn number_of(&self, ssl: Ssl<'_>) -> u64 {
+        let number = self.get().and_then(|index| of_ssl::<c_void>(ssl, index));
+        number.map_or(0, |number| number.addr().get() as u64)
+    }
+
+    /// Sets the number that a connection has here. Nothing is set without memory, in memory that other
+    /// processes may use, or if the number is larger than a pointer. The error queue stays as it was.
+    pub fn set_number_of(&self, ssl: Ssl<'_>, number: u64) {
+        let libssl = ssl.libssl();
+        if memory::may_be_shared(libssl) {
+            return;
+        }
+        let _errors = KeepErrors::new(libssl);
+        if let (Some(index), Ok(number)) = (self.take_for_numbers(libssl), usize::try_from(number))
+        {
+            set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));
+        }
     }
 }
 
@@ -114,20 +136,6 @@ pub fn of_ssl<T>(ssl: Ssl<'_>, index: c_int) -> Option<NonNull<T>> {
 pub fn set_of_ssl<T>(ssl: Ssl<'_>, index: c_int, value: *mut T) -> bool {
     // SAFETY: a valid connection and an index of ours.
     unsafe { (ssl.libssl().SSL_set_ex_data)(ssl.as_ptr(), index, value.cast()) == 1 }
-}
-
-/// The number that a connection holds under `index`; 0 if it holds none.
-#[inline]
-pub fn number_of_ssl(ssl: Ssl<'_>, index: c_int) -> u64 {
-    of_ssl::<c_void>(ssl, index).map_or(0, |number| number.addr().get() as u64)
-}
-
-/// Sets the number that a connection holds under `index`. Not without memory, or if it is larger than a
-/// pointer; the error queue stays as it was.
-pub fn set_number_of_ssl(ssl: Ssl<'_>, index: c_int, number: u64) {
-    let Ok(number) = usize::try_from(number) else { return };
-    let _errors = KeepErrors::new(ssl.libssl());
-    set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));
 }
 
 /// A slot's free function where the slot has a number.
