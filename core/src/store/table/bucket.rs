@@ -1,6 +1,6 @@
 //! A bucket: the cells of the locators that fall into it, their bodies, and what it has forgotten.
 
-use super::cell::{Cell, REGULAR, State};
+use super::cell::{Cell, REGULAR, State, low_byte};
 use super::word::Word;
 use super::{Seen, fetch};
 use crate::store::Locator;
@@ -43,8 +43,8 @@ pub(in crate::store) struct Bucket {
     cells: [Word; CELLS],
     /// Sessions that began until this second may have been removed without a trace.
     pub(super) floor: Word,
-    /// Sessions ever put here, in the lower half. Above them 16 bits for traces that came ([`TRACED`]), and 16
-    /// for how often the floor rose ([`RISE`]).
+    /// Traces and further slots that ever came here, in the lower half. Above them 16 bits for traces alone
+    /// ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
     pub(super) clock: Word,
     /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. Nobody
     /// but a put changes this line, so that processes do not wait for each other's counters.
@@ -154,10 +154,41 @@ impl Bucket {
         self.slots.get(number).unwrap_or(&self.slots[0])
     }
 
+    /// Sessions, further slots and traces that ever came here: by this the age of a cell is counted.
+    #[inline]
+    pub(super) fn time(&self) -> u64 {
+        (self.counts.peek() / STORED).wrapping_add(self.clock.peek())
+    }
+
     /// Has the memory of a slot come, which is about to be written.
     #[inline]
     pub(super) fn fetch(&self, way: usize) {
         fetch(self.slot(way));
+    }
+
+    /// As [`Bucket::fetch`], of each slot whose cell has a tag.
+    #[inline]
+    pub(super) fn fetch_each(&self, cells: Cells) {
+        for slot in cells.filter_map(|way| self.slots.get(way)) {
+            fetch(slot);
+        }
+    }
+
+    /// As [`Bucket::fetch`], of the place into which a trace goes that is written next.
+    #[inline]
+    pub(super) fn fetch_for_trace(&self, seen: &Seen) {
+        let mut traces = self.traces.iter().zip(seen.cells().iter().skip(WAYS));
+        if let Some((trace, _)) = traces.find(|(_, cell)| cell.is(State::Free)) {
+            fetch(trace);
+        }
+    }
+
+    /// As [`Bucket::fetch`], of what a put will change: the ghosts, and the way that is the next to make room, if
+    /// sessions do so in the order in which they came.
+    #[inline]
+    pub(super) fn fetch_next(&self) {
+        fetch(&self.ghosts);
+        self.fetch(usize::from(low_byte(self.time())) % WAYS);
     }
 
     /// Whether a cell's body begins with this locator.
@@ -192,7 +223,7 @@ impl Bucket {
 
     /// Notes that a session had to make room.
     pub(super) fn note_ghost(&self, cell: Cell) {
-        let place = self.clock.peek();
+        let place = self.time();
         let number = (place / GHOSTS_A_WORD) as usize % GHOST_WORDS;
         let shift = place % GHOSTS_A_WORD * GHOST_BITS;
         let part = if cell.has(REGULAR) { WAS_REGULAR } else { 0 };

@@ -6,17 +6,25 @@
 use super::Place;
 use super::body::{Facts, Link};
 use super::bucket::WAYS;
-use super::cell::{Cell, REGULAR, State};
+use super::cell::{Cell, LONG, REGULAR, State};
 use crate::store::Now;
 
 impl Place<'_> {
     /// Ends a session that is still as it was seen, and wipes its bytes. One of several callers gets true.
     pub(super) fn kill(&self, way: usize, seen: Cell, now: Now) -> bool {
-        let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
+        let further = self.further_of(way, seen);
         let Some(claim) = self.claim(way, seen, now) else { return false };
         self.give_back(way, claim);
-        self.free_further(seen.tag(), next, facts, now);
+        if let Some((facts, next)) = further {
+            self.free_further(seen.tag(), next, facts, now);
+        }
         true
+    }
+
+    /// The facts of a session that has further slots, and where they begin.
+    #[inline]
+    pub(super) fn further_of(&self, way: usize, seen: Cell) -> Option<(Facts, Link)> {
+        seen.has(LONG).then(|| (self.bucket.facts(way), self.bucket.link(way)))
     }
 
     /// Claims a session's slot for wiping.
@@ -45,7 +53,7 @@ impl Place<'_> {
                 return;
             }
             next = place.bucket.link(way);
-            let kept = cell.with(REGULAR, 0).with_stamp(place.bucket.clock.peek());
+            let kept = cell.with(REGULAR, 0).with_stamp(place.bucket.time());
             place.bucket.change(way, cell, kept);
         }
     }

@@ -49,7 +49,7 @@ impl Bucket {
     /// Puts since the cell's last use that counted.
     #[inline]
     pub(super) fn age(&self, cell: Cell) -> u8 {
-        low_byte(self.clock.peek()).wrapping_sub(cell.stamp())
+        low_byte(self.time()).wrapping_sub(cell.stamp())
     }
 }
 
@@ -112,6 +112,7 @@ impl Place<'_> {
             self.count(Counter::Misses);
             return Lookup::Missing;
         }
+        self.bucket.fetch_each(cells);
         if self.is_removed_by(cells, now) {
             self.count(Counter::TombstoneHits);
             return Lookup::Removed;
@@ -193,11 +194,11 @@ impl Place<'_> {
                 }
                 Use::Visit if self.bucket.age(cell) >= VISIT => {
                     let again = if cell.has(REGULAR) { CHANCE } else { 0 };
-                    let clock = self.bucket.clock.peek();
-                    let used = cell.with(REGULAR | again, 0).with_stamp(clock);
-                    let facts = self.bucket.facts(way);
-                    let next = self.bucket.link(way);
-                    if self.bucket.change(way, cell, used) {
+                    let used = cell.with(REGULAR | again, 0).with_stamp(self.bucket.time());
+                    let further = self.further_of(way, cell);
+                    if self.bucket.change(way, cell, used)
+                        && let Some((facts, next)) = further
+                    {
                         self.keep_further(next, facts);
                     }
                 }

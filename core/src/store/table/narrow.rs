@@ -63,7 +63,7 @@ impl Seen {
 /// Has memory come that will be needed, where the machine can.
 #[inline]
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
-pub(super) fn fetch(_words: &[Word; super::bucket::SLOT_WORDS]) {}
+pub(super) fn fetch<const N: usize>(_words: &[Word; N]) {}
 
 impl Ages for Stamps {
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize> {

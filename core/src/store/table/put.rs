@@ -23,6 +23,8 @@ struct Claimed {
     cell: Cell,
     /// [`EVICTED`] if a session made room, else 0.
     evicted: u64,
+    /// The bucket's time when this slot will have come.
+    time: u64,
 }
 
 impl Place<'_> {
@@ -38,6 +40,7 @@ impl Place<'_> {
         flags: u8,
         payload: &[u8],
     ) -> Result<(), PutError> {
+        self.bucket.fetch_next();
         let removals = self.bucket.removals();
         if further(payload.len()) > 0 && self.is_removed(now) {
             return Err(PutError::Removed);
@@ -51,17 +54,15 @@ impl Place<'_> {
         let regular = if flags & CAME_BACK != 0 { REGULAR } else { 0 };
         let long = if facts.further() > 0 { LONG } else { 0 };
         let next = self.write_further(facts, payload, regular, now)?;
-        let Claimed { way, cell: claim, evicted } = self.claim_for(None, now).map_err(|error| {
-            self.free_further(self.key.tag, next, facts, now);
-            self.refused(error)
-        })?;
-        // Before the body, for whose memory the next step waits.
-        let clock = self.bucket.clock.add(1).wrapping_add(1);
+        let Claimed { way, cell: claim, evicted, time } =
+            self.claim_for(None, now).map_err(|error| {
+                self.free_further(self.key.tag, next, facts, now);
+                self.refused(error)
+            })?;
         let first = parts(payload).next().unwrap_or(&[]);
         self.bucket.write_first(way, &self.key, facts, first, next);
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
-        let live =
-            claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(clock);
+        let live = claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(time);
         if !self.bucket.change(way, claim, live) {
             self.bucket.counts.add(evicted);
             self.free_further(self.key.tag, next, facts, now);
@@ -105,15 +106,15 @@ impl Place<'_> {
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
-            let Some((place, Claimed { way, cell: claim, evicted })) = claimed else {
+            let Some((place, Claimed { way, cell: claim, evicted, time })) = claimed else {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
             place.bucket.counts.add(evicted);
             place.bucket.write_further(way, part, next);
-            let clock = place.bucket.clock.add(1).wrapping_add(1);
+            place.bucket.clock.add(1);
             let cell =
-                claim.done(State::More, facts.deadline, now, large | regular).with_stamp(clock);
+                claim.done(State::More, facts.deadline, now, large | regular).with_stamp(time);
             if !place.bucket.change(way, claim, cell) {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
@@ -136,7 +137,7 @@ impl Place<'_> {
         for tried in 0..TRIES {
             let seen = self.bucket.look();
             let cells = seen.cells();
-            let clock = self.bucket.clock.peek();
+            let clock = self.bucket.time();
             if clock.is_multiple_of(WAYS as u64) {
                 self.bucket.keep_old(cells, clock);
             }
@@ -166,7 +167,7 @@ impl Place<'_> {
                     let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
                     self.free_further(before.tag(), next, facts, now);
                 }
-                return Ok(Claimed { way, cell: claim, evicted });
+                return Ok(Claimed { way, cell: claim, evicted, time: clock.wrapping_add(1) });
             }
         }
         Err(PutError::Busy)
@@ -207,7 +208,7 @@ impl Place<'_> {
         }
         if !cell.has(SPENT) {
             self.bucket.note_ghost(cell);
-            let clock = self.bucket.clock.peek();
+            let clock = self.bucket.time();
             if let Some(share) = self.table.share {
                 share.note_gone(cell.has(REGULAR), clock, self.slots());
             }

@@ -3,7 +3,7 @@
 //! A trace can always be written, because something else gives: a session of the bucket, or the traces
 //! themselves. If one of these is forgotten, the bucket's floor rises first.
 
-use super::body::Facts;
+use super::body::{Facts, Link};
 use super::bucket::{CELLS, Cells, RISE, TRACED, WAYS};
 use super::cell::{COMPLETE, Cell, QUIET, REGULAR, State, UNTOLD};
 use super::lookup::Hit;
@@ -42,7 +42,7 @@ impl Place<'_> {
     /// Removes the session under the locator, and remembers that until the end of second `deadline` or of
     /// the record's, whichever is later. `flags`: [`APPLIED`].
     pub(in crate::store) fn remove(&self, deadline: u64, now: Now, flags: u8) -> Removal {
-        let hit = self.find();
+        let hit = self.find_in(self.cells_to_end());
         let facts = hit.map(|hit| hit.facts);
         let is_local = facts.is_some_and(|facts| facts.flags & LOCAL != 0);
         let trace = Trace {
@@ -61,7 +61,7 @@ impl Place<'_> {
     /// As [`Place::get`](super::Place), and removes it. Of several callers, in any processes, one finds it.
     pub(in crate::store) fn take(&self, now: Now, into: &mut Vec<u8>) -> Lookup {
         let rises = self.bucket.rises();
-        let cells = self.bucket.with_tag(self.key.tag);
+        let cells = self.cells_to_end();
         if self.is_removed_by(cells, now) {
             self.count(Counter::TombstoneHits);
             return Lookup::Removed;
@@ -76,7 +76,8 @@ impl Place<'_> {
         }
         let before = into.len();
         let taken = self.claim(hit.way, hit.cell, now).and_then(|claim| {
-            let next = self.bucket.link(hit.way);
+            let further = self.further_of(hit.way, hit.cell);
+            let next = further.map_or(Link::END, |(_, next)| next);
             self.bucket.swap_first(hit.way, hit.facts.first_part(), into);
             let is_whole = self.read_further(next, hit.facts, before, into);
             self.free_further(self.key.tag, next, hit.facts, now);
@@ -95,6 +96,16 @@ impl Place<'_> {
         self.count(Counter::Takes);
         let is_elsewhere = hit.facts.flags & APPLIED != 0;
         Lookup::Found { deadline, came_back: hit.cell.has(REGULAR), is_elsewhere }
+    }
+
+    /// The cells of the tag. Their memory comes, and that of the trace that one of them leaves.
+    #[inline]
+    fn cells_to_end(&self) -> Cells {
+        let seen = self.bucket.look();
+        let cells = seen.tagged(self.key.tag);
+        self.bucket.fetch_each(cells);
+        self.bucket.fetch_for_trace(&seen);
+        cells
     }
 
     /// Leaves the removal of a session whose slot is claimed. Whether nobody else has taken it, from another
@@ -147,18 +158,21 @@ impl Place<'_> {
             let cell = before
                 .claim(State::Trace, self.key.tag, trace.now)
                 .done(State::Trace, trace.deadline, trace.now, told)
-                .with_stamp(self.bucket.clock.peek().wrapping_add(1));
-            let (facts, next) = (self.bucket.facts(number), self.bucket.link(number));
+                .with_stamp(self.bucket.time().wrapping_add(1));
+            let is_session = before.is(State::Live) && number < WAYS;
+            let further = self.further_of(number, before).filter(|_| is_session);
             if self.bucket.change(number, before, cell) {
                 // From here on it holds.
                 self.bucket.clock.advance(TRACED + 1);
-                if before.is(State::Live) && number < WAYS {
+                if is_session {
                     if before.tag() != self.key.tag {
                         let evicted = self.count_leaving(before, false, trace.now);
                         self.bucket.counts.add(evicted);
                     }
                     self.bucket.wipe(number);
-                    self.free_further(before.tag(), next, facts, trace.now);
+                    if let Some((facts, next)) = further {
+                        self.free_further(before.tag(), next, facts, trace.now);
+                    }
                 }
                 self.complete(number, cell, trace);
                 return Removal::Written(number);
@@ -240,7 +254,7 @@ impl Place<'_> {
                 Some((number, was)) if cell(number).is_same_as(was) => Some(number),
                 _ => {
                     let free = self.bucket.free_ways(cells, &ways, now);
-                    victim(&ways, free, self.bucket.clock.peek(), 0, false)
+                    victim(&ways, free, self.bucket.time(), 0, false)
                 }
             }
         };

@@ -9,7 +9,7 @@
     reason = "parts of words are cut out; the places of a table are made by the compiler"
 )]
 
-use super::bucket::{CELLS, Cells, SLOT_WORDS, WAYS};
+use super::bucket::{CELLS, Cells, WAYS};
 use super::cell::{
     Cell, DEADLINE_UNIT, MOST_AHEAD, REGULAR, SPENT, STATE, State, TAG, TAG_MASK, TIME,
 };
@@ -104,9 +104,10 @@ impl Ages for Stamps {
 
 /// Has memory come that will be needed.
 #[inline]
-pub(super) fn fetch(words: &[Word; SLOT_WORDS]) {
+pub(super) fn fetch<const N: usize>(words: &[Word; N]) {
     // A word of each cache line.
-    for word in [&words[0], &words[8], &words[16], &words[SLOT_WORDS - 1]] {
+    let (lines, rest) = words.as_chunks::<8>();
+    for word in lines.iter().map(|line| &line[0]).chain([rest.last().unwrap_or(&words[N - 1])]) {
         // SAFETY: it is a hint, at an address of ours.
         unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *word).cast()) };
     }
