@@ -174,9 +174,9 @@ bench: all ## stock against sesscache: ratios, docs/PERFORMANCE.md, under 15 min
 	@packaging/deps.sh bench
 	benches/run.sh
 
-bench-store: all ## the host store alone: operations, memory, real servers beside their own caches
+bench-store: all ## the host store alone: operations, memory, real servers; or beside BEFORE=commit
 	@packaging/deps.sh bench
-	benches/run.sh --store
+	BEFORE="$(BEFORE)" benches/run.sh $(if $(BEFORE),--before,--store)
 
 bench-admission: all ## who is let in: sessions made elsewhere, verified again or not: BEFORE=folder
 	@packaging/deps.sh bench

@@ -6,6 +6,7 @@
   report.py verdicts RESULTS                   how many bars (bars.tsv) are met, and which are not
   report.py document RESULTS MACHINE DOCUMENT  rewrites the tables between DOCUMENT's two markers
   report.py store RESULTS MACHINE DOCUMENT     the same between the two markers of the host store
+  report.py before RESULTS MACHINE DOCUMENT    the same between those of the store beside an earlier one
   report.py admission RESULTS MACHINE DOCUMENT the same between those of admission
 
 RAW has a line a measurement: the number of the pair of runs, then bench.h's fields. A ratio is
@@ -28,6 +29,8 @@ STORE_FIGURES = ("<!-- store figures: made by benches/run.sh --store -->",
                  "<!-- end of store figures -->")
 ADMISSION_FIGURES = ("<!-- admission figures: made by benches/run.sh --admission -->",
                      "<!-- end of admission figures -->")
+BEFORE_FIGURES = ("<!-- before figures: made by benches/run.sh --before -->",
+                  "<!-- end of before figures -->")
 # Units in which more is better.
 RATES = ("times", "/s")
 
@@ -247,6 +250,15 @@ def store(rows, machine, path):
     rewrite(path, STORE_FIGURES, lines)
 
 
+def before(rows, machine, path):
+    lines = [f"Machine: {machine}. Bars: " + counted([row for row in rows if row["verdict"]]), ""]
+    lines += table(["case", "records", "before", "now", "ratio", "bar", ""],
+                   ([name.removeprefix("before "), records, with_ends(row, "stock"), with_ends(row, "ours"),
+                     spread(row), *verdict(row)]
+                    for row in rows for name, records in [parameters_of(row)]))
+    rewrite(path, BEFORE_FIGURES, lines)
+
+
 def admission(rows, machine, path):
     lines = [f"Machine: {machine}. Bars: " + counted([row for row in rows if row["verdict"]]), ""]
     for row in rows:
@@ -267,7 +279,7 @@ def main():
         (show if command == "show" else write_results)(rows)
     elif command == "verdicts":
         verdicts(read_results(path))
-    elif command in ("document", "store", "admission"):
+    elif command in ("document", "store", "before", "admission"):
         globals()[command](read_results(path), *rest)
     else:
         sys.exit(__doc__)

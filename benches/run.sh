@@ -2,11 +2,13 @@
 # Measures libsesscache against stock OpenSSL: one binary, run in turn without and with the library
 # preloaded (A B A B ...), and compares run by run.
 #
-#   benches/run.sh [--store|--admission] [--quick|--full] [--repeat N] [GROUP...]
+#   benches/run.sh [--store|--before|--admission] [--quick|--full] [--repeat N] [GROUP...]
 #
 #   GROUP     lookup prefix add_full timeouts flush memory handshake instructions (default: all)
 #   --store   the host store instead: under 6 minutes. Its GROUPs are store_operations store_bytes
 #             store_seal store_handshake store_instructions store_nginx store_crowd store_apache
+#   --before  the store alone beside that of another commit (BEFORE): under 5 minutes after two builds. Its
+#             GROUPs are before_operations before_bytes
 #   --admission
 #             who is let in, instead: under 10 minutes. Its GROUPs are admission_clients
 #             admission_first admission_hosts admission_siblings tickets
@@ -15,10 +17,11 @@
 #   --repeat  so many pairs of runs (5; with --full 9)
 #
 #   LIBDIR    where libsesscache.so is (target/release)
-#   BEFORE    where an earlier one is, for admission_siblings: of the same cargo profile
+#   BEFORE    where an earlier one is, for admission_siblings: of the same cargo profile; for --before a
+#             commit, or a folder that has one
 #   BUILD     where programs and results go (target/bench)
 #
-# Writes BUILD/results.tsv, BUILD/store.tsv or BUILD/admission.tsv. A run of all groups that is not --quick also
+# Writes BUILD/results.tsv, or store.tsv, before.tsv or admission.tsv. A run of all groups that is not --quick also
 # rewrites the tables of docs/PERFORMANCE.md and docs/performance.svg. Measure on an idle machine.
 set -euo pipefail
 
@@ -33,6 +36,10 @@ mode=default repeat='' groups=()
 if [ "${1:-}" = --store ]; then
     # shellcheck source-path=SCRIPTDIR source=store_groups.sh
     source "$here/store_groups.sh"
+    shift
+elif [ "${1:-}" = --before ]; then
+    # shellcheck source-path=SCRIPTDIR source=before_groups.sh
+    source "$here/before_groups.sh"
     shift
 elif [ "${1:-}" = --admission ]; then
     # shellcheck source-path=SCRIPTDIR source=admission_groups.sh

@@ -2,13 +2,15 @@
 //! several, what sealing adds to them, and how much memory a record takes.
 //!
 //! Run by benches/run.sh --store, which puts stock's cache beside it. A line a figure, with the
-//! fields of bench.h.
+//! fields of bench.h. With `--cfg alone` it needs the core alone, also that of an earlier commit: see
+//! before_groups.sh.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark")]
 #![allow(clippy::cast_precision_loss, reason = "a benchmark")]
 
 mod bytes;
 mod clock;
 mod operations;
+#[cfg(not(alone))]
 mod seal;
 mod system;
 mod waits;
@@ -18,13 +20,17 @@ use std::path::Path;
 use std::process::exit;
 
 const USAGE: &str = "usage:
-  store operations RECORDS SECONDS PROCESSES...   put, get (hit, miss) and may_resume
+  store operations RECORDS SECONDS PROCESSES...   put, get (hit, miss), may_resume, and more
   store seal SECONDS DER...                       sealing and opening sessions of so many bytes
   store bytes SIZE DER...                         what a record takes of a store of that size
   store stopped ROUNDS                            the longest put and removal beside stopped processes
   store crowd WORKERS SECONDS                     what so many lose on one core
   store counters FILE                             hits and stores so far";
 
+/// By how much a seal makes a record longer.
+const OVERHEAD: usize = 44;
+#[cfg(not(alone))]
+const _: () = assert!(OVERHEAD == sesscache::seal::OVERHEAD);
 /// How much shorter a plain session is in its record than its DER, with its origin and without the
 /// seal (docs/STORE.md).
 const SPARED_BYTES: usize = 53;
@@ -52,12 +58,12 @@ fn main() {
         ["operations", records, seconds, ref processes @ ..] => {
             operations::run(records.parse().unwrap(), seconds.parse().unwrap(), numbers(processes))
         }
-        ["worker", url, records, number, seconds, has_core] => operations::work(
+        ["worker", url, own, records, number, seconds, has_core] => operations::work(
             url,
-            records.parse().unwrap(),
-            number.parse().unwrap(),
+            [own, records, number].map(|word| word.parse().unwrap()),
             clock::Clock { seconds: seconds.parse().unwrap(), has_core: has_core == "true" },
         ),
+        #[cfg(not(alone))]
         ["seal", seconds, ref lengths @ ..] => {
             seal::run(seconds.parse().unwrap(), numbers(lengths));
         }

@@ -1,19 +1,17 @@
-//! What std cannot do: context switches, signals, a core of one's own, libssl in the process, a fence.
+//! What std cannot do: context switches, signals, a core of one's own, a fence.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ffi::{c_int, c_long};
 
 /// `struct rusage` of 64-bit Linux: two times of two words, then 14 words.
 type Usage = [c_long; 18];
 /// Where in it voluntary and involuntary context switches are.
 const SWITCHES: usize = 16;
 const RUSAGE_SELF: c_int = 0;
-const RTLD_NOW: c_int = 2;
 
 unsafe extern "C" {
     fn getrusage(who: c_int, usage: *mut Usage) -> c_int;
     fn kill(pid: c_int, signal: c_int) -> c_int;
     fn sched_setaffinity(pid: c_int, size: usize, set: *const u64) -> c_int;
-    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
 }
 
 /// Voluntary and involuntary context switches of this process up to now.
@@ -34,15 +32,6 @@ pub fn signal(child: u32, signal: c_int) {
 pub fn run_on(set: u64) {
     // SAFETY: a set of so many bytes, which is read.
     assert_eq!(unsafe { sched_setaffinity(0, size_of_val(&set), &raw const set) }, 0);
-}
-
-/// Brings libssl into the process, as a server has it: the overlay links none.
-pub fn load_libssl() {
-    let load = |name: &CStr| {
-        // SAFETY: a C string; libssl's constructors may run at any time.
-        !unsafe { dlopen(name.as_ptr(), RTLD_NOW) }.is_null()
-    };
-    assert!(load(c"libssl.so.3") || load(c"libssl.so.4"), "no libssl");
 }
 
 /// Called between two operations, as in bench.h: the first has ended before the second begins.
