@@ -138,7 +138,7 @@ test-upgrade: all ## two builds of the library on one store, BASE=commit and thi
 	@packaging/deps.sh servers
 	tests/upgrade/run.py $(PART)
 
-test-operators: deb ## our packages, enable, disable under a booted systemd (root), images of 0.5 GB; not in CI: PART=trixie-nginx
+test-operators: deb ## our packages, enable, disable under a booted systemd, writes docs/SERVERS.md (root), 0.5 GB each; not in CI: PART=trixie-nginx
 	@packaging/deps.sh operators
 	tests/operators/run.py $(PART)
 
