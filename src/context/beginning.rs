@@ -87,16 +87,15 @@ impl State {
     pub fn count_connection(&self, ssl: Ssl<'_>, is_used_again: bool) {
         let Some(host) = self.host_store() else { return };
         let number = INDEX.number_of(ssl);
-        if number != COUNTED && ssl.has_peers_finished() {
+        let is_to_be_counted = number != COUNTED && ssl.has_peers_finished();
+        if is_to_be_counted {
             host.store.count_connection(Answer::beginning(Answer::of(number), ssl.is_resumed()));
         }
         // Another thread may have a reference, and read the slots at this moment. So they must not become more:
         // a note is changed and none is made.
         match is_used_again {
             true if number != 0 => INDEX.set_number_of(ssl, 0),
-            false if number != 0 && number != COUNTED && ssl.has_peers_finished() => {
-                INDEX.set_number_of(ssl, COUNTED)
-            }
+            false if number != 0 && is_to_be_counted => INDEX.set_number_of(ssl, COUNTED),
             _ => {}
         }
     }

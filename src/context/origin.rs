@@ -70,13 +70,9 @@ impl Origin {
     }
 
     pub(super) fn to_bytes(self) -> [u8; Origin::BYTES] {
-        let mut bytes = [0; Origin::BYTES];
-        let parts: [&[u8]; 3] =
-            [&self.number.to_le_bytes(), &self.first_authenticated.to_le_bytes(), &[self.flags]];
-        for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
-        }
-        bytes
+        let [a, b, c, d, e, f, g, h] = self.number.to_le_bytes();
+        let [i, j, k, l] = self.first_authenticated.to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, self.flags]
     }
 
     pub(super) fn from_bytes(bytes: &[u8; Origin::BYTES]) -> Option<Origin> {

@@ -80,7 +80,9 @@ impl Index {
         if memory::may_be_shared(libssl) {
             return;
         }
-        let _errors = KeepErrors::new(libssl);
+        // A slot that has a number takes another without memory, and so it does not fail.
+        let is_new = self.number_of(ssl) == 0;
+        let _errors = is_new.then(|| KeepErrors::new(libssl));
         if let (Some(index), Ok(number)) = (self.take_for_numbers(libssl), usize::try_from(number))
         {
             set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));

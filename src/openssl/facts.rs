@@ -41,8 +41,9 @@ struct Facts(Vec<u8>);
 
 impl Facts {
     fn put(&mut self, fact: &[u8]) -> Option<()> {
-        self.0.try_reserve(size_of::<usize>() + fact.len()).ok()?;
-        self.0.extend_from_slice(&fact.len().to_le_bytes());
+        let length = u32::try_from(fact.len()).ok()?;
+        self.0.try_reserve(size_of::<u32>() + fact.len()).ok()?;
+        self.0.extend_from_slice(&length.to_le_bytes());
         self.0.extend_from_slice(fact);
         Some(())
     }

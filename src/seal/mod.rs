@@ -133,7 +133,8 @@ impl Keys {
         Keys::derive(generator.libssl(), std::slice::from_ref(&secret))
     }
 
-    /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data.
+    /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data. A failure may be
+    /// in OpenSSL's error queue, which the caller keeps.
     pub fn seal(
         &self,
         generator: Generator,
@@ -141,7 +142,6 @@ impl Keys {
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let _errors = KeepErrors::new(generator.libssl());
         let start = out.len();
         let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
         out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
@@ -172,7 +172,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Opens a sealed record.
+    /// Opens a sealed record. A failure may be in OpenSSL's error queue, which the caller keeps.
     pub fn open(
         &self,
         libssl: &'static Libssl,
@@ -184,7 +184,6 @@ impl Keys {
         let sealed = rest.split_last_chunk().ok_or(OpenError::Truncated)?;
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
-        let _errors = KeepErrors::new(libssl);
         let length = sealed.0.len();
         let mut plain = Zeroizing::new(Vec::new());
         plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;

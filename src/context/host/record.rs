@@ -265,8 +265,9 @@ impl<'a> Address<'a> {
     ) -> Result<Zeroizing<Vec<u8>>, Failed> {
         let era = self.era();
         let mut head = [0; Origin::BYTES + ERA_BYTES];
-        let parts = [&origin.with_era(era != 0).to_bytes()[..], &era.to_le_bytes()];
-        head.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        let (its_origin, its_era) = head.split_at_mut(Origin::BYTES);
+        its_origin.copy_from_slice(&origin.with_era(era != 0).to_bytes());
+        its_era.iter_mut().zip(era.to_le_bytes()).for_each(|(to, from)| *to = from);
         let length = if era == 0 { Origin::BYTES } else { head.len() };
         let head = head.get(..length).unwrap_or_default();
         let der = templates::encode(session)?;
