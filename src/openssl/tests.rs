@@ -22,6 +22,7 @@ impl Folder {
         Folder(path)
     }
 
+    /// A self-signed one, which may be an authority's.
     pub(super) fn certificate(
         &self,
         file: &str,
@@ -29,7 +30,9 @@ impl Folder {
         kind: &str,
         names: &[&str],
     ) -> PathBuf {
+        // OpenSSL 3.5's command makes a certificate of version 3, which is no authority's unasked.
         let mut arguments = Vec::from(["-subj", subject]);
+        arguments.extend(["-addext", "basicConstraints=critical,CA:TRUE"]);
         names.iter().for_each(|name| arguments.extend(["-addext", name]));
         self.request(file, kind, &arguments)
     }
@@ -230,7 +233,10 @@ impl Connection<'_> {
         // SAFETY: as above.
         let done =
             (0..9).any(|_| [client, self].map(|side| unsafe { go(side.as_ptr()) }) == [1, 1]);
-        assert!(done);
+        let error = stock!(ERR_peek_error: fn() -> std::ffi::c_ulong);
+        // SAFETY: takes nothing.
+        let error = unsafe { error() };
+        assert!(done, "the handshake failed, with OpenSSL's error {error:#x}");
     }
 }
 
