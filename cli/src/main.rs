@@ -12,6 +12,7 @@ mod agent;
 mod arguments;
 mod completions;
 mod connections;
+mod difference;
 mod doctor;
 mod elf;
 mod enable;

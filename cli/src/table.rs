@@ -3,24 +3,28 @@
 //! Their names in both are those of `struct sesscache_stats`, and stay.
 
 use crate::connections;
+use crate::difference;
 use crate::time;
 use serde_json::{Map, Value};
-use sesscache_core::store::{Connections, Counters, KeyKind, Store};
+use sesscache_core::store::{Connections, Counters, KeyKind, OtherHosts, Store};
 use std::fmt::Write;
 use std::path::Path;
 
-/// What is shown of a store.
-#[derive(Clone, Copy, Debug, Default)]
+/// All that is shown of a store.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) counters: Counters,
     pub(crate) connections: Connections,
     pub(crate) keys: Option<KeyKind>,
+    /// The findings of the agent about other hosts.
+    pub(crate) hosts: Option<OtherHosts>,
 }
 
 impl Figures {
     pub(crate) fn of(store: &Store) -> Figures {
         let (counters, connections) = (store.counters(), store.connections());
-        Figures { counters, connections, keys: store.key_kind() }
+        let (keys, hosts) = (store.key_kind(), difference::fresh(store));
+        Figures { counters, connections, keys, hosts }
     }
 }
 
@@ -175,7 +179,7 @@ fn part(some: u64, all: u64) -> Option<f64> {
 
 /// The figures of a store as a JSON object.
 pub(crate) fn json(path: &Path, figures: &Figures) -> Value {
-    let Figures { counters, connections, keys } = figures;
+    let Figures { counters, connections, keys, hosts } = figures;
     let rounded = |part: Option<f64>| part.map(|part| (part * 10_000.0).round() / 10_000.0);
     let mut object = Map::new();
     object.insert("store".into(), path.to_string_lossy().into());
@@ -185,6 +189,7 @@ pub(crate) fn json(path: &Path, figures: &Figures) -> Value {
     object.insert("hit_rate".into(), rounded(hit_rate(counters)).into());
     object.insert("fill".into(), rounded(fill(counters)).into());
     object.insert("forward_secrecy".into(), keys.map(|keys| keys == KeyKind::Ratchet).into());
+    object.insert("hosts".into(), hosts.as_ref().map(difference::as_json).into());
     for Row(name, value, _) in groups(counters).into_iter().flat_map(|(_, rows)| rows) {
         object.insert(name.into(), value.into());
     }
@@ -193,7 +198,7 @@ pub(crate) fn json(path: &Path, figures: &Figures) -> Value {
 
 /// The figures of a store as a table.
 pub(crate) fn table(path: &Path, figures: &Figures) -> String {
-    let Figures { counters, connections, keys } = figures;
+    let Figures { counters, connections, keys, hosts } = figures;
     let percent = |part: Option<f64>| match part {
         Some(part) => format!("{:.1} %", part * 100.0),
         None => "-".to_owned(),
@@ -218,6 +223,9 @@ pub(crate) fn table(path: &Path, figures: &Figures) -> String {
         }
         None => {}
     }
+    if let Some(hosts) = hosts {
+        host_rows(hosts, &mut text);
+    }
     connection_rows(connections, &mut text);
     for (group, rows) in groups(counters) {
         let _ = writeln!(text, "  {group}:");
@@ -226,6 +234,17 @@ pub(crate) fn table(path: &Path, figures: &Figures) -> String {
         }
     }
     text
+}
+
+/// The rows about other hosts.
+fn host_rows(found: &OtherHosts, text: &mut String) {
+    let _ = writeln!(text, "  other hosts:");
+    let (seen, meaning) = (grouped(found.seen), "whose agents were heard of a moment ago");
+    let _ = writeln!(text, "    {:<33} {seen:>15}  {meaning}", "seen");
+    for host in &found.differing {
+        let (name, differs) = (&host.name, difference::names(host).join(", "));
+        let _ = writeln!(text, "    {name:<33} {:>15}  {differs}: see sesscache doctor", "differs");
+    }
 }
 
 /// The rows about connections.
@@ -304,7 +323,7 @@ mod tests {
         let figures = Figures { counters, keys: Some(KeyKind::Plain), ..Figures::default() };
         let value = json(Path::new("/run/x"), &figures);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 7 + 31);
+        assert_eq!(object.len(), 8 + 31);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

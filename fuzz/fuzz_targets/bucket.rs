@@ -21,7 +21,7 @@ const NOW: Now = Now(1_700_000_000_000);
 const SECONDS: u64 = NOW.0 / 1000;
 
 // docs/STORE.md.
-const HEADER_BYTES: usize = 4096;
+const HEADER_BYTES: usize = 8192;
 const REGION_BYTES: usize = 256;
 const WAYS: usize = 32;
 const CELLS: usize = 48;

@@ -94,6 +94,8 @@ pub struct State {
     /// The table that SSL_CTX_sessions(3) returned last.
     table: Mutex<Option<Box<SessionTable>>>,
     store: ContextStore,
+    /// The start of the namespace of which the store was told; 0 before.
+    told_server: AtomicU64,
     /// The keys of stateless tickets, if they follow from the key file.
     tickets: Option<Box<TicketKeys>>,
     virtual_host: VirtualHost,
@@ -135,6 +137,7 @@ impl State {
             shortened_seen: AtomicU64::new(life::shortened()),
             table: Mutex::new(None),
             store,
+            told_server: AtomicU64::new(0),
             tickets,
             virtual_host: VirtualHost::new(ctx, number),
             application: Application::default(),

@@ -13,10 +13,12 @@ use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::identity::Server;
+use crate::openssl::table::Libssl;
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
 use sesscache_core::cache::{Key, Standing};
 use sesscache_core::store::{CAME_BACK, LOCAL, Tally};
 use sesscache_core::system::clock::now;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A session that libssl has just negotiated, as far as sharing is concerned.
 #[derive(Debug)]
@@ -44,6 +46,15 @@ impl State {
     /// Who the server is with whose context a connection started. `None` if it cannot be told.
     pub(super) fn server(&self, event: &Event<'_>) -> Option<Server> {
         self.virtual_host.server(event.ctx, event.unswitched(), &self.application)
+    }
+
+    /// Tells the store who the server is, unless it was told. Costs a comparison then.
+    fn tell_server(&self, host: &HostStore, libssl: &'static Libssl, server: &Server) {
+        let start = server.namespace.first_chunk().map_or(0, |first| u64::from_ne_bytes(*first));
+        if self.told_server.load(Relaxed) != start {
+            self.told_server.store(start, Relaxed);
+            host.tell_service(libssl, server);
+        }
     }
 
     /// The address of the session that a client offers. `None` without a store, without an id, or
@@ -74,10 +85,16 @@ impl State {
         }
         if event.goes_by_ticket_alone() && self.shares_tickets() {
             // It was marked when its ticket was made, and is not published.
+            if self.told_server.load(Relaxed) == 0 {
+                self.tell_server(host, event.libssl(), self.server(event).as_ref()?);
+            }
             return None;
         }
         let _errors = KeepErrors::new(event.libssl());
         let server = self.server(event);
+        if let Some(server) = &server {
+            self.tell_server(host, event.libssl(), server);
+        }
         let refusal = self.refusal(event, server.as_ref(), session);
         let name = event.ssl.negotiated_name();
         // One that is over for others is not published, and so it is not missed there.

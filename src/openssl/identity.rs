@@ -36,6 +36,8 @@ pub struct Identity {
 pub struct Server {
     /// A hash of its identity and of SESSCACHE_NAMESPACE: equal for those that may share sessions.
     pub namespace: [u8; HASH_BYTES],
+    /// A hash of its names alone, for what hosts compare; `None` if nobody else can have the same.
+    pub names: Option<u64>,
     /// Whether it has a certificate.
     pub has_certificate: bool,
 }
@@ -54,6 +56,7 @@ impl Identity {
         let names = if alone.is_none() { Names::of(ctx)?.bytes()? } else { Vec::new() };
         let server = Server {
             namespace: namespace_of(libssl, namespace, alone, &names)?,
+            names: names_hash(libssl, namespace, alone, &names),
             has_certificate: certificate.is_some() || key.is_some() || alone.is_some(),
         };
         Ok(Identity { certificate, key, server })
@@ -78,9 +81,10 @@ impl Identity {
             None => Names::of_held(libssl, &held).ok()?.bytes().ok()?,
             Some(_) => Vec::new(),
         };
+        let hash = names_hash(libssl, namespace, alone, &names);
         let namespace = namespace_of(libssl, namespace, alone, &names).ok()?;
         let certificate = held.into_iter().find(|one| one.address() == wanted).unwrap_or(shown);
-        let server = Server { namespace, has_certificate: true };
+        let server = Server { namespace, names: hash, has_certificate: true };
         Some(Identity { certificate: Some(certificate), key: None, server })
     }
 
@@ -108,6 +112,25 @@ fn namespace_of(
     let length = (namespace.len() as u64).to_le_bytes();
     let parts: [&[u8]; 5] = [b"sesscache namespace 2", kind, &length, namespace.as_bytes(), own];
     sha256(libssl, &parts)
+}
+
+/// A short hash of names, which are none if the operator's namespace stands for them.
+fn names_hash(
+    libssl: &'static Libssl,
+    namespace: &str,
+    alone: Option<u64>,
+    names: &[u8],
+) -> Option<u64> {
+    match alone {
+        Some(_) if namespace.is_empty() => None,
+        _ => short_hash(libssl, names),
+    }
+}
+
+/// The first bytes of a SHA-256; `None` if OpenSSL fails.
+pub fn short_hash(libssl: &'static Libssl, bytes: &[u8]) -> Option<u64> {
+    let hash = sha256(libssl, &[bytes]).ok()?;
+    hash.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
 impl Ctx<'_> {

@@ -133,6 +133,11 @@ impl Keys {
         Keys::derive(generator.libssl(), std::slice::from_ref(&secret))
     }
 
+    /// The ids by which records find their keys, newest first. They tell nothing of the keys.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|key| u32::from_be_bytes(key.id))
+    }
+
     /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data. A failure may be
     /// in OpenSSL's error queue, which the caller keeps.
     pub fn seal(

@@ -156,7 +156,9 @@ def takeover(scene):
     check("a connects", a.agent.says_soon, "connected to Redis")
     a.make("before", 1)
     check("it is acknowledged", wait_until, 5, a.has_sent, 1)
-    master = next(node for node in nodes if node.role() == "master" and node("DBSIZE"))
+    # The agents' own stream, sesscache:{hosts}:about, may be elsewhere.
+    master = next(node for node in nodes
+                  if node.role() == "master" and node("KEYS", "sesscache:{web:*"))
     replica = next(node for node in nodes if node.port == int(master("ROLE")[2][0][1]))
     held = sent = 1
     for time in 1, 2, 3:

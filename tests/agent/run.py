@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from agent import (access, clocks, cluster, command_line, failover, flushes, forged, key_files, large, life,
+from agent import (access, clocks, cluster, command_line, differing, failover, flushes, forged, key_files, large, life,
                    metrics, outages, replication)
 from agent.scene import Scene, prepare
 from harness import built, verdicts
@@ -26,6 +26,7 @@ PARTS = (
     outages.proxy,
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.other_names, replication.once,
+    differing.differing, differing.hostile,
     metrics.metrics, metrics.without_redis, metrics.crowded,
     life.store_replaced, life.another_boot, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,

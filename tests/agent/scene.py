@@ -111,6 +111,7 @@ class Host:
     server: processes.Process | None = None
     agent: Agent | None = None
     agents: int = 0  # that were started
+    certificate: tuple = ("certificate", "key")  # and its key
     port: int = field(default_factory=free_port)
     metrics: int = field(default_factory=free_port)
 
@@ -134,7 +135,7 @@ class Host:
         files = self.scene.files
         self.server = processes.start(
             *through, "openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert",
-            files / "certificate.pem", "-key", files / "key.pem", "-no_ticket", "-tls1_2", "-www",
+            files / f"{self.certificate[0]}.pem", "-key", files / f"{self.certificate[1]}.pem", "-no_ticket", "-tls1_2", "-www",
             "-quiet", log=self.scene.work / f"server-{self.name}.log",
             env=self.server_environment())
         wait_until(10, is_listening, self.port)

@@ -30,7 +30,7 @@ const NEVER_PUT: Range<u64> = 100..104;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// docs/STORE.md.
-pub(crate) const HEADER_BYTES: usize = 4096;
+pub(crate) const HEADER_BYTES: usize = 8192;
 pub(crate) const REGION_BYTES: usize = 256;
 pub(crate) const WAYS: usize = 32;
 pub(crate) const TRACES: usize = 16;

@@ -106,6 +106,16 @@ fn replication(metrics: &Metrics, registry: &mut Registry) {
         "1 while the store is filled from the streams after a start",
         metrics.warming.clone(),
     );
+    registry.register(
+        "other_hosts",
+        "Agents of other hosts that were heard of within a minute",
+        metrics.other_hosts.clone(),
+    );
+    registry.register(
+        "differing_hosts",
+        "Those with which not all sessions are exchanged, by what differs",
+        metrics.differing_hosts.clone(),
+    );
     registry.register_with_unit(
         "lag",
         "From the writing of a record on its host to its arrival here, by their clocks",

@@ -1,10 +1,12 @@
 //! The agent's own counters and gauges; docs/METRICS.md explains each.
 
 use super::failure::RedisState;
+use crate::difference::Difference;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use sesscache_core::store::OtherHost;
 use std::sync::atomic::AtomicU64;
 
 /// Upper bounds of the lag's buckets, in seconds. The clocks behind it count milliseconds.
@@ -85,6 +87,8 @@ pub(crate) struct Metrics {
     pub(crate) warming: Gauge,
     pub(crate) reconnects: Counter,
     pub(crate) errors: Family<Label, Counter>,
+    pub(crate) other_hosts: Gauge,
+    pub(crate) differing_hosts: Family<Label, Gauge>,
     pub(crate) skew: Gauge<f64, AtomicU64>,
     pub(crate) roundtrip: Gauge<f64, AtomicU64>,
 }
@@ -110,6 +114,8 @@ impl Default for Metrics {
             warming: Gauge::default(),
             reconnects: Counter::default(),
             errors: Family::default(),
+            other_hosts: Gauge::default(),
+            differing_hosts: Family::default(),
             skew: Gauge::default(),
             roundtrip: Gauge::default(),
         }
@@ -132,11 +138,22 @@ impl Metrics {
         self.errors.get_or_create(&[("state", state.name())]).inc();
     }
 
+    /// Notes how many other hosts there are, and how many of them differ in what.
+    pub(crate) fn compared(&self, hosts: usize, differing: &[OtherHost]) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.other_hosts.set(number(hosts));
+        for what in Difference::ALL {
+            let count = differing.iter().filter(|host| what.is_in(host.differs)).count();
+            self.differing_hosts.get_or_create(&[("what", what.name())]).set(number(count));
+        }
+    }
+
     /// Makes every series exist, so that a rate is 0 and not missing.
     pub(crate) fn prepare(&self) {
         for cause in Unapplied::ALL {
             drop(self.unapplied.get_or_create(&[("cause", cause.name())]));
         }
+        self.compared(0, &[]);
         for direction in [Direction::Send, Direction::Receive] {
             drop(self.rewinds.get_or_create(&[("direction", direction.name())]));
         }

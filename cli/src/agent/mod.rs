@@ -11,6 +11,7 @@
 //! Arrows between the files point one way: supervisor and alone, then http, then send, receive and
 //! follow, then shared, then the rest.
 
+mod about;
 mod accept;
 mod alone;
 mod backoff;
@@ -21,6 +22,7 @@ mod connection_metrics;
 mod error;
 mod exposition;
 mod failure;
+mod fleet;
 mod flushes;
 mod follow;
 mod health;

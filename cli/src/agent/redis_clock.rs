@@ -77,10 +77,15 @@ impl RedisClock {
         }
     }
 
+    /// Redis's time less ours, in milliseconds.
+    pub(crate) fn skew(&self) -> i64 {
+        self.skew.load(Relaxed)
+    }
+
     /// Redis's time less ours, in seconds.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of centuries are exact")]
     pub(crate) fn skew_seconds(&self) -> f64 {
-        self.skew.load(Relaxed) as f64 / 1000.0
+        self.skew() as f64 / 1000.0
     }
 
     /// Milliseconds since 1970 by Redis's clock; 0 before the first measurement.

@@ -6,6 +6,7 @@
 
 use super::connection::Connection;
 use super::failure::{Failure, RedisState};
+use super::fleet::Fleet;
 use super::follow::Round;
 use super::metrics::Direction;
 use super::node;
@@ -33,6 +34,7 @@ pub(crate) struct Sender {
     witnesses: AllWitnesses,
     reconnect: Reconnect,
     rewinds: Rewinds,
+    fleet: Fleet,
     was_connected: bool,
 }
 
@@ -40,6 +42,7 @@ impl Sender {
     pub(crate) fn new(shared: Arc<Shared>) -> Sender {
         Sender {
             witnesses: AllWitnesses::of(&shared),
+            fleet: Fleet::of(&shared),
             shared,
             connection: None,
             reconnect: Reconnect::new(SENDER),
@@ -136,7 +139,8 @@ impl Sender {
     async fn check_redis(&mut self) -> Result<(), Failure> {
         let mut connection = self.connected().await?;
         self.shared.measure_clock(&mut connection).await?;
-        self.check_witnesses(&mut connection).await
+        self.check_witnesses(&mut connection).await?;
+        self.fleet.compare(&self.shared, &mut connection).await
     }
 
     /// Looks for the witnesses. If one is gone, hosts that had not read it would never get it, so

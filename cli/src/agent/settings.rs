@@ -16,7 +16,7 @@ use std::time::Duration;
 const LEAST_RETENTION: Duration = Duration::from_secs(10);
 /// A year is more than any session lives.
 const MOST_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-const MOST_NAME_BYTES: usize = 100;
+pub(super) const MOST_NAME_BYTES: usize = 100;
 
 /// Errors of the command line.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(crate) struct AgentSettings {
     pub(crate) target: Target,
     pub(crate) streams: usize,
     pub(crate) retention: Duration,
+    /// What this host is called by others, if not by the system's name.
+    pub(crate) host: Option<String>,
     pub(crate) once: bool,
 }
 
@@ -92,6 +94,7 @@ impl AgentSettings {
             target: Target::parse(options).map_err(AgentSettingsError::Target)?,
             streams: usize::from(options.streams).clamp(1, MOST_STREAMS),
             retention,
+            host: options.host.clone(),
             once: options.once,
         })
     }

@@ -192,7 +192,7 @@ pub(crate) fn array(value: &Value) -> &[Value] {
     }
 }
 
-fn bytes(value: &Value) -> Option<&[u8]> {
+pub(crate) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) => Some(text.as_bytes()),

@@ -2,6 +2,7 @@
 
 use super::findings::{Findings, program_name, restart};
 use super::process::{Mapped, Process};
+use crate::difference::{self, Difference};
 use crate::settings;
 use sesscache_core::key_file;
 use sesscache_core::store::{Counters, KeyKind, Medium, OpenError, Store, StoreUrl};
@@ -195,6 +196,7 @@ fn judge_store(path: &Path, store: &Store, pids: &[u32], findings: &mut Findings
         let text = "a key is plain: whoever gets the key file opens old sessions, too".to_owned();
         findings.doubt("plain-key", text, "sesscache keygen --rotate FILE, and reload", pids);
     }
+    judge_other_hosts(store, pids, findings);
     let resumed = c.hits + c.takes;
     let lookups = resumed + c.misses + c.tombstone_hits + c.undecryptable + c.mismatched;
     let text = format!("of {lookups} sessions that clients named by id, {resumed} resumed");
@@ -208,6 +210,27 @@ fn judge_store(path: &Path, store: &Store, pids: &[u32], findings: &mut Findings
         let text = "the server turns its own session cache off, so nothing is stored".to_owned();
         let mend = "turn it on: in nginx `ssl_session_cache shared:SSL:10m;`";
         findings.bad("cache-off", text, mend, pids);
+    }
+}
+
+/// Judges what the store's agent has found about other hosts.
+fn judge_other_hosts(store: &Store, pids: &[u32], findings: &mut Findings) {
+    let Some(found) = difference::fresh(store) else { return };
+    for what in Difference::ALL {
+        let hosts: Vec<&str> = found
+            .differing
+            .iter()
+            .filter(|host| what.is_in(host.differs))
+            .map(|host| host.name.as_str())
+            .collect();
+        if !hosts.is_empty() {
+            let text = format!("{} {}", what.text(), hosts.join(", "));
+            findings.bad(what.code(), text, what.mend(), pids);
+        }
+    }
+    if found.differing.is_empty() && found.seen > 0 {
+        let text = format!("{} other hosts have the same keys and names", found.seen);
+        findings.good("hosts", text, pids);
     }
 }
 

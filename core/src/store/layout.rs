@@ -1,4 +1,4 @@
-//! The layout of a store: a header page, the heads of the regions, then the buckets.
+//! The layout of a store: two header pages, the heads of the regions, then the buckets.
 //!
 //! It follows from the total size alone, so that nothing read from a file can lead outside.
 //! docs/STORE.md has the layout, word by word.
@@ -6,14 +6,14 @@
 use super::table::{Bucket, REGION_BUCKETS, Region, WAYS};
 use super::url::LEAST_SIZE;
 
-/// Bytes of the header page.
-pub(super) const HEADER_BYTES: usize = 4096;
+/// Bytes of the header pages.
+pub(super) const HEADER_BYTES: usize = 8192;
 /// Bytes of a bucket.
 const BUCKET_BYTES: usize = size_of::<Bucket>();
 /// Bytes of a region's head.
 const REGION_BYTES: usize = size_of::<Region>();
 
-/// Offsets in the header page.
+/// Offsets in the header pages.
 pub(super) mod header {
     /// [`super::MAGIC`].
     pub(in crate::store) const MAGIC: usize = 0;
@@ -49,12 +49,18 @@ pub(super) mod header {
     pub(in crate::store) const FLUSHES: usize = 1280;
     /// Notes of the log's reader.
     pub(in crate::store) const NOTES: usize = 2048;
+    /// The ids of the keys of the process that came last: [`crate::store::fleet`].
+    pub(in crate::store) const KEY_IDS: usize = 4096;
+    /// The servers that share their sessions here.
+    pub(in crate::store) const SERVICES: usize = 4352;
+    /// The findings of an agent about other hosts.
+    pub(in crate::store) const OTHER_HOSTS: usize = 5120;
 }
 
 /// The first bytes of every store.
 pub(super) const MAGIC: [u8; 8] = *b"SESSCACH";
 /// The version of the layout.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Written as the machine writes numbers.
 pub(super) const BYTE_ORDER: u32 = 0x0102_0304;
 

@@ -8,6 +8,7 @@
 
 mod connections;
 mod counters;
+mod fleet;
 mod flushes;
 mod key_kind;
 mod layout;
@@ -33,6 +34,7 @@ mod url;
 
 pub use connections::{AGES, Beginning, Cause, Connections, Way};
 pub use counters::{Counters, Tally};
+pub use fleet::{KeyIds, MOST_HOST_NAME, MOST_HOSTS, OtherHost, OtherHosts, Service, is_host_name};
 pub use flushes::{EVERYWHERE, FOR_EVER, Flush, Unstamped};
 pub use key_kind::KeyKind;
 pub use log::{LogBatch, NOTES, Record, Told};

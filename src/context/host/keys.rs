@@ -17,7 +17,9 @@ use crate::openssl::table::Libssl;
 use crate::seal::Keys;
 use crate::seal::ratchet::{self, EpochSecret, Moment};
 use sesscache_core::key_file::epoch::{Epoch, MOST_KEPT};
-use sesscache_core::key_file::{self, FileKey, FileVersion, KEY_BYTES, KeyFileError, Secret};
+use sesscache_core::key_file::{
+    self, FileKey, FileVersion, KEY_BYTES, KeyFileError, MAX_KEYS, Secret,
+};
 use sesscache_core::slots::Slots;
 use sesscache_core::store::KeyKind;
 use sesscache_core::system::clock::now;
@@ -215,6 +217,21 @@ impl KeyRing {
         self.material.using(Material::kind).ok().flatten()
     }
 
+    /// Calls `note` with the present epoch, 0 if all keys are plain, and the ids of the keys that open
+    /// what is sealed in it. The first seals. Not without a file, or before keys were made.
+    pub(in crate::context) fn with_ids(&self, note: impl FnOnce(u32, &[u32])) {
+        if self.path.is_none() {
+            return;
+        }
+        let mut ids = [0; MAX_KEYS];
+        let found = self.material.using(|now| now.fill_ids(&mut ids)).ok().flatten();
+        if let Some((epoch, ids)) =
+            found.and_then(|(epoch, count)| Some((epoch, ids.get(..count)?)))
+        {
+            note(epoch, ids);
+        }
+    }
+
     /// A number that is another one when the keys have changed.
     pub(in crate::context) fn generation(&self) -> u64 {
         self.material.generation().number()
@@ -284,6 +301,17 @@ impl Material {
     fn kind(&self) -> Option<KeyKind> {
         let has_plain = self.ticket_secrets.iter().any(|one| one.dated.is_none());
         self.keys.as_ref().map(|_| if has_plain { KeyKind::Plain } else { KeyKind::Ratchet })
+    }
+
+    /// The ids that are of use now, see [`KeyRing::with_ids`]: the epoch and their number.
+    fn fill_ids(&self, places: &mut [u32]) -> Option<(u32, usize)> {
+        let present =
+            |one: &EpochSecret| one.dated.is_none_or(|dated| dated.epoch == self.moment.epoch);
+        let all = self.keys.as_ref()?.ids().zip(&self.ticket_secrets);
+        let ids = all.filter(|(_, secret)| present(secret)).map(|(id, _)| id);
+        let count = places.iter_mut().zip(ids).map(|(place, id)| *place = id).count();
+        let has_ratchet = self.ticket_secrets.iter().any(|one| one.dated.is_some());
+        Some((if has_ratchet { self.moment.epoch.0 } else { 0 }, count))
     }
 
     fn copied(&self) -> Result<Vec<FileKey>, Failed> {

@@ -18,18 +18,20 @@ mod templates;
 use crate::config::{TicketMode, config};
 use crate::log::{self, Once, say};
 use crate::openssl::algorithms;
+use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::Ctx;
+use crate::openssl::identity::{Server, short_hash};
 use crate::openssl::table::Libssl;
 use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use renewal::Name;
 use sesscache_core::store::{
-    Begun, LEAST_SIZE, Medium, OpenError, OtherVersion, Store, StoreUrl, Tally, UrlError,
+    Begun, LEAST_SIZE, Medium, OpenError, OtherVersion, Service, Store, StoreUrl, Tally, UrlError,
 };
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 pub(super) use renewal::{configured_keys, each_store};
 
@@ -41,6 +43,8 @@ pub struct HostStore {
     url: StoreUrl,
     /// The keys that seal them.
     keys: &'static KeyRing,
+    /// Of the keys whose ids the store was told last.
+    told_keys: AtomicU64,
     /// The contexts that use it.
     users: AtomicUsize,
     /// False; true once another store has taken its place, so that no new context uses it.
@@ -104,7 +108,8 @@ impl HostStore {
             (None, None) => configured_keys().map_err(HostError::Keys)?,
         };
         let (users, is_replaced) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(HostStore { store, url, keys, users, is_replaced })
+        let told_keys = AtomicU64::new(u64::MAX);
+        Ok(HostStore { store, url, keys, told_keys, users, is_replaced })
     }
 
     /// Takes the store's room, before the first context uses it. Says so if the store is not as large
@@ -146,6 +151,28 @@ impl HostStore {
         self.keys.refresh(libssl);
         if let Some(kind) = self.keys.kind() {
             self.store.set_key_kind(kind);
+        }
+        self.tell_keys();
+    }
+
+    /// Tells the store the ids of the keys, for other hosts, unless it was told these. Costs a
+    /// comparison then.
+    #[inline]
+    fn tell_keys(&self) {
+        let generation = self.keys.generation();
+        if self.told_keys.load(Relaxed) != generation {
+            self.told_keys.store(generation, Relaxed);
+            self.keys.with_ids(|epoch, ids| self.store.note_keys(epoch, ids));
+        }
+    }
+
+    /// Tells the store of a server that shares its sessions there, for other hosts.
+    #[cold]
+    pub(super) fn tell_service(&self, libssl: &'static Libssl, server: &Server) {
+        let _errors = KeepErrors::new(libssl);
+        let namespace = short_hash(libssl, config().namespace.as_bytes());
+        if let (Some(namespace), Some(names)) = (namespace, server.names) {
+            self.store.note_service(Service { namespace, names });
         }
     }
 }

@@ -139,6 +139,7 @@ impl<'a> Address<'a> {
         if self.host.keys.with_keys(generator.libssl(), seal).is_some() {
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
+            self.host.tell_keys();
         }
     }
 
