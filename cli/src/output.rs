@@ -1,17 +1,19 @@
 //! Lines for people: `say` on stderr, `print` on stdout. They never contain key material.
 
 use rustix::fs::{FileType, Stat, fstat};
+use sesscache_core::system::words::without_numbers;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::IntoRawFd;
 
-/// Prints one line on stderr.
+/// Prints one line on stderr, without the numbers of errors.
 pub(crate) fn say(line: &str) {
     if stderr_is_a_client() {
         return;
     }
     // An error here cannot be reported anywhere.
-    drop(writeln!(io::stderr(), "sesscache: {}", line.replace('\n', " ")));
+    let line = without_numbers(line).replace('\n', " ");
+    drop(writeln!(io::stderr(), "sesscache: {line}"));
 }
 
 /// Writes text to stdout, ending with a line feed.

@@ -59,7 +59,7 @@ def asks_for_one(scene, a, b):
     authority = ("--tls-ca", files / "ca.pem")
     pair = ("--tls-cert", files / "issued.pem", "--tls-key", files / "issued_key.pem")
     once = ("--store", a.store, "--redis", url, "--once", *authority)
-    check("none is shown", refuses, scene, 1, "Redis is unreachable: .*CertificateRequired.*",
+    check("none is shown", refuses, scene, 1, "Redis is unreachable: it asks for a client certificate; give --tls-cert and --tls-key",
           *once)
     a.make("shown", 3)
     for host in (a, b):
@@ -109,6 +109,36 @@ def of_no_authority(scene, a):
                             "basicConstraints=critical,CA:FALSE")
     url = start_tls(scene, "leaf", *leaf, "--tls-auth-clients", "no")
     check("the trusted one itself", lambda: run_once(scene, a, "--tls-ca", leaf[0], redis=url))
+
+
+def causes(scene):
+    """A Redis that cannot be used, and the words that say why and name the mend."""
+    scene.start_redis()
+    a, port = scene.host("a"), free_port()
+    Redis.start(scene.work, port, "--replicaof", "127.0.0.1", scene.redis_port,
+                name="replica")
+    locked = Redis.start(scene.work, free_port(), "--requirepass", PASSWORD, name="locked")
+    password, plain = scene.work / "password", f"127.0.0.1:{scene.redis_port}"
+    write_secret(password, "wrong\n")
+    authority = ("--tls-ca", scene.files / "ca.pem")
+    for what, url, options, words in (
+            ("a plain port", f"rediss://{plain}", (), "unreachable: .* without TLS needs redis:"),
+            ("a port of TLS", f"redis://127.0.0.1:{scene.tls_port}", (),
+             "unreachable: .* with TLS needs rediss:"),
+            ("another name", f"rediss://localhost:{scene.tls_port}", authority,
+             "unreachable: its certificate is not for the name that --redis has"),
+            ("an unknown issuer", f"rediss://127.0.0.1:{scene.tls_port}", (),
+             "unreachable: the issuer of its certificate is not trusted; .* --tls-ca"),
+            ("a replica", f"redis://127.0.0.1:{port}", (), "read-only: it is a replica, .* master"),
+            ("a password", locked.url, (), "denied: it asks for a password; .*--password-file"),
+            ("another password", locked.url, ("--password-file", password),
+             "denied: it refuses the user or the password; see --user and --password-file"),
+            ("nobody", f"redis://127.0.0.1:{free_port()}", (), "unreachable: Connection refused;")):
+        scene.url = url
+        a.start_agent(*options)
+        check(f"{what} is told", a.agent.says_soon, f"WARN Redis at .* is {words}")
+        check(f"{what}: no number of an error is", same, [], a.agent.lines("os error"))
+        check(f"{what}: the agent ends", a.agent.ends)
 
 
 def as_user(scene, a, b):

@@ -32,7 +32,7 @@ PARTS = (
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,
     failover.failover, failover.restarted, failover.sentinel,
     cluster.cluster_failover, cluster.cluster, cluster.takeover, cluster.announced,
-    access.tls_and_users, access.certificates,
+    access.tls_and_users, access.certificates, access.causes,
     key_files.key_files,
 )
 

@@ -1,7 +1,9 @@
 //! Failures of Redis, in the few kinds that an operator can act on.
 
+use super::cause;
 use super::stream_entry::KEYS;
 use redis::{Arg, Cmd, ErrorKind, RedisError};
+use sesscache_core::system::words::without_numbers;
 use std::fmt;
 
 /// The state of Redis. If connections differ, the last of these states is shown.
@@ -95,6 +97,7 @@ const MOST_TEXT: usize = 200;
 
 impl Failure {
     pub(crate) fn new(state: RedisState, text: &str) -> Failure {
+        let text = without_numbers(text);
         let text: String = text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect();
         Failure { state, is_closed: false, text }
     }
@@ -153,7 +156,8 @@ impl From<RedisError> for Failure {
             return Failure::new(state, "it is a node of a cluster; give --cluster");
         }
         let is_closed = error.is_connection_dropped() && !error.is_timeout();
-        Failure { is_closed, ..Failure::new(state, &error.to_string()) }
+        let text = cause::words(&error).unwrap_or_else(|| error.to_string());
+        Failure { is_closed, ..Failure::new(state, &text) }
     }
 }
 

@@ -16,6 +16,7 @@ mod accept;
 mod alone;
 mod backoff;
 mod caught_up;
+mod cause;
 mod claim;
 mod connection;
 mod connection_metrics;

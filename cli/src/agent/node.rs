@@ -6,15 +6,17 @@
 //! The client of a cluster chooses the node for a command, and follows a redirection without a
 //! word. So a connection marks its answers to XADD with its own number.
 
+use super::cause::{NO_TLS, ONLY_TLS};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::Connect;
 use redis::{
     Arg, AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
-    IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    IntoConnectionInfo, Pipeline, RedisError, RedisFuture, RedisResult, Value, cmd,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,25 +99,54 @@ impl Node {
         let connection = match info.addr() {
             ConnectionAddr::TcpTls { host, port, .. } => {
                 let tls = tls.ok_or_else(|| invalid("TLS without its settings"))?;
-                let made = connect_tls(host, *port, &info, config, tls);
-                timeout(CONNECT, made).await.map_err(|_| silent())??
+                let mut is_there = false;
+                let made = connect_tls(host, *port, &info, config, tls, &mut is_there);
+                let made = timeout(CONNECT, made).await;
+                // Redis without TLS waits for more than a ClientHello.
+                made.map_err(|_| if is_there { no_answer(NO_TLS) } else { silent() })??
             }
+            ConnectionAddr::Tcp(..) => connect_plain(info, config).await?,
             _ => Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?,
         };
         Ok(Node { connection, number: LAST.fetch_add(1, Relaxed) + 1 })
     }
 }
 
+/// Connects without TLS, and asks for the time: a port that speaks TLS ends such a connection then.
+async fn connect_plain(
+    info: ConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> RedisResult<MultiplexedConnection> {
+    let connect = async {
+        let client = Client::open(info)?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        match connection.send_packed_command(&cmd("TIME")).await {
+            // Any other answer is one.
+            Err(error) if error.is_io_error() => Err(error),
+            _ => Ok(connection),
+        }
+    };
+    connect.await.map_err(|error: RedisError| match error.is_connection_dropped() {
+        true if !error.is_timeout() && !error.is_connection_refusal() => {
+            RedisError::from(io::Error::new(io::ErrorKind::ConnectionReset, ONLY_TLS))
+        }
+        _ => error,
+    })
+}
+
+/// Connects with TLS. `is_there`: whether anybody has taken the connection.
 async fn connect_tls(
     host: &str,
     port: u16,
     info: &ConnectionInfo,
     config: AsyncConnectionConfig,
     tls: Arc<ClientConfig>,
+    is_there: &mut bool,
 ) -> RedisResult<MultiplexedConnection> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| invalid("the host's name is no name that a certificate can have"))?;
     let stream = TcpStream::connect((host, port)).await?;
+    *is_there = true;
     stream.set_nodelay(true)?;
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
     let settings = info.redis_settings();
@@ -128,7 +159,11 @@ async fn connect_tls(
 
 /// No answer in time.
 pub(super) fn silent() -> RedisError {
-    RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+    RedisError::from(io::Error::from(io::ErrorKind::TimedOut))
+}
+
+fn no_answer(why: &'static str) -> RedisError {
+    RedisError::from(io::Error::new(io::ErrorKind::TimedOut, why))
 }
 
 fn invalid(text: &'static str) -> RedisError {

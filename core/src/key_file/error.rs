@@ -1,6 +1,7 @@
 //! The reasons not to use a key file, in words for its operator. They tell no secret.
 
 use super::{KEY_BYTES, MAX_FILE_BYTES, MAX_KEYS};
+use crate::system::words::Words;
 use std::path::PathBuf;
 use std::{fmt, io};
 
@@ -58,7 +59,8 @@ impl fmt::Display for KeyFileError {
                 f.write_str("may not be read by this process; chown it to the server's user")
             }
             Self::Unreadable(errno) => {
-                write!(f, "cannot be read: {}", io::Error::from_raw_os_error(errno))
+                let error = io::Error::from_raw_os_error(errno);
+                write!(f, "cannot be read: {}", Words(&error))
             }
             Self::Line(number) => {
                 write!(f, "line {number} is not a key of {} hex digits", 2 * KEY_BYTES)

@@ -1,5 +1,6 @@
 //! The reasons why a store cannot be opened, in words for its operator.
 
+use crate::system::words::Words;
 use std::fmt;
 use std::io;
 
@@ -78,7 +79,7 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::System(what, error) => write!(f, "{what}: {error}"),
+            OpenError::System(what, error) => write!(f, "{what}: {}", Words(error)),
             OpenError::Size { is, asked } => write!(
                 f,
                 "it has {is} bytes and size={asked} is asked for; leave size out, or remove it and \

@@ -10,3 +10,4 @@ pub mod process;
 pub mod seed;
 pub mod thread;
 pub mod wiped;
+pub mod words;
