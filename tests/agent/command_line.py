@@ -56,7 +56,7 @@ def command_line(scene):
     refused("a bad name", 2, r'--name "a\{b\}".*', "--store", "/x", *redis, "--name", "a{b}")
     refused("too many streams", 2, ".*64.*", "--store", "/x", *redis, "--streams", "64")
     refused("no store with --once", 1, nowhere, "--store", none, "--once", *redis)
-    refused("no password file", 1, nowhere, *store, *redis, "--password-file", none)
+    refused("no password file", 1, f"{none}, which an option names: No such .*", *store, *redis, "--password-file", none)
     refused("no Redis there, with --once", 1, "Redis is unreachable: .*", *store, "--once",
             "--redis", f"unix://{none}")
     refused("metrics where somebody listens", 1, re.escape(f"--metrics {taken}: ") + ".*",

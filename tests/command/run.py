@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The commands of an operator against real servers on 127.0.0.1: `sesscache probe` and `doctor`.
+"""The commands of an operator against real servers on 127.0.0.1: `sesscache probe` and `doctor`; and
+what all commands, and servers with the library, say of mistakes.
 
     tests/command/run.py [PART...]    the parts whose names are given, else all
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from command import connections, doctor, probe
+from command import connections, doctor, mistakes, probe
 from command.scene import Scene, prepare
 from harness import built, verdicts
 
@@ -21,6 +22,7 @@ PARTS = (
     connections.connections, connections.connections_nginx,
     doctor.doctor_healthy, doctor.doctor_without, doctor.doctor_settings, doctor.doctor_elsewhere,
     doctor.doctor_replaced, doctor.doctor_counters, doctor.doctor_nginx, doctor.doctor_nobody,
+    mistakes.mistakes_of_commands, mistakes.mistakes_of_servers,
 )
 
 

@@ -44,6 +44,9 @@ impl fmt::Display for AgentError {
             AgentError::Settings(error) => write!(f, "{error}"),
             AgentError::Target(error) => write!(f, "{error}"),
             AgentError::Claim(error) => write!(f, "{error}"),
+            AgentError::Metrics(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "--metrics {address}: another program listens there; take another port")
+            }
             AgentError::Metrics(address, error) => write!(f, "--metrics {address}: {error}"),
             AgentError::System(error) => write!(f, "{error}"),
             AgentError::Redis(failure) => write!(f, "Redis is {failure}"),

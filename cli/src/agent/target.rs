@@ -49,7 +49,9 @@ impl fmt::Display for TargetError {
             TargetError::TlsOption => {
                 write!(f, "--tls-ca, --tls-cert and --tls-key are for rediss: URLs")
             }
-            TargetError::File(path, error) => write!(f, "{}: {error}", path.display()),
+            TargetError::File(path, error) => {
+                write!(f, "{}, which an option names: {error}", path.display())
+            }
         }
     }
 }

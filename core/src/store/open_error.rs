@@ -79,6 +79,11 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            OpenError::System("cannot open it", error)
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                f.write_str("it does not exist; its server makes it when it starts")
+            }
             OpenError::System(what, error) => write!(f, "{what}: {}", Words(error)),
             OpenError::Size { is, asked } => write!(
                 f,
