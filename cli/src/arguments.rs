@@ -151,6 +151,9 @@ pub(crate) struct Stats {
     /// Print one JSON object, for programs
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show one store live, each second, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
 }
 
 /// Say why the sessions of a running server do not resume

@@ -86,13 +86,22 @@ impl fmt::Display for KeyChangeError {
                 write!(f, "SESSCACHE_MAX_LIFETIME={text} is not a number of seconds")
             }
             KeyChangeError::Random(error) => write!(f, "no random bytes: {error}"),
-            KeyChangeError::File(path, error) if error.kind() == io::ErrorKind::NotFound => {
-                let path = path.display();
-                write!(f, "{path}: No such file or folder; make it: install -d -m 711 {path}")
-            }
-            KeyChangeError::File(path, error) => write!(f, "{}: {error}", path.display()),
+            KeyChangeError::File(path, error) => write_file(f, &path.display(), error),
             KeyChangeError::Output(error) => write!(f, "stdout: {error}"),
         }
+    }
+}
+
+fn write_file(
+    f: &mut fmt::Formatter<'_>,
+    path: &dyn fmt::Display,
+    error: &io::Error,
+) -> fmt::Result {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            write!(f, "{path}: No such file or folder; make it: install -d -m 711 {path}")
+        }
+        _ => write!(f, "{path}: {error}"),
     }
 }
 

@@ -37,6 +37,7 @@ mod store_folder;
 mod table;
 mod ticket_keys;
 mod time;
+mod watch;
 mod way;
 
 use arguments::{Arguments, Command};

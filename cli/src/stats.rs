@@ -4,6 +4,7 @@ use crate::arguments::Stats;
 use crate::output;
 use crate::store_folder::{self, KEY_ENDING};
 use crate::table::{Figures, json, table};
+use crate::watch::{WatchError, watch};
 use serde_json::{Map, Value};
 use sesscache_core::store::{Medium, OpenError, Store, StoreUrl, UrlError};
 use std::env;
@@ -23,6 +24,8 @@ pub(crate) enum StatsError {
     Store(PathBuf, OpenError),
     /// No store was named, and there is none in the usual folders.
     NoStore,
+    /// With --watch: there are several stores.
+    Several,
     /// The text could not be written.
     Output(io::Error),
 }
@@ -31,7 +34,7 @@ impl StatsError {
     /// The exit status.
     pub(crate) fn exit_code(&self) -> c_int {
         match self {
-            StatsError::Url(_) | StatsError::Memory => 2,
+            StatsError::Url(_) | StatsError::Memory | StatsError::Several => 2,
             _ => 1,
         }
     }
@@ -46,15 +49,21 @@ impl fmt::Display for StatsError {
             StatsError::NoStore => {
                 write!(f, "no store in /run/sesscache or $XDG_RUNTIME_DIR/sesscache; name one")
             }
+            StatsError::Several => {
+                write!(f, "there are several stores; --watch takes one: name it")
+            }
             StatsError::Output(error) => write!(f, "stdout: {error}"),
         }
     }
 }
 
-/// Runs `sesscache stats [STORE] [--json]`.
+/// Runs `sesscache stats [STORE] [--json | --watch]`.
 pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
     if let Some(store) = &options.store {
         let path = path_of(store)?;
+        if options.watch {
+            return live(&path);
+        }
         let figures = read(&path)?;
         let text = match options.json {
             true => json(&path, &figures).to_string(),
@@ -66,7 +75,19 @@ pub(crate) fn stats(options: &Stats) -> Result<(), StatsError> {
     let folders = [Some(store_folder::of_host()), store_folder::of_user(runtime.as_deref())];
     let paths: Vec<PathBuf> =
         folders.into_iter().flatten().flat_map(|folder| stores_in(&folder.path)).collect();
-    all(&paths, options.json)
+    match (options.watch, paths.as_slice()) {
+        (false, paths) => all(paths, options.json),
+        (true, []) => Err(StatsError::NoStore),
+        (true, [path]) => live(path),
+        (true, _) => Err(StatsError::Several),
+    }
+}
+
+fn live(path: &Path) -> Result<(), StatsError> {
+    watch(path).map_err(|error| match error {
+        WatchError::Store(error) => StatsError::Store(path.to_owned(), error),
+        WatchError::Output(error) => StatsError::Output(error),
+    })
 }
 
 /// Shows all stores that can be opened. Prints the errors of the others, and returns the last.

@@ -172,8 +172,9 @@ fn fill(c: &Counters) -> Option<f64> {
     part(c.bytes, c.capacity)
 }
 
+/// A part of all; `None` of nothing.
 #[expect(clippy::cast_precision_loss, reason = "a figure of four digits is made of it")]
-fn part(some: u64, all: u64) -> Option<f64> {
+pub(crate) fn part(some: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| some as f64 / all as f64)
 }
 
@@ -264,7 +265,7 @@ fn connection_rows(found: &Connections, text: &mut String) {
 }
 
 /// A number with commas.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

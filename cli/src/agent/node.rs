@@ -100,8 +100,12 @@ impl Node {
             ConnectionAddr::TcpTls { host, port, .. } => {
                 let tls = tls.ok_or_else(|| invalid("TLS without its settings"))?;
                 let mut is_there = false;
-                let made = connect_tls(host, *port, &info, config, tls, &mut is_there);
-                let made = timeout(CONNECT, made).await;
+                let made = timeout(CONNECT, async {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    is_there = true;
+                    connect_tls(host, stream, &info, config, tls).await
+                });
+                let made = made.await;
                 // Redis without TLS waits for more than a ClientHello.
                 made.map_err(|_| if is_there { no_answer(NO_TLS) } else { silent() })??
             }
@@ -134,19 +138,16 @@ async fn connect_plain(
     })
 }
 
-/// Connects with TLS. `is_there`: whether anybody has taken the connection.
+/// Speaks TLS over a connection.
 async fn connect_tls(
     host: &str,
-    port: u16,
+    stream: TcpStream,
     info: &ConnectionInfo,
     config: AsyncConnectionConfig,
     tls: Arc<ClientConfig>,
-    is_there: &mut bool,
 ) -> RedisResult<MultiplexedConnection> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| invalid("the host's name is no name that a certificate can have"))?;
-    let stream = TcpStream::connect((host, port)).await?;
-    *is_there = true;
     stream.set_nodelay(true)?;
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
     let settings = info.redis_settings();

@@ -87,6 +87,7 @@ pub(super) const STATS_EXAMPLES: &str = "\
 Examples:
   sesscache stats                                  all stores of this user (of root: the host's)
   sesscache stats /run/sesscache/nginx
+  sesscache stats --watch /run/sesscache/nginx     live, with plots
   sesscache stats --json /run/sesscache/nginx | jq .hit_rate";
 
 pub(super) const DOCTOR_EXAMPLES: &str = "\
