@@ -333,6 +333,8 @@ static void sessions(void)
     TRY(left_by_flush(-1));
     TRY(left_by_flush(LONG_MIN));
     TRY(left_by_flush(LONG_MAX));
+    TRY(SSL_SESSION_set_ex_data(NULL, 0, NULL));
+    TRY(SSL_SESSION_set_ex_data(NULL, -1, NULL));
     TRY(SSL_SESSION_set_timeout(NULL, 1));
     TRY(SSL_SESSION_set_time(NULL, 1));
 #if OPENSSL_VERSION_NUMBER >= 0x30400000L

@@ -81,7 +81,8 @@ elif [ "$mode" = tsan ]; then
     # OpenSSL is not instrumented: the atomics of its reference counts, by which the last user of an
     # object comes after all others, are not seen.
     printf '%s\n' called_from_lib:libssl.so called_from_lib:libcrypto.so \
-        'race:^drop_in_place<sesscache::openssl::handle::Session>$' >"$dir/tsan.supp"
+        'race:^drop_in_place<sesscache::openssl::handle::Session>$' \
+        'race:^drop_in_place<sesscache::openssl::kept::Kept>$' >"$dir/tsan.supp"
 fi
 
 # A folder with the library under the names that linking and loading ask for.

@@ -142,6 +142,15 @@ typedef struct sesscache_stats {
    * sessions (SSL_SESSION_get_ex_new_index), which cannot travel.
    */
   uint64_t refused_side_data;
+  /**
+   * Sessions that processes have packed in their own caches, or let go there because this store had
+   * them (SESSCACHE_LIVE_SESSIONS).
+   */
+  uint64_t packed;
+  /**
+   * Sessions that could not be packed, and stay whole.
+   */
+  uint64_t kept_live;
 } sesscache_stats;
 
 #ifdef __cplusplus

@@ -127,6 +127,9 @@ pub struct Config {
     /// SESSCACHE_TICKETS: `shared`, `override`, `off` or `application`; if unset, `shared` with a key
     /// file.
     pub tickets: Option<TicketMode>,
+    /// SESSCACHE_LIVE_SESSIONS: how many sessions a context with a store keeps as objects, if the
+    /// application cannot tell. `None`: all.
+    pub live_sessions: Option<usize>,
     /// SESSCACHE_UNCLEAN_CLOSE: `keep` (the default) or `forget`.
     pub unclean_close: UncleanClose,
     /// Processors this process may use.
@@ -138,6 +141,11 @@ pub struct Config {
 /// How long a session may be resumed after its first authentication: a day, as RFC 5246 F.1.4 has
 /// it.
 const MAX_LIFETIME: u32 = 24 * 60 * 60;
+
+/// So few take no room in comparison, and the connections of a client that opens several find the
+/// session live.
+const LIVE_SESSIONS: usize = 128;
+const MOST_LIVE_SESSIONS: usize = 1 << 20;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
 
@@ -184,6 +192,7 @@ impl Config {
                 [("theirs", IdContextMode::Theirs), ("ours", IdContextMode::Ours)],
                 &mut complaints,
             ),
+            live_sessions: live_sessions(set(c"SESSCACHE_LIVE_SESSIONS"), &mut complaints),
             key_file,
             cpus,
             complaints,
@@ -285,6 +294,23 @@ fn max_lifetime(value: Option<String>, complaints: &mut Vec<String>) -> Option<u
     text.parse().map_err(complain).ok()
 }
 
+/// `None`: all.
+fn live_sessions(value: Option<String>, complaints: &mut Vec<String>) -> Option<usize> {
+    let number = match value.as_deref() {
+        None => return Some(LIVE_SESSIONS),
+        Some("all") => return None,
+        Some(text) => text.parse().ok().filter(|&number| number <= MOST_LIVE_SESSIONS),
+    };
+    if number.is_none() {
+        complaints.push(format!(
+            "SESSCACHE_LIVE_SESSIONS={} is neither all nor a number up to {MOST_LIVE_SESSIONS}; taken as \
+             {LIVE_SESSIONS}",
+            value.unwrap_or_default()
+        ));
+    }
+    number.or(Some(LIVE_SESSIONS))
+}
+
 fn client_certs(value: Option<String>, complaints: &mut Vec<String>) -> ClientCerts {
     match value.as_deref() {
         None | Some("verify") => ClientCerts::Verify,
@@ -365,5 +391,14 @@ mod tests {
         let wrong = with(c"SESSCACHE_STORE", "shm");
         assert_eq!((wrong.store, wrong.complaints.len()), (None, 1));
         assert_eq!(with(c"SESSCACHE_KEY_FILE", "/k").key_file, Some("/k".into()));
+    }
+
+    #[test]
+    fn live_sessions_are_a_number_or_all() {
+        assert_eq!(with(c"SESSCACHE_LIVE_SESSIONS", "").live_sessions, Some(LIVE_SESSIONS));
+        assert_eq!(with(c"SESSCACHE_LIVE_SESSIONS", "0").live_sessions, Some(0));
+        assert_eq!(with(c"SESSCACHE_LIVE_SESSIONS", "all").live_sessions, None);
+        let wrong = with(c"SESSCACHE_LIVE_SESSIONS", "1048577");
+        assert_eq!((wrong.live_sessions, wrong.complaints.len()), (Some(LIVE_SESSIONS), 1));
     }
 }

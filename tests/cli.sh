@@ -834,7 +834,7 @@ stats = json.loads(sys.argv[2])
 assert stats["store"] == sys.argv[1]
 assert (stats["hits"], stats["hit_rate"], stats["fill"]) == (0, None, 0.0), stats
 assert 1 << 19 < stats["capacity"] < 1 << 20, stats
-assert len(stats) == 39 and stats["hosts"] is None, stats
+assert len(stats) == 41 and stats["hosts"] is None, stats
 PYTHON
     check 'no server has said what keys it has' fails bash -c \
         "'$command' stats '$store' | grep 'forward secrecy'"

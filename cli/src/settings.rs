@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 
 /// All variables that the library reads.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "SESSCACHE_CLIENT_CERTS",
     "SESSCACHE_EX_DATA",
     "SESSCACHE_ID_CONTEXT",
     "SESSCACHE_KEY_FILE",
+    "SESSCACHE_LIVE_SESSIONS",
     "SESSCACHE_LOG",
     "SESSCACHE_MAX_LIFETIME",
     "SESSCACHE_NAMESPACE",

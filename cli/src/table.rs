@@ -33,7 +33,7 @@ struct Row(&'static str, u64, &'static str);
 
 /// The counters in groups, each with its name in C and JSON, and its meaning.
 #[expect(clippy::too_many_lines, reason = "a table: a line a counter")]
-fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
+fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 7] {
     [
         (
             "lookups",
@@ -118,6 +118,17 @@ fn groups(c: &Counters) -> [(&'static str, Vec<Row>); 6] {
                     "declined_host",
                     c.declined_host,
                     "the first handshake under its server name in a process",
+                ),
+            ],
+        ),
+        (
+            "in the processes",
+            vec![
+                Row("packed", c.packed, "packed in a process's cache, or left to the store"),
+                Row(
+                    "kept_live",
+                    c.kept_live,
+                    "not packed: with a client certificate, or not shared",
                 ),
             ],
         ),
@@ -324,7 +335,7 @@ mod tests {
         let figures = Figures { counters, keys: Some(KeyKind::Plain), ..Figures::default() };
         let value = json(Path::new("/run/x"), &figures);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 8 + 31);
+        assert_eq!(object.len(), 8 + 33);
         assert_eq!(object["store"], "/run/x");
         assert_eq!(object["hit_rate"], 1.0);
         assert_eq!(object["fill"], 0.3333);

@@ -6,6 +6,7 @@
 
 use super::State;
 use super::event::Event;
+use super::resting::Source;
 use super::returning::Offered;
 use super::thread::{
     enter_closing, enter_eviction, enter_offering, enter_stock, is_evicting, note_refused,
@@ -15,6 +16,7 @@ use crate::config::{NewCbZero, UncleanClose, config};
 use crate::openssl::callback::{call_new, call_remove};
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::handle::{Ctx, Session, SessionRef, Ssl};
+use crate::openssl::kept::{Form, Kept};
 use crate::openssl::table::Libssl;
 use libc::c_int;
 use openssl_sys::{SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL_STORE};
@@ -22,11 +24,11 @@ use sesscache_core::cache::{Key, Standing};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// How often a session's lifetime was shortened while it may have been cached.
-static SHORTENED: AtomicU64 = AtomicU64::new(0);
+/// How often a session's lifetime was shortened while it may have been cached; wraps.
+static SHORTENED: AtomicU32 = AtomicU32::new(0);
 
 /// Says that a session's deadline came nearer: the order of expiry may not know.
 ///
@@ -38,7 +40,7 @@ pub(super) fn lifetime_shortened() {
 }
 
 /// [`lifetime_shortened`] calls so far.
-pub(super) fn shortened() -> u64 {
+pub(super) fn shortened() -> u32 {
     SHORTENED.load(Acquire)
 }
 
@@ -76,6 +78,9 @@ impl State {
             self.add(event.ctx, key, session, standing);
         }
         let answer = self.offer_to_application(event, session, cached);
+        if let Some(key) = cached.filter(|_| event.ssl.is_server()) {
+            self.note_live(event.libssl(), &key, Source::Here);
+        }
         if let Some(key) = key {
             // new_cb's answer is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
@@ -124,7 +129,7 @@ impl State {
     /// session away: remove_cb would delete the copy.
     fn obey_new_cb(&self, answer: c_int, key: &Key, session: &Session, libssl: &'static Libssl) {
         let Some(cache) = self.cache() else { return };
-        let is_it = |cached: &Session| cached == session;
+        let is_it = |cached: &Kept| cached.is(session);
         if answer == 0 && self.new_cb_zero == NewCbZero::Remove {
             drop(cache.remove_if(key, is_it));
         } else {
@@ -158,7 +163,7 @@ impl State {
             if self.has(SSL_SESS_CACHE_UPDATE_TIME) {
                 session.set_time(now);
             }
-            let added = cache.add(key, owned, session.deadline(), now);
+            let added = cache.add(key, owned.into(), session.deadline(), now);
             cache.raise(&key, standing);
             added
         };
@@ -173,10 +178,12 @@ impl State {
     /// Never inlined: its frame must lie deeper in the stack than that of an add at the same place,
     /// which asks whether remove_cb still runs.
     #[inline(never)]
-    fn evicted(&self, ctx: Ctx<'_>, victim: Session) {
+    fn evicted(&self, ctx: Ctx<'_>, victim: Kept) {
         self.cache_full.fetch_add(1, Relaxed);
         let _eviction = enter_eviction();
-        keep_through(victim, |victim| self.tell_removed(ctx, victim.as_ref(ctx.libssl())));
+        if let Form::Live(victim) = victim.into_form() {
+            keep_through(victim, |victim| self.tell_removed(ctx, victim.as_ref(ctx.libssl())));
+        }
     }
 
     fn tell_removed(&self, ctx: Ctx<'_>, session: SessionRef<'_>) {
@@ -189,6 +196,7 @@ impl State {
     pub fn add_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
         let is_new =
             session.key().is_some_and(|key| self.add(ctx, key, session, Standing::NEWCOMER));
+        self.note_known();
         self.follow_off(ctx);
         is_new
     }
@@ -262,15 +270,13 @@ impl State {
     fn flush_here(&self, ctx: Ctx<'_>, time: i64) {
         let Some(cache) = self.cache() else { return };
         let libssl = ctx.libssl();
-        let discard = |session: Session| {
-            keep_through(session, |session| self.discard(ctx, session.as_ref(libssl)));
-        };
+        let discard = |kept| self.discard_kept(ctx, kept);
         if time == 0 {
             return cache.drain(now(), discard);
         }
         let shortened = shortened();
         let walk = self.shortened_seen.swap(shortened, Relaxed) != shortened;
-        let deadline_of = |session: &Session| session.as_ref(libssl).deadline();
+        let deadline_of = |kept: &Kept| kept.deadline(libssl);
         cache.flush(time, now(), walk, deadline_of, discard);
     }
 
@@ -279,10 +285,15 @@ impl State {
         let libssl = ctx.libssl();
         let expired = {
             let _errno = KeepErrno::new();
-            cache.expire(now(), |session| session.as_ref(libssl).deadline())
+            cache.expire(now(), |kept| kept.deadline(libssl))
         };
-        for session in expired {
-            keep_through(session, |session| self.discard(ctx, session.as_ref(libssl)));
+        expired.into_iter().for_each(|kept| self.discard_kept(ctx, kept));
+    }
+
+    /// As [`State::discard`]. There is nobody to be told of a packed session.
+    fn discard_kept(&self, ctx: Ctx<'_>, kept: Kept) {
+        if let Form::Live(session) = kept.into_form() {
+            keep_through(session, |session| self.discard(ctx, session.as_ref(ctx.libssl())));
         }
     }
 
@@ -316,7 +327,7 @@ mod tests {
     #[test]
     fn caches_are_usable_from_any_thread() {
         fn check<T: Send + Sync>() {}
-        check::<Cache<Session>>();
+        check::<Cache<Kept>>();
         check::<State>();
     }
 }

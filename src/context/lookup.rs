@@ -8,12 +8,14 @@ use super::admission::keeps_side_data;
 use super::beginning::Answer;
 use super::event::Event;
 use super::host::record::{Address, Fetched};
+use super::resting::Source;
 use super::returning::Offered;
 use super::thread::{enter_stock, note_expired};
 use super::verdict::{Offer, Verdict};
 use crate::openssl::callback::call_get;
 use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
 use crate::openssl::handle::{Ctx, Session, SessionRef};
+use crate::openssl::kept::Kept;
 use libc::c_int;
 use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
@@ -127,7 +129,11 @@ impl State {
         let Some((key, cache)) = offer.key.zip(self.cache()) else { return Cached::Nothing };
         // Of several connections that offer a ticket for single use, one gets it.
         let single_use = offer.single_use;
-        let found = if single_use { self.take(offer, cache, &key) } else { cache.get(&key) };
+        let found = if single_use {
+            self.take(offer, cache, &key).and_then(|kept| State::awake(libssl, &key, kept))
+        } else {
+            cache.get(&key).and_then(|kept| self.wake(libssl, &key, kept))
+        };
         let Some(session) = found else { return Cached::Nothing };
         let handle = session.as_ref(libssl);
         match offer.of_cached(handle) {
@@ -142,21 +148,21 @@ impl State {
             }
             Verdict::Removed if single_use => Cached::Removed(session),
             Verdict::Removed => {
-                let removed = cache.remove_if(&key, |cached| *cached == session);
-                removed.map_or(Cached::Nothing, Cached::Removed)
+                let removed = cache.remove_if(&key, |cached| cached.is(&session));
+                removed.map_or(Cached::Nothing, |_| Cached::Removed(session))
             }
             Verdict::Miss => {
                 if offer.is_asked_for(handle) {
                     return Cached::Refused;
                 }
-                drop(cache.remove_if(&key, |cached| *cached == session));
+                drop(cache.remove_if(&key, |cached| cached.is(&session)));
                 Cached::Nothing
             }
         }
     }
 
     /// Takes a ticket for single use out. Its successor has its standing.
-    fn take(&self, offer: &Offer<'_, '_>, cache: &Cache<Session>, key: &Key) -> Option<Session> {
+    fn take(&self, offer: &Offer<'_, '_>, cache: &Cache<Kept>, key: &Key) -> Option<Kept> {
         let standing = cache.spend(cache.key_hash(key));
         let taken = cache.remove(key)?;
         Offered::Settled(standing).note(offer.event);
@@ -236,7 +242,7 @@ impl State {
         if self.flushed_era() != seen {
             // A flush may have emptied the cache before the session came there.
             let cached = self.cache().zip(offer.key);
-            drop(cached.and_then(|(cache, key)| cache.remove_if(&key, |one| *one == session)));
+            drop(cached.and_then(|(cache, key)| cache.remove_if(&key, |one| one.is(&session))));
         }
         Reply::with(session)
     }
@@ -244,7 +250,7 @@ impl State {
     /// A cached session is used: with SSL_SESS_CACHE_UPDATE_TIME its life begins anew. Not in
     /// TLS 1.3, where the time tells the age of the ticket and each resumption makes a new session
     /// anyway.
-    fn use_again(&self, event: &Event<'_>, cache: &Cache<Session>, key: &Key, session: &Session) {
+    fn use_again(&self, event: &Event<'_>, cache: &Cache<Kept>, key: &Key, session: &Session) {
         if !self.has(SSL_SESS_CACHE_UPDATE_TIME) || event.is_tls13() {
             return;
         }
@@ -253,7 +259,7 @@ impl State {
         let handle = session.as_ref(event.libssl());
         if handle.deadline() >= now {
             handle.set_time(now);
-            cache.set_deadline(key, handle.deadline(), |cached| cached == session);
+            cache.set_deadline(key, handle.deadline(), |cached| cached.is(session));
         }
     }
 
@@ -275,6 +281,7 @@ impl State {
         } else {
             let standing = Offered::on(offer.event).spend(self.cache());
             self.add(ctx, key, session, standing);
+            self.note_live(offer.event.libssl(), &key, Source::Store);
             self.note_use(offer);
         }
     }

@@ -19,6 +19,7 @@ mod lookup;
 mod origin;
 mod policy;
 mod renewal;
+mod resting;
 mod returning;
 mod sharing;
 mod thread;
@@ -33,7 +34,8 @@ use crate::openssl::constants::SSL_CTRL_GET_SESS_CACHE_MODE;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::generator::Generator;
-use crate::openssl::handle::{Ctx, Session};
+use crate::openssl::handle::Ctx;
+use crate::openssl::kept::{Form, Kept};
 use crate::openssl::lhash::SessionTable;
 use crate::openssl::table::Libssl;
 use crate::openssl::types::{GenerateCb, GetCb, Lhash, NewCb, RemoveCb};
@@ -44,6 +46,7 @@ use openssl_sys::{
     SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_AUTO_CLEAR, SSL_SESS_CACHE_NO_INTERNAL,
     SSL_SESS_CACHE_OFF,
 };
+use resting::HotSet;
 use sesscache_core::cache::Cache;
 use sesscache_core::store::Tally;
 use sesscache_core::system::process::random_bytes;
@@ -69,7 +72,7 @@ pub use tickets::TicketVerdict;
 /// Our state of an SSL_CTX.
 #[derive(Debug)]
 pub struct State {
-    cache: Cache<Session>,
+    cache: Cache<Kept>,
     /// The application's SSL_SESS_CACHE_… bits; stock has some of them, see [`State::set_mode`].
     mode: AtomicU32,
     /// The application's new_session_cb.
@@ -89,8 +92,10 @@ pub struct State {
     cache_full: AtomicU32,
     /// Set when our own code panicked: from then on nothing is cached here.
     broken: AtomicBool,
+    /// False; true once the application has looked into the cache, or added a session itself.
+    is_known: AtomicBool,
     /// [`lifetime_shortened`] calls that the last walk over the cache has seen.
-    shortened_seen: AtomicU64,
+    shortened_seen: AtomicU32,
     /// The table that SSL_CTX_sessions(3) returned last.
     table: Mutex<Option<Box<SessionTable>>>,
     store: ContextStore,
@@ -106,6 +111,8 @@ pub struct State {
     flushed_era: AtomicU64,
     /// Clients whose certificates were verified a moment ago.
     verified: Verified,
+    /// Which sessions of the cache are live.
+    hot: HotSet,
 }
 
 impl State {
@@ -134,7 +141,8 @@ impl State {
             cb_hits: AtomicU32::new(0),
             cache_full: AtomicU32::new(0),
             broken: AtomicBool::new(false),
-            shortened_seen: AtomicU64::new(life::shortened()),
+            is_known: AtomicBool::new(false),
+            shortened_seen: AtomicU32::new(life::shortened()),
             table: Mutex::new(None),
             store,
             told_server: AtomicU64::new(0),
@@ -144,6 +152,7 @@ impl State {
             record_number: AtomicU64::new(number),
             flushed_era: AtomicU64::new(0),
             verified: Verified::default(),
+            hot: HotSet::default(),
         }
     }
 
@@ -251,7 +260,7 @@ impl State {
     }
 
     /// The cache, unless our code has failed in this context.
-    fn cache(&self) -> Option<&Cache<Session>> {
+    fn cache(&self) -> Option<&Cache<Kept>> {
         (!self.is_broken()).then_some(&self.cache)
     }
 
@@ -279,6 +288,14 @@ impl State {
         let before = self.mode.swap(bits(mode), AcqRel);
         self.apply_mode(ctx);
         c_long::from(before)
+    }
+
+    /// Sets the application's remove_session_cb, which gets an object for each session that leaves.
+    pub fn set_remove_cb(&self, libssl: &'static Libssl, remove_cb: Option<RemoveCb>) {
+        self.remove_cb.set(remove_cb);
+        if remove_cb.is_some() {
+            self.wake_all(libssl);
+        }
     }
 
     /// Sets the application's get_session_cb.
@@ -350,8 +367,16 @@ impl State {
 
     /// SSL_CTX_sessions(3): a table of the sessions that are cached now. It is good until the next
     /// call or until the context goes.
-    pub fn sessions(&self) -> Result<*mut Lhash, Failed> {
-        let cached = self.cache().map(Cache::snapshot).unwrap_or_default();
+    pub fn sessions(&self, libssl: &'static Libssl) -> Result<*mut Lhash, Failed> {
+        self.note_known();
+        self.wake_all(libssl);
+        let is_live = |kept: &Kept| !kept.is_packed();
+        let cached = self.cache().map(|cache| cache.snapshot(is_live)).unwrap_or_default();
+        let live = |(_, kept): (_, Kept)| match kept.into_form() {
+            Form::Live(session) => Some(session),
+            Form::Packed(_) => None,
+        };
+        let cached = cached.into_iter().filter_map(live).collect();
         // std's lock, for the reason that `core::sync` gives.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.is_none() {

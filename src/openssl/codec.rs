@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// Where a session's [`Mark`] is.
 static MARK: Index = Index::new();
 
+/// The index of SSL_SESSION_set_app_data(3).
+const APP_DATA: c_int = 0;
+
 /// The longest secret of a ticket, that of SHA-512. Of a longer one the beginning is taken.
 const MOST_SECRET: usize = 64;
 
@@ -41,7 +44,7 @@ pub const NAME_BITS: u32 = 29;
 
 impl Mark {
     /// The slot's value: never 0 after 1970.
-    fn pack(self) -> u64 {
+    pub fn pack(self) -> u64 {
         let flags = [self.is_foreign, self.is_private, self.has_trailer];
         let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
         let name = u64::from(self.name) & ((1 << NAME_BITS) - 1);
@@ -64,7 +67,8 @@ impl Mark {
         self.is_private && !self.is_foreign
     }
 
-    fn unpack(value: u64) -> Option<Mark> {
+    /// The mark of such a value; `None` of 0.
+    pub fn unpack(value: u64) -> Option<Mark> {
         let has = |place: u32| value >> (NAME_BITS + place) & 1 == 1;
         (value != 0).then_some(Mark {
             first_authenticated: u32::try_from(value >> 32).ok()?,
@@ -193,6 +197,21 @@ impl SessionRef<'_> {
         let get = self.libssl().SSL_SESSION_get_compress_id;
         // SAFETY: a valid session.
         get.is_some_and(|get| unsafe { get(self.as_ptr()) } != 0)
+    }
+
+    /// Whether the application has put data of its own at the session, which needs no index of its own
+    /// (SSL_SESSION_set_app_data(3)).
+    pub fn has_app_data(self) -> bool {
+        let get = self.libssl().SSL_SESSION_get_ex_data;
+        // SAFETY: a valid session; any index may be asked for.
+        get.is_none_or(|get| !unsafe { get(self.as_ptr(), APP_DATA) }.is_null())
+    }
+
+    /// Whether the client may send early data with it.
+    pub fn is_for_early_data(self) -> bool {
+        let get = self.libssl().SSL_SESSION_get_max_early_data;
+        // SAFETY: a valid session.
+        get.is_none_or(|get| unsafe { get(self.as_ptr()) } != 0)
     }
 
     /// The last second in which the client's certificate is valid; `None` if it showed none.

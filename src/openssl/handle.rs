@@ -9,7 +9,7 @@ use super::libssl::libssl;
 use super::table::Libssl;
 use libc::{c_int, c_uint};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION, TLS1_3_VERSION};
-use sesscache_core::cache::{Key, MAX_ID_LENGTH, Value};
+use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -102,7 +102,7 @@ impl<'a> SessionRef<'a> {
 
 /// A reference to an SSL_SESSION, which it owns.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Session(NonNull<SSL_SESSION>);
+pub struct Session(pub(super) NonNull<SSL_SESSION>);
 
 // SAFETY: OpenSSL's reference count is atomic, and a session in a cache is not changed by us but
 // through OpenSSL's own setters.
@@ -136,24 +136,6 @@ impl Session {
         let session = self.0.as_ptr();
         std::mem::forget(self);
         session
-    }
-}
-
-impl Value for Session {
-    fn address(&self) -> usize {
-        self.0.as_ptr() as usize
-    }
-
-    /// An SSL_SESSION is some 900 bytes, all of which SSL_SESSION_free wipes.
-    fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        for line in 0..15 {
-            let address = self.0.as_ptr().cast::<i8>().wrapping_add(line * 64);
-            // SAFETY: a prefetch is a hint: it reads nothing and faults on no address.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address)
-            };
-        }
     }
 }
 

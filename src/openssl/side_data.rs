@@ -18,6 +18,9 @@ static IS_KEPT: AtomicBool = AtomicBool::new(false);
 /// for each copy of one.
 static HAS_FUNCTIONS: AtomicBool = AtomicBool::new(false);
 
+/// False, true once the program has put data at a session without an index of its own.
+static IS_AT_SESSIONS: AtomicBool = AtomicBool::new(false);
+
 /// The first index of a class. libcrypto keeps 0 for SSL_SESSION_set_app_data(3) and its like.
 const FIRST: c_int = 1;
 
@@ -39,6 +42,16 @@ pub fn note_index(
 /// library was there is known by ours, which is not the first then. Without memory for ours: yes.
 pub fn is_kept(libssl: &'static Libssl) -> bool {
     IS_KEPT.load(Relaxed) || has_earlier(libssl)
+}
+
+/// The program has put data at a session without an index of its own (SSL_SESSION_set_app_data(3)).
+pub fn note_data() {
+    IS_AT_SESSIONS.store(true, Relaxed);
+}
+
+/// Whether the program has put data at a session without an index of its own, as far as is known.
+pub fn is_at_sessions() -> bool {
+    IS_AT_SESSIONS.load(Relaxed)
 }
 
 /// Whether the program may have a function that is called for each new session, or for each copy.

@@ -12,7 +12,7 @@ use super::types::{
     GenerateTicketCb, GetCb, Lhash, NewCb, PskFindSessionCb, PskServerCb, RemoveCb,
     SessionSecretCb, TicketKeyEvpCb, VerifyCb,
 };
-use libc::{c_int, c_long, c_uint, time_t};
+use libc::{c_int, c_long, c_uint, c_void, time_t};
 use openssl_sys::{SSL_CTX, SSL_OP_NO_TICKET};
 use std::ptr;
 
@@ -275,6 +275,16 @@ impl Ssl<'_> {
 }
 
 impl SessionRef<'_> {
+    /// SSL_SESSION_set_ex_data(3).
+    ///
+    /// # Safety
+    /// `data` is what the functions of this index expect.
+    pub unsafe fn stock_set_ex_data(self, index: c_int, data: *mut c_void) -> c_int {
+        let set = self.onward().libssl().SSL_SESSION_set_ex_data;
+        // SAFETY: a valid session, and the caller's promise; libssl refuses what is no index.
+        set.map_or(0, |set| unsafe { set(self.as_ptr(), index, data) })
+    }
+
     /// SSL_SESSION_set_time(3).
     pub fn stock_set_time(self, time: c_long) -> c_long {
         // SAFETY: a valid session.

@@ -164,6 +164,11 @@ pub struct sesscache_stats {
     /// Sessions not shared, or made elsewhere and not resumed: the program keeps data of its own with
     /// sessions (SSL_SESSION_get_ex_new_index), which cannot travel.
     pub refused_side_data: u64,
+    /// Sessions that processes have packed in their own caches, or let go there because this store had
+    /// them (SESSCACHE_LIVE_SESSIONS).
+    pub packed: u64,
+    /// Sessions that could not be packed, and stay whole.
+    pub kept_live: u64,
 }
 
 // The counters are copied as they are: core's have the same fields in the same order.

@@ -90,7 +90,7 @@ pub unsafe extern "C-unwind" fn SSL_CTX_sess_set_remove_cb(
         (),
         |ctx, state| {
             if let Some(cb) = ctx.arriving(cb, Ctx::stock_set_remove_cb, Ctx::stock_remove_cb) {
-                state.remove_cb().set(cb);
+                state.set_remove_cb(ctx.libssl(), cb);
             }
         },
         |ctx| ctx.stock_set_remove_cb(cb),

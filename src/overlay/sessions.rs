@@ -1,4 +1,4 @@
-//! The session functions around the callbacks: add, remove, flush, list, match, lifetimes.
+//! The session functions around the callbacks: add, remove, flush, list, match, data, lifetimes.
 
 use super::arguments::Argument;
 use super::caller::caller;
@@ -6,8 +6,9 @@ use super::guard::{guard, with};
 use super::{answer, session_state};
 use crate::context::{State, lifetime_changed};
 use crate::openssl::handle::{Ctx, SessionRef};
+use crate::openssl::side_data;
 use crate::openssl::types::Lhash;
-use libc::{c_int, c_long, c_uint, time_t};
+use libc::{c_int, c_long, c_uint, c_void, time_t};
 use openssl_sys::{SSL, SSL_CTX, SSL_SESSION};
 use std::ptr;
 
@@ -95,7 +96,7 @@ pub unsafe extern "C-unwind" fn SSL_CTX_sessions(ctx: Argument<*mut SSL_CTX>) ->
     answer(
         &ctx,
         ptr::null_mut(),
-        |ctx, state| state.sessions().unwrap_or_else(|_| ctx.stock_sessions()),
+        |ctx, state| state.sessions(ctx.libssl()).unwrap_or_else(|_| ctx.stock_sessions()),
         |ctx| ctx.stock_sessions(),
     )
 }
@@ -123,6 +124,27 @@ pub unsafe extern "C-unwind" fn SSL_has_matching_session_id(
             }
             None => ssl.stock_has_id(id),
         }
+    })
+}
+
+/// Puts data of the application's at a session; see SSL_SESSION_set_ex_data(3). Returns 0 for NULL.
+///
+/// # Safety
+/// `ss` is a valid session or NULL; `data` is what the functions of index `idx` expect.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn SSL_SESSION_set_ex_data(
+    ss: Argument<*mut SSL_SESSION>,
+    idx: c_int,
+    data: *mut c_void,
+) -> c_int {
+    guard(0, || {
+        let Some(session) = ss.of_any_libssl(caller) else { return 0 };
+        // Index 0 is there for all: SSL_SESSION_set_app_data(3).
+        if session.libssl().is_supported {
+            side_data::note_data();
+        }
+        // SAFETY: the caller's own arguments.
+        unsafe { session.stock_set_ex_data(idx, data) }
     })
 }
 

@@ -9,6 +9,7 @@ mod expiry;
 mod ghosts;
 mod index;
 mod key;
+mod named;
 mod order;
 mod shard;
 mod share;
@@ -16,6 +17,7 @@ mod slab;
 mod wheel;
 
 pub use key::{Key, MAX_ID_LENGTH};
+pub use named::KeyHash;
 pub use order::Standing;
 pub use share::Part;
 
@@ -139,22 +141,6 @@ fn at<V>(shards: &[PaddedShard<V>], hash: u64) -> Option<(&PaddedShard<V>, u32)>
     Some((padded, hash as u32))
 }
 
-/// Names a value of a cache, so that it can be said later that it was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHash(u64);
-
-impl KeyHash {
-    /// The hash of this number; `None` if it is a standing's.
-    pub fn of(number: u64) -> Option<KeyHash> {
-        (number >= Standing::NUMBERS).then_some(KeyHash(number))
-    }
-
-    /// The hash as a number that is no standing's.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
 /// A value of a cache: a handle whose clone is a reference. Two handles are equal if they refer to
 /// the same object.
 pub trait Value: Clone + PartialEq {
@@ -246,11 +232,6 @@ impl<V: Value> Cache<V> {
         padded.shard.read().get(hash, key).cloned()
     }
 
-    /// The name of the value under `key` for [`Cache::spend`].
-    pub fn key_hash(&self, key: &Key) -> KeyHash {
-        KeyHash(self.hash(key).max(Standing::NUMBERS))
-    }
-
     /// The part of the cache in which a value under `key` was when it had to make room, not long ago. Wrong
     /// in one of 8,000 cases.
     ///
@@ -258,14 +239,6 @@ impl<V: Value> Cache<V> {
     pub fn had_to_go(&self, key: &Key) -> Option<Part> {
         let (padded, hash) = self.find(key)?;
         padded.shard.read().trace(hash, &self.share, self.len())
-    }
-
-    /// A single-use value was used: it is the next to make room. Returns the standing of its successor.
-    pub fn spend(&self, hash: KeyHash) -> Standing {
-        let Some((padded, hash)) = self.shards.get().and_then(|shards| at(shards, hash.0)) else {
-            return Standing::NEWCOMER;
-        };
-        padded.shard.write().spend(hash)
     }
 
     /// Gives the value under `key` a standing, unless it has a better one.
@@ -421,18 +394,20 @@ impl<V: Value> Cache<V> {
         }
     }
 
-    /// A reference to every value, in no order; fewer if there is no memory for the list.
-    pub fn snapshot(&self) -> Vec<V> {
-        let mut values = Vec::new();
+    /// Each key, and a reference to its value, that `is_wanted`, in no order; fewer if there is no memory
+    /// for the list. It asks under a shard's lock.
+    pub fn snapshot(&self, is_wanted: impl Fn(&V) -> bool) -> Vec<(Key, V)> {
+        let mut entries = Vec::new();
         for padded in self.shards.get().into_iter().flatten() {
-            for value in padded.shard.read().values() {
-                if values.try_reserve(1).is_err() {
-                    return values;
+            let shard = padded.shard.read();
+            for (key, value) in shard.entries().filter(|(_, value)| is_wanted(value)) {
+                if entries.try_reserve(1).is_err() {
+                    return entries;
                 }
-                values.push(value.clone());
+                entries.push((key, value.clone()));
             }
         }
-        values
+        entries
     }
 }
 

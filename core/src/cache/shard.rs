@@ -63,6 +63,48 @@ impl<V> Shard<V> {
         self.slab.get(number)?.value.as_ref()
     }
 
+    /// A value of this hash. It does not count as used.
+    pub(super) fn peek(&self, hash: u32) -> Option<&V> {
+        let number = self.index.find(hash, |_| true)?;
+        self.slab.get(number)?.value.as_ref()
+    }
+
+    /// Finds this very value.
+    fn find_value(&self, hash: u32, value: &V) -> Option<EntryNumber>
+    where
+        V: PartialEq,
+    {
+        let is_it = |number| self.slab.get(number).is_some_and(|e| e.value.as_ref() == Some(value));
+        self.index.find(hash, is_it)
+    }
+
+    /// Puts `new` in the place of `old`, which is returned, if `may_go` says so; else gives it back.
+    pub(super) fn replace(
+        &mut self,
+        hash: u32,
+        old: &V,
+        new: V,
+        may_go: impl FnOnce() -> bool,
+    ) -> Result<V, V>
+    where
+        V: PartialEq,
+    {
+        let Some(number) = self.find_value(hash, old).filter(|_| may_go()) else { return Err(new) };
+        match self.slab.get_mut(number).and_then(|entry| entry.value.as_mut()) {
+            Some(value) => Ok(std::mem::replace(value, new)),
+            None => Err(new),
+        }
+    }
+
+    /// Takes out this very value.
+    pub(super) fn remove_value(&mut self, hash: u32, value: &V) -> Option<V>
+    where
+        V: PartialEq,
+    {
+        let number = self.find_value(hash, value)?;
+        self.take(hash, number)
+    }
+
     /// Changes the entry of `key`, if there is one; gives the value back if not.
     pub(super) fn refresh(
         &mut self,
@@ -278,8 +320,11 @@ impl<V> Shard<V> {
         self.slab.into_values()
     }
 
-    /// All values, in no order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        (0..self.slab.end()).filter_map(|number| self.slab.get(number)?.value.as_ref())
+    /// All keys with their values, in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Key, &V)> {
+        (0..self.slab.end()).filter_map(|number| {
+            let entry = self.slab.get(number)?;
+            Some((entry.key.key(), entry.value.as_ref()?))
+        })
     }
 }

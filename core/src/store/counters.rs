@@ -61,11 +61,15 @@ pub enum Tally {
     SharedMemory,
     /// Not shared, nor resumed if made elsewhere: the program keeps data of its own with sessions.
     RefusedSideData,
+    /// Sessions that a process has packed, or let go because they were in the store.
+    Packed,
+    /// Sessions that a process could not pack.
+    KeptLive,
 }
 
 /// The number of tallies.
 #[cfg(test)]
-pub(super) const TALLIES: usize = Tally::RefusedSideData as usize + 1;
+pub(super) const TALLIES: usize = Tally::KeptLive as usize + 1;
 
 /// The counters of a store at one time, and how full it is. C programs get them as they lie here
 /// (`sesscache_stats`), so a new counter goes to the end.
@@ -135,4 +139,8 @@ pub struct Counters {
     pub shared_memory: u64,
     /// See [`Tally::RefusedSideData`].
     pub refused_side_data: u64,
+    /// See [`Tally::Packed`].
+    pub packed: u64,
+    /// See [`Tally::KeptLive`].
+    pub kept_live: u64,
 }

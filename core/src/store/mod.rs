@@ -355,6 +355,8 @@ impl Store {
             application_ticket_keys: tally(Tally::ApplicationTicketKeys),
             shared_memory: tally(Tally::SharedMemory),
             refused_side_data: tally(Tally::RefusedSideData),
+            packed: tally(Tally::Packed),
+            kept_live: tally(Tally::KeptLive),
         }
     }
 }

@@ -97,6 +97,8 @@ fn each_tally_has_a_counter_of_its_own() {
         (Tally::ApplicationTicketKeys, |c| c.application_ticket_keys),
         (Tally::SharedMemory, |c| c.shared_memory),
         (Tally::RefusedSideData, |c| c.refused_side_data),
+        (Tally::Packed, |c| c.packed),
+        (Tally::KeptLive, |c| c.kept_live),
     ];
     let store = store();
     for (times, (tally, read)) in (1..).zip(all) {

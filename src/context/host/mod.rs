@@ -11,6 +11,7 @@
 
 pub(super) mod keys;
 mod least_used;
+pub(super) mod packing;
 pub(super) mod record;
 mod renewal;
 mod templates;

@@ -1,0 +1,58 @@
+//! A session as bytes that stay in this process, and back: shortened as in a record, and not sealed.
+//!
+//! Not every session comes back as it was. The others are told here, and stay as they are. A mark comes
+//! back, too. Whether anybody could tell the new object from the old is for `resting`.
+
+use super::templates;
+use crate::openssl::codec::Mark;
+use crate::openssl::error_queue::KeepErrors;
+use crate::openssl::handle::{Session, SessionRef};
+use crate::openssl::packed::Packed;
+use crate::openssl::table::Libssl;
+use crate::seal::compact::{self, Known};
+use sesscache_core::cache::{Key, MAX_ID_LENGTH};
+
+/// The session as bytes; `None` if it would not come back as it is, or without memory.
+///
+/// A client's certificate stays with its chain, which has no encoding. A session for early data has an age
+/// mask. A private one may be ended early by the application, with no trace in the store.
+pub(in crate::context) fn pack(session: SessionRef<'_>) -> Option<Packed> {
+    let key = session.key().filter(|key| !key.id_is_empty() && session.is_resumable())?;
+    let mark = session.mark().filter(|mark| !mark.is_private && !mark.has_trailer)?;
+    let deadline = u32::try_from(session.deadline()).ok()?;
+    if session.has_peer() || session.is_for_early_data() || session.timeout() <= 0 {
+        return None;
+    }
+    let _errors = KeepErrors::new(session.libssl());
+    let der = templates::encode(session).ok()?;
+    let mut id = [0; MAX_ID_LENGTH];
+    let bytes = compact::shorten(&[], &der, &known(&key, &mut id, mark, deadline))?;
+    Packed::new(mark.pack(), deadline, &bytes)
+}
+
+/// The session of this key that was packed; `None` without memory.
+pub(in crate::context) fn unpack(
+    libssl: &'static Libssl,
+    key: &Key,
+    packed: &Packed,
+) -> Option<Session> {
+    let _errors = KeepErrors::new(libssl);
+    let mark = Mark::unpack(packed.mark())?;
+    let mut id = [0; MAX_ID_LENGTH];
+    let known = known(key, &mut id, mark, packed.deadline());
+    let der = compact::restore(packed.bytes(), &known)?;
+    let session = templates::decode(libssl, &der).ok()?;
+    let unpacked = session.as_ref(libssl);
+    (unpacked.key() == Some(*key) && unpacked.set_mark(mark)).then_some(session)
+}
+
+/// What is known of the session beside its bytes. Its server name is not.
+fn known<'a>(key: &Key, id: &'a mut [u8; MAX_ID_LENGTH], mark: Mark, deadline: u32) -> Known<'a> {
+    Known {
+        version: key.version(),
+        id: key.id(id),
+        name: &[],
+        began: mark.first_authenticated,
+        deadline: deadline.into(),
+    }
+}
