@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -203,6 +203,10 @@ bench-scale: ## what each way of sharing costs a fleet, and what resumes; simula
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench
 	benches/slope.py
+
+bench-rest: all ## bytes of a session at rest, in one process and in nginx's workers, stock beside ours
+	@packaging/deps.sh bench
+	benches/rest.py
 
 header: all ## rewrite the committed header
 	cp $(NEW_HEADER) include/sesscache.h
