@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -145,6 +145,10 @@ test-operators: deb ## our packages, enable, disable under a booted systemd, wri
 test-systems: ## a clone of the last commit on Debian 12, 13 and forky, writes docs/SYSTEMS.md (root), 2 GB each; not in CI: PART=debian13
 	@packaging/deps.sh systems
 	tests/systems/run.py $(PART)
+
+test-processors: ## the library on arm64, by QEMU, and a build for 32 bits, which is refused (root), 2 GB; not in CI: PART=fork
+	@packaging/deps.sh systems
+	tests/processors/run.sh $(PART)
 
 test-containers: all ## pods of packaging/, made of namespaces: restarts, a changed key, musl (root); not in CI: PART=pod
 	@packaging/deps.sh containers

@@ -7,6 +7,7 @@
 #   --upstream       on a libssl built as upstream does, with -Bsymbolic (upstream/build.sh)
 #   LIBDIR           where libsesscache.so is (target/release)
 #   BUILD            where programs and results go (target/c-tests)
+#   PATIENCE         on a machine that is slow: so many times the time (1)
 #   OPENSSL_LIBDIR   another OpenSSL's libraries, OPENSSL_INCDIR its headers (colon-separated)
 #
 # Beside NAME.c there may be: NAME.env (environment, one VARIABLE=value a line); NAME.plugin.c (a
@@ -159,7 +160,7 @@ run_under() {
     esac
     [ "$way" != preload ] ||
         variables+=("LD_PRELOAD=${sanitizer_library:+$sanitizer_library }$preloaded")
-    timeout -k 5 "$limit" env "${variables[@]}" "${under[@]}" "$program" \
+    timeout -k 5 "$((limit * ${PATIENCE:-1}))" env "${variables[@]}" "${under[@]}" "$program" \
         </dev/null >"$result.out" 2>"$result.err"
 }
 

@@ -11,7 +11,6 @@
 //! No locks, no state. On another machine than x86-64 it is std's, and callbacks hold cancellation
 //! back.
 
-use libc::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `body`; `None` if it panics.
@@ -38,8 +37,8 @@ fn end_panic<T>(body: impl FnOnce() -> T) -> Option<T> {
 /// cbindgen:ignore
 #[cfg(target_arch = "x86_64")]
 mod frame {
-    use super::{c_void, end_panic};
-    use libc::c_int;
+    use super::end_panic;
+    use libc::{c_int, c_void};
     use std::arch::global_asm;
 
     // Calls its first argument with its second. Returns NULL, or the exception that was caught: then

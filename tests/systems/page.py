@@ -23,6 +23,16 @@ the system lacks; the notes below the tables name it. A test or a system that is
 since this page exists.
 """
 
+PROCESSORS = """\
+## Processors
+
+These tables are of x86-64. `make test-processors` builds the library for arm64 with forky's Rust, and runs C tests
+on it under QEMU, with OpenSSL 3.6. QEMU shows loads and stores in the order of x86-64. So this tests neither the
+fences nor the speed on such a machine: the fences have models (`make loom`). A thread that is cancelled in a
+callback is treated in another way there: cancellation waits until the callback has returned. A build for a processor of
+32 bits is refused.
+"""
+
 
 def _results():
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -40,7 +50,7 @@ def write():
     found = _results()
     known = [system for system in image.SYSTEMS.values() if system.name in found]
     lines = [HEAD, "## Versions", "", *_table(known, _versions(known, found)), "",
-             "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found)]
+             "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found), "", PROCESSORS]
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
 
