@@ -27,9 +27,10 @@ all: ## the library and the sesscache command, in target/release
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
-demo: all ## two servers, one folder of sessions, a table of what resumed
+demo: all ## nginx and clients that come back, a table and a chart; then our own servers, connection by connection
 	@packaging/deps.sh demo
 	LIBDIR=target/release examples/demo.sh
+	LIBDIR=target/release examples/returning.py target/returning.svg
 
 test: ## everything a contributor needs green: 6 minutes on two cores, 10 the first time
 	@echo 'make test: about 6 minutes on two cores, 10 the first time, when all is built.'

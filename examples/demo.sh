@@ -112,17 +112,17 @@ kill_at_once() {
 
 # --- connections -------------------------------------------------------------------------------
 
-# The callbacks in lines $2 and on of log $1, in short: "get_cb found, new_cb->0 x2"
+# The callbacks in lines $2 and on of log $1, in short: "get found, new->0 x2"
 callbacks() {
     local short
     short=$(tail -n +$(($2 + 1)) "$1" |
-        sed -nE 's/^(new_cb) id=[^ ]* -> ([01])$/\1->\2/p; s/^(new_cb) id=[^ ]* (not saved).*/\1 \2/p
-            s/^((get|remove)_cb) id=[^ ]* -> (.*)/\1 \3/p' |
+        sed -nE 's/^(new)_cb id=[^ ]* -> ([01])$/\1->\2/p; s/^(new)_cb id=[^ ]* (not saved).*/\1 \2/p
+            s/^(get)_cb id=[^ ]* -> (.*)/\1 \2/p; s/^(remove)_cb id=.*/\1/p' |
         uniq -c | sed -E 's/^ *([0-9]+) (.*)/\2 x\1/; s/ x1$//' | paste -sd, | sed 's/,/, /g')
     printf '%s' "${short:-none}"
 }
 
-row() { printf '%4s  %-49s %-6s  %-8s %-8s %s\n' "$@"; }
+row() { printf '%4s  %-32s %-6s %-4s %-7s %s\n' "$1" "$2" "$3" "${4#TLSv}" "$5" "$6"; }
 
 step=0
 # report EXPECTED(full|resumed) WHAT NAME PROTOCOL RESULT CALLBACKS: one row of the table
@@ -192,13 +192,13 @@ show_sharing() {
         "$(sed -n 's/^session cache: /their session cache: /p' "${log[A]}")"
     [[ $stock == yes ]] || grep -qx 'session cache: sesscache' "${log[A]}" ||
         fail 'libsesscache is linked but not active: is it before -lssl?'
-    row step 'what the client does' server protocol result 'callbacks that fired'
+    row step 'what the client does' server TLS result 'callbacks (_cb)'
     visit full 'first visit' A TLSv1.2 '' p
     visit resumed "offers A's session to B" B TLSv1.2 p p
     visit resumed 'and back to A' A TLSv1.2 p p
-    visit resumed 'B again: get_cb filled its internal cache' B TLSv1.2 p p
+    visit resumed 'B again, from its own cache' B TLSv1.2 p p
     visit full 'first visit (two tickets)' B TLSv1.3 '' q
-    visit resumed "offers B's session to A (one new ticket each)" A TLSv1.3 q q
+    visit resumed "offers B's session to A" A TLSv1.3 q q
     visit resumed "offers A's new session to B" B TLSv1.3 q q
     visit resumed 'and the next one to A' A TLSv1.3 q q
     stop A
@@ -206,8 +206,8 @@ show_sharing() {
     printf '      -- server A stopped and started again: new process, now port %s --\n' "${port[A]}"
     visit resumed 'offers the session of step 1' A TLSv1.2 p p
     visit resumed 'offers the session of step 8' A TLSv1.3 q q
-    visit_and_die 'client killed, no goodbye: session is faulty' A dead
-    visit full 'offers the faulty session: must not resume' B TLSv1.2 dead dead
+    visit_and_die 'is killed without a goodbye' A dead
+    visit full 'offers that: must not resume' B TLSv1.2 dead dead
     stop A
     stop B
 }
@@ -233,9 +233,9 @@ show_zero() {
 }
 
 show_removal() {
-    printf '\nSessions in the internal cache after one handshake. By the manual page, one for which\n'
-    printf 'new_cb returns 0 is removed at once. No OpenSSL does that, so a program that was only\n'
-    printf 'preloaded gets the way of OpenSSL, on which it was built:\n\n'
+    printf '\nSessions in the internal cache after one handshake. By the manual page, one for\n'
+    printf 'which new_cb returns 0 is removed at once. No OpenSSL does that, so a program\n'
+    printf 'that was only preloaded gets the way of OpenSSL, on which it was built:\n\n'
     if [[ $stock == no ]]; then
         show_zero 0 'new_cb returns 0, linked with -lsesscache -lssl -lcrypto' C '' "$work/server"
     fi
@@ -251,19 +251,19 @@ show_removal() {
 # Two servers without a callback or a line about caching in them.
 show_store() {
     local expected=resumed preload=$work/lib/libsesscache.so.0 protocol
-    printf '\nThe same server with no callbacks: nothing in it shares a session. '
+    printf '\nThe same server with no callbacks: nothing in it shares a session.\n'
     if [[ $stock == yes ]]; then
         printf 'OpenSSL alone:\n\n'
         expected=full preload=
     else
-        printf 'Preloaded, with a\nhost store (sealed records in one mapped file):\n\n'
+        printf 'Preloaded, with a host store (sealed records in one mapped file):\n\n'
         "$libdir/sesscache" keygen "$work/store.key" >"$work/keygen.log"
         export SESSCACHE_STORE="file:$work/store?size=4MiB" SESSCACHE_KEY_FILE=$work/store.key
     fi
     sessions=
     start G "$preload" "$work/server-stock"
     start H "$preload" "$work/server-stock"
-    row step 'what the client does' server protocol result 'callbacks that fired'
+    row step 'what the client does' server TLS result 'callbacks (_cb)'
     visit full 'first visit' G TLSv1.2 '' u
     visit "$expected" "offers G's session to H" H TLSv1.2 u u
     visit full 'first visit (two tickets)' H TLSv1.3 '' v
@@ -272,20 +272,20 @@ show_store() {
     kill_at_once H
     start G "$preload" "$work/server-stock"
     printf '      -- both servers killed (kill -9); G started again --\n'
-    visit "$expected" 'offers the session of the first visit' G TLSv1.2 u u
+    visit "$expected" 'offers the first session' G TLSv1.2 u u
     visit "$expected" 'offers the newest session' G TLSv1.3 v v
     stop G
     unset SESSCACHE_STORE SESSCACHE_KEY_FILE
     [[ $stock == yes ]] || "$libdir/sesscache" stats "$work/store" >"$work/stats" ||
         fail "sesscache stats: $(<"$work/stats")"
-    [[ $stock == yes ]] || sed -n 's/^/      /; 1,9p' "$work/stats"
+    [[ $stock == yes ]] || sed -En '2,3s/^ +([^ ]+ ?[^ ]*)  +/      \1: /p' "$work/stats"
 }
 
 # Each server is a host of its own: its own store, its own agent, and one Redis between them.
 show_fleet() {
     local host preload=$work/lib/libsesscache.so.0
-    printf '\nTwo hosts: each has a store and an agent of its own, and the same key file; one Redis\n'
-    printf 'between the agents. No server waits for it:\n\n'
+    printf '\nTwo hosts: each has a store and an agent of its own, and the same key file; one\n'
+    printf 'Redis between the agents. No server waits for it:\n\n'
     redis-server --port 0 --unixsocket "$work/redis.socket" --save '' --dir "$work" \
         >"$work/log.redis" 2>&1 &
     pid[redis]=$!
@@ -299,13 +299,13 @@ show_fleet() {
         pid[agent.$host]=$!
     done
     unset SESSCACHE_STORE SESSCACHE_KEY_FILE
-    row step 'what the client does' server protocol result 'callbacks that fired'
+    row step 'what the client does' server TLS result 'callbacks (_cb)'
     fleet_visit K L TLSv1.2 x
     fleet_visit L K TLSv1.3 y
     kill_at_once redis
     printf '      -- Redis killed --\n'
     visit resumed 'offers it to the same host' K TLSv1.3 y y
-    visit full 'first visit: nobody waits for Redis' K TLSv1.2 '' z
+    visit full 'first visit: nobody waits' K TLSv1.2 '' z
     visit resumed 'offers it to the same host' K TLSv1.2 z z
     for host in K L; do
         kill "${pid[agent.$host]}"
@@ -322,7 +322,7 @@ fleet_visit() {
     wanted=$(($(stores "$to") + wanted))
     visit full 'first visit' "$from" "$protocol" '' "$file"
     until_stored "$to" "$wanted"
-    visit resumed "offers $from's session to the other host" "$to" "$protocol" "$file" "$file"
+    visit resumed "offers $from's session to $to" "$to" "$protocol" "$file" "$file"
 }
 
 # The number of sessions that a host has stored.

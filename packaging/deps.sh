@@ -12,7 +12,7 @@ packages_for() {
     case $1 in
         build) echo gcc libc6-dev pkg-config libssl-dev ;;
         check) echo binutils mandoc ;;
-        demo) echo openssl gcc libssl-dev redis-server ;;
+        demo) echo openssl gcc libssl-dev redis-server nginx-light python3 ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl cmake meson ;;
         deb) echo gcc libc6-dev pkg-config libssl-dev dpkg-dev debhelper lintian ;;
         bench) echo gcc libc6-dev libssl-dev valgrind strace python3 ;;
