@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 pub(super) const NOW: Now = Now(1_700_000_000_000);
 pub(super) const LATER: u64 = 1_700_000_300;
+/// When the sessions of these tests began.
+const BEGAN: u64 = 1_699_999_900;
 
 pub(super) fn store() -> Store {
     Store::open(&StoreUrl::parse("shm:?size=1MiB").unwrap()).unwrap()
@@ -149,14 +151,14 @@ fn a_removal_holds_and_wipes() {
     let secret = b"a secret that must not be there any more afterwards";
     store.put(&locator(1), LATER, NOW, 0, secret).unwrap();
     assert!(holds(&store, secret));
-    assert!(store.may_resume(&locator(1), 5, NOW));
+    assert!(store.may_resume(&locator(1), BEGAN, NOW));
     store.remove(&locator(1), LATER, NOW);
     assert!(!holds(&store, secret));
     let mut found = Vec::new();
     assert_eq!(store.get(&locator(1), NOW, &mut found), Lookup::Removed);
     assert!(!store.may_resume(&locator(1), u64::MAX, NOW));
     assert_eq!(store.put(&locator(1), LATER, NOW, 0, secret), Err(PutError::Removed));
-    assert!(store.may_resume(&locator(2), 5, NOW), "others are not concerned");
+    assert!(store.may_resume(&locator(2), BEGAN, NOW), "others are not concerned");
     assert_eq!(store.counters().removes, 1);
 }
 
@@ -187,7 +189,7 @@ fn a_record_of_this_host_is_spent_once() {
     assert!(!store.spend(&locator(1), NOW));
     let counters = store.counters();
     assert_eq!((counters.takes, counters.misses, counters.entries), (1, 0, 0));
-    assert!(store.may_resume(&locator(1), 1, NOW), "no removal is left");
+    assert!(store.may_resume(&locator(1), BEGAN, NOW), "no removal is left");
     put(2, 0);
     assert!(!store.spend(&locator(2), NOW), "others may have it");
     put(3, LOCAL);
@@ -275,6 +277,19 @@ fn a_visit_after_a_while_makes_a_regular_and_a_burst_does_not() {
     assert!(came_back(1), "newcomers do not push it out");
 }
 
+/// A process has a session that lives longer than any removal is remembered.
+#[test]
+fn a_session_that_outlives_its_removal_does_not_resume() {
+    let store = store();
+    let years = NOW.0 / 1000 + 3 * 365 * 86_400;
+    store.put(&locator(1), years, NOW, 0, b"long").unwrap();
+    store.remove(&locator(1), years, NOW);
+    for day in 0..400 {
+        let then = Now(NOW.0 + day * 86_400_000);
+        assert!(!store.may_resume(&locator(1), BEGAN, then), "after {day} days");
+    }
+}
+
 #[test]
 fn a_session_that_was_merely_forgotten_may_resume_and_a_removed_one_not() {
     let store = store();
@@ -285,13 +300,13 @@ fn a_session_that_was_merely_forgotten_may_resume_and_a_removed_one_not() {
         put(&store, number, 100);
     }
     assert_eq!(get(&store, 0), None);
-    assert!(store.may_resume(&locator(0), 5, NOW));
-    assert!(!store.may_resume(&locator(1), 5, NOW), "though so many came after it");
+    assert!(store.may_resume(&locator(0), BEGAN, NOW));
+    assert!(!store.may_resume(&locator(1), BEGAN, NOW), "though so many came after it");
     let past = Now((LATER + 1) * 1000);
     for number in 20_000..40_000 {
         store.put(&locator(number), LATER + 300, past, 0, &payload(number, 100)).unwrap();
     }
-    assert!(store.may_resume(&locator(1), 5, past), "nobody needs it after its deadline");
+    assert!(store.may_resume(&locator(1), BEGAN, past), "nobody needs it after its deadline");
     assert_eq!(store.counters().resets, 0);
 }
 
@@ -327,7 +342,7 @@ impl Model {
         let removed = self.is_removed(number);
         if self.store.put(&locator(number), LATER, NOW, 0, &bytes).is_ok() {
             // A removal may have been forgotten, by raising the floor.
-            assert!(!removed || !self.store.may_resume(&locator(number), 5, NOW));
+            assert!(!removed || !self.store.may_resume(&locator(number), BEGAN, NOW));
             self.sessions.insert(number, Some(bytes));
         } else {
             assert!(removed, "step {step}");
@@ -352,7 +367,7 @@ impl Model {
             _ => {}
         }
         if self.is_removed(number) {
-            assert!(!self.store.may_resume(&locator(number), 5, NOW), "step {step}");
+            assert!(!self.store.may_resume(&locator(number), BEGAN, NOW), "step {step}");
         }
     }
 }

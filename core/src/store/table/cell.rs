@@ -66,6 +66,9 @@ pub(super) const DEADLINE_UNIT: u32 = 7;
 const DAY: u64 = (24 * 60 * 60) >> DEADLINE_UNIT;
 /// Whatever ends later than in so many units counts as ending then.
 const LATEST: u64 = 31 * DAY;
+/// A removal holds for so many units at least, if its session does not end before: a day less, because the clock
+/// of whoever removed may have been behind.
+pub(super) const REMEMBERED: u64 = LATEST - DAY;
 /// A deadline is believed so many units ahead: a day more, because the clock of whoever looks may be behind
 /// that of the writer.
 pub(super) const MOST_AHEAD: u64 = LATEST + DAY;

@@ -3,7 +3,7 @@
 use super::Place;
 use super::body::{Facts, Link};
 use super::bucket::{Bucket, Cells, WAYS};
-use super::cell::{CHANCE, Cell, REGULAR, SPENT, State, low_byte};
+use super::cell::{CHANCE, Cell, DEADLINE_UNIT, REGULAR, REMEMBERED, SPENT, State, low_byte};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, LOCAL};
 use crate::store::skew::believed;
@@ -51,6 +51,12 @@ impl Bucket {
     pub(super) fn age(&self, cell: Cell) -> u8 {
         low_byte(self.time()).wrapping_sub(cell.stamp())
     }
+}
+
+/// Removals of sessions that began until this second may be over, though the sessions are not.
+#[inline]
+fn oldest_remembered(now: Now) -> u64 {
+    now.seconds().saturating_sub(REMEMBERED << DEADLINE_UNIT)
 }
 
 impl Place<'_> {
@@ -225,12 +231,8 @@ impl Place<'_> {
             return Trust::Removed;
         }
         // In this order, because who forgets a removal raises the floor first.
-        let floor = self.bucket.believed_floor(now);
-        if floor == 0 || believed(began, now.seconds()) > floor {
-            Trust::Good
-        } else {
-            Trust::Unproven
-        }
+        let floor = self.bucket.believed_floor(now).max(oldest_remembered(now));
+        if believed(began, now.seconds()) > floor { Trust::Good } else { Trust::Unproven }
     }
 
     /// Takes the record of this host under the locator away, which leaves no removal. One of several callers
