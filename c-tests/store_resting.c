@@ -3,6 +3,7 @@
  * tell. Packed sessions resume, expire, make room and are removed and flushed as any other. Each way in
  * which an application could tell one object from another keeps all of them.
  */
+#include "clock.h"
 #include "harness_store.h"
 
 #include <pthread.h>
@@ -173,6 +174,115 @@ static void fetched(void)
     if (protocol->version != TLS1_3_VERSION)
         CHECK_INT(SSL_CTX_sess_number(own_server), LIVE);
     end_worker(&other);
+    close_contexts(MANY);
+}
+
+/* One that came from the store, whose end the application brings nearer: it resumes here until then. */
+static void fetched_and_ended(void)
+{
+    struct worker other;
+    struct connection c;
+
+    section("%s fetched and ended", protocol->name);
+    open_contexts();
+    other = fork_worker();
+    sessions[0] = ask_for_session(&other, obtain_all, 0);
+    c = connect_offering(own_server, own_client, sessions[0]);
+    CHECK_INT(connection_resumed(&c), 1);
+    CHECK_INT(SSL_SESSION_set_timeout(SSL_get_session(c.server), 100), 1);
+    connection_close(&c);
+    for (int i = 1; i < MANY; i++)
+        sessions[i] = obtain_here();
+    CHECK_INT(resumes_here(sessions[0]), 1);
+    CHECK_INT(resumes_in(&other, sessions[0]), 0);
+    end_worker(&other);
+    close_contexts(MANY);
+}
+
+static void set_clock_ahead(const char *seconds)
+{
+    CHECK_INT(setenv("TEST_CLOCK", seconds, 1), 0);
+}
+
+/* One that came from the store and lives longer by its use here. */
+static void fetched_and_used(void)
+{
+    struct worker other;
+
+    section("%s fetched and used", protocol->name);
+    open_contexts();
+    SSL_CTX_set_timeout(own_server, 300);
+    SSL_CTX_set_session_cache_mode(own_server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_UPDATE_TIME);
+    other = fork_worker();
+    sessions[0] = ask_for_session(&other, obtain_all, 0);
+    set_clock_ahead("200");
+    CHECK_INT(resumes_here(sessions[0]), 1);
+    for (int i = 1; i < MANY; i++)
+        sessions[i] = obtain_here();
+    set_clock_ahead("400");
+    CHECK_INT(resumes_here(sessions[0]), 1);
+    set_clock_ahead("0");
+    end_worker(&other);
+    close_contexts(MANY);
+}
+
+static int enlarging_new_cb(SSL *ssl, SSL_SESSION *session)
+{
+    static const unsigned char data[1200];
+
+    (void)ssl;
+    CHECK_INT(SSL_SESSION_set1_ticket_appdata(session, data, sizeof(data)), 1);
+    return 0;
+}
+
+/* More than the store has room for, in a context of the process's own. */
+static long fill_store(long count, SSL_SESSION **session)
+{
+    SSL_CTX *inherited = own_server;
+
+    (void)session;
+    own_server = new_host(protocol);
+    SSL_CTX_sess_set_new_cb(own_server, enlarging_new_cb);
+    for (int i = 0; i < count; i++)
+        SSL_SESSION_free(obtain_here());
+    SSL_CTX_free(own_server);
+    own_server = inherited;
+    return count;
+}
+
+/* One that the store has forgotten, and whose end is brought nearer on a connection that is open still. */
+static void forgotten_and_ended(void)
+{
+    struct worker other;
+    struct connection c;
+
+    section("%s forgotten and ended", protocol->name);
+    open_contexts();
+    other = fork_worker();
+    c = connect_offering(own_server, own_client, NULL);
+    sessions[0] = SSL_get1_session(c.client);
+    for (int i = 1; i < MANY; i++)
+        sessions[i] = obtain_here();
+    CHECK_INT(ask(&other, fill_store, 1500, NULL), 1500);
+    CHECK_INT(resumes_in(&other, sessions[0]), 0);
+    CHECK_INT(SSL_SESSION_set_timeout(SSL_get_session(c.server), 100), 1);
+    CHECK_INT(resumes_here(sessions[0]), 0);
+    connection_close(&c);
+    end_worker(&other);
+    close_contexts(MANY);
+}
+
+/* The application adds one that rests: it is there, so it is no new one. */
+static void added_again(void)
+{
+    section("%s added again", protocol->name);
+    open_contexts();
+    sessions[0] = obtain_and_hold();
+    for (int i = 1; i < MANY; i++)
+        sessions[i] = obtain_here();
+    CHECK_INT(SSL_CTX_add_session(own_server, held), 0);
+    CHECK_INT(SSL_CTX_sess_number(own_server), MANY);
+    CHECK_INT(resumes_here(sessions[0]), 1);
     close_contexts(MANY);
 }
 
@@ -388,7 +498,12 @@ static void in_a_process(void)
         evicted();
         not_resumable();
         fetched();
+        if (protocol->version != TLS1_3_VERSION) {
+            fetched_and_ended();
+            fetched_and_used();
+        }
         forked();
+        added_again();
         with_certificates();
         stays_live("new_cb", has_new_cb);
         stays_live("get_cb", has_get_cb);
@@ -397,6 +512,7 @@ static void in_a_process(void)
         stays_live("SSL_CTX_sessions", lists);
     }
     protocol = &protocols[0];
+    forgotten_and_ended();
     threads();
 }
 
@@ -437,7 +553,7 @@ static void all(void)
 
 static const struct named_function functions[] = {
     NAMED(in_a_process), NAMED(with_flushes), NAMED(an_index), NAMED(app_data), NAMED(all),
-    NAMED(obtain_all),
+    NAMED(obtain_all), NAMED(fill_store),
     { NULL, NULL },
 };
 

@@ -9,6 +9,7 @@ use super::host::{self, each_store};
 use super::life::lifetime_shortened;
 use super::policy::each_namespace;
 use super::thread::{is_offering, note_raised, take_raised};
+use crate::config::config;
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Ctx, SessionRef};
@@ -64,8 +65,9 @@ fn end_if_shortened(session: SessionRef<'_>, before: i64, after: i64) {
     }
 }
 
-/// Withdraws a session whose record ends after `end`. Returns whether there was one. A new record
-/// would not do: other processes may have the session cached with the end of before.
+/// Withdraws a session that ends after `end` in the store. Returns whether it did. A new record would not do:
+/// other processes may have the session cached with the end of before. So may this one, packed, also when
+/// the store has forgotten it.
 fn withdraw_later(key: &Key, mark: Mark, end: i64) -> bool {
     let end = u64::try_from(end).unwrap_or(0);
     let latest = u64::try_from(latest_end(mark.first_authenticated)).unwrap_or(0);
@@ -74,8 +76,10 @@ fn withdraw_later(key: &Key, mark: Mark, end: i64) -> bool {
     each_store(|host| {
         each_namespace(|namespace| {
             let locator = locator(namespace, key);
-            if let Some(recorded) = host.store.end_of(&locator, now).filter(|&last| end < last) {
-                host.store.remove(&locator, recorded.max(latest), now);
+            let recorded = host.store.end_of(&locator, now);
+            let ends_later = recorded.map_or(config().live_sessions.is_some(), |last| end < last);
+            if ends_later {
+                host.store.remove(&locator, recorded.unwrap_or(0).max(latest), now);
                 was_there = true;
             }
         });

@@ -194,9 +194,12 @@ impl State {
 
     /// SSL_CTX_add_session(3): the application's own wish, whatever the mode says.
     pub fn add_session(&self, ctx: Ctx<'_>, session: SessionRef<'_>) -> bool {
-        let is_new =
-            session.key().is_some_and(|key| self.add(ctx, key, session, Standing::NEWCOMER));
+        // First, so that this very object is not packed meanwhile.
         self.note_known();
+        let is_new = session.key().is_some_and(|key| {
+            let was_there = self.is_at_rest(&key);
+            self.add(ctx, key, session, Standing::NEWCOMER) && !was_there
+        });
         self.follow_off(ctx);
         is_new
     }

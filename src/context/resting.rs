@@ -12,7 +12,8 @@ use super::State;
 use super::host::packing::{pack, unpack};
 use crate::config::config;
 use crate::openssl::boxed;
-use crate::openssl::handle::Session;
+use crate::openssl::constants::SSL_SESS_CACHE_UPDATE_TIME;
+use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::kept::{Form, Kept};
 use crate::openssl::side_data;
 use crate::openssl::table::Libssl;
@@ -121,7 +122,7 @@ impl State {
         if handle.has_app_data() {
             return side_data::note_data();
         }
-        if source == Source::Store {
+        if source == Source::Store && self.is_as_recorded(handle) {
             drop(cache.remove_named(name, &kept));
             return self.tally(Tally::Packed);
         }
@@ -131,6 +132,12 @@ impl State {
         if cache.replace(name, &kept, packed.into(), may_go).is_ok() {
             self.tally(Tally::Packed);
         }
+    }
+
+    /// Whether a session that came out of the store ends when its record does. Use may have extended its life
+    /// here, or the application has ended it early: then the record is gone.
+    fn is_as_recorded(&self, session: SessionRef<'_>) -> bool {
+        !self.has(SSL_SESS_CACHE_UPDATE_TIME) && session.mark().is_some_and(|mark| !mark.is_private)
     }
 
     fn tally(&self, tally: Tally) {
@@ -165,6 +172,12 @@ impl State {
             Form::Live(session) => Some(session),
             Form::Packed(packed) => unpack(libssl, key, &packed),
         }
+    }
+
+    /// Whether the session of this key rests.
+    pub(super) fn is_at_rest(&self, key: &Key) -> bool {
+        let found = self.cache().and_then(|cache| cache.peek(cache.key_hash(key)));
+        found.is_some_and(|kept| kept.is_packed())
     }
 
     /// The application knows sessions of the cache by their objects from now on.
