@@ -1,6 +1,6 @@
 /*
- * A clock of the program's own, TEST_CLOCK seconds ahead of the system's. It stands before the C
- * library's, for libssl, libcrypto and sesscache too: NAME.build says CFLAGS=-rdynamic.
+ * A clock of the program's own, TEST_CLOCK seconds ahead of the system's; or it stands still, TEST_TIME
+ * seconds after 1970. It stands before the C library's, for libssl, libcrypto and sesscache too: NAME.build says CFLAGS=-rdynamic.
  */
 #ifndef SESSCACHE_TEST_CLOCK_H
 #define SESSCACHE_TEST_CLOCK_H
@@ -14,11 +14,14 @@
 int clock_gettime(clockid_t clock, struct timespec *time)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, time);
-    const char *ahead = getenv("TEST_CLOCK");
+    const char *ahead = getenv("TEST_CLOCK"), *still = getenv("TEST_TIME");
 
-    if (result == 0 && ahead != NULL
-        && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+    if (result != 0 || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+        return result;
+    if (ahead != NULL)
         time->tv_sec += atol(ahead);
+    if (still != NULL)
+        *time = (struct timespec){ .tv_sec = atol(still) };
     return result;
 }
 
