@@ -73,7 +73,8 @@ impl State {
             self.negotiated(event, session, key)
         });
         let cached = key.filter(|_| self.caches(event));
-        let standing = Offered::on(event).spend(self.cache());
+        let (offered, came_back_to_store) = Offered::on(event);
+        let standing = offered.spend(self.cache());
         if let Some(key) = cached {
             self.add(event.ctx, key, session, standing);
         }
@@ -84,7 +85,7 @@ impl State {
         if let Some(key) = key {
             // new_cb's answer is about the internal cache; the store is the operator's.
             let _errno = KeepErrno::new();
-            self.publish(event, session, key, negotiated, standing);
+            self.publish(event, session, key, negotiated, came_back_to_store);
         }
         if !self.has(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
             self.expire_some(event.ctx);

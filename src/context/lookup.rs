@@ -20,7 +20,7 @@ use libc::c_int;
 use openssl_sys::{
     SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESSION,
 };
-use sesscache_core::cache::{Cache, Key};
+use sesscache_core::cache::{Cache, Key, Standing};
 use sesscache_core::store::{Cause, Use, Way};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
@@ -89,13 +89,13 @@ impl State {
                     self.note_answer(event, Answer::found(Way::Cache, handle));
                     return Reply::with(session);
                 }
-                Cached::Nothing => Offered::in_vain(self.cache(), key).note(event),
+                Cached::Nothing => Offered::in_vain(self.cache(), key).note(event, false),
                 Cached::Refused => {
-                    Offered::in_vain(self.cache(), key).note(event);
+                    Offered::in_vain(self.cache(), key).note(event, false);
                     cause = Cause::Refused;
                 }
                 Cached::Removed(session) => {
-                    Offered::NOTHING.note(event);
+                    Offered::NOTHING.note(event, false);
                     self.discard(event.ctx, session.as_ref(event.libssl()));
                     (is_removed, cause) = (true, Cause::Removed);
                 }
@@ -115,12 +115,11 @@ impl State {
 
     /// A session in our cache is about to resume.
     fn note_use(&self, offer: &Offer<'_, '_>) {
-        if let Some(address) = &offer.address {
-            address.note_use(if offer.event.is_tls13() { Use::Ticket } else { Use::Visit });
-        }
+        let kind = if offer.event.is_tls13() { Use::Ticket } else { Use::Visit };
+        let came_back = offer.address.as_ref().is_some_and(|address| address.note_use(kind));
         let hash = self.cache().zip(offer.key).map(|(cache, key)| cache.key_hash(&key));
         let ticket = hash.filter(|_| offer.event.is_tls13());
-        ticket.map_or(Offered::NOTHING, Offered::Ticket).note(offer.event);
+        ticket.map_or(Offered::NOTHING, Offered::Ticket).note(offer.event, came_back);
     }
 
     fn look_up_cached(&self, offer: &Offer<'_, '_>) -> Cached {
@@ -165,7 +164,7 @@ impl State {
     fn take(&self, offer: &Offer<'_, '_>, cache: &Cache<Kept>, key: &Key) -> Option<Kept> {
         let standing = cache.spend(cache.key_hash(key));
         let taken = cache.remove(key)?;
-        Offered::Settled(standing).note(offer.event);
+        Offered::Settled(standing).note(offer.event, standing != Standing::NEWCOMER);
         Some(taken)
     }
 
@@ -226,7 +225,7 @@ impl State {
             Err(_) => offer.address.as_ref().is_some_and(Address::had_to_go),
         };
         if came_back {
-            Offered::of(came_back).note(offer.event);
+            Offered::of(came_back).note(offer.event, came_back);
         }
         let Fetched { session, is_elsewhere, .. } = match fetched {
             Ok(fetched) => fetched,
@@ -279,7 +278,7 @@ impl State {
         if offer.single_use {
             plant(ctx, session);
         } else {
-            let standing = Offered::on(offer.event).spend(self.cache());
+            let standing = Offered::on(offer.event).0.spend(self.cache());
             self.add(ctx, key, session, standing);
             self.note_live(offer.event.libssl(), &key, Source::Store);
             self.note_use(offer);

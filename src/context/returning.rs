@@ -15,6 +15,9 @@ use sesscache_core::cache::{Cache, Key, KeyHash, Standing, Value};
 /// Where a connection's note is.
 static INDEX: Index = Index::new();
 
+/// In a note: the client has come back to the store. No other number has this bit.
+const TO_STORE: u64 = 1 << 63;
+
 /// The offer of a client, as far as its new session's standing depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offered {
@@ -38,23 +41,27 @@ impl Offered {
         if came_back { Offered::Settled(Standing::CAME_BACK) } else { Offered::NOTHING }
     }
 
-    /// Notes it on the connection. Without memory nothing is noted.
+    /// Notes it on the connection. `to_store`: the store knows that the client has come back. That decides in
+    /// the store, whose sessions are others than those of the process. Without memory nothing is noted.
     #[inline]
-    pub(super) fn note(self, event: &Event<'_>) {
+    pub(super) fn note(self, event: &Event<'_>, to_store: bool) {
         let number = match self {
             Offered::Settled(standing) => standing.number().into(),
             Offered::Ticket(hash) => hash.number(),
         };
+        let number = number | if to_store { TO_STORE } else { 0 };
         if number != INDEX.number_of(event.ssl) {
             INDEX.set_number_of(event.ssl, number);
         }
     }
 
-    /// The offer of the client of this connection.
+    /// The offer of the client of this connection, and whether the store knows that it has come back.
     #[inline]
-    pub(super) fn on(event: &Event<'_>) -> Offered {
-        let number = INDEX.number_of(event.ssl);
-        KeyHash::of(number).map_or_else(|| Offered::Settled(Standing::of(number)), Offered::Ticket)
+    pub(super) fn on(event: &Event<'_>) -> (Offered, bool) {
+        let noted = INDEX.number_of(event.ssl);
+        let number = noted & !TO_STORE;
+        let settled = || Offered::Settled(Standing::of(number));
+        (KeyHash::of(number).map_or_else(settled, Offered::Ticket), noted != number)
     }
 
     /// The standing of the session that the client gets now. A ticket is spent.

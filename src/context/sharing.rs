@@ -15,7 +15,7 @@ use crate::openssl::handle::{Ctx, SessionRef};
 use crate::openssl::identity::Server;
 use crate::openssl::table::Libssl;
 use openssl_sys::{SSL_SESS_CACHE_BOTH, SSL_SESS_CACHE_NO_INTERNAL_STORE, SSL_SESS_CACHE_SERVER};
-use sesscache_core::cache::{Key, Standing};
+use sesscache_core::cache::Key;
 use sesscache_core::store::{CAME_BACK, LOCAL, Tally};
 use sesscache_core::system::clock::now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,8 +105,8 @@ impl State {
         Some(Negotiated { address, refusal })
     }
 
-    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw it. `standing`: of
-    /// its client.
+    /// Publishes the session that libssl has negotiated. Its key was `key` before new_cb saw it. `came_back`: its
+    /// client has, to the store.
     #[expect(
         clippy::too_many_arguments,
         reason = "a session, and what was known of it before new_cb"
@@ -117,7 +117,7 @@ impl State {
         session: SessionRef<'_>,
         key: Key,
         negotiated: Option<Negotiated<'_>>,
-        standing: Standing,
+        came_back: bool,
     ) {
         let Some(host) = self.host_store().filter(|_| !self.is_broken()) else { return };
         if !event.ssl.is_server() || key.id_is_empty() || session.key() != Some(key) {
@@ -140,7 +140,7 @@ impl State {
         let _errors = KeepErrors::new(event.libssl());
         if let Some(origin) = Origin::of(event, self.record_number(), session) {
             let local = if event.is_single_use() { LOCAL } else { 0 };
-            let returning = if standing == Standing::NEWCOMER { 0 } else { CAME_BACK };
+            let returning = if came_back { CAME_BACK } else { 0 };
             let generator = self.generator(event.libssl());
             address.publish(generator, session, &origin, local | returning);
         }

@@ -274,12 +274,11 @@ impl Store {
         }
     }
 
-    /// A session that is in the store resumes, wherever it was found.
+    /// A session that is in the store resumes, wherever it was found. Returns whether its client has come
+    /// back, as [`Lookup::Found`] says.
     #[inline]
-    pub fn note_use(&self, locator: &Locator, kind: Use) {
-        if let Some(place) = self.place(locator) {
-            place.note_use(kind);
-        }
+    pub fn note_use(&self, locator: &Locator, kind: Use) -> bool {
+        self.place(locator).is_some_and(|place| place.note_use(kind))
     }
 
     /// Whether the session had to make room a while ago, as far as is known. To be asked once a connection,

@@ -186,8 +186,9 @@ impl<'a> Address<'a> {
     }
 
     /// The session resumes, wherever it was found: the store keeps it longer, or a ticket less long.
-    pub(in crate::context) fn note_use(&self, kind: Use) {
-        self.host.store.note_use(&self.locator, kind);
+    /// Returns whether its client has come back, as far as the store knows.
+    pub(in crate::context) fn note_use(&self, kind: Use) -> bool {
+        self.host.store.note_use(&self.locator, kind)
     }
 
     /// Whether the session at this address had to make room a while ago, as far as is known.

@@ -46,6 +46,13 @@ impl Bucket {
         counts
     }
 
+    /// Whether a use of the session now is by a client who has come back: it was one already, or this is
+    /// another visit.
+    #[inline]
+    fn came_back(&self, cell: Cell) -> bool {
+        cell.has(REGULAR) || self.age(cell) >= VISIT
+    }
+
     /// Puts since the cell's last use that counted.
     #[inline]
     pub(super) fn age(&self, cell: Cell) -> u8 {
@@ -158,7 +165,7 @@ impl Place<'_> {
             self.kill(way, cell, now);
             return None;
         }
-        let came_back = cell.has(REGULAR) || self.bucket.age(cell) >= VISIT;
+        let came_back = self.bucket.came_back(cell);
         let is_elsewhere = facts.flags & APPLIED != 0;
         Some(Lookup::Found { deadline: facts.deadline, came_back, is_elsewhere })
     }
@@ -186,14 +193,17 @@ impl Place<'_> {
         into.len() - before == facts.length
     }
 
-    /// The session resumes: a regular's stays longer, a ticket of TLS 1.3 is the next to make room.
+    /// The session resumes: a regular's stays longer, a ticket of TLS 1.3 is the next to make room. Returns
+    /// whether its client has come back.
     #[inline]
-    pub(in crate::store) fn note_use(&self, kind: Use) {
+    pub(in crate::store) fn note_use(&self, kind: Use) -> bool {
+        let mut came_back = false;
         for way in self.bucket.with_tag(self.key.tag) {
             let cell = self.bucket.cell(way);
             if !cell.is(State::Live) {
                 continue;
             }
+            came_back |= self.bucket.came_back(cell);
             match kind {
                 Use::Ticket if !cell.has(SPENT) => {
                     self.bucket.change(way, cell, cell.with(SPENT, 0));
@@ -211,6 +221,7 @@ impl Place<'_> {
                 Use::Ticket | Use::Visit => {}
             }
         }
+        came_back
     }
 
     /// Whether the session had to make room a while ago, as far as is known. Asked once a connection,

@@ -49,7 +49,7 @@ fn use_once(memory: &Memory, random: u64, now: Now) -> Vec<u8> {
         10 => {
             place.remove(LATER, now, 0);
         }
-        11 => place.note_use(Use::Visit),
+        11 => _ = place.note_use(Use::Visit),
         12 => {
             memory.place(random).remove(LATER, now, 0);
         }

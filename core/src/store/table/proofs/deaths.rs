@@ -142,7 +142,7 @@ fn a_visit_changes_nothing_else() {
         at_each_write(
             1,
             Memory::fill,
-            |memory| memory.place(3).note_use(kind),
+            |memory| _ = memory.place(3).note_use(kind),
             |memory, _| {
                 assert_eq!(memory.kept().len(), WAYS);
             },

@@ -68,8 +68,8 @@ fn one(memory: &Memory, model: &mut Model, random: u64, now: Now, message: &str)
             place.remove(deadline, now, 0);
             model.remove(number, deadline);
         }
-        12 => place.note_use(Use::Visit),
-        13 => place.note_use(Use::Ticket),
+        12 => _ = place.note_use(Use::Visit),
+        13 => _ = place.note_use(Use::Ticket),
         _ => {
             let trust = place.trust(0, now);
             assert!(trust != Trust::Good || !model.is_removed(number, now), "{message}: trusted");

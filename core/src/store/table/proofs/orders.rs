@@ -205,7 +205,7 @@ fn take_twice(
 fn a_take_beside_a_removal_a_put_or_a_visit_ends_it() {
     let take: Body = |memory| done(memory.take(ID));
     two_with(FEW_SWITCHES, 1, with_session, [take, remove], is_gone);
-    let visit: Body = |memory| memory.place(ID).note_use(Use::Ticket);
+    let visit: Body = |memory| done(memory.place(ID).note_use(Use::Ticket));
     two_with(FEW_SWITCHES, 1, with_session, [remove, visit], is_gone);
     explore(FEW_SWITCHES, || {
         let memory = Arc::new(Memory::new(1));

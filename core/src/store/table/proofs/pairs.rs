@@ -49,7 +49,7 @@ fn run(memory: &Memory, step: Step) -> Came {
         Step::Remove => {
             memory.remove(ID);
         }
-        Step::Visit => memory.place(ID).note_use(Use::Visit),
+        Step::Visit => done(memory.place(ID).note_use(Use::Visit)),
         Step::Others => (2000..2040).for_each(|number| {
             // A floor that rises meanwhile refuses it.
             let _ = memory.put(number, 10);
