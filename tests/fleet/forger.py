@@ -8,6 +8,8 @@ import time
 from harness.record import HEAD, PUT, REMOVAL, UNIT
 from harness.verdicts import wait_until
 
+# The stream in which hosts tell about themselves. All others have records.
+ABOUT = b"sesscache:{hosts}:about"
 LIFETIME = 600
 ORIGIN = os.urandom(16)
 
@@ -90,7 +92,7 @@ class Forger:
 
     def __init__(self, connection):
         self.redis = connection
-        self.streams = sorted(connection("KEYS", "sesscache:*"))
+        self.streams = self._streams()
 
     def forge(self, what, since, least):
         """Waits until the streams have so many records that store a session, in entries since a
@@ -118,8 +120,11 @@ class Forger:
                 marks.write(locator)
         return len(self.streams)
 
+    def _streams(self):
+        return sorted(set(self.redis("KEYS", "sesscache:*")) - {ABOUT})
+
     def _has(self, since, least):
-        self.streams = sorted(self.redis("KEYS", "sesscache:*"))
+        self.streams = self._streams()
         found = len(self._puts(since))
         assert found >= least, f"{found} records in {len(self.streams)} streams, not {least}"
         return True
@@ -135,7 +140,7 @@ class Forger:
         return found
 
     def _append_junk(self):
-        for stream in self.streams:
+        for stream in [*self.streams, ABOUT]:
             for fields in fields_of_junk():
                 self._append(stream, fields)
 
