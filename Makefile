@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest bench-adopt header symbols install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -204,6 +204,10 @@ bench-beside: all ## handshakes and starts: stock, an earlier library, this one;
 bench-scale: ## what each way of sharing costs a fleet, and what resumes; simulated, in seconds
 	@packaging/deps.sh build
 	$(CARGO) run --release --locked --quiet --package sesscache-bench --bin scale
+
+bench-adopt: ## seconds from a clone to the first connection that resumes, with an empty build folder
+	@packaging/deps.sh build demo
+	benches/adopt.sh
 
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench
