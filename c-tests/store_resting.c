@@ -33,6 +33,13 @@ static void obtain_many(int count)
         sessions[i] = obtain_here();
 }
 
+/* All but the first. */
+static void obtain_others(void)
+{
+    for (int i = 1; i < MANY; i++)
+        sessions[i] = obtain_here();
+}
+
 static void close_contexts(int count)
 {
     for (int i = 0; i < count; i++)
@@ -84,8 +91,7 @@ static void removed(void)
     section("%s removed", protocol->name);
     open_contexts();
     sessions[0] = obtain_and_hold();
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     CHECK_INT(SSL_CTX_remove_session(own_server, held), 1);
     CHECK_INT(SSL_CTX_remove_session(own_server, held), 0);
     CHECK_INT(SSL_CTX_sess_number(own_server), MANY - 1);
@@ -191,8 +197,7 @@ static void fetched_and_ended(void)
     CHECK_INT(connection_resumed(&c), 1);
     CHECK_INT(SSL_SESSION_set_timeout(SSL_get_session(c.server), 100), 1);
     connection_close(&c);
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     CHECK_INT(resumes_here(sessions[0]), 1);
     CHECK_INT(resumes_in(&other, sessions[0]), 0);
     end_worker(&other);
@@ -217,8 +222,7 @@ static void fetched_and_used(void)
     sessions[0] = ask_for_session(&other, obtain_all, 0);
     set_clock_ahead("200");
     CHECK_INT(resumes_here(sessions[0]), 1);
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     set_clock_ahead("400");
     CHECK_INT(resumes_here(sessions[0]), 1);
     set_clock_ahead("0");
@@ -261,8 +265,7 @@ static void forgotten_and_ended(void)
     other = fork_worker();
     c = connect_offering(own_server, own_client, NULL);
     sessions[0] = SSL_get1_session(c.client);
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     CHECK_INT(ask(&other, fill_store, 1500, NULL), 1500);
     CHECK_INT(resumes_in(&other, sessions[0]), 0);
     CHECK_INT(SSL_SESSION_set_timeout(SSL_get_session(c.server), 100), 1);
@@ -278,8 +281,7 @@ static void added_again(void)
     section("%s added again", protocol->name);
     open_contexts();
     sessions[0] = obtain_and_hold();
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     CHECK_INT(SSL_CTX_add_session(own_server, held), 0);
     CHECK_INT(SSL_CTX_sess_number(own_server), MANY);
     CHECK_INT(resumes_here(sessions[0]), 1);
@@ -398,8 +400,7 @@ static void stays_live(const char *name, void (*tell)(void))
     tell();
     before = packed();
     sessions[0] = obtain_and_hold();
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     CHECK_INT(packed(), before);
     if (protocol->version != TLS1_3_VERSION) {
         c = connect_offering(own_server, own_client, sessions[0]);
@@ -419,8 +420,7 @@ static void wake(const char *name, void (*tell)(void))
     section("%s woken by %s", protocol->name, name);
     open_contexts();
     sessions[0] = obtain_and_hold();
-    for (int i = 1; i < MANY; i++)
-        sessions[i] = obtain_here();
+    obtain_others();
     tell();
     before = packed();
     CHECK_INT(OPENSSL_LH_num_items((OPENSSL_LHASH *)SSL_CTX_sessions(own_server)), count);

@@ -1,8 +1,8 @@
 //! The things that may differ between two hosts that are to exchange sessions: words and mends.
 
 use serde_json::{Value, json};
-use sesscache_core::store::{Now, OtherHost, OtherHosts, Store};
-use std::time::SystemTime;
+use sesscache_core::store::{OtherHost, OtherHosts, Store};
+use sesscache_core::system::clock::now_milliseconds;
 
 /// A finding of an agent is too old after so many milliseconds: the agent has ended.
 const FRESH: u64 = 60_000;
@@ -100,7 +100,5 @@ pub(crate) fn as_json(found: &OtherHosts) -> Value {
 
 /// The findings of the store's agent about other hosts, if it looked a moment ago.
 pub(crate) fn fresh(store: &Store) -> Option<OtherHosts> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Now(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    store.other_hosts().filter(|found| now.0.abs_diff(found.when) <= FRESH)
+    store.other_hosts().filter(|found| now_milliseconds().abs_diff(found.when) <= FRESH)
 }

@@ -26,6 +26,11 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Bytes as hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Opens the closed ones of descriptors 0 to 2 until exec. Else a file of ours would get such a
 /// number, and then our messages.
 pub(crate) fn hold_standard_descriptors() {

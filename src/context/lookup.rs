@@ -225,7 +225,7 @@ impl State {
             Err(_) => offer.address.as_ref().is_some_and(Address::had_to_go),
         };
         if came_back {
-            Offered::of(came_back).note(offer.event, came_back);
+            Offered::of(true).note(offer.event, true);
         }
         let Fetched { session, is_elsewhere, .. } = match fetched {
             Ok(fetched) => fetched,

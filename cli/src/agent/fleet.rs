@@ -10,6 +10,7 @@ use super::redis_clock::host_time;
 use super::shared::Shared;
 use super::stream_entry::{EntryId, array};
 use crate::difference::Difference;
+use crate::output::hex;
 use redis::cmd;
 use sesscache_core::store::{KeyIds, MOST_HOST_NAME, Now, OtherHost, is_host_name};
 use std::collections::{BTreeMap, VecDeque};
@@ -238,10 +239,6 @@ fn name_of_host(id: &[u8]) -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name: String = name.chars().take(MOST_HOST_NAME).collect();
     if is_host_name(&name) { name } else { hex(id).chars().take(8).collect() }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The certificate that a server shows. The probe accepts any, and says what it was.
 
+use crate::output::hex;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use webpki::EndEntityCert;
 
@@ -58,13 +58,6 @@ fn reason(error: &Error) -> String {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.to_string(),
         other => other.to_string(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl ServerCertVerifier for Witness {
