@@ -30,7 +30,7 @@ help: ## this list
 demo: all ## nginx and clients that come back, a table and a chart; then our own servers, connection by connection
 	@packaging/deps.sh demo
 	LIBDIR=target/release examples/demo.sh
-	LIBDIR=target/release examples/returning.py target/returning.svg
+	LIBDIR=target/release benches/returning.py target/returning.svg
 
 test: ## everything a contributor needs green: 6 minutes on two cores, 10 the first time
 	@echo 'make test: about 6 minutes on two cores, 10 the first time, when all is built.'

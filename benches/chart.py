@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+from svg import INK, text
+
 PANELS = (
     ("lookup_hit", 1, "Lookup, found"),
     ("lookup_miss", 1, "Lookup, not found"),
@@ -19,7 +21,6 @@ WAYS = (("stock", "OpenSSL", "#e07b00"), ("ours", "sesscache", "#2f81f7"))
 WIDTH, HEIGHT, COLUMNS = 460, 290, 2
 LEFT, RIGHT, TOP, BOTTOM = 76, 36, 40, 48
 LEGEND = 34
-INK = "#747d88"
 
 
 def points(rows, case, threads, way):
@@ -36,11 +37,6 @@ def duration(ns):
         if ns >= size:
             return f"{ns / size:g} {unit}"
     return f"{ns:g} ns"
-
-
-def text(x, y, words, anchor="middle", size=12, extra=""):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"{extra}>'
-            f"{words}</text>")
 
 
 def mark(way, x, y, colour):

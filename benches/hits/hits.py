@@ -14,6 +14,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from svg import INK, text
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BENCHES = ROOT / "benches"
 PAGE, CHART = ROOT / "docs/PERFORMANCE.md", ROOT / "docs/hits.svg"
@@ -32,7 +36,6 @@ COMPARED = tuple(("store", 1, traffic) for traffic in (
     "Zipf 0.9, 50 % once, scanned", "Zipf 0.9, 50 % once, others every 200 s",
     "Zipf 0.9, 50 % once, good for 300 s", RETURNS.format(1500), RETURNS.format(6000)))
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM, LEGEND = 460, 290, 60, 24, 40, 56, 34
-INK = "#747d88"
 
 
 def simulate(binary):
@@ -86,10 +89,6 @@ def replay(binary, library, before, work):
             for way, expected, preloaded, limit in ways:
                 measured = handshakes(program, preloaded, place, [word, str(limit), lifetime], made.stdout)
                 yield place, traffic, protocol, way, float(expected), measured
-
-
-def text(x, y, words, anchor="middle", size=12):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{words}</text>'
 
 
 def panel(figures, column, row, traffic, protocol):

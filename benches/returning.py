@@ -2,21 +2,26 @@
 """Twenty clients come back to nginx again and again, through a reload and a restart. What share of their
 connections resumes: with nginx's own caches, and with sesscache. Prints a table, and draws a chart.
 
-    examples/returning.py CHART.svg     with libsesscache from $LIBDIR (default target/release)
+    benches/returning.py CHART.svg     with libsesscache from $LIBDIR (default target/release)
 """
 
 import os
-import pwd
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness import processes
+from harness.network import free_port, is_listening
+from harness.tls import make_certificate, make_key_file
+from harness.verdicts import wait_until
+from svg import INK, text
+
 WORKERS, CLIENTS, VISITS = 4, 20, 10
 PHASES = ("from the start", "after a reload", "after a restart")
 # The title, nginx's ssl_session_cache, whether with sesscache; colour and dashes of its line.
@@ -25,68 +30,55 @@ WAYS = (
     ("stock, shared:SSL:10m", "shared:SSL:10m", False, "#b05cc6", "8 5"),
     ("sesscache, builtin and a store", "builtin", True, "#2f81f7", ""),
 )
-INK = "#747d88"
-
 
 class Nginx:
     """Debian's, unmodified."""
 
     def __init__(self, folder, cache, variables):
-        self.folder, self.variables = folder, variables
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        user = pwd.getpwuid(os.geteuid()).pw_name
+        self.folder, self.variables, self.port = folder, variables, free_port()
+        user = "user root;" if os.geteuid() == 0 else ""
         paths = " ".join(f"{name}_temp_path {folder}/{name};"
                          for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         # reuseport: the kernel chooses the worker by the client's port.
         (folder / "nginx.conf").write_text(f"""
-            daemon off; worker_processes {WORKERS}; user {user};
+            daemon off; worker_processes {WORKERS}; {user}
             pid {folder}/pid; error_log {folder}/error.log;
             events {{}}
             http {{
                 access_log off; {paths}
+                ssl_certificate {folder}/../certificate.pem; ssl_certificate_key {folder}/../key.pem;
+                ssl_protocols TLSv1.2 TLSv1.3;
                 server {{
                     listen 127.0.0.1:{self.port} ssl reuseport;
-                    ssl_certificate {folder}/../cert.pem; ssl_certificate_key {folder}/../key.pem;
-                    ssl_protocols TLSv1.2 TLSv1.3;
                     ssl_session_cache {cache}; ssl_session_tickets off;
                     return 200 ok;
                 }}
             }}""")
 
     def start(self):
-        self.process = subprocess.Popen(
-            ["nginx", "-e", self.folder / "error.log", "-c", self.folder / "nginx.conf"],
-            env={**os.environ, **self.variables}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait(lambda: len(self.workers()) == WORKERS and self.answers())
-
-    def answers(self):
-        with socket.socket() as found:
-            return found.connect_ex(("127.0.0.1", self.port)) == 0
+        self.process = processes.start("nginx", "-e", self.folder / "error.log", "-c", self.folder / "nginx.conf",
+                                       log=self.folder / "output.log", env=self.variables)
+        wait_until(10, is_listening, self.port)
+        wait_until(10, self._has_workers)
 
     def workers(self):
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return set(children.read_text().split())
+        return set(processes.children(self.process.pid))
+
+    def _has_workers(self):
+        return len(self.workers()) == WORKERS
 
     def reload(self):
         old = self.workers()
-        self.process.send_signal(signal.SIGHUP)
-        self.wait(lambda: len(self.workers()) == WORKERS and not self.workers() & old)
+        self.process.send(signal.SIGHUP)
+        wait_until(10, processes.all_dead, old)
+        wait_until(10, self._has_workers)
+
+    def stop(self):
+        self.process.end(seconds=10)
 
     def restart(self):
         self.stop()
         self.start()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
-
-    def wait(self, is_there):
-        end = time.monotonic() + 10
-        while not is_there():
-            if self.process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"returning: nginx does not start: {(self.folder / 'error.log').read_text()}")
-            time.sleep(0.01)
 
 
 class Client:
@@ -118,9 +110,9 @@ def run(work, number, cache, overlaid):
     folder.mkdir(mode=0o700)
     variables = {}
     if overlaid:
-        built, key = Path(ROOT, os.environ.get("LIBDIR", "target/release")), folder / "key"
-        subprocess.run([built / "sesscache", "keygen", key], check=True, stdout=subprocess.DEVNULL)
-        variables = {"LD_PRELOAD": str(built / "libsesscache.so"), "SESSCACHE_KEY_FILE": str(key),
+        library = Path(ROOT, os.environ.get("LIBDIR", "target/release"), "libsesscache.so")
+        make_key_file(folder / "key")
+        variables = {"LD_PRELOAD": str(library), "SESSCACHE_KEY_FILE": str(folder / "key"),
                      "SESSCACHE_STORE": f"file:{folder}/store?size=4MiB"}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -148,10 +140,6 @@ def table(figures):
         yield f"{title:<31}" + "".join(f"{cell:>16}" for cell in cells)
 
 
-def text(x, y, words, anchor="middle"):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="13">{words}</text>'
-
-
 def chart(figures):
     left, top, width, height, rounds = 60, 70, 680, 220, VISITS * len(PHASES)
 
@@ -164,18 +152,18 @@ def chart(figures):
     for number, (title, _, _, colour, dashes) in enumerate(WAYS):
         x = left + 235 * number
         yield f'<path d="M{x} 20h36" stroke="{colour}" stroke-width="3" stroke-dasharray="{dashes}"/>'
-        yield text(x + 44, 24, title, "start")
+        yield text(x + 44, 24, title, "start", size=13)
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = top + height * (1 - share)
         yield f'<path d="M{left} {y:.1f}h{width}" stroke="{INK}" stroke-opacity="0.3"/>'
-        yield text(left - 8, y + 4, f"{100 * share:.0f} %", "end")
+        yield text(left - 8, y + 4, f"{100 * share:.0f} %", "end", size=13)
     for part, event in enumerate(("reload", "restart"), 1):
         x = left + width * (part * VISITS - 0.5) / (rounds - 1)
         yield f'<path d="M{x:.1f} {top - 8}v{height + 8}" stroke="{INK}" stroke-dasharray="3 3"/>'
-        yield text(x, top - 14, event)
+        yield text(x, top - 14, event, size=13)
     for number in range(0, rounds, 5):
-        yield text(left + width * number / (rounds - 1), top + height + 20, number + 1)
-    yield text(left + width / 2, top + height + 44, "visit of each client")
+        yield text(left + width * number / (rounds - 1), top + height + 20, number + 1, size=13)
+    yield text(left + width / 2, top + height + 44, "visit of each client", size=13)
     for (_, _, _, colour, dashes), found in zip(WAYS, figures):
         points = " ".join(place(number, share) for number, share in enumerate(found))
         yield (f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="3"'
@@ -184,14 +172,9 @@ def chart(figures):
 
 
 def main():
-    os.environ["PATH"] += ":/usr/sbin"
-    for name in [name for name in os.environ if name.startswith("SESSCACHE_") or name == "LD_PRELOAD"]:
-        del os.environ[name]
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", work / "key.pem",
-                        "-out", work / "cert.pem"], check=True, stderr=subprocess.DEVNULL)
+        make_certificate(work)
         figures = [run(work, number, cache, overlaid)
                    for number, (_, cache, overlaid, *_) in enumerate(WAYS)]
     print("\n".join(table(figures)))
