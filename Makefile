@@ -143,7 +143,7 @@ test-operators: deb ## our packages, enable, disable under a booted systemd, wri
 	@packaging/deps.sh operators
 	tests/operators/run.py $(PART)
 
-test-systems: ## a clone of the last commit on Debian 12, 13 and forky, writes docs/SYSTEMS.md (root), 2 GB each; not in CI: PART=debian13
+test-systems: ## demo and test in a clone on a fresh Debian 12, 13 or forky, writes docs/SYSTEMS.md (root), 2 GB each; not in CI: PART=debian13
 	@packaging/deps.sh systems
 	tests/systems/run.py $(PART)
 

@@ -242,11 +242,12 @@ test_program() (
 
 # A test that is a script: exit status 0, 1 or 77; it reads the variables given here.
 test_script() (
-    name=$1 status=0
+    name=$1 status=0 limit=120
+    [ $mode = plain ] || limit=300
     mkdir "$results/$name.dir"
     cd "$results/$name.dir"
     LIBDIR=$results/lib LD_LIBRARY_PATH=$library_path CC=$cc ROOT=$root OPENSSL_LIBDIR=$openssl_libdir \
-        OPENSSL_INCDIR=$openssl_incdir timeout -k 5 120 "$here/$name.sh" </dev/null \
+        OPENSSL_INCDIR=$openssl_incdir MODE=$mode timeout -k 5 $limit "$here/$name.sh" </dev/null \
         >"$results/$name.out" 2>&1 || status=$?
     case $status in 0) verdict=passed ;; 77) verdict=skipped ;; *) verdict=failed ;; esac
     echo "$verdict script" >"$results/$name.verdicts"

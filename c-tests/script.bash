@@ -1,5 +1,5 @@
 # Shared by the tests that are scripts; sourced. run.sh sets LIBDIR, ROOT, CC, LD_LIBRARY_PATH,
-# OPENSSL_LIBDIR and OPENSSL_INCDIR, and runs a script in an empty folder of its own.
+# OPENSSL_LIBDIR, OPENSSL_INCDIR and MODE (plain, or a sanitizer), and runs a script in an empty folder of its own.
 set -euo pipefail
 
 overlay=$LIBDIR/libsesscache.so.0

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Two lines of OpenSSL in one process: a module uses a libcrypto alone, another a libssl of another line
 # or of another name, in each order, by link, RTLD_LOCAL and RTLD_GLOBAL. All that they see, data of
-# their own on contexts, connections and sessions among it, is as on stock.
+# their own on contexts, connections and sessions among it, is as on stock. With --valgrind each order of two
+# lines also runs under valgrind, without an error or a lost block that stock does not have.
 source "$(dirname "$0")/script.bash"
 here=$ROOT/c-tests/two_libraries
 
@@ -11,17 +12,25 @@ printf 'int main(void) { return 0; }\n' | "$CC" -x c - -o needs_both "${librarie
     -Wl,--no-as-needed -lssl -lcrypto
 ssl3=$(ldd ./needs_both | awk '/libssl/ { print $3 }')
 crypto3=$(ldd ./needs_both | awk '/libcrypto/ { print $3 }')
-case $ssl3 in *.so.3) ;; *) skip "the other line is made of libssl.so.3" ;; esac
+# The next line is this one under another name, if the system has not both.
+case $ssl3 in
+    *.so.3) ssl4=$PWD/libssl.so.4 crypto4=$PWD/libcrypto.so.4 ;;
+    *.so.4)
+        ssl4=$ssl3 crypto4=$crypto3 ssl3=${ssl3%.4}.3 crypto3=${crypto3%.4}.3
+        [ -e "$ssl3" ] && [ -e "$crypto3" ] || skip "there is no libssl.so.3 beside libssl.so.4"
+        ;;
+    *) skip "the lines are those of libssl.so.3 and libssl.so.4" ;;
+esac
 # As wheels bring one, and the next line.
 for file in "$ssl3" "$crypto3"; do
     name=$(basename "$file" | sed 's/libssl/libssx/; s/libcrypto/libcrypta/')
     sed 's/libssl\.so/libssx.so/g; s/libcrypto\.so/libcrypta.so/g' "$file" >"$name"
-    python3 "$here/line.py" "$file" "$(basename "$file" .3).4"
+    [ "${ssl4%/*}" != "$PWD" ] || python3 "$here/line.py" "$file" "$(basename "$file" .3).4"
 done
 files_of() {
     case $1 in
         3) echo "$ssl3 $crypto3" ;;
-        4) echo "$PWD/libssl.so.4 $PWD/libcrypto.so.4" ;;
+        4) echo "$ssl4 $crypto4" ;;
         x) echo "$PWD/libssx.so.3 $PWD/libcrypta.so.3" ;;
     esac
 }
@@ -44,9 +53,21 @@ both() {
     diff <(grep -v ^active stock) <(grep -v ^active ours) || fail "$what: it is not as on stock"
     expect "$what: contexts of ours" "$active" "$(grep -c '^active 1' ours)"
     tried=$((tried + 1))
+    [ "$MODE" = valgrind ] && [ "$a $b" = "3 4" ] || return 0
+    checked=$((checked + 1))
+    expect "$what: faults under valgrind on stock" 0 "$(faults stock "$@")"
+    expect "$what: faults under valgrind" 0 "$(faults ours "$@")"
 }
 
-tried=0
+# faults stock|ours COMMAND...: how many errors and lost blocks.
+faults() {
+    local library=
+    [ "$1" = stock ] || library=$overlay
+    LD_PRELOAD=$library SESSCACHE_LOG=off valgrind --leak-check=full --errors-for-leak-kinds=definite \
+        "${@:2}" 2>&1 >/dev/null | sed -n 's/.*ERROR SUMMARY: \([0-9]*\) .*/\1/p'
+}
+
+tried=0 checked=0
 for pair in "3 x" "x 3" "3 4" "4 3"; do
     read -r a b <<<"$pair"
     for how in local global; do
@@ -75,5 +96,5 @@ for pair in "3 x" "x 3" "3 4" "4 3"; do
 done
 # Of two that are loaded, the one that makes contexts is ours.
 both "a libssl that is not used" 2 ./load local -./user3.so ./user4.so
-note "$tried orders"
+note "$tried orders, $checked of them under valgrind"
 finish

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Runs a command in a system of its own, in an image that stays as it is.
 #
-#   enter.sh IMAGE CHANGES [--install] [--bind FROM TO]... COMMAND...
+#   enter.sh IMAGE CHANGES [--install|--network] [--bind FROM TO]... COMMAND...
 #
 # The system has namespaces for mounts, processes, IPC and the network (only a loopback). What it
 # writes is in the folder CHANGES. A folder FROM is seen at TO, and what is written there is in CHANGES
-# too. When the command has ended no process of the system is left. With --install it changes the
-# image, and has this machine's network.
+# too. When the command has ended no process of the system is left. With --network it has this machine's
+# network, and with --install it changes the image, too.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || { echo "enter.sh: only root can" >&2; exit 1; }
     spaces=(--mount --pid --ipc --uts)
-    [ "$3" = --install ] || spaces+=(--net)
+    case $3 in --install | --network) ;; *) spaces+=(--net) ;; esac
     exec unshare "${spaces[@]}" --fork --kill-child -- "$0" --inside "$@"
 fi
 shift
@@ -29,14 +29,14 @@ lay() {
 }
 
 mount --make-rprivate /
-if [ "$1" = --install ]; then
-    shift
-    mount --bind "$image" "$root"
-    cp /etc/resolv.conf "$root/etc/resolv.conf"
-else
-    lay "$image" image "$root"
-    ip link set lo up
-fi
+case $1 in
+    --install) mount --bind "$image" "$root" ;;
+    *) lay "$image" image "$root" ;;
+esac
+case $1 in
+    --install | --network) shift; cp /etc/resolv.conf "$root/etc/resolv.conf" ;;
+    *) ip link set lo up ;;
+esac
 while [ "$1" = --bind ]; do
     lay "$(realpath "$2")" "$(tr / _ <<<"$3")" "$root$3"
     shift 3

@@ -3,7 +3,6 @@
 import json
 
 from harness.built import ROOT
-from harness.run import run
 
 from . import image, steps
 
@@ -12,15 +11,21 @@ RESULTS = image.CACHE / "results.json"
 HEAD = """\
 # Systems
 
-`make test-systems` writes this page. For each system it makes an image with mmdebstrap, in which it installs
-the packages that `packaging/deps.sh` names. It tests a clone of this tree there, which it builds, or with a
-build of another system (`BUILT=`). The Rust is that of the machine. Debian 13's cargo (1.85) is older than the
-build needs, and `make` says so in a line before it installs anything.
+`make test-systems` writes this page. For each system it makes an image with mmdebstrap. On a fresh one, which has
+make, git and what every Debian has, it runs `make demo` and then `make test` in a new clone of this tree. They install
+their packages, and build. The rows below `make test` are parts of it, or were run by themselves in an image that has
+the packages, with a build of Debian 13 if the system has no row of `make test`. The Rust is that of the machine.
+Debian 13's cargo (1.85) is older than the build needs, and `make` says so in a line before it installs anything.
 
 A cell says how many checks passed of those that ran, and how long it took on two cores that other work
 shared; *load* is the average number of processes that wanted one of them. *Skipped* checks need something that
 the system lacks; the notes below the tables name it. A test or a system that is not in the table was not run
 since this page exists.
+"""
+
+READ = """\
+The column of {} comes from the log of `.ci/run` on such a machine. It builds all before `make demo`, and had the
+machine for itself.
 """
 
 PROCESSORS = """\
@@ -34,22 +39,24 @@ callback is treated in another way there: cancellation waits until the callback 
 """
 
 
-def _results():
+def results():
+    """By name of the system, and of the step."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
-def note(system, name, value):
-    """Keeps a result of a system. The rest that is known of it stays."""
-    found = _results()
-    found.setdefault(system.name, {})[name] = value
-    found[system.name]["commit"] = run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip()
-    RESULTS.write_text(json.dumps(found, indent=1))
+def note(system, found, programs):
+    """Keeps results of a system, by name of the step. The rest that is known of it stays."""
+    known = results()
+    known.setdefault(system.name, {}).update(found | {"programs": programs})
+    RESULTS.write_text(json.dumps(known, indent=1))
 
 
 def write():
-    found = _results()
+    found = results()
     known = [system for system in image.SYSTEMS.values() if system.name in found]
-    lines = [HEAD, "## Versions", "", *_table(known, _versions(known, found)), "",
+    read = [system.title for system in known if found[system.name].get("test", {}).get("read")]
+    lines = [HEAD, *(READ.format(title) for title in read),
+             "## Versions", "", *_table(known, _versions(known, found)), "",
              "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found), "", PROCESSORS]
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
@@ -79,15 +86,17 @@ def _cell(result):
     if result is None:
         return ""
     passed, failed, skipped = (result[name] for name in ("passed", "failed", "skipped"))
+    if not passed + failed:
+        return f"{skipped} skipped"
     more = f", {skipped} skipped" if skipped else ""
     load = f" at load {result['load']}" if "load" in result else ""
     return f"{passed} of {passed + failed}{more}, {result['seconds']} s{load}"
 
 
 def _notes(known, found):
-    """What was red or skipped, of each system."""
+    """What was red or skipped, of each system; of `make test` its parts say that."""
     for system in known:
         for step in steps.STEPS:
             result = found[system.name].get(step.name)
-            if result and (result["failed"] or result["skipped"]):
+            if result and step.name != "test" and (result["said"] or result["failed"]):
                 yield f"- {system.title}, {step.title}: {result['said'] or 'see its log'}"

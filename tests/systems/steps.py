@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harness.built import ROOT
 from harness.run import result, run
 
-from . import image
+from . import image, said
 
 # Their versions, beside those of OpenSSL, glibc and gcc.
-SERVERS = ("nginx", "haproxy", "apache2", "lighttpd", "hitch", "stunnel4", "dovecot-imapd",
+SERVERS = ("nginx-light", "haproxy", "apache2", "lighttpd", "hitch", "stunnel4", "dovecot-imapd",
            "postgresql", "redis-server")
 VERSIONS = f"""
 openssl version | cut -d ' ' -f 2
@@ -25,30 +25,43 @@ dpkg-query -W -f '${{Package}} ${{Version}}\\n' {' '.join(SERVERS)} 2>/dev/null
 class Step:
     name: str
     title: str
-    words: str  # of a shell, in the clone
+    words: str = ""  # of a shell, in the clone; if not those of the servers
     minutes: int = 20
+    fresh: bool = False  # on a system without any package of ours, in a clone that nobody has built
+    target: str = ""  # of .ci/steps, which is the same
+    servers: tuple = ()  # parts of tests/servers/run.py
+
+    @property
+    def script(self):
+        return self.words or f"tests/servers/run.py {' '.join(self.servers)}"
 
 
-STEPS = (
-    Step("demo", "`make demo`, which builds all", "make demo", 60),
-    Step("rust", "Rust tests", "make rust-test", 60),
-    Step("differing", "C tests in which OpenSSL's versions differ, three ways each",
-         "c-tests/run.sh flush null timeouts reentry reentry_changes quic"),
-    Step("c", "all C tests, three ways each", "c-tests/run.sh", 60),
-    Step("command", "the command", "tests/cli.sh && tests/enable.sh"),
-    Step("install", "`make install`", "make install-test"),
-    Step("nginx", "nginx", "tests/servers/run.py nginx nginx_packaged", 40),
-    Step("quic", "nginx and HAProxy over QUIC", "tests/servers/run.py nginx_quic haproxy_quic"),
-    Step("haproxy", "HAProxy", "tests/servers/run.py haproxy", 40),
-    Step("apache", "Apache", "tests/servers/run.py apache2", 40),
-    Step("dovecot", "Dovecot", "tests/servers/run.py dovecot"),
-    Step("stunnel", "stunnel", "tests/servers/run.py stunnel4 redirect"),
-    Step("servers", "other servers, tickets, admission",
-         "tests/servers/run.py lighttpd hitch postgresql vsftpd mosquitto memcached uwsgi dnsdist"
-         " named puma ruby cyrus hostapd freeradius kamailio tickets admission early_data", 90),
+WHOLE = (
+    Step("demo", "`make demo` on a fresh system, in a new clone", "make demo", 60, fresh=True, target="demo"),
+    Step("test", "`make test` after it", "make test", 120, fresh=True),
 )
+# All but the last, which `make test-upstream` is, are parts of `make test`.
+PARTS = (
+    Step("rust", "Rust tests", "make rust-test", 60, target="rust-test"),
+    Step("c", "all C tests, three ways each", "c-tests/run.sh", 60, target="c-test"),
+    Step("command", "the command", "tests/cli.sh && tests/enable.sh", target="cli-test"),
+    Step("install", "`make install`", "make install-test", target="install-test"),
+    Step("nginx", "nginx", minutes=40, servers=("nginx", "nginx_packaged")),
+    Step("quic", "nginx and HAProxy over QUIC", servers=("nginx_quic", "haproxy_quic")),
+    Step("haproxy", "HAProxy", minutes=40, servers=("haproxy",)),
+    Step("apache", "Apache", minutes=40, servers=("apache2",)),
+    Step("dovecot", "Dovecot", servers=("dovecot",)),
+    Step("stunnel", "stunnel", servers=("stunnel4", "redirect")),
+    Step("servers", "other servers, tickets, admission", minutes=90, servers=(
+        "lighttpd", "hitch", "postgresql", "vsftpd", "mosquitto", "memcached", "uwsgi", "dnsdist",
+        "named", "puma", "ruby", "cyrus", "hostapd", "freeradius", "kamailio", "tickets", "admission",
+        "early_data")),
+    Step("upstream", "all C tests on a libssl as upstream links it", "c-tests/run.sh --upstream", 60,
+         target="test-upstream"),
+)
+STEPS = (*WHOLE, *PARTS)
 # These build by themselves, and are left out where a build is given.
-BUILDING = ("demo", "rust", "install")
+BUILDING = ("demo", "test", "rust", "install")
 BUILD = "/src/target/release"
 
 # Scripts of $CASES, which are no part of the tree: each ends with 0, or 77 if it cannot be run.
@@ -68,8 +81,10 @@ echo "cases: $passed passed, $failed failed, $skipped skipped"
 
 
 def chosen():
+    """Those that STEPS names; else the whole, or with a build what can be done with it."""
     known = (*STEPS, CASES) if "CASES" in os.environ else STEPS
-    wanted = os.environ.get("STEPS", "").split() or [step.name for step in known]
+    usual = PARTS if "BUILT" in os.environ else WHOLE
+    wanted = os.environ.get("STEPS", "").split() or [step.name for step in (*usual, CASES)]
     left_out = BUILDING if "BUILT" in os.environ else ()
     return [step for step in known if step.name in wanted and step.name not in left_out]
 
@@ -77,9 +92,11 @@ def chosen():
 class Place:
     """A clone in a system, which stays through the steps."""
 
-    def __init__(self, system, folder):
-        self.system, self._changes = system, folder / "changes"
+    def __init__(self, system, folder, fresh):
+        self._image = system.fresh if fresh else system.image
+        self._system, self._fresh, self._changes = system, fresh, folder / "changes"
         self._clone = folder / "clone"
+        folder.mkdir()
         run("git", "clone", "--quiet", ROOT, self._clone)
 
     def _enter(self, words, seconds):
@@ -90,48 +107,42 @@ class Place:
         if folder := os.environ.get("BUILT"):
             binds += ["--bind", folder, "/built"]
             built = "/built"
-        script = (f"export CARGO_NET_OFFLINE=true LIBDIR={built} SESSCACHE_BIN={built}/sesscache;"
-                  f" cd /src; {words}")
-        return result(image.ENTER, self.system.image, self._changes, *binds, *image.variables(),
-                      "bash", "-c", script, seconds=seconds)
+        # make says itself where the library is.
+        given = "" if self._fresh else f" LIBDIR={built} SESSCACHE_BIN={built}/sesscache"
+        script = f"export CARGO_NET_OFFLINE=true{given}; cd /src; {words}"
+        return result(image.ENTER, self._image, self._changes, *["--network"][:self._fresh], *binds,
+                      *image.variables(), "bash", "-c", script, seconds=seconds)
 
     def versions(self):
         openssl, glibc, gcc, *servers = self._enter(VERSIONS, 60).stdout.splitlines()
-        return {"OpenSSL": openssl, "glibc": glibc, "gcc": gcc} | {
-            name: _upstream(version) for name, version in (line.split() for line in servers)}
+        commit = run("git", "-C", self._clone, "rev-parse", "--short", "HEAD").strip()
+        return versions(commit, openssl, glibc, gcc, dict(line.split() for line in servers))
 
     def run(self, step):
-        """Its counts, its seconds, and the lines that say what was red or skipped."""
+        """What came of it, by name of the step; of `make test` also of its parts."""
         began = time.monotonic()
-        done = self._enter(step.words, step.minutes * 60)
-        said = done.stdout + done.stderr
-        log = image.CACHE / f"{self.system.name}-{step.name}.log"
-        log.write_text(said)
-        counts = _counts(said)
-        if done.returncode != 0 and counts[1] == 0 or sum(counts) == 0:
-            counts = (counts[0] + (done.returncode == 0), counts[1] + (done.returncode != 0),
-                      counts[2])
-        passed, failed, skipped = counts
-        print(f"{self.system.name}, {step.name}: {passed} passed, {failed} failed,"
-              f" {skipped} skipped ({log})", flush=True)
-        return {"passed": passed, "failed": failed, "skipped": skipped,
-                "seconds": round(time.monotonic() - began), "said": _reasons(said),
-                "load": round(os.getloadavg()[1])}
+        done = self._enter(step.script, step.minutes * 60)
+        text = done.stdout + done.stderr
+        log = image.CACHE / f"{self._system.name}-{step.name}.log"
+        log.write_text(text)
+        good, bad, skipped = said.counts(text)
+        if done.returncode != 0 and bad == 0 or good + bad + skipped == 0:
+            good, bad = good + (done.returncode == 0), bad + (done.returncode != 0)
+        found = dict(said.of_make_test(text, STEPS)) if step.name == "test" else {}
+        found[step.name] = said.result(text, time.monotonic() - began, (good, bad, skipped))
+        print(f"{self._system.name}, {step.name}: {good} passed, {bad} failed, {skipped} skipped ({log})",
+              flush=True)
+        load = round(os.getloadavg()[2 if step.minutes > 20 else 1])
+        return {name: each | {"load": load} for name, each in found.items()}
+
+
+def versions(commit, openssl, glibc, gcc, packages):
+    """As docs/SYSTEMS.md shows them."""
+    found = {"sesscache": commit, "OpenSSL": openssl, "glibc": glibc, "gcc": gcc}
+    return found | {name.removesuffix("-light"): _upstream(packages[name])
+                    for name in SERVERS if name in packages}
 
 
 def _upstream(version):
     """Debian's version without epoch and revision."""
     return re.sub(r"[-+~].*", "", version.partition(":")[2] or version)
-
-
-def _counts(said):
-    """As .ci/steps counts: suites and cargo close with their counts."""
-    found = re.findall(r"^[a-z-]+: (\d+) passed, (\d+) failed(?:, (\d+) skipped)?", said, re.M)
-    rust = re.findall(r"^test result: .*?(\d+) passed; (\d+) failed; (\d+) ignored", said, re.M)
-    columns = list(zip(*found + rust, strict=True))
-    return tuple(sum(int(each or 0) for each in column) for column in columns) or (0, 0, 0)
-
-
-def _reasons(said):
-    lines = re.findall(r"^(?:FAIL|SKIP|# skipped|\s*# skipped|\S+: failed) ?(.*)$", said, re.M)
-    return "; ".join(dict.fromkeys(line.strip() for line in lines))[:300]
