@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COUNT = 50
 CONTEXTS = 100
-SOURCES = {"handshake": ("handshake.c", "handshake_one.c", "handshake_ends.c", "bench.c"),
+SOURCES = {"handshake": ("handshake.c", "handshake_ends.c", "bench.c"),
            "codec": ("codec.c", "handshake_ends.c", "bench.c"), "start": ("start.c", "bench.c")}
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-DOPENSSL_SUPPRESS_DEPRECATED", "-O2", "-g")
 

@@ -87,8 +87,8 @@ compile() {
     "${CC:-gcc}" "${cflags[@]}" "${@/#/$here/}" -o "$work/$output" -lssl -lcrypto -lpthread
 }
 compile cache cache.c cache_mix.c cache_add.c cache_whole.c bench.c
-compile handshake handshake.c handshake_one.c handshake_ends.c bench.c
-compile admission admission.c handshake_one.c handshake_ends.c bench.c
+compile handshake handshake.c handshake_ends.c bench.c
+compile admission admission.c handshake_ends.c bench.c
 
 # ---- running -------------------------------------------------------------------------------------
 
