@@ -29,6 +29,7 @@ mod follow;
 mod health;
 mod http;
 mod key_files;
+mod lines;
 mod metrics;
 mod node;
 mod notes;
@@ -58,20 +59,12 @@ use crate::arguments::Agent;
 pub(crate) use error::AgentError;
 use key_files::KeyFiles;
 use settings::{AgentSettings, AgentSettingsError, Local};
-use std::io;
 use std::sync::Arc;
 
 /// Runs `sesscache agent` until it is told to stop.
 pub(crate) fn agent(options: &Agent) -> Result<(), AgentError> {
     let work = Work::of(options).map_err(AgentError::Settings)?;
-    // The agent goes on when a log line cannot be written, and does not report that on stderr
-    // either.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .log_internal_errors(false)
-        .try_init();
+    lines::begin();
     if let Work::Replicate(settings) = &work {
         settings.target.check().map_err(AgentError::Target)?;
     }
