@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest bench-adopt header symbols install uninstall deb clean
+        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest bench-adopt header symbols man install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -78,7 +78,7 @@ OUTSIDE := fuzz tests/fleet/load tests/clients/programs/rustls
 check: all ## prose, format, lints, the committed header and list of symbols
 	@packaging/deps.sh check
 	tests/prose.py
-	mandoc -T lint -W warning man/*
+	mandoc -T lint -W warning man/*.*
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --quiet --all-targets -- -D warnings
 	for crate in $(OUTSIDE); do \
@@ -220,6 +220,9 @@ bench-rest: all ## bytes of a session at rest, in one process and in nginx's wor
 header: all ## rewrite the committed header
 	cp $(NEW_HEADER) include/sesscache.h
 
+man: ## rewrite the committed pages of the subcommands, from clap's definitions and man/commands/
+	SESSCACHE_WRITE_PAGES=1 $(CARGO) test --locked --quiet --profile $(PROFILE) -p sesscache-cli pages::
+
 symbols: all ## rewrite the committed list of symbols
 	nm -D --defined-only $(LIBRARY) | awk '{ print $$3 }' > tests/exports.txt
 
@@ -250,9 +253,9 @@ install: ## what `make` has built, the header, pages, units, pkg-config, CMake: 
 	ln -sf libsesscache.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsesscache.so
 	install -m 644 include/sesscache.h $(DESTDIR)$(INCLUDEDIR)/sesscache.h
 	$(INSTALL_BINARY) $(COMMAND) $(DESTDIR)$(BINDIR)/sesscache
-	install -D -m 644 man/sesscache.1 $(DESTDIR)$(MANDIR)/man1/sesscache.1
-	install -D -m 644 man/sesscache.7 $(DESTDIR)$(MANDIR)/man7/sesscache.7
-	install -d $(DESTDIR)$(MANDIR)/man3
+	install -d $(foreach section,1 3 7,$(DESTDIR)$(MANDIR)/man$(section))
+	install -m 644 man/*.1 $(DESTDIR)$(MANDIR)/man1
+	install -m 644 man/*.7 $(DESTDIR)$(MANDIR)/man7
 	install -m 644 man/*.3 man/*.3sesscache $(DESTDIR)$(MANDIR)/man3
 	for page in $(OTHER_NAMES); do \
 	    ln -sf $${page#*:} $(DESTDIR)$(MANDIR)/man3/$${page%%:*} || exit 1; \
@@ -281,7 +284,7 @@ deb: all ## Debian packages in target/deb; the first time some minutes more, for
 uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDIR=
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libsesscache.so libsesscache.so.$(ABI) libsesscache.so.$(VERSION) \
 	    pkgconfig/sesscache.pc) $(DESTDIR)$(INCLUDEDIR)/sesscache.h $(DESTDIR)$(BINDIR)/sesscache \
-	    $(addprefix $(DESTDIR)$(MANDIR)/,man1/sesscache.1 man7/sesscache.7) \
+	    $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(wildcard man/*.1))) $(DESTDIR)$(MANDIR)/man7/sesscache.7 \
 	    $(addprefix $(DESTDIR)$(MANDIR)/man3/,$(notdir $(wildcard man/*.3 man/*.3sesscache))) \
 	    $(addprefix $(DESTDIR)$(MANDIR)/man3/,$(foreach page,$(OTHER_NAMES),$(firstword $(subst :, ,$(page))))) \
 	    $(addprefix $(DESTDIR)$(UNITDIR)/sesscache-,$(UNITS)) \

@@ -52,7 +52,7 @@ check_files() {
         "$(cd "$work/usr/lib/systemd/system" && echo *)"
     check 'its units start what was installed' same '' "$(grep -h ^ExecStart= "$work"/usr/lib/systemd/system/* |
         grep -v '^ExecStart=/usr/bin/sesscache ')"
-    check 'its manual page' test -s "$work/usr/share/man/man1/sesscache.1"
+    check 'each command has a manual page' same '' "$(commands_without_page)"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
     check 'each function of the header has one' same '' "$(functions_without_page)"
     check 'soname' same libsesscache.so.0 "$(dynamic "$lib/$full" SONAME)"
@@ -60,6 +60,13 @@ check_files() {
     check 'link for the linker' same libsesscache.so.0 "$(readlink "$lib/libsesscache.so")"
     check 'the header is the committed one' cmp "$root/include/sesscache.h" \
         "$work/usr/include/sesscache.h"
+}
+
+commands_without_page() {
+    local name
+    for name in '' $("$work/usr/bin/sesscache" --help | sed -nE '/^Commands:/,/^$/s/^  ([a-z]+) .*/\1/p' | grep -vx help); do
+        grep -qs '^.SH NAME' "$work/usr/share/man/man1/sesscache${name:+-$name}.1" || echo "sesscache $name"
+    done
 }
 
 functions_without_page() {

@@ -1,6 +1,8 @@
 //! The command line: its options, the help that teaches them, and errors in one line.
 
 mod examples;
+#[cfg(test)]
+mod pages;
 
 use crate::address::Address;
 use crate::time;
@@ -91,7 +93,7 @@ pub(crate) struct Run {
     /// Servers share sessions only within one namespace [default: empty]
     #[arg(long, value_name = "TEXT")]
     pub(crate) namespace: Option<OsString>,
-    /// new_cb returned 0: `remove` or `keep` the session [default: see sesscache(1)]
+    /// new_cb returned 0: `remove` or `keep` the session [default: see sesscache-run(1)]
     #[arg(long, value_name = "DO", value_parser = ["remove", "keep"], hide_possible_values = true)]
     pub(crate) new_cb_zero: Option<String>,
     /// The library, if it is not where this command expects it
