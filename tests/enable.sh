@@ -23,6 +23,7 @@ machine() {
     unit dovecot '/usr/sbin/dovecot -F'
     unit postfix /bin/true
     unit postfix@ '/usr/sbin/postmulti -i %i -p start'
+    unit lighttpd '/usr/sbin/lighttpd -D -f /etc/lighttpd/lighttpd.conf'
     unit web '/srv/web --port 443' User=web 'Environment="LD_PRELOAD=/usr/lib/libjemalloc.so.2"'
     printf 'include /etc/nginx/modules-enabled/*.conf;\nhttp { ssl_certificate /c; }\n' >"$tree/etc/nginx/nginx.conf"
     printf '!include conf.d/*.conf\n' >"$tree/etc/dovecot/dovecot.conf"
@@ -43,6 +44,7 @@ state() {
     find "$tree" -type f -exec sha256sum {} + | sort
 }
 
+fails() { ! "$@"; }
 on() { "$command" enable --root "$tree" "$@"; }
 off() { "$command" disable --root "$tree" "$@"; }
 
@@ -133,6 +135,29 @@ $(grep -c '^[0-9]*:[0-9a-f]\{64\} ' "$tree/etc/sesscache/nginx.key")"
         "$tree/$units/postfix@-.service.d/sesscache.conf"
 }
 
+# Each lighttpd has a namespace of its own, unless it is given one.
+check_namespaces() {
+    machine namespaces
+    unit lighttpd@ '/usr/sbin/lighttpd -D -f /etc/lighttpd/%i.conf'
+    local name file
+    for name in lighttpd lighttpd@a; do
+        on $name >"$work/told"
+        check "$name has a namespace" grep -qx "Environment=SESSCACHE_NAMESPACE=${name/@/_}" \
+            "$tree/$units/$name.service.d/sesscache.conf"
+        check "$name: that is said" grep -q "^SESSCACHE_NAMESPACE=${name/@/_}, because lighttpd sets its certificates" \
+            "$work/told"
+        off $name >/dev/null
+    done
+    file=$tree/$units/lighttpd.service.d/sesscache.conf
+    on --namespace mine lighttpd >"$work/told"
+    check 'the operator has another' grep -qx Environment=SESSCACHE_NAMESPACE=mine "$file"
+    check 'nothing is said then' fails grep -q NAMESPACE "$work/told"
+    off lighttpd >/dev/null
+    unit lighttpd '/usr/sbin/lighttpd -D' Environment=SESSCACHE_NAMESPACE=theirs
+    on lighttpd >/dev/null
+    check 'that of the unit stays' fails grep -q NAMESPACE "$file"
+}
+
 # A service of its own user, that is confined
 check_units() {
     machine others
@@ -220,6 +245,7 @@ check_foreign_files() {
 }
 
 check_servers
+check_namespaces
 check_units
 check_refusals
 finish enable

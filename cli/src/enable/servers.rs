@@ -40,13 +40,18 @@ const SERVERS: [Server; 5] = [
 ];
 
 /// Services that gain nothing, with the reason; README's table of servers has the measurements.
-const NO_GAIN: [(&str, &str); 5] = [
+const NO_GAIN: [(&str, &str); 6] = [
     ("postgresql", "it turns resumption off on purpose"),
     ("postgres", "it turns resumption off on purpose"),
     ("kamailio", "it keeps OpenSSL's objects in memory that its processes share"),
     ("opensips", "it keeps OpenSSL's objects in memory that its processes share"),
+    // Debian's name of Exim.
+    ("exim4", "Debian's Exim is built with GnuTLS, and not with OpenSSL"),
     ("freeradius", "it keeps data with a session that cannot travel"),
 ];
+
+/// Programs that set their certificates for each connection: a namespace has to tell services apart.
+pub(super) const NEED_NAMESPACE: [&str; 1] = ["lighttpd"];
 
 /// The server or unit that the operator named.
 #[derive(Debug)]
@@ -128,6 +133,7 @@ mod tests {
             assert!(why.contains("must not share sessions"), "{word}: {why}");
         }
         assert!(refusal("postgresql@15-main", None).is_some_and(|why| why.contains("nothing")));
+        assert!(refusal("exim4.service", None).is_some_and(|why| why.contains("GnuTLS")));
         assert_eq!(refusal("nginx", Some(Path::new("/usr/sbin/nginx"))), None);
     }
 }

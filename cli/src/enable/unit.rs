@@ -110,7 +110,30 @@ impl Unit {
     pub(super) fn command(&self) -> Vec<OsString> {
         let line = self.last("ExecStart").unwrap_or_default();
         let line = line.trim_start_matches(['-', '@', ':', '+', '!']);
-        shlex::split(line).unwrap_or_default().into_iter().map(OsString::from).collect()
+        let words = shlex::split(line).unwrap_or_default();
+        words.iter().map(|word| self.with_names(word).into()).collect()
+    }
+
+    /// A word with the names of this unit in place of systemd's specifiers for them; others stay.
+    fn with_names(&self, word: &str) -> String {
+        let name = self.name.strip_suffix(".service").unwrap_or(&self.name);
+        let (prefix, instance) = name.split_once('@').unwrap_or((name, ""));
+        let mut text = String::new();
+        let mut rest = word;
+        while let Some((before, after)) = rest.split_once('%') {
+            text.push_str(before);
+            let letter = after.chars().next();
+            match letter {
+                Some('n') => text.push_str(&self.name),
+                Some('N') => text.push_str(name),
+                Some('p') => text.push_str(prefix),
+                Some('i') => text.push_str(instance),
+                Some('%') => text.push('%'),
+                other => text.extend(['%'].into_iter().chain(other)),
+            }
+            rest = &after[letter.map_or(0, char::len_utf8)..];
+        }
+        text + rest
     }
 }
 
@@ -192,6 +215,18 @@ mod tests {
     fn root_is_no_user_of_its_own() {
         assert_eq!(unit("[Service]\nUser=root\n").user(), None);
         assert_eq!(unit("").user(), None);
+    }
+
+    #[test]
+    fn specifiers_of_names_are_replaced() {
+        let mut unit = unit("[Service]\nExecStart=/x /etc/%p/%i.conf %n %N 5%% %t/%é %\n");
+        unit.name = "x@a.service".into();
+        assert_eq!(
+            unit.command(),
+            ["/x", "/etc/x/a.conf", "x@a.service", "x@a", "5%", "%t/%é", "%"]
+        );
+        unit.name = "x.service".into();
+        assert_eq!(unit.command()[1], "/etc/x/.conf");
     }
 
     #[test]

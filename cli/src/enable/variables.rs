@@ -4,7 +4,7 @@ use super::EnableError;
 use super::beside::nginx_configuration;
 use super::files::Changes;
 use super::root::Root;
-use super::servers::{Kind, Target};
+use super::servers::{Kind, NEED_NAMESPACE, Target};
 use super::store::Place;
 use super::unit::Unit;
 use crate::arguments::Enable;
@@ -47,7 +47,7 @@ pub(super) fn choose(
         ("SESSCACHE_STORE", wanted.place.url()),
         ("SESSCACHE_KEY_FILE", wanted.key_file.to_string_lossy().into_owned()),
     ];
-    wishes.extend(wanted.options.namespace.clone().map(|text| ("SESSCACHE_NAMESPACE", text)));
+    wishes.extend(namespace(changes, wanted).map(|text| ("SESSCACHE_NAMESPACE", text)));
     for (name, value, advice) in advice(root, wanted) {
         match advice {
             Advice::Set(why) => {
@@ -69,6 +69,21 @@ pub(super) fn choose(
         }
     }
     Ok(variables)
+}
+
+/// The namespace: the operator's, or that of a server which shares nothing without one.
+fn namespace(changes: &mut Changes, wanted: &Wanted) -> Option<String> {
+    if wanted.options.namespace.is_some() || wanted.unit.variable("SESSCACHE_NAMESPACE").is_some() {
+        return wanted.options.namespace.clone();
+    }
+    let command = wanted.unit.command();
+    let program = Path::new(command.first()?);
+    let server = program::known(NEED_NAMESPACE.into_iter(), [program, program])?;
+    let name = &wanted.target.name;
+    changes.said.push(format!(
+        "SESSCACHE_NAMESPACE={name}, because {server} sets its certificates for each connection"
+    ));
+    Some(name.clone())
 }
 
 /// A line of a drop-in that sets a variable, in systemd's quotes.
