@@ -40,7 +40,7 @@ impl Blocks {
     /// Under this key.
     pub fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Blocks, Failed> {
         let mut context = Context::new(libssl, &Algorithms::get(libssl)?.blocks)?;
-        context.key_to_encrypt(key, ptr::null())?;
+        context.initialise_to_encrypt(key.as_ptr(), ptr::null())?;
         Ok(Blocks(context))
     }
 
@@ -50,28 +50,32 @@ impl Blocks {
     }
 }
 
-/// AES-256-GCM, with another key for each message.
+/// AES-256-GCM, to seal: several messages under one key.
 #[derive(Debug)]
-pub struct Gcm(Context);
+pub struct Sealing(Context);
 
-impl Gcm {
+impl Sealing {
     /// Without a key.
-    pub fn new(libssl: &'static Libssl) -> Result<Gcm, Failed> {
-        Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Gcm)
+    pub fn new(libssl: &'static Libssl) -> Result<Sealing, Failed> {
+        Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Sealing)
     }
 
-    /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`.
-    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
+    /// From now on under this key.
+    pub fn set_key(&mut self, key: &[u8; KEY_BYTES]) -> Result<(), Failed> {
+        self.0.initialise_to_encrypt(key.as_ptr(), ptr::null())
+    }
+
+    /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`. It has
+    /// a key, under which no other message has this nonce.
     pub fn seal(
         &mut self,
-        key: &[u8; KEY_BYTES],
         nonce: &[u8; GCM_NONCE_BYTES],
         associated: &[u8],
         from: &[u8],
         to: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
-        let Gcm(context) = self;
-        context.key_to_encrypt(key, nonce.as_ptr())?;
+        let Sealing(context) = self;
+        context.initialise_to_encrypt(ptr::null(), nonce.as_ptr())?;
         let length = c_int::try_from(associated.len()).map_err(|_| Failed::Refused)?;
         let mut written: c_int = 0;
         if length > 0 {
@@ -90,6 +94,17 @@ impl Gcm {
         context.tag(EVP_CTRL_GCM_GET_TAG, &mut tag)?;
         Ok(tag)
     }
+}
+
+/// AES-256-GCM, to open: another key for each message.
+#[derive(Debug)]
+pub struct Opening(Context);
+
+impl Opening {
+    /// Without a key.
+    pub fn new(libssl: &'static Libssl) -> Result<Opening, Failed> {
+        Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Opening)
+    }
 
     /// Decrypts `from` to `to`, which is as long. True if the tag is right; what is in `to` is
     /// otherwise not to be looked at.
@@ -102,7 +117,7 @@ impl Gcm {
         (from, tag): (&[u8], &[u8; TAG_BYTES]),
         to: &mut [u8],
     ) -> Result<bool, Failed> {
-        let Gcm(context) = self;
+        let Opening(context) = self;
         let (ctx, gcm) = (context.ctx.as_ptr(), context.cipher_to_set());
         let initialise = present(context.libssl.EVP_DecryptInit_ex)?;
         // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
@@ -152,13 +167,14 @@ impl Context {
         if self.is_set { ptr::null() } else { self.cipher.as_ptr() }
     }
 
-    /// `nonce` is NULL or points to as many bytes as the cipher takes.
-    fn key_to_encrypt(&mut self, key: &[u8; KEY_BYTES], nonce: *const u8) -> Result<(), Failed> {
+    /// `key` is NULL, for the key that it has, or points to `KEY_BYTES`; `nonce` is NULL or points to as
+    /// many bytes as the cipher takes.
+    fn initialise_to_encrypt(&mut self, key: *const u8, nonce: *const u8) -> Result<(), Failed> {
         let (ctx, cipher) = (self.ctx.as_ptr(), self.cipher_to_set());
         let initialise = present(self.libssl.EVP_EncryptInit_ex)?;
         // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
         // it takes.
-        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key.as_ptr(), nonce) })?;
+        succeeded(unsafe { initialise(ctx, cipher, ptr::null_mut(), key, nonce) })?;
         self.is_set = true;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::openssl::libssl::libssl_in_test;
+use std::collections::HashSet;
 
 const NAME: &[u8] = b"session id and namespace";
 
@@ -33,6 +34,21 @@ fn what_is_sealed_opens() {
         assert_eq!(sealed.len(), length + OVERHEAD);
         assert_eq!(open(&keys, &sealed), Ok(plain));
     }
+}
+
+#[test]
+fn records_share_half_a_nonce_by_batches() {
+    let keys = keys(&[1]);
+    let sealed: Vec<_> = (0..200).map(|_| seal(&keys, b"a session")).collect();
+    let half = |of: &Vec<u8>, at: usize| of[KEY_ID_BYTES + at..][..NONCE_BYTES / 2].to_vec();
+    let firsts: HashSet<_> = sealed.iter().map(|of| half(of, 0)).collect();
+    let seconds: HashSet<_> = sealed.iter().map(|of| half(of, NONCE_BYTES / 2)).collect();
+    // 64, 64, 64 and 8.
+    assert_eq!((firsts.len(), seconds.len()), (4, 200));
+    for sealed in &sealed {
+        assert_eq!(open(&keys, sealed).as_deref(), Ok(b"a session".as_slice()));
+    }
+    assert_eq!(half(&seal(&keys, b"another"), 0), half(sealed.last().unwrap(), 0), "after an open");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! XAES-256-GCM (c2sp.org/XAES-256-GCM): AES-256-GCM with nonces long enough to be drawn at random.
 //!
-//! Each record gets a key of its own, made by a CMAC from the key and half of the nonce; with it
-//! and the other half the record is sealed by AES-256-GCM. No unsafe.
+//! A record's own key is made by a CMAC from the key and half of the nonce; with it and the other half
+//! the record is sealed by AES-256-GCM. Some records that one thread seals one after the other share
+//! the first half, and so the key: to make it and to set it costs as much as to seal a short record.
+//! The other halves are drawn at random, each by itself. So a process and the children that it forks
+//! in between may share a key, too. No unsafe.
 //!
 //! Locks: those of `lanes`, for the length of a record.
 
 use super::lanes::Lanes;
 use super::nonces::{NONCE_BYTES, Nonces};
-use crate::openssl::aead::{Blocks, Gcm, KEY_BYTES, TAG_BYTES};
+use crate::openssl::aead::{Blocks, KEY_BYTES, Opening, Sealing, TAG_BYTES};
 use crate::openssl::boxed;
 use crate::openssl::failed::Failed;
 use crate::openssl::generator::Generator;
@@ -15,6 +18,8 @@ use crate::openssl::table::Libssl;
 use zeroize::Zeroizing;
 
 const BLOCK_BYTES: usize = 16;
+/// So many records share the first half of their nonces.
+const BATCH: u32 = 64;
 
 /// A key, and what the CMAC mixes into its only block (K1 in NIST SP 800-38B).
 pub(super) struct Key {
@@ -28,18 +33,32 @@ pub(super) struct Key {
 struct Tools {
     /// Under the key.
     blocks: Blocks,
-    gcm: Gcm,
+    sealing: Sealing,
+    /// The half of which the key in `sealing` is made, and how many records may still have it.
+    batch: Option<(Half, u32)>,
+    opening: Opening,
     /// Made with the first record that is sealed.
     nonces: Option<Nonces>,
 }
 
 impl Tools {
     fn new(libssl: &'static Libssl, key: &[u8; KEY_BYTES]) -> Result<Tools, Failed> {
-        Ok(Tools { blocks: Blocks::new(libssl, key)?, gcm: Gcm::new(libssl)?, nonces: None })
+        Ok(Tools {
+            blocks: Blocks::new(libssl, key)?,
+            sealing: Sealing::new(libssl)?,
+            batch: None,
+            opening: Opening::new(libssl)?,
+            nonces: None,
+        })
     }
 
+    /// A new nonce, whose first half is that of the batch as long as there is one.
     fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
-        self.nonces.get_or_insert_with(Nonces::new).draw(generator)
+        let mut nonce = self.nonces.get_or_insert_with(Nonces::new).draw(generator)?;
+        if let Some((half, 1..)) = self.batch {
+            nonce[..half.len()].copy_from_slice(&half);
+        }
+        Ok(nonce)
     }
 }
 
@@ -128,8 +147,15 @@ impl Key {
         to: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
-        let key = self.derive(&mut tools.blocks, half)?;
-        tools.gcm.seal(&key, nonce, associated, from, to)
+        match &mut tools.batch {
+            Some((of_batch, left @ 1..)) if of_batch == half => *left -= 1,
+            _ => {
+                let key = self.derive(&mut tools.blocks, half)?;
+                tools.sealing.set_key(&key)?;
+                tools.batch = Some((*half, BATCH - 1));
+            }
+        }
+        tools.sealing.seal(nonce, associated, from, to)
     }
 
     /// Decrypts `from` to `to`, which is as long; true if the tag is right.
@@ -145,7 +171,7 @@ impl Key {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         self.with_tools(libssl, |tools| {
             let key = self.derive(&mut tools.blocks, half)?;
-            tools.gcm.open(&key, nonce, associated, sealed, to)
+            tools.opening.open(&key, nonce, associated, sealed, to)
         })
     }
 }
