@@ -15,37 +15,77 @@ use zeroize::Zeroizing;
 
 /// The longest secret that is read.
 const MOST_SECRET: usize = 64;
+/// The longest id that is read: OpenSSL makes none that is longer.
+const MOST_ID: usize = 32;
+/// Room for the facts of most sessions. One with more is encoded.
+const MOST_FACTS: usize = 256;
+/// The facts that are numbers.
+const NUMBERS: usize = 7;
 
-/// Room for the facts of most sessions.
-const USUAL_BYTES: usize = 256;
-
-/// The fields of a session that are not of its shape, copied.
+/// What was read of a session: its facts, as bytes that are compared, and the fields that are not of its
+/// shape. It is filled where it stays, so that no copy of the secret is left.
 #[derive(Debug)]
-pub struct OwnFields {
-    id: Vec<u8>,
-    secret: Zeroizing<Vec<u8>>,
+pub struct Facts {
+    bytes: Bytes<MOST_FACTS>,
+    id: Bytes<MOST_ID>,
+    secret: Zeroizing<[u8; MOST_SECRET]>,
+    secret_length: usize,
     time: i64,
     timeout: i64,
 }
 
-impl OwnFields {
-    /// The fields.
-    pub fn as_ref(&self) -> Fields<'_> {
-        let OwnFields { id, secret, time, timeout } = self;
-        Fields { id, secret, time: *time, timeout: *timeout }
+/// Bytes, up to so many.
+#[derive(Debug)]
+struct Bytes<const MOST: usize> {
+    all: [u8; MOST],
+    length: usize,
+}
+
+impl<const MOST: usize> Bytes<MOST> {
+    const NONE: Self = Bytes { all: [0; MOST], length: 0 };
+
+    fn get(&self) -> &[u8] {
+        self.all.get(..self.length).unwrap_or_default()
+    }
+
+    /// `None` if there is no room.
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.length.checked_add(bytes.len())?;
+        self.all.get_mut(self.length..end)?.copy_from_slice(bytes);
+        self.length = end;
+        Some(())
     }
 }
 
-/// Facts, as bytes that are compared.
-struct Facts(Vec<u8>);
-
 impl Facts {
+    /// Of nothing.
+    pub fn none() -> Facts {
+        Facts {
+            bytes: Bytes::NONE,
+            id: Bytes::NONE,
+            secret: Zeroizing::new([0; MOST_SECRET]),
+            secret_length: 0,
+            time: 0,
+            timeout: 0,
+        }
+    }
+
+    /// The facts.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get()
+    }
+
+    /// The other fields.
+    pub fn fields(&self) -> Fields<'_> {
+        let secret = self.secret.get(..self.secret_length).unwrap_or_default();
+        Fields { id: self.id.get(), secret, time: self.time, timeout: self.timeout }
+    }
+
     fn put(&mut self, fact: &[u8]) -> Option<()> {
-        let length = u32::try_from(fact.len()).ok()?;
-        self.0.try_reserve(size_of::<u32>() + fact.len()).ok()?;
-        self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(fact);
-        Some(())
+        let length = u16::try_from(fact.len()).ok()?;
+        self.bytes.append(&length.to_le_bytes())?;
+        self.bytes.append(fact)
     }
 
     /// Bytes of the session, or NULL.
@@ -61,15 +101,13 @@ impl Facts {
 }
 
 impl SessionRef<'_> {
-    /// The session's facts and its other fields. `None` if it must be encoded to know them.
-    pub fn facts(self, scratch: &mut Scratch) -> Option<(Vec<u8>, OwnFields)> {
+    /// Reads the session's facts and its other fields into `facts`, which are of nothing. `None` if it
+    /// must be encoded to know them.
+    pub fn read_facts(self, scratch: &mut Scratch, facts: &mut Facts) -> Option<()> {
         let libssl = self.libssl();
         let is_absent = self.has_nothing_beside()?;
-        let fields = self.own_fields()?;
+        self.read_own_fields(facts)?;
         let told = scratch.ask(self).filter(|_| is_absent)?;
-        let mut all = Vec::new();
-        all.try_reserve_exact(USUAL_BYTES).ok()?;
-        let mut facts = Facts(all);
         // SAFETY: a valid session.
         let cipher = unsafe { libssl.SSL_SESSION_get0_cipher?(self.as_ptr()) };
         if cipher.is_null() {
@@ -77,15 +115,17 @@ impl SessionRef<'_> {
         }
         // SAFETY: a valid session.
         let version = unsafe { (libssl.SSL_SESSION_get_protocol_version)(self.as_ptr()) };
-        facts.put(&version.to_le_bytes())?;
-        facts.put(&cipher.addr().to_le_bytes())?;
-        facts.put(&fields.id.len().to_le_bytes())?;
-        facts.put(&fields.secret.len().to_le_bytes())?;
-        for told in [told.verify_result, told.group, told.extended_master_secret] {
-            facts.put(&told.to_le_bytes())?;
-        }
-        self.put_texts(&mut facts)?;
-        Some((facts.0, fields))
+        let numbers: [i64; NUMBERS] = [
+            i64::from(version),
+            i64::try_from(cipher.addr()).ok()?,
+            i64::try_from(facts.id.length).ok()?,
+            i64::try_from(facts.secret_length).ok()?,
+            told.verify_result,
+            told.group,
+            told.extended_master_secret,
+        ];
+        facts.bytes.append(numbers.map(i64::to_le_bytes).as_flattened())?;
+        self.put_texts(facts)
     }
 
     /// The fields that are bytes.
@@ -135,29 +175,18 @@ impl SessionRef<'_> {
         )
     }
 
-    fn own_fields(self) -> Option<OwnFields> {
+    fn read_own_fields(self, facts: &mut Facts) -> Option<()> {
         let libssl = self.libssl();
         let mut length: c_uint = 0;
         // SAFETY: a valid session and a place for the length.
         let id = unsafe { (libssl.SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
         // SAFETY: OpenSSL's id is `length` bytes inside the session.
-        let id = unsafe { bytes(id, length as usize) }?;
-        let mut secret = Zeroizing::new(Vec::new());
-        secret.try_reserve_exact(MOST_SECRET).ok()?;
-        secret.resize(MOST_SECRET, 0);
+        facts.id.append(unsafe { bytes(id, length as usize) }?)?;
         let get = libssl.SSL_SESSION_get_master_key?;
         // SAFETY: a valid session and that much room.
-        let length = unsafe { get(self.as_ptr(), secret.as_mut_ptr(), secret.len()) };
-        secret.truncate(length);
-        let mut own = Vec::new();
-        own.try_reserve_exact(id.len()).ok()?;
-        own.extend_from_slice(id);
+        let length = unsafe { get(self.as_ptr(), facts.secret.as_mut_ptr(), MOST_SECRET) };
+        (facts.secret_length, facts.time, facts.timeout) = (length, self.time(), self.timeout());
         // If it filled the room, there may be more of it.
-        (length < MOST_SECRET).then_some(OwnFields {
-            id: own,
-            secret,
-            time: self.time(),
-            timeout: self.timeout(),
-        })
+        (length < MOST_SECRET).then_some(())
     }
 }

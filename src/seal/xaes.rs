@@ -55,8 +55,8 @@ impl Tools {
     /// A new nonce, whose first half is that of the batch as long as there is one.
     fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
         let mut nonce = self.nonces.get_or_insert_with(Nonces::new).draw(generator)?;
-        if let Some((half, 1..)) = self.batch {
-            nonce[..half.len()].copy_from_slice(&half);
+        if let (Some((half, 1..)), Some(place)) = (self.batch, nonce.first_chunk_mut()) {
+            *place = half;
         }
         Ok(nonce)
     }

@@ -2,7 +2,7 @@
 
 use crate::openssl::boxed;
 use std::mem;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// The most values.
 pub(super) const MOST: usize = 256;
@@ -14,6 +14,8 @@ const HALF_LIFE: usize = 4 * MOST;
 pub(super) struct LeastUsed<V> {
     /// In the order of their hashes.
     kept: Vec<Kept<V>>,
+    /// The place of the value that was used last, unless others have moved it.
+    latest: AtomicUsize,
     /// So many have made room since uses were halved.
     gone: usize,
 }
@@ -26,13 +28,23 @@ struct Kept<V> {
 
 impl<V> LeastUsed<V> {
     pub(super) const fn new() -> LeastUsed<V> {
-        LeastUsed { kept: Vec::new(), gone: 0 }
+        LeastUsed { kept: Vec::new(), latest: AtomicUsize::new(0), gone: 0 }
     }
 
     /// The value of this hash, if it is the one that is meant. It counts as used.
     pub(super) fn get(&self, hash: u64, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
         let place = self.kept.binary_search_by_key(&hash, |kept| kept.hash).ok()?;
+        self.used(place, is_it)
+    }
+
+    /// The value that was used last, if it is the one that is meant. It counts as used.
+    pub(super) fn latest(&self, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
+        self.used(self.latest.load(Relaxed), is_it)
+    }
+
+    fn used(&self, place: usize, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
         let kept = self.kept.get(place).filter(|kept| is_it(&kept.value))?;
+        self.latest.store(place, Relaxed);
         // Not in one step: a count that is lost does not matter.
         kept.uses.store(kept.uses.load(Relaxed).saturating_add(1), Relaxed);
         Some(&kept.value)
@@ -81,6 +93,23 @@ mod tests {
         assert_eq!(table.get(7, |value| *value == "two"), None);
         assert_eq!(table.get(8, |_| true), None);
         assert_eq!(table.keep(7, "two").as_deref(), Some(&"one"));
+    }
+
+    #[test]
+    fn the_one_that_was_used_last_needs_no_hash() {
+        let mut table = LeastUsed::new();
+        assert_eq!(table.latest(|_: &&str| true), None);
+        for (hash, value) in [(5, "five"), (6, "six"), (7, "seven")] {
+            drop(table.keep(hash, value));
+        }
+        table.get(7, |_| true);
+        assert_eq!(table.latest(|value| *value == "seven"), Some(&"seven"));
+        assert_eq!(table.latest(|value| *value == "six"), None);
+        // Moves the others on.
+        drop(table.keep(1, "one"));
+        assert_eq!(table.latest(|value| *value == "seven"), None);
+        assert_eq!(table.get(7, |value| *value == "seven"), Some(&"seven"));
+        assert_eq!(table.latest(|value| *value == "seven"), Some(&"seven"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::least_used::LeastUsed;
 use crate::openssl::boxed;
 use crate::openssl::cut::{Cut, Shape};
 use crate::openssl::error_queue::KeepErrors;
-use crate::openssl::facts::OwnFields;
+use crate::openssl::facts::Facts;
 use crate::openssl::failed::Failed;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::scratch::Scratch;
@@ -54,10 +54,15 @@ fn hash(write: impl FnOnce(&mut SipHasher13)) -> Option<u64> {
 pub(super) fn decode(libssl: &'static Libssl, der: &[u8]) -> Result<Session, Failed> {
     let copied = || {
         let cut = Cut::of(der).filter(|_| may_copy(libssl))?;
-        let hash = hash(|hasher| cut.hash_shape(hasher))?;
         let is_it = |template: &Template| template.is_for(&cut);
-        let copied =
-            TEMPLATES.try_read()?.get(hash, is_it).map(|template| template.copy(libssl, &cut));
+        let copy = |template: &Template| template.copy(libssl, &cut);
+        let templates = TEMPLATES.try_read()?;
+        if let Some(template) = templates.latest(is_it) {
+            return copy(template);
+        }
+        let hash = hash(|hasher| cut.hash_shape(hasher))?;
+        let copied = templates.get(hash, is_it).map(copy);
+        drop(templates);
         copied.unwrap_or_else(|| make(libssl, &cut, hash))
     };
     copied().map_or_else(|| Session::from_der(libssl, der), Ok)
@@ -76,13 +81,19 @@ fn make(libssl: &'static Libssl, cut: &Cut<'_>, hash: u64) -> Option<Session> {
 /// The DER of a session, with its secret. The age mask of a TLS 1.3 ticket may be missing, if it is not
 /// for early data.
 pub(super) fn encode(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    let encoded = || {
-        let (facts, fields) = facts(session)?;
-        let hash = hash(|hasher| hasher.write(&facts))?;
-        let is_it = |encoding: &Encoding| encoding.facts == facts;
-        let encoded =
-            ENCODINGS.try_read()?.get(hash, is_it).map(|encoding| put_together(encoding, &fields));
-        encoded.unwrap_or_else(|| learn(session, facts, &fields, hash))
+    let mut facts = Facts::none();
+    let mut encoded = || {
+        read(session, &mut facts)?;
+        let is_it = |encoding: &Encoding| encoding.facts == facts.bytes();
+        let put_together = |encoding| put_together(encoding, &facts);
+        let encodings = ENCODINGS.try_read()?;
+        if let Some(encoding) = encodings.latest(is_it) {
+            return put_together(encoding);
+        }
+        let hash = hash(|hasher| hasher.write(facts.bytes()))?;
+        let encoded = encodings.get(hash, is_it).map(put_together);
+        drop(encodings);
+        encoded.unwrap_or_else(|| learn(session, &facts, hash))
     };
     encoded().map_or_else(|| whole(session), Ok)
 }
@@ -93,13 +104,13 @@ fn whole(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
     Ok(der)
 }
 
-/// The facts about a session. `None` if it must be encoded to know them.
-fn facts(session: SessionRef<'_>) -> Option<(Vec<u8>, OwnFields)> {
+/// Reads the facts about a session. `None` if it must be encoded to know them.
+fn read(session: SessionRef<'_>, facts: &mut Facts) -> Option<()> {
     let mut lane = SCRATCHES.take()?;
     if lane.is_none() {
         *lane = Some(new_scratch(session.libssl())?);
     }
-    session.facts(lane.as_deref_mut()?)
+    session.read_facts(lane.as_deref_mut()?, facts)
 }
 
 /// `None` if none could be made, or if the application would be told of the session that comes of it.
@@ -116,8 +127,8 @@ fn new_scratch(libssl: &'static Libssl) -> Option<Box<Scratch>> {
     scratch
 }
 
-fn put_together(encoding: &Encoding, fields: &OwnFields) -> Option<Zeroizing<Vec<u8>>> {
-    let fields = fields.as_ref();
+fn put_together(encoding: &Encoding, facts: &Facts) -> Option<Zeroizing<Vec<u8>>> {
+    let fields = facts.fields();
     let mut der = Zeroizing::new(Vec::new());
     der.try_reserve_exact(encoding.shape.most_bytes(&fields)).ok()?;
     encoding.shape.append(&fields, &mut der)?;
@@ -126,20 +137,18 @@ fn put_together(encoding: &Encoding, fields: &OwnFields) -> Option<Zeroizing<Vec
 
 /// Encodes a session, and keeps the encoding of its shape.
 #[cold]
-fn learn(
-    session: SessionRef<'_>,
-    facts: Vec<u8>,
-    fields: &OwnFields,
-    hash: u64,
-) -> Option<Zeroizing<Vec<u8>>> {
+fn learn(session: SessionRef<'_>, facts: &Facts, hash: u64) -> Option<Zeroizing<Vec<u8>>> {
     let der = whole(session).ok()?;
     let is_as_read = |cut: &Cut<'_>| {
-        let read = fields.as_ref();
+        let read = facts.fields();
         (cut.id, cut.secret) == (read.id, read.secret)
             && (cut.time, cut.timeout) == (read.time, read.timeout)
     };
-    if let Some(shape) = Cut::of(&der).filter(is_as_read).and_then(|cut| cut.shape()) {
-        let encoding = Encoding { facts, shape };
+    let shape = || Cut::of(&der).filter(is_as_read)?.shape();
+    let mut its_facts = Vec::new();
+    if let (Some(shape), Ok(())) = (shape(), its_facts.try_reserve_exact(facts.bytes().len())) {
+        its_facts.extend_from_slice(facts.bytes());
+        let encoding = Encoding { facts: its_facts, shape };
         let gone = ENCODINGS.try_write().map(|mut encodings| encodings.keep(hash, encoding));
         // Where no lock is held.
         drop(gone);
