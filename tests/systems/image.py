@@ -26,7 +26,7 @@ class System:
     name: str
     title: str
     release: str
-    newer: tuple = ()  # packages from experimental
+    newer: tuple = ()  # packages that come from experimental
 
     @property
     def image(self):
@@ -71,8 +71,8 @@ def variables():
 
 
 def make(system, folder, fresh):
-    """Makes what is missing: a fresh image takes two minutes and 300 MB, one with packages five and 2 GB.
-    It gets what deps.sh has learned since. folder: for what is built beside it."""
+    """Makes what is missing: a fresh image takes two minutes and 300 MB, one with packages five and
+    2 GB. It gets what deps.sh has learned since. folder: for what is built beside it."""
     wanted = system.fresh if fresh else system.image
     ready = wanted.with_name(wanted.name + ".ready")
     if not ready.exists():
@@ -82,28 +82,22 @@ def make(system, folder, fresh):
             run("rm", "-rf", "--one-file-system", wanted, seconds=600)
         run("mmdebstrap", "--quiet", "--variant=apt", f"--aptopt={_APT} \"false\"",
             f"--include={','.join(PACKAGES)}", system.release, wanted, MIRROR, seconds=3600)
-        (wanted / "etc/apt/apt.conf.d/99sesscache").write_text(f'{_APT} "false";\n')
-        if not fresh:
-            _install(system, folder, ["apt-get update -qq", _DEPENDENCIES, *_newer(system)])
+        _settle_apt(wanted / "etc/apt", system.newer)
         ready.touch()
-    elif not fresh:
-        _install(system, folder, [_DEPENDENCIES])
+    if not fresh:
+        _install(system, folder)
 
 
-_DEPENDENCIES = f"(cd /mnt && packaging/deps.sh {' '.join(GROUPS)})"
+def _settle_apt(folder, newer):
+    (folder / "apt.conf.d/99sesscache").write_text(f'{_APT} "false";\n')
+    if newer:
+        (folder / "sources.list.d/experimental.list").write_text(f"deb {MIRROR} experimental main\n")
+        (folder / "preferences.d/experimental").write_text(
+            f"Package: {' '.join(newer)}\nPin: release a=experimental\nPin-Priority: 990\n")
 
 
-def _install(system, folder, words):
-    """As the first command on a fresh machine would."""
+def _install(system, folder):
+    """As the first command on a fresh machine would. Quick if nothing is missing."""
     run(ENTER, system.image, folder / "installing", "--install", *toolchain(),
-        "--bind", ROOT, "/mnt", *variables(), "sh", "-ec", "\n".join(words), seconds=3600)
-
-
-def _newer(system):
-    if not system.newer:
-        return []
-    return [
-        f"echo 'deb {MIRROR} experimental main' >/etc/apt/sources.list.d/experimental.list",
-        "apt-get update -qq",
-        f"apt-get install -qq -y -t experimental {' '.join(system.newer)} >/dev/null",
-    ]
+        "--bind", ROOT, "/mnt", *variables(), "sh", "-ec",
+        f"cd /mnt && packaging/deps.sh {' '.join(GROUPS)}", seconds=3600)
