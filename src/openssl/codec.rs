@@ -2,15 +2,15 @@
 //!
 //! No locks of ours.
 
+use super::asn1_time::seconds;
 use super::ex_data::{CLASS_SSL_SESSION, Index, set_of_session};
-use super::failed::{Failed, present, succeeded};
+use super::failed::{Failed, present};
 use super::handle::{Session, SessionRef, bytes};
 use super::kdf::{HASH_BYTES, sha256};
 use super::table::Libssl;
 use super::types::ExFree;
 use libc::{c_int, c_long, c_uint, c_void};
-use openssl_sys::{ASN1_TIME, CRYPTO_EX_DATA, CRYPTO_EX_free};
-use std::mem::MaybeUninit;
+use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_free};
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -296,20 +296,6 @@ impl Session {
         let read = (place as usize).checked_sub(der.as_ptr() as usize);
         if read == Some(der.len()) { Ok(session) } else { Err(Failed::Refused) }
     }
-}
-
-/// A time of a certificate in seconds since 1970.
-fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Result<i64, Failed> {
-    if time.is_null() {
-        return Err(Failed::Refused);
-    }
-    let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: a certificate's time, and a place for the result.
-    succeeded(unsafe { present(libssl.ASN1_TIME_to_tm)?(time, broken_down.as_mut_ptr()) })?;
-    // SAFETY: zeroed and then filled.
-    let mut broken_down = unsafe { broken_down.assume_init() };
-    // SAFETY: a time of ours.
-    Ok(unsafe { libc::timegm(&raw mut broken_down) })
 }
 
 #[cfg(test)]

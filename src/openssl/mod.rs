@@ -6,6 +6,7 @@
 
 pub mod aead;
 pub mod algorithms;
+mod asn1_time;
 pub mod boxed;
 pub mod callback;
 pub mod callers;

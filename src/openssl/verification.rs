@@ -4,6 +4,7 @@
 //! what is needed: there are no intermediate certificates of the client's, and the application's
 //! callbacks do not run. Both make it stricter. No locks of ours; the trust store's own, as libssl.
 
+use super::asn1_time::seconds;
 use super::error_queue::KeepErrors;
 use super::failed::{Failed, present, succeeded};
 use super::handle::{SessionRef, Ssl};
@@ -11,10 +12,9 @@ use super::names::encoded;
 use super::reference::Reference;
 use super::table::Libssl;
 use libc::{c_int, c_long, c_ulong, c_void};
-use openssl_sys::{ASN1_TIME, OPENSSL_STACK, X509, X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM};
+use openssl_sys::{OPENSSL_STACK, X509, X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
-use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 /// `SSL_CTRL_CERT_FLAGS`.
@@ -291,20 +291,6 @@ impl Drop for Objects<'_> {
             unsafe { unlock(self.store.as_ptr()) };
         }
     }
-}
-
-/// A time of a revocation list in seconds since 1970.
-fn seconds(libssl: &'static Libssl, time: *const ASN1_TIME) -> Option<i64> {
-    NonNull::new(time.cast_mut())?;
-    let mut broken_down = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: a valid time, and a place for the result.
-    if unsafe { libssl.ASN1_TIME_to_tm?(time, broken_down.as_mut_ptr()) } != 1 {
-        return None;
-    }
-    // SAFETY: zeroed and then filled.
-    let mut broken_down = unsafe { broken_down.assume_init() };
-    // SAFETY: a time of ours.
-    Some(unsafe { libc::timegm(&raw mut broken_down) })
 }
 
 impl Ssl<'_> {
