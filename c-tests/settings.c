@@ -92,7 +92,7 @@ static void verification(const struct protocol *p)
 
 /* ---- shared keys ----------------------------------------------------------------------------- */
 
-static const unsigned char key[32] = "a key of 32 bytes, known to both";
+static const unsigned char key[32] = "a key of 32 bytes, known to all";
 
 static unsigned int asked_room;
 
