@@ -5,7 +5,7 @@ import re
 _SUITE = re.compile(r"^(?!total:)[a-z-]+: (\d+) passed, (\d+) failed(?:, (\d+) skipped)?", re.M)
 _CARGO = re.compile(r"^test result: .*?(\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 _TOTAL = re.compile(r"^total: (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
-_REASON = re.compile(r"^(?:FAIL|SKIP|# skipped|\s*# skipped|\S+: failed) ?(.*)$", re.M)
+_REASON = re.compile(r"^(?:FAIL|SKIP|\s*# skipped)[ :]*(.*)$", re.M)
 _C_TEST = re.compile(r"^(\w+): ((?:(?:passed|failed|skipped) \w+(?:, )?)+)$", re.M)
 # As .ci/steps frames a target, and tests/harness a part.
 _TARGET = re.compile(r"^=== make ([\w-]+) \([\d:]+\)\n((?:(?!=== ).*\n)*)=== (\d+) s$", re.M)
@@ -65,7 +65,8 @@ def programs(said):
 
 
 def _reasons(said):
-    return "; ".join(dict.fromkeys(line.strip(" :") for line in _REASON.findall(said)))[:300]
+    red = [f"{name} is red" for name, ways in _C_TEST.findall(said) if "failed" in ways]
+    return "; ".join(dict.fromkeys([*_REASON.findall(said), *red]))[:300]
 
 
 def _c_tests(said):

@@ -109,14 +109,14 @@ class Place:
             built = "/built"
         # make says itself where the library is.
         given = "" if self._fresh else f" LIBDIR={built} SESSCACHE_BIN={built}/sesscache"
-        script = f"export CARGO_NET_OFFLINE=true{given}; cd /src; {words}"
+        patience = os.environ.get("PATIENCE", "1")
+        script = f"export CARGO_NET_OFFLINE=true PATIENCE={patience}{given}; cd /src; {words}"
         return result(image.ENTER, self._image, self._changes, *["--network"][:self._fresh], *binds,
                       *image.variables(), "bash", "-c", script, seconds=seconds)
 
     def versions(self):
         openssl, glibc, gcc, *servers = self._enter(VERSIONS, 60).stdout.splitlines()
-        commit = run("git", "-C", self._clone, "rev-parse", "--short", "HEAD").strip()
-        return versions(commit, openssl, glibc, gcc, dict(line.split() for line in servers))
+        return versions("HEAD", openssl, glibc, gcc, dict(line.split() for line in servers))
 
     def run(self, step):
         """What came of it, by name of the step; of `make test` also of its parts."""
@@ -137,8 +137,9 @@ class Place:
 
 
 def versions(commit, openssl, glibc, gcc, packages):
-    """As docs/SYSTEMS.md shows them."""
-    found = {"sesscache": commit, "OpenSSL": openssl, "glibc": glibc, "gcc": gcc}
+    """As docs/SYSTEMS.md shows them; of the commit it is the day."""
+    day = run("git", "-C", ROOT, "log", "-1", "--format=%cs", commit).strip()
+    found = {"sesscache of": day, "OpenSSL": openssl, "glibc": glibc, "gcc": gcc}
     return found | {name.removesuffix("-light"): _upstream(packages[name])
                     for name in SERVERS if name in packages}
 
