@@ -1,7 +1,8 @@
 //! The entries of one shard, found by number; an entry never moves.
 //!
-//! It grows by chunks that double, and copies no entries: every thread would notice a pause under
-//! the shard's lock. Free entries are chained through `newer`. No locks: the shard's caller has
+//! It grows by chunks and copies no entries: every thread would notice a pause under the shard's lock.
+//! A chunk has an eighth of the entries there are, or a little more, so that few are made before they
+//! are needed. Free entries are chained through `newer`. No locks: the shard's caller has
 //! one.
 
 use super::key::{Key, Stored};
@@ -13,9 +14,12 @@ pub(super) type EntryNumber = u32;
 /// No entry: the end of a chain.
 pub(super) const NONE: EntryNumber = EntryNumber::MAX;
 
+/// The fewest entries of a chunk.
 const FIRST_CHUNK: usize = 16;
-/// Doubling from [`FIRST_CHUNK`], this many chunks hold 2^31 entries.
-const CHUNKS: usize = 27;
+/// While the entries double, so many times two chunks are made of each doubling.
+const MOST_SPLITS: u32 = 3;
+/// There are places for so many entries: their numbers have 32 bits.
+const MOST_ENTRIES: usize = 1 << 31;
 
 /// An entry with its value. It has 64 bytes, so that a hit touches one cache line of ours.
 #[repr(align(64))]
@@ -45,10 +49,26 @@ pub(super) struct Slab<V> {
     end: EntryNumber,
 }
 
-fn position(number: EntryNumber) -> (usize, usize) {
+/// A chunk by number, and the place of an entry in it.
+struct Position {
+    chunk: usize,
+    /// How many entries the chunk has.
+    length: usize,
+    offset: usize,
+}
+
+/// The first doubling makes one chunk, the second two, the third four, and each later one eight.
+fn position(number: EntryNumber) -> Position {
     let shifted = number as usize + FIRST_CHUNK;
-    let chunk = shifted.ilog2() - FIRST_CHUNK.ilog2();
-    (chunk as usize, shifted - (FIRST_CHUNK << chunk))
+    let doubling = shifted.ilog2() - FIRST_CHUNK.ilog2();
+    let splits = doubling.min(MOST_SPLITS);
+    let bits = FIRST_CHUNK.ilog2() + doubling - splits;
+    let length = 1 << bits;
+    // Of the chunks before those of this doubling.
+    let before = (1 << splits) - 1 + ((doubling - splits) << MOST_SPLITS);
+    let offset = shifted - (FIRST_CHUNK << doubling);
+    let chunk = before as usize + (offset >> bits);
+    Position { chunk, length, offset: offset & (length - 1) }
 }
 
 impl<V> Slab<V> {
@@ -60,7 +80,7 @@ impl<V> Slab<V> {
         if number == NONE {
             return None;
         }
-        let (chunk, offset) = position(number);
+        let Position { chunk, offset, .. } = position(number);
         self.chunks.get(chunk)?.get(offset)
     }
 
@@ -68,7 +88,7 @@ impl<V> Slab<V> {
         if number == NONE {
             return None;
         }
-        let (chunk, offset) = position(number);
+        let Position { chunk, offset, .. } = position(number);
         self.chunks.get_mut(chunk)?.get_mut(offset)
     }
 
@@ -96,7 +116,7 @@ impl<V> Slab<V> {
         if !self.reserve(number) {
             return Err(value);
         }
-        let (chunk, _) = position(number);
+        let Position { chunk, .. } = position(number);
         let Some(chunk) = self.chunks.get_mut(chunk) else { return Err(value) };
         chunk.push(Entry {
             value: Some(value),
@@ -114,14 +134,14 @@ impl<V> Slab<V> {
 
     /// Makes room for the entry `number`, which is the next; false when there is no memory.
     fn reserve(&mut self, number: EntryNumber) -> bool {
-        let (chunk, _) = position(number);
+        let Position { chunk, length, .. } = position(number);
         if chunk < self.chunks.len() {
             return true;
         }
         let mut entries = Vec::new();
-        if chunk >= CHUNKS
+        if number as usize >= MOST_ENTRIES
             || self.chunks.try_reserve(1).is_err()
-            || entries.try_reserve_exact(FIRST_CHUNK << chunk).is_err()
+            || entries.try_reserve_exact(length).is_err()
         {
             return false;
         }
@@ -147,6 +167,20 @@ mod tests {
     #[test]
     fn an_entry_is_one_cache_line() {
         assert_eq!(size_of::<Entry<Box<u8>>>(), 64);
+    }
+
+    #[test]
+    fn a_chunk_has_at_most_an_eighth_of_the_entries_before_it() {
+        let mut end = 0;
+        let mut chunk = 0;
+        while end < 1 << 20 {
+            let first = position(u32::try_from(end).unwrap());
+            let last = position(u32::try_from(end + first.length - 1).unwrap());
+            assert_eq!((first.chunk, first.offset), (chunk, 0), "{end}");
+            assert_eq!((last.chunk, last.offset), (chunk, first.length - 1), "{end}");
+            assert!(first.length <= (end / 8).max(FIRST_CHUNK) + FIRST_CHUNK, "{end}");
+            (end, chunk) = (end + first.length, chunk + 1);
+        }
     }
 
     #[test]
