@@ -96,6 +96,12 @@ def hostile(scene):
     shown = stats(scene, a)["hosts"]
     check("stats counts all and shows a few", same, (300, 16),
           (shown["seen"], len(shown["differing"])))
+    scene.redis("XADD", HOSTS, f"{2**64 - 1}-{2**64 - 1}", "v", "1")
+    other = scene.work / "other.key"
+    run(scene.command, "keygen", other)
+    add(scene, "b", SESSCACHE_KEY_FILE=str(other))
+    check("a hears of b though the stream was at its highest id", a.agent.says_soon, f"{KEY}b, h",
+          SECONDS)
     scene.redis("DEL", HOSTS)
     scene.redis("SET", HOSTS, "no stream")
     check("a key of another kind is told", a.agent.says_soon, "hosts are not compared, because",

@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 /// The stream of all hosts.
 const STREAM: &str = "sesscache:{hosts}:about";
+/// In Redis's answer when it is at its highest id.
+const NO_MORE_IDS: &str = "exhausted the last possible ID";
 /// How often a host tells what has not changed.
 const TELL: Duration = Duration::from_secs(15);
 /// How often it asks what others tell.
@@ -29,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(5);
 /// A host is forgotten after so long.
 const FORGET: Duration = Duration::from_secs(60);
+/// An id by so many milliseconds younger than what is forgotten is ahead of Redis.
+const AHEAD: u64 = 2 * 60 * 1000;
 /// The most entries of an answer, and the most hosts that are remembered.
 const MOST_ENTRIES: usize = 500;
 const MOST_HOSTS: usize = 1000;
@@ -144,6 +148,10 @@ impl Fleet {
         own: &str,
     ) -> Result<(), Failure> {
         let mut ask = cmd("XRANGE");
+        // An id that is far ahead is not Redis's own, and the stream may have begun anew since.
+        if self.last.time > oldest(shared).time.saturating_add(AHEAD) {
+            self.last = EntryId::default();
+        }
         let from = self.last.max(oldest(shared));
         ask.arg(STREAM).arg(format!("({from}")).arg("+").arg("COUNT").arg(MOST_ENTRIES);
         let answer = connection.ask(&ask).await?;
@@ -200,7 +208,20 @@ impl About {
     }
 }
 
+/// Tells others about this host. Somebody may have written the highest id of all, behind which there is
+/// no room: then the stream begins anew, and each host tells again soon.
 async fn tell(shared: &Shared, connection: &mut Connection, ours: &About) -> Result<(), Failure> {
+    match add(shared, connection, ours).await {
+        Err(failure) if failure.text().contains(NO_MORE_IDS) => {
+            // A user without DEL waits until somebody else has done it.
+            connection.ask(cmd("DEL").arg(STREAM)).await.map_err(|_| Failure::silence())?;
+            add(shared, connection, ours).await
+        }
+        told => told,
+    }
+}
+
+async fn add(shared: &Shared, connection: &mut Connection, ours: &About) -> Result<(), Failure> {
     let mut command = cmd("XADD");
     command.arg(STREAM).arg("MINID").arg("~").arg(oldest(shared).to_string()).arg("*");
     for (name, value) in ours.fields() {
