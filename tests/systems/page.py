@@ -28,6 +28,15 @@ The column of {} comes from the log of `.ci/run` on such a machine. It builds al
 machine for itself.
 """
 
+ECH = """\
+## Encrypted Client Hello
+
+OpenSSL 4.0 has it. A session is bound to the encrypted name: `store_ech`, one of the C tests, tries that with
+stateful and stateless tickets between two processes, and is skipped on an older OpenSSL. No server of these systems
+can do it. nginx 1.30 has `ssl_ech_file`. But Debian builds it, as all of forky's servers, with OpenSSL 3, and it says
+"not supported on this platform". HAProxy 3.2 has no setting for it.
+"""
+
 PROCESSORS = """\
 ## Processors
 
@@ -57,7 +66,7 @@ def write():
     read = [system.title for system in known if found[system.name].get("test", {}).get("read")]
     lines = [HEAD, *(READ.format(title) for title in read),
              "## Versions", "", *_table(known, _versions(known, found)), "",
-             "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found), "", PROCESSORS]
+             "## Tests", "", *_table(known, _tests(known, found)), "", *_notes(known, found), "", ECH, PROCESSORS]
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
 
