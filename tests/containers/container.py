@@ -2,6 +2,7 @@
 it. Each is the first process of a PID namespace of its own, in a root that cannot be written (inside.sh)."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import processes
@@ -12,7 +13,7 @@ from harness.verdicts import same, wait_until
 
 INSIDE = Path(__file__).parent / "inside.sh"
 START = ROOT / "packaging" / "docker" / "start.sh"
-USER = 10001
+USER, AGENT = 10001, 10002
 STORE = "/mnt/sessions/store/nginx"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -42,17 +43,41 @@ class Secret:
         new.rename(self.folder / "..data")
 
 
-class Pod:
-    """sessions_mode: of the volume that its containers share, as an emptyDir has it."""
+@dataclass(frozen=True)
+class Volume:
+    """An emptyDir that the containers of a pod share.
 
-    def __init__(self, prepared, work, name, secret, sessions_mode=0o777):
+    group: the pod's fsGroup, if it has one. Each container then has a user of its own in it, and they
+    share the store by this group."""
+
+    mode: int = 0o777
+    group: int | None = None
+
+    def make(self, folder):
+        folder.mkdir()
+        if self.group is not None:
+            os.chown(folder, 0, self.group)
+        folder.chmod(self.mode)
+
+    def groups(self, user):
+        return f"{user},{self.group}" if self.group is not None else str(user)
+
+    @property
+    def store(self):
+        return f"file:{STORE}?size=8MiB" + ("&share=group" if self.group is not None else "")
+
+
+class Pod:
+    """memory: the folder of the control group that nginx's container is in, if it has a limit."""
+
+    def __init__(self, prepared, work, name, secret, volume=Volume(), memory=None):
         self.prepared, self.secret, self.name = prepared, secret, name
+        self.volume, self.memory = volume, memory
         self.folder = work / name
         self.folder.mkdir(mode=0o755)
         self.sessions, self.scratch = self.folder / "sessions", self.folder / "scratch"
-        for folder, mode in ((self.sessions, sessions_mode), (self.scratch, 0o777)):
-            folder.mkdir()
-            folder.chmod(mode)
+        volume.make(self.sessions)
+        Volume().make(self.scratch)
         self.port = free_port()
         (self.folder / "nginx.conf").write_text(self._configuration())
         self.nginx = self.agent = None
@@ -76,19 +101,23 @@ http {{
 }}
 """
 
-    def _contained(self, *words, log, volumes, **variables):
+    def _contained(self, *words, user, log, options=(), volumes, **variables):
         """A container's process as we see it: what inside.sh started is below it."""
         command = self.prepared.command
         env = {"PATH": f"{command.parent}:{os.environ['PATH']}:/usr/sbin", **variables}
         bound = [word for volume in volumes for word in ("--volume", *volume)]
-        return processes.start(INSIDE, USER, USER, *bound, *words, log=self.folder / log, env=env)
+        return processes.start(INSIDE, user, self.volume.groups(user), *options, *bound, *words,
+                               log=self.folder / log, env=env)
 
-    def start_nginx(self, store=f"file:{STORE}?size=8MiB"):
+    def start_nginx(self, **settings):
+        """settings: store, if it is not the volume's; None: nobody says where."""
+        store = settings.get("store", self.volume.store)
         volumes = ((self.sessions, "/mnt/sessions"), (self.scratch, "/mnt/scratch"),
                    (self.secret.folder, "/mnt/keys:ro"), (self.prepared.tls, "/mnt/tls:ro"))
         self.nginx = self._contained(
             START, "nginx", "-e", "stderr", "-c", self.folder / "nginx.conf", "-g", "daemon off;",
-            log="nginx.log", volumes=volumes, KEY_SECONDS="0.2", SESSCACHE_KEY_FILE="/mnt/keys/key",
+            user=USER, log="nginx.log", options=("--memory", self.memory) if self.memory else (),
+            volumes=volumes, KEY_SECONDS="0.2", SESSCACHE_KEY_FILE="/mnt/keys/key",
             **({"SESSCACHE_STORE": store} if store else {}))
         wait_until(30, self._listens)
 
@@ -106,8 +135,10 @@ http {{
                 if Path(f"/proc/{pid}/comm").read_text().strip() == "nginx"}
 
     def start_agent(self, redis):
-        self.agent = self._contained("sesscache", "agent", "--store", STORE, "--redis", redis,
-                                     log="agent.log", volumes=((self.sessions, "/mnt/sessions"),))
+        self.agent = self._contained(
+            "sesscache", "agent", "--store", STORE, "--redis", redis, log="agent.log",
+            user=USER if self.volume.group is None else AGENT,
+            volumes=((self.sessions, "/mnt/sessions"),))
 
     def log(self, name="nginx"):
         return (self.folder / f"{name}.log").read_text(errors="replace")

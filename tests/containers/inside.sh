@@ -2,9 +2,10 @@
 # Runs a command as a container would: the first process of a PID namespace, a user without a name, a root
 # that cannot be written, no /run, no /dev/log, 64 MiB of /dev/shm. The network is the caller's, as in a pod.
 #
-#   inside.sh USER GROUPS [--volume FROM TO[:ro]]... COMMAND...
+#   inside.sh USER GROUPS [--memory GROUP] [--volume FROM TO[:ro]]... COMMAND...
 #
-# A volume is seen at TO, which is below /mnt. GROUPS: numbers, separated by commas.
+# A volume is seen at TO, which is below /mnt. GROUPS: numbers, separated by commas. GROUP: the folder of a
+# control group, in which the container is, and which it sees where runtimes show it.
 set -euo pipefail
 
 user=$1 groups=$2
@@ -16,6 +17,12 @@ user=${groups%%:*} groups=${groups#*:}
 
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
+memory=
+if [ "$1" = --memory ]; then
+    memory=$2
+    shift 2
+    echo 0 >"$memory/cgroup.procs"
+fi
 root=/mnt/root
 mkdir $root
 mount --bind / $root
@@ -28,6 +35,13 @@ mkdir -m 1777 "$root/dev/shm"
 mount -t tmpfs -o mode=1777,size=64m tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755,size=1m tmpfs "$root/mnt"
+if [ -n "$memory" ]; then
+    shown=$root$(dirname "$memory")
+    mount -t tmpfs -o mode=755,size=1m tmpfs "$root/sys"
+    mkdir -p "$shown"
+    mount --bind "$memory" "$shown"
+    mount -o remount,bind,ro "$shown"
+fi
 while [ "$1" = --volume ]; do
     to=${3%:ro}
     mkdir -p "$root$to"

@@ -2,7 +2,7 @@
 """Containers, without a container runtime: the files of packaging/docker and packaging/kubernetes do what
 they say, with namespaces in place of a runtime. Needs root and nginx.
 
-    tests/containers/run.py [pod|sticky|bare|image]
+    tests/containers/run.py [pod|sticky|sidecar|limited|bare|image]
 
   SESSCACHE_LIB, SESSCACHE_COMMAND  the library and the command, if not those of target/release
 
@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from containers.container import START, USER, Pod, Secret
+from containers import memory
+from containers.container import START, STORE, USER, Pod, Secret, Volume
 from harness import built, namespaces, tls, verdicts
 from harness.network import free_port
 from harness.packages import need
@@ -27,6 +28,8 @@ from harness.run import result, run
 from harness.verdicts import check, note_skip, same, wait_until
 
 TRIES = 50
+FS_GROUP = 20000
+LIMIT = 48  # MiB of memory
 CHECK = START.parent / "check.sh"
 
 
@@ -67,11 +70,12 @@ class Sessions:
         return same(TRIES, self.client.offer(pod.port, self.file, TRIES))
 
 
-def pods(prepared, work, mode):
+def pods(prepared, work, volume_of_a, volume_of_b):
     need("redis-server", "redis-server", "redis-server")
     secret = Secret(work / "secret", new_key(prepared, work))
     redis = Redis.start(work, free_port())
-    both = [Pod(prepared, work, name, secret, mode) for name in ("a", "b")]
+    both = [Pod(prepared, work, name, secret, volume)
+            for name, volume in (("a", volume_of_a), ("b", volume_of_b))]
     for pod in both:
         pod.start_nginx()
         pod.start_agent(redis.url)
@@ -80,7 +84,16 @@ def pods(prepared, work, mode):
 
 def pod(prepared, work):
     """Its containers share an emptyDir that anybody may write to."""
-    secret, redis, (a, b) = pods(prepared, work, 0o777)
+    secret, redis, (a, b) = pods(prepared, work, Volume(), Volume())
+    more = restarts(prepared, work, redis, a, b)
+    rotate(prepared, work, secret, (a, b), more)
+    check("no key is in a log", says_no_key, secret.text(), a.log() + a.log("agent"))
+
+
+def restarts(prepared, work, redis, a, b):
+    """Sessions of a resume in it and in b, also after a restart of each container of a.
+
+    The sessions that were made last."""
     sessions = Sessions(prepared, work, a)
     check("all resume in both workers of the pod", sessions.all_resume, a)
     check("all resume in the other pod", wait_until, 30, sessions.all_resume, b)
@@ -92,8 +105,7 @@ def pod(prepared, work):
     more = Sessions(prepared, work, a)
     check("new ones come to the other pod after a restart of the agent", wait_until, 30,
           more.all_resume, b)
-    rotate(prepared, work, secret, (a, b), more)
-    check("no key is in a log", says_no_key, secret.text(), a.log() + a.log("agent"))
+    return more
 
 
 def says_no_key(text, log):
@@ -123,10 +135,47 @@ def rotate(prepared, work, secret, both, sessions):
 
 def sticky(prepared, work):
     """An emptyDir may be sticky."""
-    _, _, (a, b) = pods(prepared, work, 0o1777)
+    _, _, (a, b) = pods(prepared, work, Volume(0o1777), Volume(0o1777))
     sessions = Sessions(prepared, work, a)
     check("all resume in the pod", sessions.all_resume, a)
     check("all resume in the other pod", wait_until, 30, sessions.all_resume, b)
+
+
+def sidecar(prepared, work):
+    """The agent runs as a user of its own, in the pod's fsGroup. One emptyDir is sticky."""
+    plain, is_sticky = Volume(0o2777, FS_GROUP), Volume(0o3777, FS_GROUP)
+    _, redis, (a, b) = pods(prepared, work, plain, is_sticky)
+    restarts(prepared, work, redis, a, b)
+    restarts(prepared, work, redis, b, a)
+
+
+def limited(prepared, work):
+    """nginx's container may use less memory than its store is to have. Its emptyDir is in memory, too."""
+    secret = Secret(work / "secret", new_key(prepared, work))
+    large = f"file:{STORE}?size=64MiB"
+    with memory.limited(LIMIT) as group:
+        for name, store, room, missing in (("file", large, "96m", None),
+                                           ("anonymous", None, "96m", None),
+                                           ("full", large, "512k", "there is no room for a store")):
+            lean = Pod(prepared, work, name, secret, memory=group)
+            run("mount", "-t", "tmpfs", "-o", f"mode=777,size={room}", "tmpfs", lean.sessions)
+            lean.start_nginx(store=store)
+            serves_with_less(prepared, work, lean, missing)
+            lean.nginx.kill()
+            run("umount", lean.sessions)
+        check("the kernel has killed nobody", lambda: same(0, memory.killed_in(group)))
+
+
+def serves_with_less(prepared, work, lean, missing):
+    """missing: the reason why there is no store; None: there is a smaller one."""
+    before = lean.main(), lean.workers()
+    sessions = Sessions(prepared, work, lean)
+    says = missing or f"has {LIMIT // 4} MiB and not 64"
+    check(f"{lean.name}: stderr says so", lambda: same(True, says in lean.log()))
+    if not missing:
+        check(f"{lean.name}: all resume in both workers", sessions.all_resume, lean)
+    check(f"{lean.name}: the same processes serve", lambda: same(
+        before, (lean.main(), lean.workers())))
 
 
 def bare(prepared, work):
@@ -201,7 +250,7 @@ def networked(part):
     return on_loopback
 
 
-PARTS = {part.__name__: networked(part) for part in (pod, sticky, bare, image)}
+PARTS = {part.__name__: networked(part) for part in (pod, sticky, sidecar, limited, bare, image)}
 
 if __name__ == "__main__":
     verdicts.main("test-containers", PARTS, prepare=prepare, again="tests/containers/run.py",

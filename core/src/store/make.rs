@@ -9,15 +9,17 @@ use super::layout::Geometry;
 use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
 use super::size::Limits;
+use super::url::{Sharing, StoreUrl};
 use crate::system::files::{
-    is_network_filesystem, reserve, set_length, try_exclusive_lock, try_lock_now, unlock,
+    access_list, is_network_filesystem, reserve, set_length, try_exclusive_lock, try_lock_now,
+    unlock,
 };
 use crate::system::process::{effective_user, random_bytes};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Root's folder of stores.
@@ -42,19 +44,17 @@ impl FileId {
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) path: &'a Path,
-    /// The bytes that were asked for.
-    pub(super) size: Option<usize>,
-    pub(super) key_file: Option<&'a Path>,
+    pub(super) url: &'a StoreUrl,
     /// The file of another version in whose place it goes.
     pub(super) before: Option<FileId>,
 }
 
 /// Makes the file; `None` if another process was faster.
 pub(super) fn file(wanted: &Wanted<'_>) -> Result<Option<Store>, OpenError> {
-    let Wanted { path, size: asked, key_file, before } = *wanted;
+    let Wanted { path, url, before } = *wanted;
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.exists() {
-        make_folder(folder, key_file)?;
+        make_folder(folder, url)?;
     }
     check_folder(folder)?;
     // A process id would not do: two threads have the same, and so have the servers of two
@@ -75,12 +75,13 @@ pub(super) fn file(wanted: &Wanted<'_>) -> Result<Option<Store>, OpenError> {
     }
     // Fails if it is taken for left over in this instant. Then the link below fails, too.
     try_lock_now(&file);
-    let size = Limits::of_file(&file).size(asked)?;
+    let size = Limits::of_file(&file).size(url.size)?;
     reserve_heads(&file, size).map_err(|_| OpenError::NoRoom)?;
     let mapping = Mapping::of_file(&file, size).map_err(system("cannot map it"))?;
     let id = FileId::of(&file.metadata().map_err(system("cannot look at it"))?);
     let store = Store::made(mapping, size, Some(id))?;
-    store.begin_room(asked, before.is_some()).map_err(|Outside| OpenError::Layout)?;
+    store.begin_room(url.size, before.is_some()).map_err(|Outside| OpenError::Layout)?;
+    share(&file, url.sharing)?;
     let linked = match before {
         None => fs::hard_link(&unfinished.0, path),
         Some(before) => replace(&unfinished.0, path, before),
@@ -94,6 +95,17 @@ pub(super) fn file(wanted: &Wanted<'_>) -> Result<Option<Store>, OpenError> {
             _ => Err(OpenError::System("cannot make it", error)),
         },
     }
+}
+
+/// Lets the file's group use it, if it is to. A folder may have given it a list of more users (acl(5)).
+fn share(file: &File, sharing: Sharing) -> Result<(), OpenError> {
+    if sharing == Sharing::Owner {
+        return Ok(());
+    }
+    if access_list(file, &mut []).is_some() {
+        return Err(OpenError::Mode);
+    }
+    file.set_permissions(Permissions::from_mode(0o660)).map_err(system("cannot share it"))
 }
 
 /// Looks whether a file can be made here, if its folder may be written to.
@@ -136,11 +148,18 @@ fn replace(unfinished: &Path, path: &Path, before: FileId) -> io::Result<()> {
     }
 }
 
-pub(super) fn check_folder(folder: &Path) -> Result<(), OpenError> {
+/// Whether nobody else can put a file in the place of ours.
+fn check_folder(folder: &Path) -> Result<(), OpenError> {
+    check_folder_of(effective_user(), folder)
+}
+
+/// Whether only `owner` and root can put a file in the place of `owner`'s. In a sticky folder somebody else
+/// could, as long as there is none: `owner` need not be the user whose file is meant, unless it is us.
+pub(super) fn check_folder_of(owner: u32, folder: &Path) -> Result<(), OpenError> {
     let folder = fs::metadata(folder).map_err(system("cannot look at its folder"))?;
-    let trusted = folder.uid() == effective_user() || folder.uid() == 0;
+    let trusted = folder.uid() == owner || folder.uid() == 0;
     let is_shared = folder.mode() & 0o022 != 0;
-    let is_sticky = folder.mode() & 0o1000 != 0;
+    let is_sticky = folder.mode() & 0o1000 != 0 && owner == effective_user();
     if trusted && (!is_shared || is_sticky) { Ok(()) } else { Err(OpenError::Folder) }
 }
 
@@ -172,16 +191,22 @@ pub fn makes_folder(folder: &Path, key_file: Option<&Path>) -> bool {
         || folder.parent().is_some_and(|outer| is_private(outer) || has_key(outer))
 }
 
-fn make_folder(folder: &Path, key_file: Option<&Path>) -> Result<(), OpenError> {
-    if !makes_folder(folder, key_file) {
+fn make_folder(folder: &Path, url: &StoreUrl) -> Result<(), OpenError> {
+    if !makes_folder(folder, url.key_file.as_deref()) {
         return Err(OpenError::NoFolder);
     }
     match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(OpenError::System("cannot make its folder", error))
-        }
-        _ => Ok(()),
+        Ok(()) if url.sharing == Sharing::Group => open_to_group(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
+    .map_err(system("cannot make its folder"))
+}
+
+/// Lets the group enter a folder that was just made. Its set-group-ID bit stays.
+fn open_to_group(folder: &Path) -> io::Result<()> {
+    let mode = fs::metadata(folder)?.mode();
+    fs::set_permissions(folder, Permissions::from_mode(mode | 0o050))
 }
 
 /// Removes the files that killed makers of this store have left.

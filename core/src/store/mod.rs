@@ -44,7 +44,7 @@ pub use open_error::OpenError;
 pub use record::{CAME_BACK, LOCAL, Locator};
 pub use record_format::RECORD_FORMAT;
 pub use room::Begun;
-pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, StoreUrl, UrlError};
+pub use url::{DEFAULT_SIZE, LEAST_SIZE, Medium, Sharing, StoreUrl, UrlError};
 
 use counters::Counter;
 use layout::{Geometry, header};

@@ -5,13 +5,13 @@
 
 use super::Store;
 use super::layout::{BYTE_ORDER, Geometry, HEADER_BYTES, MAGIC, VERSION, header};
-use super::make::{self, FileId, Wanted, check_folder, random_id};
+use super::make::{self, FileId, Wanted, check_folder_of, random_id};
 use super::mapping::{Mapping, Outside};
 use super::open_error::{OpenError, system};
 use super::size::Limits;
-use super::url::{Medium, StoreUrl};
-use crate::system::files::is_network_filesystem;
-use crate::system::process::effective_user;
+use super::url::{Medium, Sharing, StoreUrl};
+use crate::system::files::{access_list, is_network_filesystem};
+use crate::system::process::{effective_user, is_in_group};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -36,9 +36,10 @@ impl Store {
     /// # Errors [`OpenError`]; an existing file is left as it is.
     pub fn map(url: &StoreUrl, other: OtherVersion) -> Result<Store, OpenError> {
         let Medium::File(path) = &url.medium else { return Store::in_memory(url.size) };
+        let whose = Whose::of(url.sharing);
         loop {
-            let before = match open_file(path, false) {
-                Ok(file) => match Store::of_file(&file, url.size, false) {
+            let before = match open_file(path, whose) {
+                Ok(file) => match Store::of_file(&file, url.size, whose) {
                     Err(OpenError::Version) if other == OtherVersion::Replace => {
                         Some(FileId::of(&file.metadata().map_err(system("cannot look at it"))?))
                     }
@@ -52,20 +53,20 @@ impl Store {
             };
             // They may have all the room.
             make::clear(path);
-            let key_file = url.key_file.as_deref();
-            if let Some(store) = make::file(&Wanted { path, size: url.size, key_file, before })? {
+            if let Some(store) = make::file(&Wanted { path, url, before })? {
                 return Ok(store);
             }
             // Another process was faster, and its file is there now.
         }
     }
 
-    /// Opens an existing file. Root may open every user's, to look at it.
+    /// Opens an existing file, which may be shared with a group of this process. Root may open every
+    /// user's, to look at it.
     ///
     /// # Errors [`OpenError`], also if there is no file.
     pub fn open_existing(path: &Path) -> Result<Store, OpenError> {
-        let any_owner = effective_user() == 0;
-        Store::of_file(&open_file(path, any_owner)?, None, any_owner)
+        let whose = if effective_user() == 0 { Whose::Anybody } else { Whose::Group };
+        Store::of_file(&open_file(path, whose)?, None, whose)
     }
 
     /// Looks whether a store of this URL can be opened, and makes nothing. A file of another version
@@ -74,8 +75,9 @@ impl Store {
     /// # Errors [`OpenError`], as [`Store::open`] would have it.
     pub fn look(url: &StoreUrl) -> Result<(), OpenError> {
         let Medium::File(path) = &url.medium else { return Ok(()) };
-        match open_file(path, false) {
-            Ok(file) => match Store::of_file(&file, url.size, false) {
+        let whose = Whose::of(url.sharing);
+        match open_file(path, whose) {
+            Ok(file) => match Store::of_file(&file, url.size, whose) {
                 Ok(_) | Err(OpenError::Version) => Ok(()),
                 Err(error) => Err(error),
             },
@@ -125,11 +127,11 @@ impl Store {
         self.mapping.write(header::MAGIC, &MAGIC)
     }
 
-    fn of_file(file: &File, asked: Option<usize>, any_owner: bool) -> Result<Store, OpenError> {
+    fn of_file(file: &File, asked: Option<usize>, whose: Whose) -> Result<Store, OpenError> {
         let metadata = file.metadata().map_err(system("cannot look at it"))?;
         // First, because no other mend is right for a file of another kind.
         let first = head_of(file, &metadata)?;
-        check(&metadata, any_owner)?;
+        whose.check(file, &metadata)?;
         if is_network_filesystem(file) {
             return Err(OpenError::Network);
         }
@@ -149,7 +151,8 @@ impl Store {
         if let Some(asked) = asked.filter(is_other) {
             return Err(OpenError::Size { is: size as u64, asked: asked as u64 });
         }
-        if !any_owner && !store.has_room() && !Limits::of_file(file).allow(size) {
+        let takes_room = whose != Whose::Anybody && !store.has_room();
+        if takes_room && !Limits::of_file(file).allow(size) {
             return Err(OpenError::NoRoom);
         }
         Ok(store)
@@ -166,6 +169,52 @@ pub enum OtherVersion {
     Refuse,
 }
 
+/// Whose files are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The own user's, which nobody else may use.
+    Own,
+    /// Also those that all members of a group of ours may use, whoever of them has made the file.
+    Group,
+    /// Everybody's.
+    Anybody,
+}
+
+impl Whose {
+    fn of(sharing: Sharing) -> Whose {
+        match sharing {
+            Sharing::Owner => Whose::Own,
+            Sharing::Group => Whose::Group,
+        }
+    }
+
+    /// Whether the members of the file's group are as good as its owner. For a file of our own the group
+    /// is our choice. A list of more users (acl(5)) is nobody's.
+    fn trusts_group(self, file: &File, found: &Metadata) -> bool {
+        let is_ours = || found.uid() == effective_user() || is_in_group(found.gid());
+        let is_asked_for = match self {
+            Whose::Own => false,
+            Whose::Group => is_ours(),
+            Whose::Anybody => true,
+        };
+        is_asked_for && found.mode() & 0o077 == 0o060 && access_list(file, &mut []).is_none()
+    }
+
+    /// Other users could have put a file of theirs in place, and truncate it under us.
+    fn check(self, file: &File, found: &Metadata) -> Result<(), OpenError> {
+        if self.trusts_group(file, found) {
+            return Ok(());
+        }
+        if found.uid() != effective_user() && self != Whose::Anybody {
+            Err(OpenError::Owner)
+        } else if found.mode() & 0o077 != 0 {
+            Err(OpenError::Mode)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// The version of the layout, if it is of a machine like this one.
 fn version_of(first: &Header) -> Option<u32> {
     let half = |at: usize| first.get(at..)?.first_chunk().map(|&bytes| u32::from_ne_bytes(bytes));
@@ -173,7 +222,7 @@ fn version_of(first: &Header) -> Option<u32> {
     half(header::DESCRIPTION).filter(|_| is_of_this_order)
 }
 
-fn open_file(path: &Path, any_owner: bool) -> Result<File, OpenError> {
+fn open_file(path: &Path, whose: Whose) -> Result<File, OpenError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let file = OpenOptions::new()
         .read(true)
@@ -185,8 +234,10 @@ fn open_file(path: &Path, any_owner: bool) -> Result<File, OpenError> {
             Some(libc::EISDIR | libc::ENXIO) => OpenError::NotAFile,
             _ => OpenError::System("cannot open it", error),
         })?;
-    if !any_owner {
-        check_folder(folder)?;
+    if whose != Whose::Anybody {
+        let found = file.metadata().map_err(system("cannot look at it"))?;
+        let is_shared = whose.trusts_group(&file, &found);
+        check_folder_of(if is_shared { found.uid() } else { effective_user() }, folder)?;
     }
     Ok(file)
 }
@@ -201,15 +252,4 @@ fn head_of(mut file: &File, metadata: &Metadata) -> Result<Header, OpenError> {
     let is_store =
         is_long_enough && file.read_exact(&mut first).is_ok() && first.starts_with(&MAGIC);
     is_store.then_some(first).ok_or(OpenError::NotAStore)
-}
-
-/// Other users could have put a file of theirs in place, and truncate it under us.
-fn check(file: &Metadata, any_owner: bool) -> Result<(), OpenError> {
-    if file.uid() != effective_user() && !any_owner {
-        Err(OpenError::Owner)
-    } else if file.mode() & 0o077 != 0 {
-        Err(OpenError::Mode)
-    } else {
-        Ok(())
-    }
 }

@@ -17,6 +17,15 @@ pub enum Medium {
     File(PathBuf),
 }
 
+/// The users of a store's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Its owner alone.
+    Owner,
+    /// All members of its group, as in a pod whose containers have users of their own.
+    Group,
+}
+
 /// A store as a `shm:` or `file:` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
@@ -27,6 +36,8 @@ pub struct StoreUrl {
     pub size: Option<usize>,
     /// The key file, if the URL names one.
     pub key_file: Option<PathBuf>,
+    /// The users of its file.
+    pub sharing: Sharing,
 }
 
 /// The fault of a URL.
@@ -46,6 +57,8 @@ pub enum UrlError {
     SizeRange(String),
     /// A key file's path that does not start with `/`.
     KeyFile,
+    /// Something else than `group` to share a file with, or `shm:`.
+    Share,
 }
 
 impl fmt::Display for UrlError {
@@ -60,13 +73,17 @@ impl fmt::Display for UrlError {
             UrlError::Path => write!(f, "file: needs a path that starts with /"),
             UrlError::MemoryPath => write!(f, "shm: takes no path, only ?size=…"),
             UrlError::Parameter(name) => {
-                write!(f, "'{name}' is not a parameter of a store: size=… and key=… are")
+                write!(
+                    f,
+                    "'{name}' is not a parameter of a store: size=…, key=… and share=group are"
+                )
             }
             UrlError::Size(text) => {
                 write!(f, "'{text}' is not a size: a number, with KiB, MiB or GiB behind it")
             }
             UrlError::SizeRange(text) => write!(f, "size={text}: a store has 1MiB to 1024GiB"),
             UrlError::KeyFile => write!(f, "key= needs a path that starts with /"),
+            UrlError::Share => write!(f, "share=group is for the members of a file's group"),
         }
     }
 }
@@ -87,12 +104,14 @@ impl StoreUrl {
             "file" => return Err(UrlError::Path),
             _ => return Err(UrlError::Scheme),
         };
-        let mut url = StoreUrl { medium, size: None, key_file: None };
+        let mut url = StoreUrl { medium, size: None, key_file: None, sharing: Sharing::Owner };
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=').unwrap_or((parameter, "")) {
                 ("size", value) => url.size = Some(size(value)?),
                 ("key", value) if value.starts_with('/') => url.key_file = Some(value.into()),
                 ("key", _) => return Err(UrlError::KeyFile),
+                ("share", "group") if url.medium != Medium::Memory => url.sharing = Sharing::Group,
+                ("share", _) => return Err(UrlError::Share),
                 (name, _) => return Err(UrlError::Parameter(name.to_owned())),
             }
         }
@@ -128,7 +147,11 @@ mod tests {
         let url = parse("file:/run/x?size=1G&key=/etc/k");
         assert_eq!(url.medium, Medium::File("/run/x".into()));
         assert_eq!((url.size, url.key_file), (Some(1 << 30), Some("/etc/k".into())));
-        assert_eq!(parse("file:/run/x").size, None);
+        assert_eq!(
+            (parse("file:/run/x").size, parse("file:/run/x").sharing),
+            (None, Sharing::Owner)
+        );
+        assert_eq!(parse("file:/run/x?share=group").sharing, Sharing::Group);
         assert_eq!(parse("file:/run/x?size=1048576").size, Some(1 << 20));
     }
 
@@ -146,5 +169,7 @@ mod tests {
         assert_eq!(wrong("shm:?size=1023KiB"), UrlError::SizeRange("1023KiB".into()));
         assert!(matches!(wrong("shm:?size=18014398509481984K"), UrlError::SizeRange(_)));
         assert_eq!(wrong("shm:?key=x"), UrlError::KeyFile);
+        assert_eq!(wrong("shm:?share=group"), UrlError::Share);
+        assert_eq!(wrong("file:/x?share=all"), UrlError::Share);
     }
 }

@@ -27,7 +27,8 @@ use keys::{KeyRing, KeyRingError};
 use once_cell::sync::OnceCell;
 use renewal::Name;
 use sesscache_core::store::{
-    Begun, LEAST_SIZE, Medium, OpenError, OtherVersion, Service, Store, StoreUrl, Tally, UrlError,
+    Begun, LEAST_SIZE, Medium, OpenError, OtherVersion, Service, Sharing, Store, StoreUrl, Tally,
+    UrlError,
 };
 use std::fmt;
 use std::ptr;
@@ -279,7 +280,8 @@ pub(super) fn make_permits() {
         return;
     }
     let (size, key_file) = (Some(PERMITS_SIZE), None);
-    let url = StoreUrl { medium: Medium::Memory, size, key_file };
+    let sharing = Sharing::Owner;
+    let url = StoreUrl { medium: Medium::Memory, size, key_file, sharing };
     if let Ok(store) = Store::open(&url) {
         // Not while it is opened: a fork in between would leave the child waiting. The first of several
         // threads wins.

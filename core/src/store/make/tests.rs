@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::store::{Medium, StoreUrl};
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::chown;
 
 /// A folder of this test, that its user alone may enter.
 struct Folder(PathBuf);
@@ -22,9 +21,17 @@ impl Folder {
         names.into_iter().map(|name| name.into_string().unwrap()).collect()
     }
 
-    fn open(&self, name: &str) -> Result<Store, OpenError> {
+    fn url(&self, name: &str, sharing: Sharing) -> StoreUrl {
         let medium = Medium::File(self.0.join(name));
-        Store::open(&StoreUrl { medium, size: Some(1 << 20), key_file: None })
+        StoreUrl { medium, size: Some(1 << 20), key_file: None, sharing }
+    }
+
+    fn open(&self, name: &str) -> Result<Store, OpenError> {
+        Store::open(&self.url(name, Sharing::Owner))
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.0.join(name), Permissions::from_mode(mode)).unwrap();
     }
 }
 
@@ -65,7 +72,7 @@ fn a_folder_is_made_where_nobody_can_have_meant_another_one() {
     outer.open("inner/s").unwrap();
     assert_eq!(outer.0.join("inner").metadata().unwrap().mode() & 0o7777, 0o700);
     assert!(matches!(outer.open("none/deeper/s"), Err(OpenError::NoFolder)));
-    fs::set_permissions(&outer.0, Permissions::from_mode(0o755)).unwrap();
+    outer.mode("", 0o755);
     assert!(matches!(outer.open("mistyped/s"), Err(OpenError::NoFolder)));
     assert_eq!(outer.names(), ["inner"]);
     fs::create_dir(outer.0.join("mistyped")).unwrap();
@@ -93,20 +100,68 @@ fn a_store_knows_whether_it_is_in_place() {
 #[test]
 fn a_look_tells_what_opening_would_and_makes_nothing() {
     let folder = Folder::new("look");
-    let look = |name: &str, size| {
-        let medium = Medium::File(folder.0.join(name));
-        Store::look(&StoreUrl { medium, size, key_file: None })
-    };
+    let look =
+        |name: &str, size| Store::look(&StoreUrl { size, ..folder.url(name, Sharing::Owner) });
     assert!(look("s", None).is_ok());
     assert!(look("deeper/s", None).is_ok(), "a folder that would be made");
     assert!(matches!(look("none/none/s", None), Err(OpenError::NoFolder)));
-    fs::set_permissions(&folder.0, Permissions::from_mode(0o777)).unwrap();
+    folder.mode("", 0o777);
     assert!(matches!(look("s", None), Err(OpenError::Folder)));
-    fs::set_permissions(&folder.0, Permissions::from_mode(0o700)).unwrap();
+    folder.mode("", 0o700);
     assert_eq!(folder.names(), [""; 0]);
     folder.open("s").unwrap();
     assert!(look("s", Some(1 << 20)).is_ok());
     assert!(matches!(look("s", Some(1 << 21)), Err(OpenError::Size { .. })));
-    fs::set_permissions(folder.0.join("s"), Permissions::from_mode(0o644)).unwrap();
+    folder.mode("s", 0o644);
     assert!(matches!(look("s", None), Err(OpenError::Mode)));
+}
+
+#[test]
+fn a_store_is_shared_with_its_group_if_both_sides_say_so() {
+    let folder = Folder::new("group");
+    let (own, shared) = (Sharing::Owner, Sharing::Group);
+    let open = |name, sharing| Store::open(&folder.url(name, sharing));
+    let mode = |name: &str| folder.0.join(name).metadata().unwrap().mode() & 0o777;
+    open("inner/s", shared).unwrap();
+    assert_eq!((mode("inner"), mode("inner/s")), (0o750, 0o660));
+    assert!(open("inner/s", shared).is_ok());
+    assert!(matches!(open("inner/s", own), Err(OpenError::Mode)));
+    assert!(Store::open_existing(&folder.0.join("inner/s")).is_ok());
+    for bits in [0o620, 0o640, 0o664, 0o666] {
+        folder.mode("inner/s", bits);
+        assert!(matches!(open("inner/s", shared), Err(OpenError::Mode)), "{bits:o}");
+    }
+    open("s", own).unwrap();
+    assert_eq!(mode("s"), 0o600);
+    assert!(open("s", shared).is_ok(), "nobody else can use it, and its owner can");
+}
+
+#[test]
+fn a_store_of_another_user_is_used_if_only_he_can_have_put_it_there() {
+    const STRANGER: u32 = 12345;
+    let folder = Folder::new("strangers");
+    if effective_user() != 0 {
+        return;
+    }
+    let open = |sharing| Store::open(&folder.url("s", sharing));
+    let owned = |user, group| chown(folder.0.join("s"), Some(user), Some(group)).unwrap();
+    open(Sharing::Group).unwrap();
+    owned(0, STRANGER);
+    assert!(open(Sharing::Group).is_ok(), "our own choice");
+    owned(STRANGER, 0);
+    assert!(open(Sharing::Group).is_ok());
+    assert!(matches!(open(Sharing::Owner), Err(OpenError::Owner)));
+    folder.mode("s", 0o600);
+    assert!(matches!(open(Sharing::Group), Err(OpenError::Owner)));
+    folder.mode("s", 0o660);
+    owned(STRANGER, STRANGER);
+    assert!(matches!(open(Sharing::Group), Err(OpenError::Owner)), "another group's");
+    owned(STRANGER, 0);
+    for (owner, bits) in [(0, 0o777), (0, 0o1777), (0, 0o770), (STRANGER + 1, 0o755)] {
+        chown(&folder.0, Some(owner), None).unwrap();
+        folder.mode("", bits);
+        assert!(matches!(open(Sharing::Group), Err(OpenError::Folder)), "{owner} {bits:o}");
+    }
+    chown(&folder.0, Some(STRANGER), None).unwrap();
+    assert!(open(Sharing::Group).is_ok(), "his folder");
 }
