@@ -12,6 +12,7 @@ become docs/SYSTEMS.md and columns of docs/PARITY.md. By hand, as root: an image
                      `make test` on a fresh system, whose packages they install; with BUILT, the parts
                      of `make test`
   READ               the log of a .ci/run on a machine that is such a system, instead of a run
+  NAMES              C tests for the steps c and upstream; the others keep their last result
   PATIENCE           on a busy machine: so many times the time for a C test (1)
   CASES              a folder of more scripts, each of which is given the folder of the build
 
@@ -63,6 +64,6 @@ def read(system, text):
 if __name__ == "__main__":
     verdicts.main("test-systems", {name: test(system) for name, system in image.SYSTEMS.items()},
                   prepare=lambda _: image.must_be_possible(), again="tests/systems/run.py",
-                  settings=("SYSTEMS_CACHE", "MIRROR", "BUILT", "STEPS", "READ", "PATIENCE",
-                            "CASES"),
+                  settings=("SYSTEMS_CACHE", "MIRROR", "BUILT", "STEPS", "READ", "NAMES",
+                            "PATIENCE", "CASES"),
                   most_seconds=MOST_SECONDS)

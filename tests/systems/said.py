@@ -11,6 +11,8 @@ _C_TEST = re.compile(r"^(\w+): ((?:(?:passed|failed|skipped) \w+(?:, )?)+)$", re
 _TARGET = re.compile(r"^=== make ([\w-]+) \([\d:]+\)\n((?:(?!=== ).*\n)*)=== (\d+) s$", re.M)
 _PART = re.compile(r"^== (\w+)\n((?:(?!== ).*\n)*?)   \((\d+) passed, ([\d.]+) s\)$", re.M)
 
+_IS_RED = " is red"
+
 
 def counts(said):
     """As .ci/steps counts: suites and cargo close with their counts."""
@@ -26,6 +28,17 @@ def result(said, seconds, counted=None):
     if tests := _c_tests(said):
         found["tests"] = tests
     return found
+
+
+def again(before, found):
+    """A result of C tests after some of them ran again."""
+    tests = before["tests"] | found["tests"]
+    passed, failed, skipped = (sum(column) for column in zip(*tests.values(), strict=True))
+    old = [reason for reason in before["said"].split("; ")
+           if reason.removesuffix(_IS_RED) not in found["tests"]]
+    return found | {"passed": passed, "failed": failed, "skipped": skipped, "tests": tests,
+                    "seconds": before["seconds"] + found["seconds"],
+                    "said": "; ".join(reason for reason in (*old, found["said"]) if reason)}
 
 
 def of_make_test(said, steps):
@@ -65,7 +78,7 @@ def programs(said):
 
 
 def _reasons(said):
-    red = [f"{name} is red" for name, ways in _C_TEST.findall(said) if "failed" in ways]
+    red = [name + _IS_RED for name, ways in _C_TEST.findall(said) if "failed" in ways]
     return "; ".join(dict.fromkeys([*_REASON.findall(said), *red]))[:300]
 
 

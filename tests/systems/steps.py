@@ -43,7 +43,7 @@ WHOLE = (
 # All but the last, which `make test-upstream` is, are parts of `make test`.
 PARTS = (
     Step("rust", "Rust tests", "make rust-test", 60, target="rust-test"),
-    Step("c", "all C tests, three ways each", "c-tests/run.sh", 60, target="c-test"),
+    Step("c", "all C tests, three ways each", "c-tests/run.sh $NAMES", 60, target="c-test"),
     Step("command", "the command", "tests/cli.sh && tests/enable.sh", target="cli-test"),
     Step("install", "`make install`", "make install-test", target="install-test"),
     Step("nginx", "nginx", minutes=40, servers=("nginx", "nginx_packaged")),
@@ -56,7 +56,7 @@ PARTS = (
         "lighttpd", "hitch", "postgresql", "vsftpd", "mosquitto", "memcached", "uwsgi", "dnsdist",
         "named", "puma", "ruby", "cyrus", "hostapd", "freeradius", "kamailio", "tickets", "admission",
         "early_data")),
-    Step("upstream", "all C tests on a libssl as upstream links it", "c-tests/run.sh --upstream", 60,
+    Step("upstream", "all C tests on a libssl as upstream links it", "c-tests/run.sh --upstream $NAMES", 60,
          target="test-upstream"),
 )
 STEPS = (*WHOLE, *PARTS)
@@ -109,8 +109,8 @@ class Place:
             built = "/built"
         # make says itself where the library is.
         given = "" if self._fresh else f" LIBDIR={built} SESSCACHE_BIN={built}/sesscache"
-        patience = os.environ.get("PATIENCE", "1")
-        script = f"export CARGO_NET_OFFLINE=true PATIENCE={patience}{given}; cd /src; {words}"
+        given += f" PATIENCE={os.environ.get('PATIENCE', '1')} NAMES='{os.environ.get('NAMES', '')}'"
+        script = f"export CARGO_NET_OFFLINE=true{given}; cd /src; {words}"
         return result(image.ENTER, self._image, self._changes, *["--network"][:self._fresh], *binds,
                       *image.variables(), "bash", "-c", script, seconds=seconds)
 
