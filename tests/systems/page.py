@@ -14,8 +14,8 @@ HEAD = """\
 
 `make test-systems` writes this page. For each system it makes an image with mmdebstrap. On a fresh one, which has
 make, git and what every Debian has, it runs `make demo` and then `make test` in a new clone of this tree. They install
-their packages, and build. The rows below `make test` are parts of it, or were run by themselves in an image that has
-the packages, with a build of Debian 12 if the system has no row of `make demo`. The Rust is that of the machine.
+their packages, and build. The rows below `make test` are parts of it. On a system without a row of `make test` they
+were run by themselves in an image that has the packages, with a build of Debian 12. The Rust is that of the machine.
 Debian 13's cargo (1.85) is older than the build needs, and `make` says so in a line before it installs anything.
 
 A cell says how many checks passed of those that ran, and how long it took on two cores that other work
