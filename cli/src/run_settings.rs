@@ -58,6 +58,8 @@ pub(crate) struct RunSettings {
     key_file: Option<PathBuf>,
     /// The folder of the default store, to be made.
     folder: Option<StoreFolder>,
+    /// Whether the default store is in memory, because the user has no folder for it.
+    lacks_folder: bool,
 }
 
 impl RunSettings {
@@ -93,9 +95,10 @@ impl RunSettings {
         folder: Option<StoreFolder>,
         name: &str,
     ) -> Result<RunSettings, RunSettingsError> {
+        let lacks_folder = given.is_none() && folder.is_none();
         let (text, folder) = match (given, folder) {
             (Some(text), _) if text.is_empty() => {
-                return Ok(RunSettings { store: None, key_file: None, folder: None });
+                return Ok(RunSettings { store: None, key_file: None, folder: None, lacks_folder });
             }
             (Some(text), _) => (text, None),
             (None, Some(folder)) => {
@@ -106,7 +109,7 @@ impl RunSettings {
             (None, None) => ("shm:".into(), None),
         };
         let url = StoreUrl::parse(&text.to_string_lossy()).map_err(RunSettingsError::Url)?;
-        Ok(RunSettings { store: Some((text, url)), key_file: None, folder })
+        Ok(RunSettings { store: Some((text, url)), key_file: None, folder, lacks_folder })
     }
 
     /// Whether there is a store.
@@ -119,9 +122,15 @@ impl RunSettings {
         mut self,
         user: u32,
     ) -> Result<Vec<(&'static str, OsString)>, RunSettingsError> {
+        let in_memory = |why: &dyn fmt::Display| {
+            output::say(&format!("{why}; the store is shm:, which ends with the server"));
+        };
+        if self.lacks_folder {
+            in_memory(&"there is neither --store nor a folder in XDG_RUNTIME_DIR");
+        }
         match self.folder.take().map(|folder| folder.make(user)) {
             Some(Err(error @ StoreFolderError::Unmade(..))) => {
-                output::say(&format!("{error}; the store is shm:, which ends with the server"));
+                in_memory(&error);
                 self = RunSettings {
                     key_file: self.key_file,
                     ..RunSettings::of(Some("shm:".into()), None, "")?

@@ -184,6 +184,7 @@ def bare(prepared, work):
     lonely = Pod(prepared, work, "lonely", secret)
     lonely.start_nginx(store=None)
     check("all resume in both workers", Sessions(prepared, work, lonely).all_resume, lonely)
+    check("stderr says so", lambda: same(True, "the store is shm:, which ends" in lonely.log()))
 
 
 def image(prepared, work):
