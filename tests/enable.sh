@@ -146,6 +146,8 @@ check_namespaces() {
             "$tree/$units/$name.service.d/sesscache.conf"
         check "$name: that is said" grep -q "^SESSCACHE_NAMESPACE=${name/@/_}, because lighttpd sets its certificates" \
             "$work/told"
+        check "$name: its first line has the end" bash -c "sed -n '1s/.*\`sesscache disable \(.*\)\`.*/\1/p' \
+            '$tree/$units/$name.service.d/sesscache.conf' | grep -qx '$name'"
         off $name >/dev/null
     done
     file=$tree/$units/lighttpd.service.d/sesscache.conf
@@ -168,6 +170,12 @@ check_units() {
     check 'a user has a folder' same "700 $mine" "$(stat -c '%a %U' "$tree/run/sesscache/web")"
     check 'and the store is there' grep -qx 'Environment=SESSCACHE_STORE=file:/run/sesscache/web/web' \
         "$tree/$units/web.service.d/sesscache.conf"
+    check 'its agent is that user, and follows it' same "[Service]
+User=web
+RuntimeDirectory=
+ExecStart=
+ExecStart=/usr/bin/sesscache agent --store /run/sesscache/web/web \$AGENT_OPTIONS \$STORE_OPTIONS" \
+        "$(drop_in sesscache-agent@web)"
     check 'at each boot' grep -qx 'd /run/sesscache/web 0700 web - -' "$tree/etc/tmpfiles.d/sesscache-web.conf"
     check 'and reaches its key' same 711 "$(stat -c %a "$tree/etc/sesscache")"
     off web >/dev/null

@@ -110,7 +110,7 @@ pub(crate) fn enable(options: &Enable) -> Result<(), EnableError> {
     if changes.is_change {
         changes.said.push(next(&target, &root));
     } else {
-        changes.said.push(format!("{} is enabled already", target.name));
+        changes.said.push(format!("{} is enabled already", target.word));
     }
     output::print(&changes.said.join("\n")).map_err(EnableError::Output)
 }
@@ -152,7 +152,7 @@ fn drop_in_text(
     variables: &[(String, String)],
     more: &str,
 ) -> String {
-    let mut text = mark(&target.name);
+    let mut text = mark(&target.word);
     for folder in made {
         text.push_str(&format!("{MADE}{}\n", folder.display()));
     }
@@ -185,7 +185,7 @@ pub(crate) fn disable(options: &Disable) -> Result<(), EnableError> {
     if old.is_some() {
         changes.said.push(next(&target, &root));
     } else {
-        changes.said.push(format!("{} is not enabled", target.name));
+        changes.said.push(format!("{} is not enabled", target.word));
     }
     output::print(&changes.said.join("\n")).map_err(EnableError::Output)
 }

@@ -139,18 +139,23 @@ fn path_of(store: &OsString) -> Result<PathBuf, StatsError> {
     Ok(absolute(store).unwrap_or_else(|_| PathBuf::from(store)))
 }
 
-/// The files in a folder that may be stores, in the order of their names.
+/// The files in a folder that may be stores, in the order of their names. A store of a user who is not the
+/// folder's is in a folder of its own name.
 fn stores_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(files) = folder.read_dir() else { return Vec::new() };
     let mut stores: Vec<PathBuf> = files
         .flatten()
-        .filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()))
-        .filter(|file| {
-            let name = file.file_name();
-            let name = name.as_encoded_bytes();
+        .filter_map(|file| match file.file_type().ok()? {
+            kind if kind.is_file() => Some(file.path()),
+            kind if kind.is_dir() => {
+                Some(file.path().join(file.file_name())).filter(|path| path.is_file())
+            }
+            _ => None,
+        })
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
             !name.starts_with(b".") && !name.ends_with(KEY_ENDING.as_bytes())
         })
-        .map(|file| file.path())
         .collect();
     stores.sort();
     stores
@@ -159,6 +164,19 @@ fn stores_in(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stores_of_other_users_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for own in ["mariadb", "empty"] {
+            std::fs::create_dir(at(own)).unwrap();
+        }
+        for file in ["nginx", "nginx.key", ".hidden", "mariadb/mariadb", "mariadb/other"] {
+            std::fs::write(at(file), "").unwrap();
+        }
+        assert_eq!(stores_in(folder.path()), [at("mariadb/mariadb"), at("nginx")]);
+    }
 
     #[test]
     fn a_store_is_a_path_or_a_url() {

@@ -77,7 +77,7 @@ fn nginx(
     if includes.is_some() {
         let text = format!(
             "{}# Lets a new binary (USR2, as at an upgrade of the package) keep the library.\n{}\n",
-            mark(&target.name),
+            mark(&target.word),
             lines.join("\n")
         );
         changes.file(Path::new(NGINX_FILE), &text)?;
@@ -124,5 +124,5 @@ fn dovecot(
         )));
     }
     let why = "# Dovecot's master hands down only the variables that are named here.\n";
-    changes.file(Path::new(DOVECOT_FILE), &format!("{}{why}{body}", mark(&target.name)))
+    changes.file(Path::new(DOVECOT_FILE), &format!("{}{why}{body}", mark(&target.word)))
 }

@@ -51,6 +51,12 @@ impl<'a> Changes<'a> {
         Changes { root, is_dry, undo, said, known, folders, is_change: false }
     }
 
+    /// This command's path, as a unit inside the root has to name it.
+    pub(super) fn own_command(&self) -> PathBuf {
+        let own = std::env::current_exe().ok().filter(|_| self.root.is_host());
+        own.unwrap_or_else(|| PathBuf::from("/usr/bin/sesscache"))
+    }
+
     /// Says what was done to a path: "made", "wrote", "removed".
     fn note(&mut self, done: &str, inside: &Path) {
         self.is_change = true;

@@ -69,7 +69,7 @@ fn create(
 ) -> Result<PathBuf, EnableError> {
     let shown = root.shown(path);
     let place = root.place(path).map_err(|error| EnableError::File(shown.clone(), error))?;
-    keygen::create_with(&place, &comment(&target.name)).map_err(EnableError::Keygen)?;
+    keygen::create_with(&place, &comment(&target.word)).map_err(EnableError::Keygen)?;
     if let Some((_, number)) = user
         && let Err(error) = chown(&place, Some(number), None)
     {
@@ -122,7 +122,7 @@ pub(super) fn remove(
     let path = default_path(&target.name)?;
     let Ok(text) = root.find_link(&path).and_then(fs::read) else { return Ok(()) };
     let text = zeroize::Zeroizing::new(text);
-    let comment = comment(&target.name);
+    let comment = comment(&target.word);
     let is_made = text.split(|c| *c == b'\n').any(|line| line == comment.trim_end().as_bytes());
     if is_made {
         changes.remove(&path)?;

@@ -56,6 +56,8 @@ pub(super) const NEED_NAMESPACE: [&str; 1] = ["lighttpd"];
 /// The server or unit that the operator named.
 #[derive(Debug)]
 pub(super) struct Target {
+    /// The name that `enable` and `disable` take for it.
+    pub(super) word: String,
     /// The name of its store, key file and so on.
     pub(super) name: String,
     pub(super) kind: Kind,
@@ -77,6 +79,7 @@ impl Target {
         let server = SERVERS.iter().find(|server| server.names.contains(&base));
         let Some(server) = server else {
             return Ok(Target {
+                word: word.to_owned(),
                 name: crate::store_folder::name_of(Path::new(word)),
                 kind: Kind::Other,
                 unit: format!("{word}.service"),
@@ -98,11 +101,11 @@ impl Target {
             (false, "postfix@-.service") => "postfix".to_owned(),
             (false, unit) => unit.trim_end_matches(".service").to_owned(),
         };
-        let name = match is_instance {
-            true => crate::store_folder::name_of(Path::new(word)),
-            false => name.to_owned(),
+        let (word, name) = match is_instance {
+            true => (word, crate::store_folder::name_of(Path::new(word))),
+            false => (name, name.to_owned()),
         };
-        Ok(Target { name, kind: server.kind, unit, restart })
+        Ok(Target { word: word.to_owned(), name, kind: server.kind, unit, restart })
     }
 }
 

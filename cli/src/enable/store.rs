@@ -2,13 +2,13 @@
 //!
 //! A server that begins as root has its store in /run/sesscache, which the library makes when it is
 //! missing. Another user's server has a folder there. `/run` is empty after each boot, so a file of
-//! tmpfiles.d makes that folder again.
+//! tmpfiles.d makes that folder again. The store's agent has to be that user, too.
 
-use super::EnableError;
 use super::files::{Changes, mark};
 use super::root::Root;
 use super::servers::Target;
-use super::unit::Unit;
+use super::unit::{DROP_IN, Unit};
+use super::{EnableError, UNITS};
 use crate::store_folder::KEY_ENDING;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ const FOLDER: &str = "/run/sesscache";
 #[derive(Debug)]
 pub(super) struct Place {
     name: String,
+    /// The server's name for `disable`.
+    word: String,
     /// The user of the unit, by name and number, if it is not root.
     user: Option<(String, u32)>,
     /// Whether the unit sees a file system that it cannot write to.
@@ -47,7 +49,8 @@ impl Place {
         };
         let user = unit.user().map(|name| Ok((name.to_owned(), number(name)?))).transpose()?;
         let is_read_only = unit.last("ProtectSystem") == Some("strict");
-        Ok(Place { name: target.name.clone(), user, is_read_only })
+        let (name, word) = (target.name.clone(), target.word.clone());
+        Ok(Place { name, word, user, is_read_only })
     }
 
     /// The number of the unit's user, if it is not root.
@@ -66,6 +69,7 @@ impl Place {
     /// Makes the folder, now and at each boot.
     pub(super) fn make(&self, changes: &mut Changes) -> Result<(), EnableError> {
         changes.folder(Path::new(FOLDER), 0o755, None)?;
+        self.make_agent_drop_in(changes)?;
         let mut lines = format!("d {FOLDER} 0755 root root -\n");
         if let Some((name, number)) = &self.user {
             changes.folder(&own_folder(&self.name), 0o700, Some(*number))?;
@@ -75,7 +79,23 @@ impl Place {
             return Ok(());
         }
         changes.folder(Path::new("/etc/tmpfiles.d"), 0o755, None)?;
-        changes.file(&at_boot(&self.name), &(mark(&self.name) + &lines))
+        changes.file(&at_boot(&self.name), &(mark(&self.word) + &lines))
+    }
+
+    /// Has sesscache-agent@NAME follow a store of another user as that user. `RuntimeDirectory=` would
+    /// give that user the folder of all stores.
+    fn make_agent_drop_in(&self, changes: &mut Changes) -> Result<(), EnableError> {
+        let Some((user, _)) = &self.user else { return Ok(()) };
+        let drop_in = agent_drop_in(&self.name);
+        changes.folder(drop_in.parent().unwrap_or(Path::new("/")), 0o755, None)?;
+        let command = changes.own_command();
+        let text = format!(
+            "[Service]\nUser={user}\nRuntimeDirectory=\nExecStart=\nExecStart={} agent --store \
+             {FOLDER}/{name}/{name} $AGENT_OPTIONS $STORE_OPTIONS\n",
+            command.display(),
+            name = self.name,
+        );
+        changes.file(&drop_in, &(mark(&self.word) + &text))
     }
 
     /// Lines of the drop-in beside the variables.
@@ -86,6 +106,10 @@ impl Place {
 
 fn own_folder(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
+}
+
+fn agent_drop_in(name: &str) -> PathBuf {
+    Path::new(UNITS).join(format!("sesscache-agent@{name}.service.d")).join(DROP_IN)
 }
 
 fn at_boot(name: &str) -> PathBuf {
@@ -99,8 +123,10 @@ pub(super) fn remove(
     root: &Root,
     target: &Target,
 ) -> Result<(), EnableError> {
-    if changes.ours(&at_boot(&target.name))?.is_some() {
-        changes.remove(&at_boot(&target.name))?;
+    for file in [at_boot(&target.name), agent_drop_in(&target.name)] {
+        if changes.ours(&file)?.is_some() {
+            changes.remove(&file)?;
+        }
     }
     let folder = own_folder(&target.name);
     match root.find_link(&folder) {
