@@ -105,12 +105,13 @@ fn roots(named: Option<&str>, everybody: &[Process]) -> Result<Vec<u32>, DoctorE
         Process::read(pid).map_err(|error| DoctorError::Process(pid, error))?;
         return Ok(vec![pid]);
     }
-    let found = outermost(everybody, |one| one.name == name || findings::program_name(one) == name);
+    // The unit comes first: `mariadb` is the client's program, and the server's unit.
+    let of_unit = unit::processes(name, everybody);
+    let found = outermost(everybody, |one| of_unit.contains(&one.pid));
     if !found.is_empty() {
         return Ok(found);
     }
-    let of_unit = unit::processes(name, everybody);
-    let found = outermost(everybody, |one| of_unit.contains(&one.pid));
+    let found = outermost(everybody, |one| one.name == name || findings::program_name(one) == name);
     if found.is_empty() { Err(DoctorError::Nobody(name.to_owned())) } else { Ok(found) }
 }
 
