@@ -20,6 +20,23 @@ use std::time::Duration;
 pub(super) struct Mapping {
     base: NonNull<u8>,
     length: usize,
+    parts: Parts,
+}
+
+/// The parts of the table in a mapping, all inside: found once, and not at each operation.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    share: NonNull<[Share]>,
+    regions: NonNull<[Region]>,
+    buckets: NonNull<[Bucket]>,
+}
+
+impl Parts {
+    const NONE: Parts = Parts {
+        share: NonNull::slice_from_raw_parts(NonNull::dangling(), 0),
+        regions: NonNull::slice_from_raw_parts(NonNull::dangling(), 0),
+        buckets: NonNull::slice_from_raw_parts(NonNull::dangling(), 0),
+    };
 }
 
 // SAFETY: the memory stays mapped until the value is dropped, and every access is by copying or
@@ -53,7 +70,7 @@ impl Mapping {
         // SAFETY: the mapping made above. Core dumps need not hold other processes' sessions.
         unsafe { libc::madvise(base, length, libc::MADV_DONTDUMP) };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Mapping { base, length })
+        Ok(Mapping { base, length, parts: Parts::NONE })
     }
 
     /// Puts empty memory in place of what is mapped, which the kernel may then free. The addresses
@@ -146,14 +163,26 @@ impl Mapping {
         Ok(())
     }
 
+    /// Finds the parts of the table. Before that it has none.
+    pub(super) fn lay_out(&mut self, geometry: &Geometry) {
+        self.parts = Parts {
+            share: self.parts(header::SHARE, 1).into(),
+            regions: self.parts(HEADER_BYTES, geometry.regions).into(),
+            buckets: self.parts(geometry.buckets_offset(), geometry.buckets).into(),
+        };
+    }
+
     /// The heads of the regions and the buckets.
     #[inline]
-    pub(super) fn table(&self, geometry: &Geometry) -> Table<'_> {
-        Table {
-            share: self.parts(header::SHARE, 1).first(),
-            regions: self.parts(HEADER_BYTES, geometry.regions),
-            buckets: self.parts(geometry.buckets_offset(), geometry.buckets),
-        }
+    pub(super) fn table(&self) -> Table<'_> {
+        let Parts { share, regions, buckets } = self.parts;
+        // SAFETY: found in this mapping by `parts`, and it stays mapped while `self` is borrowed.
+        let share = unsafe { share.as_ref() }.first();
+        // SAFETY: as above.
+        let regions = unsafe { regions.as_ref() };
+        // SAFETY: as above.
+        let buckets = unsafe { buckets.as_ref() };
+        Table { share, regions, buckets }
     }
 
     /// `count` parts in a row; none if they are not all inside.

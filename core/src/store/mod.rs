@@ -160,7 +160,7 @@ const LARGEST_PART: usize = 64;
 impl Store {
     #[inline]
     fn table(&self) -> Table<'_> {
-        self.mapping.table(&self.geometry)
+        self.mapping.table()
     }
 
     #[inline]

@@ -110,11 +110,12 @@ impl Store {
 
     /// Writes the head of a store into fresh memory.
     pub(super) fn made(
-        mapping: Mapping,
+        mut mapping: Mapping,
         size: usize,
         file: Option<FileId>,
     ) -> Result<Store, OpenError> {
         let geometry = Geometry::of(size).ok_or(OpenError::Layout)?;
+        mapping.lay_out(&geometry);
         let store = Store { mapping, geometry, file };
         store.write_header().map_err(|Outside| OpenError::Layout)?;
         Ok(store)
@@ -145,7 +146,8 @@ impl Store {
         if first.get(header::DESCRIPTION..header::ID) != Some(&geometry.header()) {
             return Err(OpenError::Layout);
         }
-        let mapping = Mapping::of_file(file, size).map_err(system("cannot map it"))?;
+        let mut mapping = Mapping::of_file(file, size).map_err(system("cannot map it"))?;
+        mapping.lay_out(&geometry);
         let store = Store { mapping, geometry, file: Some(FileId::of(&metadata)) };
         let is_other = |asked: &usize| *asked != size && !store.was_asked_for(*asked);
         if let Some(asked) = asked.filter(is_other) {
