@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, REGULAR, State, low_byte};
 use super::word::Word;
-use super::{Seen, fetch};
+use super::{Seen, fetch, fetch_to_write};
 use crate::store::Locator;
 
 /// Sessions that a bucket holds.
@@ -25,8 +25,6 @@ pub(super) const TRACED: u64 = 1 << 32;
 pub(super) const EVICTED: u64 = 1;
 /// A session that was put, in a bucket's counts.
 pub(super) const STORED: u64 = 1 << 32;
-/// An age of which nobody asks more. It is so far from 255 that a few looks may be missed.
-const OLD: u8 = 160;
 /// Words that hold ghosts, five each: more than twice as many as there are ways, so that scanners do not push
 /// all of them out.
 const GHOST_WORDS: usize = 13;
@@ -93,6 +91,12 @@ impl Cells {
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    /// Those of them that are among these ways.
+    #[inline]
+    pub(super) fn and(self, ways: u32) -> Cells {
+        Cells(self.0 & u64::from(ways))
+    }
 }
 
 impl Bucket {
@@ -134,6 +138,12 @@ impl Bucket {
         Seen::of(&self.cells)
     }
 
+    /// The words of the cells.
+    #[inline]
+    pub(super) fn words(&self) -> &[Word; CELLS] {
+        &self.cells
+    }
+
     #[inline]
     pub(super) fn change(&self, number: usize, old: Cell, new: Cell) -> bool {
         self.word(number).change(old.0, new.0)
@@ -160,13 +170,19 @@ impl Bucket {
         (self.counts.peek() / STORED).wrapping_add(self.clock.peek())
     }
 
+    /// Has the memory come by which ages are counted.
+    #[inline]
+    pub(super) fn fetch_time(&self) {
+        fetch(std::array::from_ref(&self.counts));
+    }
+
     /// Has the memory of a slot come, which is about to be written.
     #[inline]
     pub(super) fn fetch(&self, way: usize) {
-        fetch(self.slot(way));
+        fetch_to_write(self.slot(way));
     }
 
-    /// As [`Bucket::fetch`], of each slot whose cell has a tag.
+    /// Has the memory come of each slot whose cell has a tag.
     #[inline]
     pub(super) fn fetch_each(&self, cells: Cells) {
         for slot in cells.filter_map(|way| self.slots.get(way)) {
@@ -179,7 +195,7 @@ impl Bucket {
     pub(super) fn fetch_for_trace(&self, seen: &Seen) {
         let mut traces = self.traces.iter().zip(seen.cells().iter().skip(WAYS));
         if let Some((trace, _)) = traces.find(|(_, cell)| cell.is(State::Free)) {
-            fetch(trace);
+            fetch_to_write(trace);
         }
     }
 
@@ -187,7 +203,7 @@ impl Bucket {
     /// sessions do so in the order in which they came.
     #[inline]
     pub(super) fn fetch_next(&self) {
-        fetch(&self.ghosts);
+        fetch_to_write(&self.ghosts);
         self.fetch(usize::from(low_byte(self.time())) % WAYS);
     }
 
@@ -210,22 +226,11 @@ impl Bucket {
         self.clock.get() / TRACED
     }
 
-    /// Ages are told apart up to 255. So whatever is older than [`OLD`] gets that age, once in as many puts as
-    /// a bucket has ways.
-    pub(super) fn keep_old(&self, cells: &[Cell; CELLS], clock: u64) {
-        for (way, cell) in cells.iter().enumerate().take(WAYS) {
-            let is_session = cell.is(State::Live) || cell.is(State::More);
-            if is_session && self.age(*cell) > OLD {
-                self.change(way, *cell, cell.with_stamp(clock.wrapping_sub(u64::from(OLD))));
-            }
-        }
-    }
-
-    /// Notes that a session had to make room.
-    pub(super) fn note_ghost(&self, cell: Cell) {
-        let place = self.time();
-        let number = (place / GHOSTS_A_WORD) as usize % GHOST_WORDS;
-        let shift = place % GHOSTS_A_WORD * GHOST_BITS;
+    /// Notes that a session had to make room, at this time of the bucket.
+    #[inline]
+    pub(super) fn note_ghost(&self, cell: Cell, time: u64) {
+        let number = (time / GHOSTS_A_WORD) as usize % GHOST_WORDS;
+        let shift = time % GHOSTS_A_WORD * GHOST_BITS;
         let part = if cell.has(REGULAR) { WAS_REGULAR } else { 0 };
         if let Some(word) = self.ghosts.get(number) {
             let old = word.peek();

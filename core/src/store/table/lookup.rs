@@ -120,6 +120,7 @@ impl Place<'_> {
     /// Appends the payload under the locator to `into`.
     #[inline]
     pub(in crate::store) fn get(&self, now: Now, into: &mut Vec<u8>) -> Lookup {
+        self.bucket.fetch_time();
         let cells = self.bucket.with_tag(self.key.tag);
         if cells.is_empty() {
             self.count(Counter::Misses);

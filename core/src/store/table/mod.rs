@@ -39,9 +39,9 @@ use super::Locator;
 use bucket::Key;
 
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
-use narrow::{Seen, fetch};
+use narrow::{Seen, Stamps, fetch, fetch_to_write, survey};
 #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
-use wide::{Seen, fetch};
+use wide::{Seen, Stamps, fetch, fetch_to_write, survey};
 
 /// Buckets of a region.
 pub(super) const REGION_BUCKETS: usize = 64;

@@ -60,12 +60,33 @@ impl Seen {
     }
 }
 
-/// Has memory come that will be needed, where the machine can.
+/// Has memory come that will be read, where the machine can.
 #[inline]
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
 pub(super) fn fetch<const N: usize>(_words: &[Word; N]) {}
 
+/// As [`fetch`], of memory that will be written.
+#[inline]
+#[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
+pub(super) fn fetch_to_write<const N: usize>(_words: &[Word; N]) {}
+
+/// The cells that have the tag, and the ways.
+#[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
+pub(super) fn survey(words: &[Word; CELLS], tag: u64, now: Now) -> (Cells, Ways<Stamps>) {
+    let seen = Seen::of(words);
+    (seen.tagged(tag), seen.ways(now))
+}
+
 impl Ages for Stamps {
+    fn of(&self, way: usize) -> u8 {
+        self.0.get(way).copied().unwrap_or(0)
+    }
+
+    fn above(&self, least: u8, clock: u64) -> u32 {
+        let is_above = |stamp: &u8| low_byte(clock).wrapping_sub(*stamp) > least;
+        self.0.iter().enumerate().map(|(way, stamp)| u32::from(is_above(stamp)) << way).sum()
+    }
+
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize> {
         let stamps = self.0.iter().enumerate().filter(|(way, _)| ways >> way & 1 == 1);
         let age = |stamp: u8| low_byte(clock).wrapping_sub(stamp);

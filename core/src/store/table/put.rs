@@ -1,11 +1,11 @@
 //! Putting a session: a slot is claimed, written and published.
 
+use super::Place;
 use super::body::{Facts, Link, further, parts};
 use super::bucket::{EVICTED, RISE, STORED, TRACED, WAYS};
 use super::cell::{CHANCE, Cell, LARGE, LONG, REGULAR, SPENT, State, UNTOLD};
-use super::victim::{FEW, victim};
+use super::victim::{Ages, FEW, Ways, victim};
 use super::word::fence_after_change;
-use super::{Place, Seen};
 use crate::store::counters::Counter;
 use crate::store::record::{APPLIED, CAME_BACK, LOCAL};
 use crate::store::{Now, PutError};
@@ -21,10 +21,18 @@ const MOST_PASSED: usize = 8;
 struct Claimed {
     way: usize,
     cell: Cell,
-    /// [`EVICTED`] if a session made room, else 0.
-    evicted: u64,
+    /// The session that lay there, which is not counted yet.
+    left: Option<Left>,
     /// The bucket's time when this slot will have come.
     time: u64,
+}
+
+/// A session that has left its slot to another.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    cell: Cell,
+    /// It was under the same locator.
+    is_replaced: bool,
 }
 
 impl Place<'_> {
@@ -54,7 +62,7 @@ impl Place<'_> {
         let regular = if flags & CAME_BACK != 0 { REGULAR } else { 0 };
         let long = if facts.further() > 0 { LONG } else { 0 };
         let next = self.write_further(facts, payload, regular, now)?;
-        let Claimed { way, cell: claim, evicted, time } =
+        let Claimed { way, cell: claim, left, time } =
             self.claim_for(None, now).map_err(|error| {
                 self.free_further(self.key.tag, next, facts, now);
                 self.refused(error)
@@ -64,7 +72,7 @@ impl Place<'_> {
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
         let live = claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(time);
         if !self.bucket.change(way, claim, live) {
-            self.bucket.counts.add(evicted);
+            self.count_put(0, left, now);
             self.free_further(self.key.tag, next, facts, now);
             return Err(self.busy());
         }
@@ -72,14 +80,14 @@ impl Place<'_> {
         fence_after_change();
         let changed = self.bucket.removals() ^ removals;
         if changed != 0 && (changed >= RISE / TRACED || self.is_removed(now)) {
-            self.bucket.counts.add(evicted);
+            self.count_put(0, left, now);
             self.kill(way, live, now);
             return Err(PutError::Removed);
         }
         if untold != 0 {
             self.mark();
         }
-        self.bucket.counts.add(STORED + evicted);
+        self.count_put(STORED, left, now);
         Ok(())
     }
 
@@ -106,11 +114,11 @@ impl Place<'_> {
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
-            let Some((place, Claimed { way, cell: claim, evicted, time })) = claimed else {
+            let Some((place, Claimed { way, cell: claim, left, time })) = claimed else {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
-            place.bucket.counts.add(evicted);
+            place.count_put(0, left, now);
             place.bucket.write_further(way, part, next);
             place.bucket.clock.add(1);
             let cell =
@@ -135,53 +143,75 @@ impl Place<'_> {
     /// has many or not.
     fn claim_for(&self, further: Option<bool>, now: Now) -> Result<Claimed, PutError> {
         for tried in 0..TRIES {
-            let seen = self.bucket.look();
-            let cells = seen.cells();
+            let (matches, ways) = self.bucket.survey(self.key.tag, now);
+            // Later, so that no stamp is from the future but those of sessions that are not counted yet.
             let clock = self.bucket.time();
             if clock.is_multiple_of(WAYS as u64) {
-                self.bucket.keep_old(cells, clock);
+                self.bucket.keep_old(&ways, clock);
             }
-            let matches = seen.tagged(self.key.tag);
             if further.is_none() && self.is_removed_by(matches, now) {
                 return Err(PutError::Removed);
             }
-            let is_live = |way: &usize| cells.get(*way).is_some_and(|cell| cell.is(State::Live));
-            let mut same = matches.filter(|way| *way < WAYS && further.is_none());
-            let same = same.find(is_live);
-            let way = same.or_else(|| self.victim(&seen, clock, now, further == Some(true)));
-            let way = way.ok_or(PutError::Busy)?;
-            let before = *cells.get(way).ok_or(PutError::Busy)?;
+            let mut same = matches.and(if further.is_none() { ways.live } else { 0 });
+            let same = same.next();
+            let chosen = match same {
+                Some(way) => Some((way, self.bucket.cell(way))),
+                None => self.victim(&ways, clock, now, further == Some(true)),
+            };
+            let (way, before) = chosen.ok_or(PutError::Busy)?;
             let may_pass = same.is_none() && tried < MOST_PASSED;
-            if may_pass && self.passes_over(way, before, clock, now) {
+            if ways.has_changed(way, before)
+                || !self.may_claim(way, before, now)
+                || may_pass && self.passes_over(way, before, clock, now)
+            {
                 continue;
             }
             let claim = before.claim(State::Writing, self.key.tag, now);
             self.bucket.fetch(way);
             if self.bucket.change(way, before, claim) {
-                let mut evicted = 0;
-                if before.is(State::Live) {
-                    evicted = self.count_leaving(before, same.is_some(), now);
-                }
                 if before.is(State::Live) && before.has(LONG) {
                     // They are still the session's, until this process writes.
                     let (facts, next) = (self.bucket.facts(way), self.bucket.link(way));
                     self.free_further(before.tag(), next, facts, now);
                 }
-                return Ok(Claimed { way, cell: claim, evicted, time: clock.wrapping_add(1) });
+                let left = Left { cell: before, is_replaced: same.is_some() };
+                let left = before.is(State::Live).then_some(left);
+                return Ok(Claimed { way, cell: claim, left, time: clock.wrapping_add(1) });
             }
         }
         Err(PutError::Busy)
     }
 
-    /// The way that makes room.
+    /// The way that makes room, and its cell now.
     #[inline]
-    fn victim(&self, seen: &Seen, clock: u64, now: Now, is_of_large: bool) -> Option<usize> {
-        let may_have = self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
-        let (cells, ways) = (seen.cells(), seen.ways(now));
-        let free = self.bucket.free_ways(cells, &ways, now);
-        // Damage may have left nothing but removals.
-        let forgotten = || self.forget_trace(cells, now, &mut 0).filter(|number| *number < WAYS);
-        victim(&ways, free, clock, may_have, is_of_large).or_else(forgotten)
+    fn victim<S: Ages>(
+        &self,
+        ways: &Ways<S>,
+        clock: u64,
+        now: Now,
+        is_of_large: bool,
+    ) -> Option<(usize, Cell)> {
+        let may_have = || self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
+        let cell = |way: usize| self.bucket.cell(way);
+        let free = self.bucket.free_ways(cell, ways, now);
+        let way = victim(ways, free, clock, may_have, is_of_large);
+        way.map(|way| (way, cell(way))).or_else(|| {
+            // Damage may have left nothing but removals.
+            let seen = self.bucket.look();
+            let number = self.forget_trace(seen.cells(), now, &mut 0)?;
+            let cell = seen.cells().get(number)?;
+            (number < WAYS).then_some((number, *cell))
+        })
+    }
+
+    /// Whether a cell is nobody's who still needs it, or a session's, which may have to make room.
+    #[inline]
+    fn may_claim(&self, way: usize, cell: Cell, now: Now) -> bool {
+        match cell.state() {
+            State::Live | State::More | State::Free => true,
+            State::Trace => !self.bucket.renews(way, cell, now),
+            State::Writing | State::Taken => cell.is_free(now),
+        }
     }
 
     /// Whether a session is passed over because its client came back again. It has no chance more then.
@@ -193,27 +223,45 @@ impl Place<'_> {
             && self.bucket.change(way, cell, cell.with(0, CHANCE).with_stamp(clock))
     }
 
-    /// A session makes room. Returns by how much the bucket's counts grow: [`EVICTED`] or 0.
-    pub(super) fn count_leaving(&self, cell: Cell, is_replaced: bool, now: Now) -> u64 {
+    /// Counts a session that was put, [`STORED`] or 0, and the one that made room for it. After that was
+    /// published, because a step that publishes waits for all writes before it.
+    #[inline]
+    fn count_put(&self, stored: u64, left: Option<Left>, now: Now) {
+        let evicted = left.is_some_and(|left| self.makes_room(left.cell, left.is_replaced, now));
+        self.bucket.counts.add(stored + if evicted { EVICTED } else { 0 });
+        if let (true, Some(left)) = (evicted, left) {
+            self.note_gone(left.cell);
+        }
+    }
+
+    /// Counts a session that made room for a removal.
+    pub(super) fn count_evicted(&self, cell: Cell, now: Now) {
+        self.count_put(0, Some(Left { cell, is_replaced: false }), now);
+    }
+
+    /// Whether a session that has left its slot had to make room. Counts it if it did not, and if it was untold.
+    #[inline]
+    fn makes_room(&self, cell: Cell, is_replaced: bool, now: Now) -> bool {
         let is_over = cell.is_over(now);
         if cell.has(UNTOLD) && !is_over && self.region.is_read() {
             self.count(Counter::Untold);
         }
-        if is_replaced {
-            return 0;
-        }
-        if is_over {
+        if is_over && !is_replaced {
             self.count(Counter::Expired);
-            return 0;
         }
+        !is_over && !is_replaced
+    }
+
+    /// Remembers a session that had to make room.
+    #[inline]
+    fn note_gone(&self, cell: Cell) {
         if !cell.has(SPENT) {
-            self.bucket.note_ghost(cell);
             let clock = self.bucket.time();
+            self.bucket.note_ghost(cell, clock);
             if let Some(share) = self.table.share {
-                share.note_gone(cell.has(REGULAR), clock, self.slots());
+                share.note_gone(cell.has(REGULAR), cell.tag(), self.slots());
             }
         }
-        EVICTED
     }
 
     /// Whether a payload of so many bytes has its slots in different buckets.

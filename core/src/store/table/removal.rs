@@ -166,8 +166,7 @@ impl Place<'_> {
                 self.bucket.clock.advance(TRACED + 1);
                 if is_session {
                     if before.tag() != self.key.tag {
-                        let evicted = self.count_leaving(before, false, trace.now);
-                        self.bucket.counts.add(evicted);
+                        self.count_evicted(before, trace.now);
                     }
                     self.bucket.wipe(number);
                     if let Some((facts, next)) = further {
@@ -253,8 +252,8 @@ impl Place<'_> {
                 // Meanwhile it may have made room for another removal.
                 Some((number, was)) if cell(number).is_same_as(was) => Some(number),
                 _ => {
-                    let free = self.bucket.free_ways(cells, &ways, now);
-                    victim(&ways, free, self.bucket.time(), 0, false)
+                    let free = self.bucket.free_ways(cell, &ways, now);
+                    victim(&ways, free, self.bucket.time(), || 0, false)
                 }
             }
         };
@@ -271,8 +270,10 @@ impl Place<'_> {
         rises: &mut u64,
     ) -> Option<usize> {
         let traces = cells.iter().enumerate().filter(|(_, cell)| cell.is(State::Trace));
-        let (number, cell) = traces
-            .min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - self.bucket.age(**cell)))?;
+        // One that is not counted yet has the stamp of the next time.
+        let age = |cell: &Cell| self.bucket.age(*cell).wrapping_add(1);
+        let (number, cell) =
+            traces.min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - age(cell)))?;
         let times = self.bucket.sure_times(number, *cell);
         let written =
             times.map(|times| times.written.div_ceil(1000)).filter(|at| *at <= now.seconds());

@@ -13,6 +13,8 @@ use super::word::Word;
 pub(in crate::store) struct Share {
     /// The ways that newcomers may have less than at first, of [`WHOLE`].
     less: Word,
+    /// Each put reads the word above. Those below are written often, and have a cache line of their own.
+    padding: [Word; 7],
     /// Newcomers that had to make room.
     gone_newcomers: Word,
     /// Regulars that had to make room.
@@ -27,7 +29,7 @@ const FIRST: u64 = WHOLE / 2;
 const LEAST: u64 = WHOLE / 10;
 const MOST: u64 = WHOLE - WHOLE / 20;
 /// An eviction in so many is counted, for all of them: the words are shared by all processes.
-const SAMPLE: u64 = 8;
+const SAMPLE: u64 = 16;
 
 impl Share {
     fn now(&self) -> u64 {
@@ -47,10 +49,10 @@ impl Share {
         ((self.now() * WAYS as u64 + vary) >> 16).max(1) as usize
     }
 
-    /// A session made room, while the bucket's clock was `clock`.
+    /// A session made room. `vary` is as good as random.
     #[inline]
-    pub(super) fn note_gone(&self, is_regular: bool, clock: u64, slots: u64) {
-        if !clock.is_multiple_of(SAMPLE) {
+    pub(super) fn note_gone(&self, is_regular: bool, vary: u64, slots: u64) {
+        if !vary.is_multiple_of(SAMPLE) {
             return;
         }
         let gone = if is_regular { &self.gone_regulars } else { &self.gone_newcomers };
@@ -97,8 +99,8 @@ mod tests {
     #[test]
     fn what_is_missed_counts_for_each_that_went() {
         let share = Share::default();
-        (0..100 * SAMPLE).for_each(|clock| share.note_gone(false, clock, SLOTS));
-        (0..10 * SAMPLE).for_each(|clock| share.note_gone(true, clock, SLOTS));
+        (0..100 * SAMPLE).for_each(|vary| share.note_gone(false, vary, SLOTS));
+        (0..10 * SAMPLE).for_each(|vary| share.note_gone(true, vary, SLOTS));
         let before = share.now();
         share.learn(true, SLOTS);
         let down = before - share.now();

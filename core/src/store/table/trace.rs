@@ -3,7 +3,7 @@
 //! That a session was removed is in the cell's word alone. The body says it to other hosts, and tells the
 //! deadline to the second.
 
-use super::bucket::{Bucket, CELLS, Cells, Key};
+use super::bucket::{Bucket, Cells, Key};
 use super::cell::{COMPLETE, Cell, State};
 use super::victim::{ALL, Ways};
 use crate::store::Now;
@@ -93,12 +93,17 @@ impl Bucket {
     /// The ways that whoever needs room may have: unused ones, sessions that are over, removals that do not hold
     /// any more, and claims whose claimers do not go on.
     #[inline]
-    pub(super) fn free_ways<S>(&self, cells: &[Cell; CELLS], ways: &Ways<S>, now: Now) -> u32 {
+    pub(super) fn free_ways<S>(
+        &self,
+        cell: impl Fn(usize) -> Cell,
+        ways: &Ways<S>,
+        now: Now,
+    ) -> u32 {
         let sessions = ways.live | ways.more;
         let mut free = ALL & !(sessions | ways.trace | ways.claimed) | sessions & ways.over;
         let seldom = ways.trace & ways.over | ways.claimed;
         for way in Cells(u64::from(seldom)) {
-            let cell = cells.get(way).copied().unwrap_or(Cell(0));
+            let cell = cell(way);
             let is_free = match cell.state() {
                 State::Trace => !self.renews(way, cell, now),
                 _ => cell.is_free(now),

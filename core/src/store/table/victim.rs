@@ -9,13 +9,18 @@
 //!
 //! A removal never makes room for a session, unless damage has left nothing else.
 
-use super::bucket::WAYS;
+use super::bucket::{Bucket, Cells, WAYS};
+use super::cell::{Cell, State};
+use super::{Stamps, survey};
+use crate::store::Now;
 
 /// Sessions of many slots have so many ways of a bucket for all but their first. So a few of them do not
 /// push out many small ones.
 const MOST_OF_LARGE: u32 = 4;
 /// A session of more slots than this has many.
 pub(super) const FEW: usize = 8;
+/// An age of which nobody asks more. It is so far from 255 that a few looks may be missed.
+const OLD: u8 = 160;
 /// All ways of a bucket, a bit each.
 pub(super) const ALL: u32 = u32::MAX >> (32 - WAYS);
 
@@ -41,8 +46,43 @@ pub(super) struct Ways<S> {
 
 /// The stamps of a bucket's ways.
 pub(super) trait Ages {
+    /// The stamp of a way.
+    fn of(&self, way: usize) -> u8;
+
+    /// The ways whose last use is more than so many puts ago, a bit each.
+    fn above(&self, age: u8, clock: u64) -> u32;
+
     /// Of some ways, a bit each, the one whose last use is longest ago; of several the first.
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize>;
+}
+
+impl<S: Ages> Ways<S> {
+    /// Whether a way's cell is not as it was seen.
+    #[inline]
+    pub(super) fn has_changed(&self, way: usize, cell: Cell) -> bool {
+        (self.live >> way & 1 == 1) != cell.is(State::Live) || self.stamps.of(way) != cell.stamp()
+    }
+}
+
+impl Bucket {
+    /// The cells that have the tag, and the ways: what a put has to know. No cell is kept.
+    #[inline]
+    pub(super) fn survey(&self, tag: u64, now: Now) -> (Cells, Ways<Stamps>) {
+        survey(self.words(), tag, now)
+    }
+
+    /// Ages are told apart up to 255. So whatever is older than [`OLD`] gets that age, once in as many puts as
+    /// a bucket has ways.
+    #[inline]
+    pub(super) fn keep_old<S: Ages>(&self, ways: &Ways<S>, clock: u64) {
+        let old = (ways.live | ways.more) & ways.stamps.above(OLD, clock.wrapping_add(1));
+        for way in Cells(u64::from(old)) {
+            let cell = self.cell(way);
+            if !ways.has_changed(way, cell) {
+                self.change(way, cell, cell.with_stamp(clock.wrapping_sub(u64::from(OLD))));
+            }
+        }
+    }
 }
 
 /// The way that makes room. `free`: those that nobody needs. `newcomers_may_have`: so many ways, if removals have
@@ -52,9 +92,11 @@ pub(super) fn victim<S: Ages>(
     ways: &Ways<S>,
     free: u32,
     clock: u64,
-    newcomers_may_have: usize,
+    newcomers_may_have: impl Fn() -> usize,
     is_of_large: bool,
 ) -> Option<usize> {
+    // A session that is published and not counted yet has the stamp of the next time, and is not the oldest.
+    let clock = clock.wrapping_add(1);
     let large = ways.more & ways.spent & !ways.over;
     if is_of_large && large.count_ones() >= MOST_OF_LARGE {
         return ways.stamps.oldest(large, clock);
@@ -68,10 +110,13 @@ pub(super) fn victim<S: Ages>(
     }
     let regulars = (ways.live | ways.more) & ways.regular;
     let newcomers = (ways.live | ways.more) & !ways.regular;
-    // Of as many ways as removals leave.
-    let sessions = (regulars | newcomers).count_ones() as usize;
-    let has_excess = newcomers.count_ones() as usize * WAYS > newcomers_may_have * sessions;
-    let part = if has_excess || regulars == 0 { newcomers } else { regulars };
+    let has_excess = || {
+        // Of as many ways as removals leave.
+        let sessions = (regulars | newcomers).count_ones() as usize;
+        newcomers.count_ones() as usize * WAYS > newcomers_may_have() * sessions
+    };
+    let is_newcomer = regulars == 0 || newcomers != 0 && has_excess();
+    let part = if is_newcomer { newcomers } else { regulars };
     ways.stamps.oldest(part, clock)
 }
 

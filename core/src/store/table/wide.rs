@@ -13,17 +13,16 @@ use super::bucket::{CELLS, Cells, WAYS};
 use super::cell::{
     Cell, DEADLINE_UNIT, MOST_AHEAD, REGULAR, SPENT, STATE, State, TAG, TAG_MASK, TIME,
 };
-use super::victim::{Ages, Ways};
+use super::victim::{ALL, Ages, Ways};
 use super::word::Word;
 use crate::store::Now;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 /// Cells in one register.
 const PAIR: usize = 2;
 const PAIRS: usize = CELLS / PAIR;
-/// Halves of four cells, of which there are so many registers for all ways.
-const FOURS: usize = WAYS / 4;
 
 /// The cells of a bucket, as each of them was at some moment of the look.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +92,28 @@ impl Seen {
     }
 }
 
+/// The cells that have the tag, and the ways. Each word was so at some moment, if there are none but sessions;
+/// else states and the rest may be of two moments.
+#[inline]
+pub(super) fn survey(words: &[Word; CELLS], tag: u64, now: Now) -> (Cells, Ways<Stamps>) {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { survey_wide(words, tag, now) }
+}
+
 impl Ages for Stamps {
+    #[inline]
+    fn of(&self, way: usize) -> u8 {
+        // SAFETY: as many plain bytes.
+        let bytes: [u8; WAYS] = unsafe { transmute(self.0) };
+        bytes[way % WAYS]
+    }
+
+    #[inline]
+    fn above(&self, age: u8, clock: u64) -> u32 {
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe { above(&self.0, age, clock) }
+    }
+
     #[inline]
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize> {
         // SAFETY: SSE2 is part of x86-64.
@@ -102,18 +122,39 @@ impl Ages for Stamps {
     }
 }
 
-/// Has memory come that will be needed.
+/// Has memory come that will be read.
 #[inline]
 pub(super) fn fetch<const N: usize>(words: &[Word; N]) {
-    // A word of each cache line.
-    let (lines, rest) = words.as_chunks::<8>();
-    for word in lines.iter().map(|line| &line[0]).chain([rest.last().unwrap_or(&words[N - 1])]) {
+    each_line(words, |word| {
         // SAFETY: it is a hint, at an address of ours.
         unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *word).cast()) };
-    }
+    });
 }
 
-/// The same half of each of four cells: 0x88 the lower ones, 0xDD the upper ones.
+/// Has memory come that will be written: no other processor keeps a copy.
+#[inline]
+pub(super) fn fetch_to_write<const N: usize>(words: &[Word; N]) {
+    each_line(words, |word| {
+        // SAFETY: it is a hint, at an address of ours. Processors that do not know it do nothing.
+        unsafe { asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags)) };
+    });
+}
+
+/// A word of each cache line.
+#[inline]
+fn each_line<const N: usize>(words: &[Word; N], hint: impl Fn(&Word)) {
+    const LINE: usize = 8;
+    for line in 0..N / LINE {
+        hint(&words[line * LINE]);
+    }
+    hint(&words[N - 1]);
+}
+
+/// The lower halves, the upper ones.
+const LOW: i32 = 0x88;
+const HIGH: i32 = 0xDD;
+
+/// The same half of each of four cells.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn halves<const WHICH: i32>(one: __m128i, other: __m128i) -> __m128i {
@@ -136,13 +177,6 @@ fn signs(four: &[__m128i]) -> __m128i {
     _mm_packs_epi16(first, _mm_packs_epi32(four[2], four[3]))
 }
 
-/// As [`signs`], of all ways.
-#[inline]
-#[target_feature(enable = "sse2")]
-fn sign_bits(numbers: &[__m128i; FOURS]) -> u32 {
-    bits(signs(&numbers[..4])) | bits(signs(&numbers[4..])) << 16
-}
-
 /// Numbers below 256 as bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
@@ -151,49 +185,163 @@ fn bytes(four: &[__m128i]) -> __m128i {
     _mm_packus_epi16(first, _mm_packs_epi32(four[2], four[3]))
 }
 
+/// A tag, as it lies in the upper half of a cell.
+#[derive(Clone, Copy)]
+struct Tag {
+    mask: __m128i,
+    tag: __m128i,
+}
+
+impl Tag {
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn of(tag: u64) -> Tag {
+        let at = |tag: u64| _mm_set1_epi32((tag << (TAG - 32)) as i32);
+        Tag { mask: at(TAG_MASK), tag: at(tag) }
+    }
+
+    /// A bit for each of sixteen cells that has the tag, of their upper halves.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn bits(self, high: &[__m128i; 4]) -> u32 {
+        bits(signs(&high.map(|four| _mm_cmpeq_epi32(_mm_and_si128(four, self.mask), self.tag))))
+    }
+}
+
+/// The same halves of sixteen cells.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn four<const WHICH: i32>(pairs: &[__m128i; 8]) -> [__m128i; 4] {
+    let of = |four: usize| halves::<WHICH>(pairs[2 * four], pairs[2 * four + 1]);
+    [of(0), of(1), of(2), of(3)]
+}
+
 /// A bit for each cell that has the tag.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn tagged(pairs: &[__m128i; PAIRS], tag: u64) -> u64 {
-    // As it lies in the upper half of a cell.
-    let at = |tag: u64| _mm_set1_epi32((tag << (TAG - 32)) as i32);
-    let (mask, tag) = (at(TAG_MASK), at(tag));
+    let tag = Tag::of(tag);
     let mut found = 0;
     for (number, pairs) in pairs.as_chunks::<8>().0.iter().enumerate() {
-        let of = |four: usize| {
-            let high = halves::<0xDD>(pairs[2 * four], pairs[2 * four + 1]);
-            _mm_cmpeq_epi32(_mm_and_si128(high, mask), tag)
-        };
-        found |= u64::from(bits(signs(&[of(0), of(1), of(2), of(3)]))) << (16 * number);
+        found |= u64::from(tag.bits(&four::<HIGH>(pairs))) << (16 * number);
     }
     found
+}
+
+/// The lower halves of sixteen cells, looked at.
+struct Low {
+    over: u32,
+    regular: u32,
+    spent: u32,
+    stamps: __m128i,
+}
+
+impl Low {
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn of(low: &[__m128i; 4], now: Now) -> Low {
+        let is = |at: i32, low: &[__m128i; 4]| {
+            let count = _mm_cvtsi32_si128(at);
+            bits(signs(&low.map(|low| _mm_sll_epi32(low, count))))
+        };
+        Low {
+            over: over(low, now),
+            regular: is(top(REGULAR), low),
+            spent: is(top(SPENT), low),
+            stamps: bytes(&low.map(|low| _mm_and_si128(low, _mm_set1_epi32(0xFF)))),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn survey_wide(words: &[Word; CELLS], tag: u64, now: Now) -> (Cells, Ways<Stamps>) {
+    let (sixteens, _) = words.as_chunks::<16>();
+    let tag = Tag::of(tag);
+    let pairs = load(&sixteens[0]);
+    let (high, low) = (four::<HIGH>(&pairs), four::<LOW>(&pairs));
+    let (first_tagged, first) = (tag.bits(&high), Low::of(&low, now));
+    let other = others(&high);
+    let pairs = load(&sixteens[1]);
+    let (high, low) = (four::<HIGH>(&pairs), four::<LOW>(&pairs));
+    let (second_tagged, second) = (tag.bits(&high), Low::of(&low, now));
+    let other = _mm_or_si128(other, others(&high));
+    let third_tagged = tag.bits(&four::<HIGH>(&load(&sixteens[2])));
+    let ways = Ways {
+        live: ALL,
+        more: 0,
+        trace: 0,
+        claimed: 0,
+        over: first.over | second.over << 16,
+        regular: first.regular | second.regular << 16,
+        spent: first.spent | second.spent << 16,
+        stamps: Stamps([first.stamps, second.stamps]),
+    };
+    let tagged = first_tagged | second_tagged << 16;
+    let tagged = Cells(u64::from(tagged) | u64::from(third_tagged) << 32);
+    if bits(_mm_cmpeq_epi8(other, _mm_setzero_si128())) == 0xFFFF {
+        return (tagged, ways);
+    }
+    let States { live, more, trace, claimed } =
+        States::of(&[load(&sixteens[0]), load(&sixteens[1])]);
+    (tagged, Ways { live, more, trace, claimed, ..ways })
+}
+
+/// Not zero if not all of sixteen cells are sessions, of their upper halves.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn others(high: &[__m128i; 4]) -> __m128i {
+    let live = _mm_set1_epi32((State::Live as i32) << (STATE - 32));
+    let other = high.map(|four| _mm_xor_si128(four, live));
+    let first = _mm_or_si128(other[0], other[1]);
+    let any = _mm_or_si128(first, _mm_or_si128(other[2], other[3]));
+    _mm_srli_epi32::<{ (STATE - 32) as i32 }>(any)
+}
+
+/// The ways in each state.
+struct States {
+    live: u32,
+    more: u32,
+    trace: u32,
+    claimed: u32,
+}
+
+impl States {
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn of(pairs: &[[__m128i; 8]; 2]) -> States {
+        let states = pairs.each_ref().map(|pairs| {
+            let high = four::<HIGH>(pairs);
+            bytes(&high.map(|high| _mm_srli_epi32::<{ (STATE - 32) as i32 }>(high)))
+        });
+        let is = |state: State| {
+            let state = _mm_set1_epi8(state as i8);
+            bits(_mm_cmpeq_epi8(states[0], state)) | bits(_mm_cmpeq_epi8(states[1], state)) << 16
+        };
+        States {
+            live: is(State::Live),
+            more: is(State::More),
+            trace: is(State::Trace),
+            claimed: is(State::Writing) | is(State::Taken),
+        }
+    }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
 fn ways(pairs: &[__m128i; PAIRS], now: Now) -> Ways<Stamps> {
-    let zero = [_mm_setzero_si128(); FOURS];
-    let (mut high, mut low) = (zero, zero);
-    for four in 0..FOURS {
-        let (one, other) = (pairs[2 * four], pairs[2 * four + 1]);
-        (high[four], low[four]) = (halves::<0xDD>(one, other), halves::<0x88>(one, other));
-    }
-    let states = high.map(|high| _mm_srli_epi32::<{ (STATE - 32) as i32 }>(high));
-    let states = [bytes(&states[..4]), bytes(&states[4..])];
-    let is = |state: State| {
-        let state = _mm_set1_epi8(state as i8);
-        bits(_mm_cmpeq_epi8(states[0], state)) | bits(_mm_cmpeq_epi8(states[1], state)) << 16
-    };
-    let stamps = low.map(|low| _mm_and_si128(low, _mm_set1_epi32(0xFF)));
+    let (eights, _) = pairs.as_chunks::<8>();
+    let States { live, more, trace, claimed } = States::of(&[eights[0], eights[1]]);
+    let [first, second] = [0, 1].map(|half| Low::of(&four::<LOW>(&eights[half]), now));
     Ways {
-        live: is(State::Live),
-        more: is(State::More),
-        trace: is(State::Trace),
-        claimed: is(State::Writing) | is(State::Taken),
-        over: over(&low, now),
-        regular: sign_bits(&low.map(|low| _mm_slli_epi32::<{ top(REGULAR) }>(low))),
-        spent: sign_bits(&low.map(|low| _mm_slli_epi32::<{ top(SPENT) }>(low))),
-        stamps: Stamps([bytes(&stamps[..4]), bytes(&stamps[4..])]),
+        live,
+        more,
+        trace,
+        claimed,
+        over: first.over | second.over << 16,
+        regular: first.regular | second.regular << 16,
+        spent: first.spent | second.spent << 16,
+        stamps: Stamps([first.stamps, second.stamps]),
     }
 }
 
@@ -208,21 +356,32 @@ fn ahead(now: Now) -> u16 {
     (now.seconds() >> DEADLINE_UNIT) as u16
 }
 
-/// The cells whose time is not ahead, of their lower halves.
+/// Of sixteen cells those whose time is not ahead, of their lower halves.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn over(low: &[__m128i; FOURS], now: Now) -> u32 {
-    const _: () = assert!(TIME + 16 == 29);
-    let times = low.map(|low| _mm_srai_epi32::<16>(_mm_slli_epi32::<3>(low)));
+fn over(low: &[__m128i; 4], now: Now) -> u32 {
+    // The time is uppermost then, and what is below does not matter.
+    const UP: i32 = 32 - (TIME as i32 + 16);
     // Numbers without a sign are compared as numbers with one.
-    let sign = _mm_set1_epi16(i16::MIN);
-    let most = _mm_set1_epi16((MOST_AHEAD as i16) ^ i16::MIN);
-    let ahead = _mm_set1_epi16(ahead(now) as i16);
-    let of = |eight: usize| {
-        let times = _mm_packs_epi32(times[2 * eight], times[2 * eight + 1]);
-        _mm_cmpgt_epi16(_mm_xor_si128(_mm_sub_epi16(times, ahead), sign), most)
+    let up = |time: u16| (u32::from(time) << 16) as i32 ^ i32::MIN;
+    let past = _mm_set1_epi32(up(ahead(now)).wrapping_neg());
+    let most = _mm_set1_epi32(up(MOST_AHEAD as u16 + 1).wrapping_sub(1));
+    bits(signs(
+        &low.map(|low| _mm_cmpgt_epi32(_mm_add_epi32(_mm_slli_epi32::<UP>(low), past), most)),
+    ))
+}
+
+/// Of all ways those whose age is more than so much.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn above(stamps: &[__m128i; 2], age: u8, clock: u64) -> u32 {
+    let (clock, age) = (_mm_set1_epi8(clock as i8), _mm_set1_epi8(age as i8));
+    // Nothing is left of an age that is no more.
+    let of = |half: usize| {
+        let more = _mm_subs_epu8(_mm_sub_epi8(clock, stamps[half]), age);
+        !bits(_mm_cmpeq_epi8(more, _mm_setzero_si128())) & 0xFFFF
     };
-    bits(_mm_packs_epi16(of(0), of(1))) | bits(_mm_packs_epi16(of(2), of(3))) << 16
+    of(0) | of(1) << 16
 }
 
 /// The oldest of some ways, and those that are equally old, a bit each.
@@ -252,44 +411,4 @@ fn oldest(stamps: &[__m128i; 2], ways: u32, clock: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::table::narrow;
-
-    const NOW: Now = Now(1_700_000_000_000);
-
-    fn masks<S>(ways: &Ways<S>) -> [u32; 7] {
-        let Ways { live, more, trace, claimed, over, regular, spent, .. } = *ways;
-        [live, more, trace, claimed, over, regular, spent]
-    }
-
-    /// Both ways to look see the same, whatever the words are.
-    #[test]
-    fn it_sees_the_same_as_one_cell_after_the_other() {
-        let mut random = 1_u64;
-        let mut next = || {
-            random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-            (random ^ random >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(31)
-        };
-        for round in 0..20_000 {
-            let few_tags = |word: u64| word & !(TAG_MASK << TAG) | (word >> TAG & 3) << TAG;
-            let times = |word: u64| word & !(0xFFFF << TIME) | (u64::from(ahead(NOW)) << TIME);
-            let words: [Word; CELLS] = std::array::from_fn(|_| {
-                let word = Word::default();
-                word.put(if round % 2 == 0 { next() } else { times(few_tags(next())) });
-                word
-            });
-            let (wide, narrow) = (Seen::of(&words), narrow::Seen::of(&words));
-            assert_eq!(wide.cells(), narrow.cells());
-            let tag = if round % 4 == 0 { narrow.cells()[round % CELLS].tag() } else { next() & 3 };
-            assert_eq!(wide.tagged(tag).0, narrow.tagged(tag).0);
-            let now = Now(NOW.0 + (next() % 3) * (1 << 31));
-            let (wide, narrow) = (wide.ways(now), narrow.ways(now));
-            assert_eq!(masks(&wide), masks(&narrow));
-            let (some, clock) = (next() as u32, next());
-            let ways = if round % 3 == 0 { some & next() as u32 & next() as u32 } else { some };
-            assert_eq!(wide.stamps.oldest(ways, clock), narrow.stamps.oldest(ways, clock));
-            assert_eq!(wide.stamps.oldest(0, clock), None);
-        }
-    }
-}
+mod tests;

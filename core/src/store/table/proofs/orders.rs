@@ -114,6 +114,22 @@ fn a_lookup_beside_an_eviction_finds_all_or_nothing() {
     });
 }
 
+/// Each of two puts looks at the claim of a process that died, and one of them gets the slot.
+#[test]
+fn a_slot_of_the_dead_is_written_by_one() {
+    let with_claim: Body = |memory| {
+        (100..103).for_each(|number| memory.put(number, LENGTH).unwrap());
+        assert!(seam::dies_at(2, || done(memory.put(ID, LENGTH))));
+    };
+    let one: Body = |memory| memory.put_at(200, LENGTH, AFTERWARDS).unwrap();
+    let other: Body = |memory| memory.put_at(201, LENGTH, AFTERWARDS).unwrap();
+    two(1, with_claim, [one, other], |memory| {
+        for number in [200, 201] {
+            assert_eq!(memory.get(number), Some(payload(number, LENGTH)));
+        }
+    });
+}
+
 #[test]
 fn a_lookup_beside_a_removal_finds_all_or_nothing() {
     let look: Body = |memory| {
