@@ -22,8 +22,8 @@
  *   -p 1.2|1.3         protocol version (1.3)
  *   -t                 sessions are carried in tickets; else they are looked up by their id
  *   -s SERVERNAME      name to ask for (none)
- *   -a APPLICATION     what is spoken: http, imap, smtp, pop3, memcached, postgres, mqtt, dns
- *                      (http)
+ *   -a APPLICATION     what is spoken: http, imap, smtp, pop3, memcached, postgres, mqtt, dns,
+ *                      mysql (http)
  *   -c FILE            shows the certificate of the file, which has its key and chain, too
  *   -k IDENTITY:HEX    has a pre-shared key
  *

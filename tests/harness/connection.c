@@ -16,21 +16,27 @@
 static const int TIMEOUT_SECONDS = 10;
 
 #define BYTES(literal) { literal, sizeof literal - 1 }
+/* Of MySQL's client: protocol 4.1 and TLS, packets up to 16 MB, UTF-8, and 23 reserved bytes. */
+#define MYSQL_CLIENT \
+    "\001\212\0\0" "\0\0\0\001" "\041" "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 static const struct application APPLICATIONS[] = {
-    { "http", BYTES(""), BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n"), 0 },
-    { "imap", BYTES(""), BYTES("a LOGOUT\r\n"), BYTES(""), 0 },
-    { "smtp", BYTES(""), BYTES("QUIT\r\n"), BYTES(""), 0 },
-    { "pop3", BYTES(""), BYTES("QUIT\r\n"), BYTES(""), 0 },
-    { "memcached", BYTES(""), BYTES("version\r\n"), BYTES(""), 1 },
+    { "http", BYTES(""), 0, BYTES("GET / HTTP/1.0\r\nHost: "), BYTES("\r\n\r\n"), 0 },
+    { "imap", BYTES(""), 0, BYTES("a LOGOUT\r\n"), BYTES(""), 0 },
+    { "smtp", BYTES(""), 0, BYTES("QUIT\r\n"), BYTES(""), 0 },
+    { "pop3", BYTES(""), 0, BYTES("QUIT\r\n"), BYTES(""), 0 },
+    { "memcached", BYTES(""), 0, BYTES("version\r\n"), BYTES(""), 1 },
     /* SSLRequest; then StartupMessage of protocol 3.0, and Terminate. */
-    { "postgres", BYTES("\0\0\0\010\004\322\026\057"),
+    { "postgres", BYTES("\0\0\0\010\004\322\026\057"), 0,
       BYTES("\0\0\0\027\0\003\0\0user\0postgres\0\0X\0\0\0\004"), BYTES(""), 0 },
     /* CONNECT of protocol 3.1.1 without a client's name, and DISCONNECT. */
-    { "mqtt", BYTES(""), BYTES("\020\014\0\004MQTT\004\002\0\074\0\0\340\0"), BYTES(""), 0 },
+    { "mqtt", BYTES(""), 0, BYTES("\020\014\0\004MQTT\004\002\0\074\0\0\340\0"), BYTES(""), 0 },
     /* The version of the server: version.bind, CH, TXT. */
-    { "dns", BYTES(""),
+    { "dns", BYTES(""), 0,
       BYTES("\0\036\022\064\0\0\0\001\0\0\0\0\0\0\007version\004bind\0\0\020\0\003"),
       BYTES(""), 1 },
+    /* SSLRequest; then a login in which nobody is let in. */
+    { "mysql", BYTES("\040\0\0\001" MYSQL_CLIENT), 1,
+      BYTES("\043\0\0\002" MYSQL_CLIENT "x\0\0"), BYTES(""), 0 },
 };
 
 double seconds(void)
@@ -140,15 +146,29 @@ static int tcp_connect(const struct sockaddr_in *place)
     return -1;
 }
 
-/* Asks in the clear for TLS, where the application does. */
-static int ask_for_tls(int fd, const struct bytes *prelude)
+/* A packet of MySQL: three bytes of its length, its number, and as many bytes. */
+static int read_greeting(int fd)
 {
+    unsigned char head[4], text[4096];
+    size_t length;
+
+    if (recv(fd, head, sizeof head, MSG_WAITALL) != (ssize_t)sizeof head)
+        return 0;
+    length = head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
+    return length <= sizeof text && recv(fd, text, length, MSG_WAITALL) == (ssize_t)length;
+}
+
+/* Asks in the clear for TLS, where the application does. */
+static int ask_for_tls(int fd, const struct application *application)
+{
+    const struct bytes *prelude = &application->prelude;
     char answer = 0;
 
     if (prelude->length == 0)
         return 1;
-    return (write(fd, prelude->data, prelude->length) == (ssize_t)prelude->length
-            && read(fd, &answer, 1) == 1 && answer == 'S')
+    return ((!application->greets || read_greeting(fd))
+            && write(fd, prelude->data, prelude->length) == (ssize_t)prelude->length
+            && (application->greets || (read(fd, &answer, 1) == 1 && answer == 'S')))
            || complain("the server does not agree to TLS");
 }
 
@@ -205,7 +225,7 @@ static int shake_hands(SSL *ssl, int fd, const struct client *client, SSL_SESSIO
         || (client->name != NULL && !SSL_set_tlsext_host_name(ssl, client->name))
         || (offered != NULL && !SSL_set_session(ssl, offered)))
         return complain("cannot set up the connection");
-    if (!ask_for_tls(fd, &client->application->prelude))
+    if (!ask_for_tls(fd, client->application))
         return 0;
     return SSL_connect(ssl) == 1 || complain("the handshake failed");
 }

@@ -18,6 +18,7 @@ struct bytes {
 struct application {
     const char *name;
     struct bytes prelude; /* sent in the clear; the server agrees to TLS with one 'S' */
+    int greets;           /* the server begins, with a packet of MySQL, and agrees without a word */
     struct bytes request;
     struct bytes after_name; /* if there is any, the server's name stands between the two */
     int waits;

@@ -3,12 +3,21 @@
 from harness.run import run
 from harness.verdicts import happens, wait_until
 
+from .services import CERTIFICATE, KEY
+
 COUNT = 20
 ELSEWHERE = "other host"
 
 
 def way_of(protocol, tickets):
     return f"TLS {protocol} {'ticket' if tickets else 'id'}"
+
+
+def version(machine, package):
+    """That of upstream."""
+    said = machine.do("dpkg-query", "-W", "-f", "${Version}", package)
+    upstream = said.partition(":")[2] or said
+    return upstream.partition("-")[0].partition("+")[0]
 
 
 class Server:
@@ -23,28 +32,43 @@ class Server:
         for protocol, tickets in self.service.ways:
             yield way_of(protocol, tickets), self.client.of(
                 protocol=protocol, tickets=tickets, through=through,
-                application=self.service.application)
+                application=self.service.application,
+                certificate=self._certificate() if self.service.shows else None)
+
+    def _certificate(self):
+        """The machine's own, for its clients, too."""
+        file = self.machine.folder / "shown.pem"
+        file.write_text("".join(self.machine.path(part).read_text() for part in (KEY, CERTIFICATE)))
+        return file
 
     def set_up(self, others):
         """As an operator does it on a fresh machine. Debian starts all servers, and two want port 80."""
-        self.machine.do("systemctl", "stop", *(other.unit for other in others))
+        self.machine.do("systemctl", "stop", *(other.unit for other in others), status=None)
         self.machine.do("sh", "-euc", self.service.setup)
         self.restart()
-
-    def version(self):
-        said = self.machine.do("dpkg-query", "-W", "-f", "${Version}", self.service.package)
-        upstream = said.partition(":")[2] or said
-        return upstream.partition("-")[0].partition("+")[0]
 
     # --- events ---------------------------------------------------------------------------------
 
     def events(self):
         unit = self.service.unit
         yield "at rest", lambda: None
-        yield "reload", lambda: self.machine.do("systemctl", "reload", unit)
+        if self.machine.do("systemctl", "show", "-P", "CanReload", unit).strip() == "yes":
+            yield "reload", self.reload
         yield "restart", self.restart
         if self.service.upgrades:
             yield "upgrade", self.upgrade
+
+    def reload(self):
+        before = self._reloads()
+        self.machine.do("systemctl", "reload", self.service.unit)
+        if self.service.reloaded:
+            wait_until(20, lambda: self._reloads() > before)
+
+    def _reloads(self):
+        """How many there were, for a server whose processes stay."""
+        if not self.service.reloaded:
+            return 0
+        return int(self.machine.do("sh", "-c", self.service.reloaded, status=None))
 
     def restart(self):
         # systemd counts starts, and refuses the sixth in ten seconds.

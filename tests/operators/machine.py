@@ -13,8 +13,15 @@ from harness import processes
 from harness.run import result, run
 from harness.verdicts import Unusable, wait_until
 
-PACKAGES = ("systemd-sysv", "dbus", "openssl", "ssl-cert", "nginx-light", "haproxy", "apache2",
-            "dovecot-imapd", "postfix", "procps")
+COMMON = ("systemd-sysv", "dbus", "openssl", "ssl-cert", "procps")
+# Of the images. Two servers of FTP, or of mail, cannot be on one machine.
+PACKAGES = {
+    "": ("nginx-light", "haproxy", "apache2", "dovecot-imapd", "postfix"),
+    "further": ("lighttpd", "lighttpd-mod-openssl", "stunnel4", "hitch", "proftpd-core",
+                "proftpd-mod-crypto", "mariadb-server", "mosquitto", "bind9", "unbound", "puma",
+                "gunicorn", "php-cli", "libmojolicious-perl", "libio-socket-ssl-perl"),
+    "refused": ("vsftpd", "exim4-daemon-light", "postgresql"),
+}
 RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 CACHE = Path(os.environ.get("OPERATORS_CACHE", "/var/cache/sesscache-operators"))
 MIRROR = os.environ.get("MIRROR", "http://deb.debian.org/debian")
@@ -40,14 +47,14 @@ def must_be_possible():
                        f" (Debian: apt-get install {' '.join(map(needed.get, missing))})")
 
 
-def image_of(release):
-    """The archive of a release, made if it is missing: some minutes."""
-    image = CACHE / f"{release}.tar"
+def image_of(release, kind):
+    """The archive of a release with the packages of a kind, made if it is missing: some minutes."""
+    image = CACHE / f"{release}{kind and '-'}{kind}.tar"
     if not image.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         print(f"making {image}", flush=True)
         new = image.with_suffix(".new.tar")
-        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(COMMON + PACKAGES[kind])}",
             release, new, MIRROR, seconds=1800)
         new.rename(image)
     return image
@@ -56,11 +63,11 @@ def image_of(release):
 class Machine:
     """A booted machine. Commands run in it by `do`, clients on its loopback by `through`."""
 
-    def __init__(self, release, folder, name):
+    def __init__(self, release, kind, folder, name):
         self.release, self.name, self.folder = release, name, folder / name
         self.root = self.folder / "root"
         self.root.mkdir(mode=0o755, parents=True)
-        run("tar", "-C", self.root, "-xpf", image_of(release), seconds=300)
+        run("tar", "-C", self.root, "-xpf", image_of(release, kind), seconds=300)
         self.leader = self._process = None
         self._group = f"sesscache-{os.getpid()}-{name}"
 

@@ -1,9 +1,10 @@
-"""The servers of the operator test: their setup as an operator makes it, and the events they go through.
+"""The servers that every operator knows, and how a server of this test is described.
 
 Debian's own configuration stays. Added is only the TLS of Debian's self-made certificate, where the package
 has it commented out, and for Postfix the port 465.
 """
 
+import re
 from dataclasses import dataclass
 
 CERTIFICATE = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
@@ -20,15 +21,25 @@ class Service:
     """name is `enable`'s. ways are those in which its clients can resume at all."""
 
     name: str
-    unit: str
+    unit: str               # as systemctl wants it
     package: str
     port: int
     ways: tuple
     setup: str
     application: str = "http"
     upgrades: bool = False  # whether its binary is upgraded at a reinstallation (USR2)
-    serving: str = ""       # the name of the processes that serve
+    serving: str = ""       # the name of the processes that serve, and end at a reload
     holds: str = ""         # of one that has the library for as long as the server runs
+    kind: str = ""          # of its machine
+    reloaded: str = ""      # a command that prints a number, which grows when a reload is done
+    shows: bool = False     # whether its clients show a certificate
+    starttls: str = ""      # the word of `openssl s_client -starttls` for it
+    short: str = ""         # why not all resume, if that is so
+
+    @property
+    def own(self):
+        """The name of its store and key file."""
+        return re.sub(r"[^A-Za-z0-9._-]", "_", self.name)
 
 
 SERVICES = (
