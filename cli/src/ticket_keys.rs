@@ -26,11 +26,13 @@ struct Server {
 
 /// Seen in Debian 12 and 13. The door of nginx, h2o and Node is SSL_CTX_callback_ctrl(), that of the
 /// others SSL_CTX_set_tlsext_ticket_key_evp_cb(). All but nginx and nghttpx answer 1 in TLS 1.3.
-const SERVERS: [Server; 7] = [
+const SERVERS: [Server; 8] = [
     Server { name: "nginx", fate: "end with its zone of sessions", keys: nginx::keys },
     Server { name: "lighttpd", fate: "end at each reload", keys: given::of_lighttpd },
     // tlsmgr has them in memory, and there is no setting for a file.
     Server { name: "postfix", fate: "end at each reload", keys: |_| Keys::Made },
+    // mod_tls has them in memory, too; TLSSessionTicketKeys sets only their number and age.
+    Server { name: "proftpd", fate: "end at each reload", keys: |_| Keys::Made },
     Server { name: "nghttpx", fate: "end at each reload", keys: given::of_nghttpx },
     Server { name: "h2o", fate: "end with its process", keys: given::of_h2o },
     // Each context draws some. A program may set others, which cannot be seen from here.
@@ -109,6 +111,10 @@ mod tests {
         assert_eq!(
             advice("/usr/sbin/postfix", "/usr/sbin/postfix", &[]),
             ours("postfix's own ticket keys end at each reload")
+        );
+        assert_eq!(
+            advice("/usr/sbin/proftpd", "/usr/sbin/proftpd", &[]),
+            ours("proftpd's own ticket keys end at each reload")
         );
         for (command, runs) in [("/x/node", "/x/node"), ("/x/app.js", "/x/node"), ("node20", "")] {
             assert_eq!(

@@ -21,8 +21,7 @@ HEAD = f"""\
 
 `make test-operators` measures this on machines that systemd has booted, and writes this page. The servers have
 Debian's own configuration, with the TLS of Debian's self-made certificate turned on; services.py and further.py
-of `tests/operators/` have the lines. Each was installed beside
-our packages, and then: `sesscache enable SERVER`, a restart.
+of `tests/operators/` have the lines. Each was installed beside our packages, and then: `sesscache enable SERVER`, a restart.
 
 A cell says how many of {COUNT} sessions resume on stock → with sesscache. Each session is made before the event
 and offered once after it. A *mode* is the protocol, and whether the session lies in a ticket or the client
