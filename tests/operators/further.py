@@ -61,6 +61,8 @@ FURTHER = (
         printf '%s\\n' 'frontend = "[*]:8443"' 'backend = "[127.0.0.1]:80"' 'workers = 2' \\
             'pem-file = "/etc/hitch/both.pem"' 'user = "_hitch"' 'group = "_hitch"' 'daemon = off' \\
             >/etc/hitch/hitch.conf"""),
+    # A data connection has to resume the session of its own control connection, which mod_tls compares. With a
+    # store as on stock, none passed that offered another client's session or no session.
     Service("proftpd", "proftpd", "proftpd-core", 990, ALL, kind="further", application="smtp",
             holds="proftpd", reloaded="grep -c 'performing daemon restart\\|received SIGHUP' /var/log/proftpd/proftpd.log",
             setup=f"""
