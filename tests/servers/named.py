@@ -8,10 +8,12 @@ It draws a session id context for each SSL_CTX, so that no session of an earlier
 store and SESSCACHE_ID_CONTEXT=ours, as `sesscache run` sets it, every session resumes always.
 """
 
+import re
 import shutil
 import signal
 
 from harness.packages import need, need_root
+from harness.run import run
 
 from .server import AS_DEBIAN_DOES, Server, copy_for, has_no_line, print_version
 from .ways import Row, run_rows
@@ -27,7 +29,7 @@ options {{
     directory "{dir}/data";
     pid-file none;
     session-keyfile none;
-    lock-file none;
+    {lock}
     listen-on {{ none; }};
     listen-on-v6 {{ none; }};
     listen-on port {port} tls own {{ 127.0.0.1; }};
@@ -44,6 +46,11 @@ tls own {{
 """
 
 
+def version():
+    """Of BIND: 9.20 has no lock file."""
+    return tuple(map(int, re.search(r"BIND (\d+)\.(\d+)", run("named", "-v")).groups()))
+
+
 class Named(Server):
     workers_wanted = 1
     with_store = {"SESSCACHE_ID_CONTEXT": "ours"}
@@ -55,6 +62,7 @@ class Named(Server):
         copy_for("bind", self.work / "key.pem", self.dir)
         (self.dir / "named.conf").write_text(CONFIGURATION.format(
             dir=self.dir, work=self.work, port=self.ports[self.rows[0]],
+            lock="lock-file none;" if version() < (9, 20) else "",
             tickets="no" if self.setup == IDS else "yes"))
 
     def launch(self):

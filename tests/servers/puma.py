@@ -8,6 +8,9 @@ On stock and preloaded:
 It draws a session id context for each SSL_CTX, so that no session of an earlier one resumes. With a
 store and SESSCACHE_ID_CONTEXT=ours, as `sesscache run` sets it, every ticket resumes always.
 Without that variable ("unhelped", with tickets) the store changes nothing.
+
+A worker of Puma 6.6 does not end by itself at a reload. The main process kills it after
+worker_shutdown_timeout.
 """
 
 import signal
@@ -27,6 +30,7 @@ ROWS = (
 CONFIGURATION = """\
 workers 2
 threads 1, 4
+worker_shutdown_timeout 1
 environment 'production'
 app do |_|
   [200, {{}}, ["ok\\n"]]

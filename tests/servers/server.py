@@ -81,7 +81,8 @@ class Server:
     # --- defaults -------------------------------------------------------------------------------
 
     def serving(self):
-        return children(self.mains[0])
+        """Its workers; none while a main process that becomes a daemon has not said who it is."""
+        return [worker for main in self.mains[:1] for worker in children(main)]
 
     def client_for(self, name):
         """The client that asks for the server by this name."""
