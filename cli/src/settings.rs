@@ -59,6 +59,20 @@ mod tests {
     }
 
     #[test]
+    fn page_and_readme_have_each_name_and_no_other() {
+        let entries = |text: &'static str, begin: &str, end: char| {
+            let found = text.lines().filter_map(|line| line.strip_prefix(begin)?.split(end).next());
+            let mut found: Vec<_> = found.filter(|name| name.starts_with("SESSCACHE_")).collect();
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
+        let page = include_str!("../../man/sesscache.7");
+        assert_eq!(entries(page, ".B ", ' '), NAMES);
+        assert_eq!(entries(include_str!("../../README.md"), "| `", '`'), NAMES);
+    }
+
+    #[test]
     fn these_are_the_names_that_the_library_reads() {
         let source = include_str!("../../src/config.rs");
         let (code, _) = source.split_once("#[cfg(test)]").unwrap_or((source, ""));
