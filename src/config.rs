@@ -144,7 +144,7 @@ const MAX_LIFETIME: u32 = 24 * 60 * 60;
 
 /// So few take no room in comparison, and the connections of a client that opens several find the
 /// session live.
-const LIVE_SESSIONS: usize = 128;
+const LIVE_SESSIONS: usize = 64;
 const MOST_LIVE_SESSIONS: usize = 1 << 20;
 
 static CONFIG: OnceCell<Config> = OnceCell::new();
