@@ -52,6 +52,9 @@ check_files() {
         "$(cd "$work/usr/lib/systemd/system" && echo *)"
     check 'its units start what was installed' same '' "$(grep -h ^ExecStart= "$work"/usr/lib/systemd/system/* |
         grep -v '^ExecStart=/usr/bin/sesscache ')"
+    if systemd-analyze --help 2>&1 | grep -q -- --offline; then
+        check 'its units are at most 2.0 by systemd-analyze security' are_locked_down
+    fi
     check 'each command has a manual page' same '' "$(commands_without_page)"
     check 'all may read the header' same 'r--r--r--' "$(modes "$work/usr/include/sesscache.h")"
     check 'each function of the header has one' same '' "$(functions_without_page)"
@@ -60,6 +63,14 @@ check_files() {
     check 'link for the linker' same libsesscache.so.0 "$(readlink "$lib/libsesscache.so")"
     check 'the header is the committed one' cmp "$root/include/sesscache.h" \
         "$work/usr/include/sesscache.h"
+}
+
+are_locked_down() {
+    local unit
+    for unit in "$work"/usr/lib/systemd/system/*.service; do
+        systemd-analyze security --offline=yes --threshold=20 "$unit" >"$work/security" 2>&1 ||
+            { grep . "$work/security" | tail -1 >&2; return 1; }
+    done
 }
 
 commands_without_page() {
