@@ -179,7 +179,8 @@ MOSQUITTO = (
     Rule("CA removed", _MOSQUITTO_ON + "now.pem", _MOSQUITTO_ON + "now.pem", "moved",
          reload_knows=False),
     replace(asks_from_now_on("", _MOSQUITTO_ON + "clients.pem"), reload_knows=False),
-    user_removed(_MOSQUITTO_SECRETS, _MOSQUITTO_SECRETS),
+    # Debian 13's mosquitto gives these listeners TLS 1.2 alone.
+    replace(user_removed(_MOSQUITTO_SECRETS, _MOSQUITTO_SECRETS), protocols=("1.2",)),
 )
 
 # --- Node ---------------------------------------------------------------------------------------
