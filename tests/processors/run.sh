@@ -18,7 +18,7 @@ registry=${CARGO_HOME:-$HOME/.cargo}
 packages="make,mount,util-linux,iproute2,procps,rustc,cargo,libstd-rust-dev:arm64,libstd-rust-dev:i386"
 packages+=",gcc-aarch64-linux-gnu,libc6-dev:arm64,libssl-dev:arm64,openssl,qemu-user"
 # What differs by processor: the table's other way to look, orders of memory, signals, forks, threads.
-names="callbacks fork refcount remove evict flush sessions_table null jumps reentry threads store_attach store_flushed
+names="callbacks cancel fork refcount remove evict flush sessions_table null jumps reentry threads store_attach store_flushed
     store_ended store_removed store_hosts store_workers store_templates store_restart tickets"
 
 if [ "${1:-}" = --inside ]; then
@@ -60,17 +60,20 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/sesscache-processors.XXXXXX")
 binfmt=$work/binfmt
 mkdir "$binfmt"
+is_ours=no
 forget() {
-    [ ! -e "$binfmt/sesscache-arm64" ] || echo -1 >"$binfmt/sesscache-arm64"
+    [ $is_ours = no ] || echo -1 >"$binfmt/sesscache-arm64"
     ! mountpoint -q "$binfmt" || umount "$binfmt"
     rm -rf --one-file-system "$work"
 }
 trap forget EXIT
 mount -t binfmt_misc none "$binfmt"
+[ ! -e "$binfmt/sesscache-arm64" ] || die "another run goes on, whose QEMU this one would take away"
 # The head of an ELF file for arm64. F: the interpreter is opened now, outside of the system.
 magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 echo ":sesscache-arm64:M::$magic:$mask:$image/usr/bin/qemu-aarch64:F" >"$binfmt/register"
+is_ours=yes
 
 git clone --quiet "$root" "$work/clone"
 # shellcheck disable=SC2086  # a list of names
