@@ -8,19 +8,19 @@
 //! `extern "C-unwind"` (rustc's personality, library/std/src/sys/personality/gcc.rs). The tests
 //! cancel.c and exceptions.sh depend on that.
 //!
-//! No locks, no state. On another machine than x86-64 it is std's, and callbacks hold cancellation
-//! back.
+//! No locks, no state. On another machine than x86-64 and arm64 it is std's, and callbacks hold
+//! cancellation back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `body`; `None` if it panics.
 #[inline]
 pub(super) fn catch_panic<T>(body: impl FnOnce() -> T) -> Option<T> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
         frame::catch_panic(body)
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         end_panic(body)
     }
@@ -35,14 +35,16 @@ fn end_panic<T>(body: impl FnOnce() -> T) -> Option<T> {
 /// The frame, and what the unwinder (Itanium C++ ABI, Exception Handling) wants to know of it.
 ///
 /// cbindgen:ignore
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod frame {
     use super::end_panic;
     use libc::{c_int, c_void};
     use std::arch::global_asm;
 
     // Calls its first argument with its second. Returns NULL, or the exception that was caught: then
-    // the unwinder goes on at `sesscache_caught`, with the exception in rax.
+    // the unwinder goes on at `sesscache_caught`, with the exception in the register of results.
+    // The personality routine is DW_EH_PE_pcrel | DW_EH_PE_sdata4.
+    #[cfg(target_arch = "x86_64")]
     global_asm!(
         ".pushsection .text.sesscache_call, \"ax\", @progbits",
         ".hidden sesscache_call",
@@ -52,7 +54,6 @@ mod frame {
         ".globl sesscache_caught",
         "sesscache_call:",
         ".cfi_startproc",
-        // DW_EH_PE_pcrel | DW_EH_PE_sdata4
         ".cfi_personality 0x1b, {personality}",
         "endbr64",
         "sub rsp, 8",
@@ -65,6 +66,40 @@ mod frame {
         "endbr64",
         "add rsp, 8",
         ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        ".size sesscache_call, . - sesscache_call",
+        ".popsection",
+        personality = sym personality,
+    );
+    #[cfg(target_arch = "aarch64")]
+    global_asm!(
+        ".pushsection .text.sesscache_call, \"ax\", @progbits",
+        ".p2align 2",
+        ".hidden sesscache_call",
+        ".globl sesscache_call",
+        ".type sesscache_call, @function",
+        ".hidden sesscache_caught",
+        ".globl sesscache_caught",
+        "sesscache_call:",
+        ".cfi_startproc",
+        ".cfi_personality 0x1b, {personality}",
+        "bti c",
+        "stp x29, x30, [sp, -16]!",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "mov x29, sp",
+        "mov x9, x0",
+        "mov x0, x1",
+        "blr x9",
+        "mov x0, xzr",
+        "sesscache_caught:",
+        "bti j",
+        "ldp x29, x30, [sp], 16",
+        ".cfi_restore x29",
+        ".cfi_restore x30",
+        ".cfi_def_cfa_offset 0",
         "ret",
         ".cfi_endproc",
         ".size sesscache_call, . - sesscache_call",
@@ -97,7 +132,7 @@ mod frame {
     const CONTINUE_UNWIND: c_int = 8;
     /// The class of Rust's panics (library/panic_unwind/src/gcc.rs); of older releases the second.
     const RUST: [u64; 2] = [u64::from_ne_bytes(*b"MOZ\0RUST"), u64::from_be_bytes(*b"MOZ\0RUST")];
-    /// rax, as DWARF counts.
+    /// rax or x0, as DWARF counts.
     const RETURN_REGISTER: c_int = 0;
 
     /// Asked by the unwinder what to do at the frame.

@@ -41,12 +41,12 @@ impl Drop for HoldCancel {
     }
 }
 
-/// Lives while a callback of the application runs. On x86-64 it is nothing: a thread that ends in the
-/// callback is unwound through our frames. Elsewhere cancellation is held back, because the unwinding
-/// would abort the process; a callback that jumps out leaves it so.
+/// Lives while a callback of the application runs. On x86-64 and arm64 it is nothing: a thread that ends
+/// in the callback is unwound through our frames. Elsewhere cancellation is held back, because the
+/// unwinding would abort the process; a callback that jumps out leaves it so.
 #[derive(Debug)]
 pub struct DuringCallback {
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     _cancel: HoldCancel,
 }
 
@@ -55,7 +55,7 @@ impl DuringCallback {
     #[inline]
     pub fn new() -> Self {
         DuringCallback {
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             _cancel: HoldCancel::new(),
         }
     }
