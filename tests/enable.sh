@@ -215,6 +215,8 @@ check_refusals() {
     check 'no key file' refuses 1 "$tree/none.key does not exist; .*" on --key-file /none.key nginx
     unit dynamic /srv/x DynamicUser=yes
     check 'a user that does not stay' refuses 1 'dynamic.service has DynamicUser=yes, .*' on dynamic
+    unit dynamic /srv/x DynamicUser=True
+    check 'in another spelling' refuses 1 'dynamic.service has DynamicUser=yes, .*' on dynamic
     unit nobody /srv/x User=gone
     check 'an unknown user' refuses 1 "nobody.service runs as gone, who is not in $tree/etc/passwd" on nobody
     mkdir -p "$tree/etc/default"

@@ -67,9 +67,11 @@ impl Unit {
         self.last("User").filter(|user| !matches!(*user, "root" | "0"))
     }
 
-    /// Whether a setting is true in systemd's words.
+    /// Whether a setting is true in systemd's words (parse_boolean in systemd's parse-util.c).
     pub(super) fn is_on(&self, name: &str) -> bool {
-        matches!(self.last(name), Some("yes" | "true" | "1" | "on"))
+        let words = ["1", "yes", "y", "true", "t", "on"];
+        self.last(name)
+            .is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word)))
     }
 
     /// The variables that the unit sets, with their values.
@@ -209,6 +211,19 @@ mod tests {
         assert_eq!(unit.variable("LD_PRELOAD").as_deref(), Some("/l.so"));
         assert_eq!(unit.variable("C"), None);
         assert!(unit.is_on("DynamicUser"));
+    }
+
+    #[test]
+    fn true_has_the_words_that_systemd_has_for_it() {
+        for word in ["1", "yes", "Yes", "y", "Y", "true", "True", "t", "T", "on", "ON"] {
+            let unit = unit(&format!("[Service]\nDynamicUser={word}\n"));
+            assert!(unit.is_on("DynamicUser"), "{word}");
+        }
+        for word in ["0", "no", "n", "false", "f", "off", "", "2", "yess", "yes no"] {
+            let unit = unit(&format!("[Service]\nDynamicUser={word}\n"));
+            assert!(!unit.is_on("DynamicUser"), "{word}");
+        }
+        assert!(!unit("").is_on("DynamicUser"));
     }
 
     #[test]
