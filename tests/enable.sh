@@ -160,6 +160,45 @@ check_namespaces() {
     check 'that of the unit stays' fails grep -q NAMESPACE "$file"
 }
 
+# Two services whose stores would have one name, and two instances of a server that have a file in common
+check_two() {
+    machine two
+    unit a@ '/srv/a %i' User=web
+    unit a_b /srv/b
+    unit c@ '/srv/c %i'
+    unit c_d /srv/d
+    unit nginx@ '/usr/sbin/nginx -c /etc/nginx/%i.conf'
+    cp "$tree/etc/nginx/nginx.conf" "$tree/etc/nginx/one.conf"
+    local one two before
+    for one in a@b c@d; do
+        two=${one/@/_}
+        on $one >/dev/null
+        check "$one: another of its name" refuses 1 \
+            "$two and $one would both have the name $two in /run/sesscache; \`sesscache disable $one\` first" on "$two"
+        [[ -d $tree/run/sesscache/$two ]] || : >"$tree/run/sesscache/$two"
+        before=$(state)
+        check "$one: the end of the other" same "$two is not enabled" "$(off "$two")"
+        check "$one: all stays" same "$before" "$(state)"
+        # As an operator may have copied it.
+        mkdir "$tree/$units/$two.service.d"
+        sed "s/$one/$two/g" "$tree/$units/$one.service.d/sesscache.conf" >"$tree/$units/$two.service.d/sesscache.conf"
+        off "$two" >/dev/null
+        rmdir "$tree/$units/$two.service.d" 2>/dev/null || :
+        check "$one: all stays, though both are enabled" same "$before" "$(state)"
+        off $one >/dev/null
+    done
+    on nginx >/dev/null && on nginx@one >/dev/null
+    off nginx >/dev/null
+    check 'a file that another instance needs stays' test -f "$tree/etc/nginx/modules-enabled/90-sesscache.conf"
+    off nginx@one >/dev/null
+    check 'until it goes, too' test ! -e "$tree/etc/nginx/modules-enabled/90-sesscache.conf"
+    on postfix >/dev/null
+    check 'one unit under another name' refuses 1 \
+        "$tree/.*/postfix@-.service.d/sesscache.conf was written by \`sesscache enable postfix\`; .*" on postfix@-
+    check 'its end under another name' refuses 1 \
+        "$tree/.*/postfix@-.service.d/sesscache.conf was .*; \`sesscache disable postfix\` first" off postfix@-
+}
+
 # A service of its own user, that is confined
 check_units() {
     machine others
@@ -256,6 +295,7 @@ check_foreign_files() {
 
 check_servers
 check_namespaces
+check_two
 check_units
 check_refusals
 finish enable

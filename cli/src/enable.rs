@@ -43,6 +43,8 @@ pub(crate) enum EnableError {
     NoLibrary(PathBuf),
     /// A file that `enable` would write is somebody else's.
     NotOurs(PathBuf),
+    /// A file that `enable` would write, or `disable` remove, is another server's.
+    OfAnother(PathBuf, String),
     /// The configuration of the unit or the server has to be changed first.
     Configuration(String),
     /// The key file cannot be made.
@@ -82,6 +84,11 @@ impl fmt::Display for EnableError {
                 "{} was not written by `sesscache enable`; move it away, and try again",
                 path.display()
             ),
+            EnableError::OfAnother(path, other) => write!(
+                f,
+                "{} was written by `sesscache enable {other}`; `sesscache disable {other}` first",
+                path.display()
+            ),
             EnableError::Keygen(error) => write!(f, "{error}"),
             EnableError::File(path, error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 write!(f, "{}: {error}; this needs root", path.display())
@@ -101,7 +108,7 @@ pub(crate) fn enable(options: &Enable) -> Result<(), EnableError> {
         Unit::read(&root, &target.unit).ok_or_else(|| EnableError::NoUnit(target.unit.clone()))?;
     let command = unit.command();
     refuse(&options.server, command.first().map(Path::new))?;
-    let mut changes = Changes::new(&root, options.dry_run, folders_of_all(&root));
+    let mut changes = Changes::new(&root, options.dry_run, folders_of_others(&root, &target));
     let done = make(&mut changes, &root, (&target, &unit), options);
     if let Err(error) = done {
         changes.take_back();
@@ -123,7 +130,16 @@ fn make(
     options: &Enable,
 ) -> Result<(), EnableError> {
     let drop_in = drop_in_of(target);
-    let old = changes.ours(&drop_in)?;
+    let old = changes.ours_for(&drop_in, &target.word)?;
+    if let Some(other) = others(root, target).iter().find(|other| other.name == target.name) {
+        return Err(EnableError::Configuration(format!(
+            "{} and {} would both have the name {} in {}; `sesscache disable {1}` first",
+            target.word,
+            other.word,
+            target.name,
+            store::FOLDER
+        )));
+    }
     let place = store::Place::of(target, unit, root)?;
     let key_file = options.key_file.clone();
     let key_file = key_file.map_or_else(|| key::default_path(&target.name), Ok)?;
@@ -170,16 +186,21 @@ pub(crate) fn disable(options: &Disable) -> Result<(), EnableError> {
     let target = Target::find(&root, &options.server).map_err(EnableError::Usage)?;
     let mut changes = Changes::new(&root, options.dry_run, Vec::new());
     let drop_in = drop_in_of(&target);
-    let old = changes.ours(&drop_in)?;
-    beside::remove(&mut changes, &root, target.kind)?;
+    let old = changes.ours_for(&drop_in, &target.word)?;
+    let others = others(&root, &target);
+    if !others.iter().any(|other| other.kind == target.kind) {
+        beside::remove(&mut changes, &root, target.kind)?;
+    }
+    let is_shared = others.iter().any(|other| other.name == target.name);
     if let Some(old) = &old {
         changes.remove(&drop_in)?;
-        store::remove(&mut changes, &root, &target)?;
+        store::remove(&mut changes, &root, &target, is_shared)?;
         key::remove(&mut changes, &root, &target)?;
-        for folder in folders_in(old).iter().rev() {
+        let needed = folders_of_others(&root, &target);
+        for folder in folders_in(old).iter().rev().filter(|folder| !needed.contains(folder)) {
             changes.remove_folder(folder);
         }
-    } else {
+    } else if !is_shared {
         store::remove_left(&mut changes, &root, &target)?;
     }
     if old.is_some() {
@@ -210,8 +231,8 @@ fn drop_in_of(target: &Target) -> PathBuf {
     Path::new(UNITS).join(format!("{}.d", target.unit)).join(DROP_IN)
 }
 
-/// The folders that the drop-ins of all servers list.
-fn folders_of_all(root: &Root) -> Vec<PathBuf> {
+/// The texts of our drop-ins of all other servers.
+fn drop_ins_of_others(root: &Root, target: &Target) -> Vec<Vec<u8>> {
     let folders = root.find(Path::new(UNITS)).and_then(std::fs::read_dir);
     let drop_ins = folders
         .into_iter()
@@ -219,7 +240,19 @@ fn folders_of_all(root: &Root) -> Vec<PathBuf> {
         .flatten()
         .map(|folder| root.find(&Path::new(UNITS).join(folder.file_name()).join(DROP_IN)));
     let texts = drop_ins.filter_map(|file| std::fs::read(file.ok()?).ok());
-    texts.filter(|text| files::is_ours(text)).flat_map(|text| folders_in(&text)).collect()
+    texts.filter(|text| files::server_in(text).is_some_and(|word| word != target.word)).collect()
+}
+
+/// The folders that they list.
+fn folders_of_others(root: &Root, target: &Target) -> Vec<PathBuf> {
+    drop_ins_of_others(root, target).iter().flat_map(|text| folders_in(text)).collect()
+}
+
+/// The other servers that are enabled. Two may have one name for a store: `a@b` and `a_b`.
+fn others(root: &Root, target: &Target) -> Vec<Target> {
+    let texts = drop_ins_of_others(root, target);
+    let words = texts.iter().filter_map(|text| files::server_in(text));
+    words.filter_map(|word| Target::find(root, word).ok()).collect()
 }
 
 /// The folders that a drop-in lists, the outer ones first.

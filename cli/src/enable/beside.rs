@@ -80,7 +80,7 @@ fn nginx(
             mark(&target.word),
             lines.join("\n")
         );
-        changes.file(Path::new(NGINX_FILE), &text)?;
+        changes.common_file(Path::new(NGINX_FILE), &text)?;
     } else {
         changes.said.push(format!(
             "{} does not include {NGINX_INCLUDE}: for upgrades of the binary (USR2) put these lines \
@@ -124,5 +124,5 @@ fn dovecot(
         )));
     }
     let why = "# Dovecot's master hands down only the variables that are named here.\n";
-    changes.file(Path::new(DOVECOT_FILE), &format!("{}{why}{body}", mark(&target.word)))
+    changes.common_file(Path::new(DOVECOT_FILE), &format!("{}{why}{body}", mark(&target.word)))
 }

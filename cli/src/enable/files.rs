@@ -18,9 +18,10 @@ pub(super) fn mark(name: &str) -> String {
     format!("{MARK}{name}`; `sesscache disable {name}` removes it. Changes are lost.\n")
 }
 
-/// Whether a text begins with such a line.
-pub(super) fn is_ours(text: &[u8]) -> bool {
-    text.starts_with(MARK.as_bytes())
+/// The server that such a line names, if a text begins with one.
+pub(super) fn server_in(text: &[u8]) -> Option<&str> {
+    let rest = text.strip_prefix(MARK.as_bytes())?;
+    std::str::from_utf8(rest.split(|c| *c == b'`').next()?).ok()
 }
 
 /// A change that was made, for the case that a later one fails.
@@ -113,9 +114,24 @@ impl<'a> Changes<'a> {
         self.note("made the key file", inside);
     }
 
-    /// Writes a file of ours. One that is not ours is refused.
+    /// Writes a file of ours. One that is not ours, or another server's, is refused.
     pub(super) fn file(&mut self, inside: &Path, text: &str) -> Result<(), EnableError> {
+        let old = self.ours_for(inside, server_in(text.as_bytes()).unwrap_or_default())?;
+        self.write(inside, text, old)
+    }
+
+    /// Writes a file of ours that all instances of a server have in common.
+    pub(super) fn common_file(&mut self, inside: &Path, text: &str) -> Result<(), EnableError> {
         let old = self.ours(inside)?;
+        self.write(inside, text, old)
+    }
+
+    fn write(
+        &mut self,
+        inside: &Path,
+        text: &str,
+        old: Option<Vec<u8>>,
+    ) -> Result<(), EnableError> {
         if old.as_deref() == Some(text.as_bytes()) {
             self.said.push(format!("{} is as it was", self.root.shown(inside).display()));
             return Ok(());
@@ -138,9 +154,30 @@ impl<'a> Changes<'a> {
         let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
         let text = if is_file { fs::read(&path) } else { Ok(Vec::new()) };
         match text {
-            Ok(text) if is_ours(&text) => Ok(Some(text)),
+            Ok(text) if server_in(&text).is_some() => Ok(Some(text)),
             Ok(_) => Err(EnableError::NotOurs(self.root.shown(inside))),
             Err(error) => Err(self.failed(inside, error)),
+        }
+    }
+
+    /// The same of a file that one server has for itself. Another server's is an error, too.
+    pub(super) fn ours_for(
+        &self,
+        inside: &Path,
+        server: &str,
+    ) -> Result<Option<Vec<u8>>, EnableError> {
+        let found = self.ours(inside)?;
+        match found.as_deref().and_then(server_in).filter(|other| *other != server) {
+            Some(other) => Err(EnableError::OfAnother(self.root.shown(inside), other.to_owned())),
+            None => Ok(found),
+        }
+    }
+
+    /// Removes a file that is this server's. Another server's stays.
+    pub(super) fn remove_of(&mut self, inside: &Path, server: &str) -> Result<(), EnableError> {
+        match self.ours(inside)?.as_deref().and_then(server_in) {
+            Some(found) if found == server => self.remove(inside),
+            _ => Ok(()),
         }
     }
 

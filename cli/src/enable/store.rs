@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folder of the host's stores.
-const FOLDER: &str = "/run/sesscache";
+pub(super) const FOLDER: &str = "/run/sesscache";
 
 /// Where a server's store is.
 #[derive(Debug)]
@@ -116,17 +116,19 @@ fn at_boot(name: &str) -> PathBuf {
     PathBuf::from(format!("/etc/tmpfiles.d/sesscache-{name}.conf"))
 }
 
-/// Removes the store and what makes its folder. A server that runs keeps its memory, and finds
-/// nothing of it after its restart.
+/// Removes what makes the store's folder, and the store, if it is no other server's. A server that
+/// runs keeps its memory, and finds nothing of it after its restart.
 pub(super) fn remove(
     changes: &mut Changes,
     root: &Root,
     target: &Target,
+    is_shared: bool,
 ) -> Result<(), EnableError> {
     for file in [at_boot(&target.name), agent_drop_in(&target.name)] {
-        if changes.ours(&file)?.is_some() {
-            changes.remove(&file)?;
-        }
+        changes.remove_of(&file, &target.word)?;
+    }
+    if is_shared {
+        return Ok(());
     }
     let folder = own_folder(&target.name);
     match root.find_link(&folder) {
