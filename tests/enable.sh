@@ -12,10 +12,10 @@ mine=$(id -un)
 # machine NAME: a tree with units as Debian has them, now the one that is asked about
 machine() {
     tree=$work/$1
-    mkdir -p "$tree"/{$units,run,usr/lib/systemd/system,usr/local/lib,etc/tmpfiles.d,etc/nginx/modules-enabled} \
+    mkdir -p "$tree"/{$units,run,usr/bin,usr/lib/systemd/system,usr/local/{bin,lib},etc/tmpfiles.d,etc/nginx/modules-enabled} \
         "$tree"/etc/{dovecot/conf.d,postfix}
     ln -s usr/lib "$tree/lib"
-    : >"$tree/usr/local/lib/libsesscache.so.0"
+    : >"$tree/usr/local/lib/libsesscache.so.0" >"$tree/usr/local/bin/sesscache"
     printf 'root:x:0:0::/root:/bin/sh\n%s:x:%s:%s::/:/bin/sh\n' web "$(id -u)" "$(id -g)" >"$tree/etc/passwd"
     unit nginx "/usr/sbin/nginx -g 'daemon on; master_process on;'" Type=forking
     unit haproxy '/usr/sbin/haproxy -Ws -f $CONFIG' 'EnvironmentFile=-/etc/default/haproxy'
@@ -213,8 +213,11 @@ check_units() {
 User=web
 RuntimeDirectory=
 ExecStart=
-ExecStart=/usr/bin/sesscache agent --store /run/sesscache/web/web \$AGENT_OPTIONS \$STORE_OPTIONS" \
+ExecStart=/usr/local/bin/sesscache agent --store /run/sesscache/web/web \$AGENT_OPTIONS \$STORE_OPTIONS" \
         "$(drop_in sesscache-agent@web)"
+    off web >/dev/null && mv "$tree"/usr/{local/,}bin/sesscache && on web >/dev/null
+    check 'its command is where the tree has it' grep -q '^ExecStart=/usr/bin/sesscache agent ' \
+        "$tree/$units/sesscache-agent@web.service.d/sesscache.conf"
     check 'at each boot' grep -qx 'd /run/sesscache/web 0700 web - -' "$tree/etc/tmpfiles.d/sesscache-web.conf"
     check 'and reaches its key' same 711 "$(stat -c %a "$tree/etc/sesscache")"
     off web >/dev/null

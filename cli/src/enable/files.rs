@@ -5,11 +5,14 @@
 
 use super::EnableError;
 use super::root::Root;
+use super::variables::COMMANDS;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+/// This command's file.
+const NAME: &str = "sesscache";
 /// The first words of each file that `enable` writes.
 const MARK: &str = "# Written by `sesscache enable ";
 
@@ -52,10 +55,15 @@ impl<'a> Changes<'a> {
         Changes { root, is_dry, undo, said, known, folders, is_change: false }
     }
 
-    /// This command's path, as a unit inside the root has to name it.
+    /// This command's path, as a unit inside the root has to name it. Where the root has none, it is
+    /// where the package will put it.
     pub(super) fn own_command(&self) -> PathBuf {
         let own = std::env::current_exe().ok().filter(|_| self.root.is_host());
-        own.unwrap_or_else(|| PathBuf::from("/usr/bin/sesscache"))
+        let is_there = |path: &PathBuf| self.root.find(path).is_ok_and(|path| path.is_file());
+        own.or_else(|| {
+            COMMANDS.map(|folder| Path::new(folder).join(NAME)).into_iter().find(is_there)
+        })
+        .unwrap_or_else(|| Path::new("/usr/bin").join(NAME))
     }
 
     /// Says what was done to a path: "made", "wrote", "removed".

@@ -8,6 +8,7 @@ use super::files::{Changes, mark};
 use super::root::Root;
 use super::servers::Target;
 use super::unit::{DROP_IN, Unit};
+use super::variables::quoted;
 use super::{EnableError, UNITS};
 use crate::store_folder::KEY_ENDING;
 use std::fs;
@@ -82,19 +83,12 @@ impl Place {
         changes.file(&at_boot(&self.name), &(mark(&self.word) + &lines))
     }
 
-    /// Has sesscache-agent@NAME follow a store of another user as that user. `RuntimeDirectory=` would
-    /// give that user the folder of all stores.
+    /// Has sesscache-agent@NAME follow a store of another user as that user.
     fn make_agent_drop_in(&self, changes: &mut Changes) -> Result<(), EnableError> {
         let Some((user, _)) = &self.user else { return Ok(()) };
         let drop_in = agent_drop_in(&self.name);
         changes.folder(drop_in.parent().unwrap_or(Path::new("/")), 0o755, None)?;
-        let command = changes.own_command();
-        let text = format!(
-            "[Service]\nUser={user}\nRuntimeDirectory=\nExecStart=\nExecStart={} agent --store \
-             {FOLDER}/{name}/{name} $AGENT_OPTIONS $STORE_OPTIONS\n",
-            command.display(),
-            name = self.name,
-        );
+        let text = agent_lines(user, &changes.own_command(), &self.name);
         changes.file(&drop_in, &(mark(&self.word) + &text))
     }
 
@@ -102,6 +96,16 @@ impl Place {
     pub(super) fn drop_in_lines(&self) -> &'static str {
         if self.is_read_only { "ReadWritePaths=/run/sesscache\n" } else { "" }
     }
+}
+
+/// The agent's lines: it runs as the store's user. Its `RuntimeDirectory=` would give that user
+/// the folder of all stores.
+fn agent_lines(user: &str, command: &Path, name: &str) -> String {
+    format!(
+        "[Service]\nUser={user}\nRuntimeDirectory=\nExecStart=\nExecStart={} agent --store \
+         {FOLDER}/{name}/{name} $AGENT_OPTIONS $STORE_OPTIONS\n",
+        quoted(&command.to_string_lossy()),
+    )
 }
 
 fn own_folder(name: &str) -> PathBuf {
@@ -162,4 +166,24 @@ fn is_used(store: &Path) -> bool {
     let maps = processes.filter_map(|process| fs::read(process.path().join("maps")).ok());
     let name = store.as_os_str().as_encoded_bytes();
     maps.into_iter().any(|maps| maps.split(|c| *c == b'\n').any(|line| line.ends_with(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_quoted_for_systemd() {
+        for (path, word) in [
+            ("/usr/local/bin/sesscache", "/usr/local/bin/sesscache"),
+            ("/opt/my tools/sesscache", "\"/opt/my tools/sesscache\""),
+            ("/opt/5%n/sesscache", "\"/opt/5%%n/sesscache\""),
+            ("/opt/a\"b\\c/sesscache", "\"/opt/a\\\"b\\\\c/sesscache\""),
+        ] {
+            let line =
+                format!("\nExecStart={word} agent --store /run/sesscache/x/x $AGENT_OPTIONS");
+            let lines = agent_lines("web", Path::new(path), "x");
+            assert!(lines.contains(&line), "{lines}");
+        }
+    }
 }

@@ -23,8 +23,8 @@ pub(super) struct Wanted<'a> {
     pub(super) key_file: &'a Path,
 }
 
-/// The folders of commands beside whose libraries ours may be, in another root.
-const COMMANDS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
+/// The folders where another root may have this command, beside the library's.
+pub(super) const COMMANDS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 
 /// Chooses the variables and their values. One that the unit sets already stays as it is.
 pub(super) fn choose(
@@ -86,13 +86,18 @@ fn namespace(changes: &mut Changes, wanted: &Wanted) -> Option<String> {
     Some(name.clone())
 }
 
-/// A line of a drop-in that sets a variable, in systemd's quotes.
+/// A line of a drop-in that sets a variable.
 pub(super) fn line(name: &str, value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    format!("Environment={}\n", quoted(&format!("{name}={value}")))
+}
+
+/// A word of a setting, in systemd's quotes if it needs them.
+pub(super) fn quoted(word: &str) -> String {
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let plain = |c: char| c.is_ascii_alphanumeric() || "/_-.:=?&+,@".contains(c);
     match escaped.chars().all(plain) {
-        true => format!("Environment={name}={escaped}\n"),
-        false => format!("Environment=\"{name}={escaped}\"\n"),
+        true => escaped,
+        false => format!("\"{escaped}\""),
     }
 }
 
