@@ -199,6 +199,50 @@ check_two() {
         "$tree/.*/postfix@-.service.d/sesscache.conf was .*; \`sesscache disable postfix\` first" off postfix@-
 }
 
+# A service whose user changes: what was made for the one before goes, or the line that mends it is named
+check_users() {
+    local before root_has
+    before=$(state)
+    unit web /srv/web
+    on web >/dev/null && root_has=$(state | grep -v '\.key$') && off web >/dev/null
+    unit web /srv/web User=web && on web >/dev/null
+    unit web /srv/web
+    before=$(state)
+    check 'without a user: a dry run says what goes' same 2 "$(on --dry-run web |
+        grep -c '^not done, .* removed .*/\(sesscache-web\|sesscache-agent@web.service.d/sesscache\).conf$')"
+    check 'without a user: and does nothing' same "$before" "$(state)"
+    : >"$tree/run/sesscache/web/web"
+    check 'without a user: its folder is in use' refuses 1 \
+        "$tree/run/sesscache/web is the folder of a user, and not empty; \`sesscache disable web\` first" on web
+    rm "$tree/run/sesscache/web/web"
+    rm "$tree/etc/sesscache/web.key" && mkdir "$tree/etc/sesscache/web.key"
+    check 'without a user: what went comes back if it fails' refuses 1 "$tree/etc/sesscache/web.key is .*" on web
+    rmdir "$tree/etc/sesscache/web.key"
+    on web >/dev/null
+    check 'without a user: all is as if there had been none' same "$root_has" "$(state | grep -v '\.key$')"
+    : >"$tree/run/sesscache/web"
+    echo 'd /srv - - - -' >"$tree/etc/tmpfiles.d/sesscache-web.conf"
+    check 'without a user: a dry run leaves the store, and a file of others' same 'web is enabled already' \
+        "$(on --dry-run web | tail -n 1)"
+    check 'without a user: so does a second one' same 'web is enabled already' "$(on web | tail -n 1)"
+    rm "$tree/etc/tmpfiles.d/sesscache-web.conf"
+    unit web /srv/web User=web
+    check "another user: root's store is in the way" refuses 1 \
+        "$tree/run/sesscache/web is not a folder of web's; \`sesscache disable web\` first" on web
+    off web >/dev/null
+    mkdir -p "$tree/run/sesscache" && : >"$tree/run/sesscache/web"
+    check "another user: a file that nothing of ours made" refuses 1 \
+        "$tree/run/sesscache/web is not a folder of web's; remove it, and try again" on web
+    rm -r "$tree/run/sesscache"
+    printf '%s:x:%s:1::/:/bin/sh\n' other $(($(id -u) + 1)) >>"$tree/etc/passwd"
+    on web >/dev/null
+    unit web /srv/web User=other
+    check 'another user: the folder of the one before' refuses 1 \
+        "$tree/run/sesscache/web is not a folder of other's; \`sesscache disable web\` first" on web
+    off web >/dev/null
+    unit web '/srv/web --port 443' User=web 'Environment="LD_PRELOAD=/usr/lib/libjemalloc.so.2"'
+}
+
 # A service of its own user, that is confined
 check_units() {
     machine others
@@ -221,6 +265,7 @@ ExecStart=/usr/local/bin/sesscache agent --store /run/sesscache/web/web \$AGENT_
     check 'at each boot' grep -qx 'd /run/sesscache/web 0700 web - -' "$tree/etc/tmpfiles.d/sesscache-web.conf"
     check 'and reaches its key' same 711 "$(stat -c %a "$tree/etc/sesscache")"
     off web >/dev/null
+    check_users
     unit strict /srv/strict ProtectSystem=strict
     on strict >/dev/null
     check 'a confined unit may write there' grep -qx 'ReadWritePaths=/run/sesscache' \

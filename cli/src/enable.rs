@@ -146,12 +146,13 @@ fn make(
     let wanted = variables::Wanted { target, unit, options, place: &place, key_file: &key_file };
     let variables = variables::choose(changes, root, &wanted)?;
     let names: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
-    place.make(changes)?;
+    place.make(changes, root, old.is_some())?;
     key::make(changes, root, target, (&key_file, place.user()), options)?;
     beside::write(changes, root, (target, unit), &names)?;
     let folder = drop_in.parent().unwrap_or(Path::new("/"));
     changes.folder(folder, 0o755, None)?;
     let mut made = folders_in(&old.unwrap_or_default());
+    made.retain(|folder| !changes.gone.contains(folder));
     for folder in &changes.folders {
         if !made.contains(folder) {
             made.push(folder.clone());

@@ -6,7 +6,7 @@
 use super::EnableError;
 use super::root::Root;
 use super::variables::COMMANDS;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ enum Undo {
     RemoveFile(PathBuf),
     RemoveFolder(PathBuf),
     PutBack(PathBuf, Vec<u8>),
+    MakeFolder(PathBuf, Metadata),
 }
 
 /// The changes of one run, or, if it is dry, what they would be.
@@ -45,14 +46,16 @@ pub(super) struct Changes<'a> {
     known: Vec<PathBuf>,
     /// The folders that were made, as paths inside the root, and those of them that were needed.
     pub(super) folders: Vec<PathBuf>,
+    /// Those that were removed.
+    pub(super) gone: Vec<PathBuf>,
     /// Whether anything was changed, or would be.
     pub(super) is_change: bool,
 }
 
 impl<'a> Changes<'a> {
     pub(super) fn new(root: &'a Root, is_dry: bool, known: Vec<PathBuf>) -> Changes<'a> {
-        let (undo, said, folders) = (Vec::new(), Vec::new(), Vec::new());
-        Changes { root, is_dry, undo, said, known, folders, is_change: false }
+        let (undo, said, folders, gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Changes { root, is_dry, undo, said, known, folders, gone, is_change: false }
     }
 
     /// This command's path, as a unit inside the root has to name it. Where the root has none, it is
@@ -181,12 +184,19 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Removes a file that is this server's. Another server's stays.
-    pub(super) fn remove_of(&mut self, inside: &Path, server: &str) -> Result<(), EnableError> {
-        match self.ours(inside)?.as_deref().and_then(server_in) {
-            Some(found) if found == server => self.remove(inside),
-            _ => Ok(()),
+    /// Removes a file that is this server's, and says whether it was there. Any other one stays.
+    pub(super) fn remove_of(&mut self, inside: &Path, server: &str) -> Result<bool, EnableError> {
+        let found = match self.ours(inside) {
+            Err(EnableError::NotOurs(_)) => None,
+            found => found?.filter(|text| server_in(text) == Some(server)),
+        };
+        let Some(old) = found else { return Ok(false) };
+        let path = self.root.find_link(inside).map_err(|error| self.failed(inside, error))?;
+        self.remove(inside)?;
+        if !self.is_dry {
+            self.undo.push(Undo::PutBack(path, old));
         }
+        Ok(true)
     }
 
     /// Replaces the text of somebody else's file, which keeps its owner and mode.
@@ -228,9 +238,15 @@ impl<'a> Changes<'a> {
     /// Removes a folder if it is empty.
     pub(super) fn remove_folder(&mut self, inside: &Path) {
         let Ok(path) = self.root.find_link(inside) else { return };
-        if self.is_dry || fs::remove_dir(path).is_ok() {
-            self.note("removed the folder", inside);
+        let Some(found) = path.symlink_metadata().ok().filter(Metadata::is_dir) else { return };
+        if !self.is_dry {
+            if fs::remove_dir(&path).is_err() {
+                return;
+            }
+            self.undo.push(Undo::MakeFolder(path, found));
         }
+        self.gone.push(inside.to_owned());
+        self.note("removed the folder", inside);
     }
 
     /// Takes all changes back, the last one first. What fails here is left to the next run.
@@ -239,10 +255,18 @@ impl<'a> Changes<'a> {
             drop(match undo {
                 Undo::RemoveFile(path) => fs::remove_file(path),
                 Undo::RemoveFolder(path) => fs::remove_dir(path),
-                Undo::PutBack(path, old) => write_whole(&path, &old, true),
+                Undo::PutBack(path, old) => write_whole(&path, &old, path.exists()),
+                Undo::MakeFolder(path, old) => make_again(&path, &old),
             });
         }
     }
+}
+
+/// Makes a folder as it was.
+fn make_again(path: &Path, old: &Metadata) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    chown(path, Some(old.uid()), Some(old.gid()))?;
+    fs::set_permissions(path, old.permissions())
 }
 
 /// Writes a file under another name and renames it. `replace` says whether one is there, whose owner

@@ -12,6 +12,7 @@ use super::variables::quoted;
 use super::{EnableError, UNITS};
 use crate::store_folder::KEY_ENDING;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The folder of the host's stores.
@@ -27,6 +28,8 @@ pub(super) struct Place {
     user: Option<(String, u32)>,
     /// Whether the unit sees a file system that it cannot write to.
     is_read_only: bool,
+    /// Whether the unit names a store itself.
+    is_theirs: bool,
 }
 
 impl Place {
@@ -50,8 +53,9 @@ impl Place {
         };
         let user = unit.user().map(|name| Ok((name.to_owned(), number(name)?))).transpose()?;
         let is_read_only = unit.last("ProtectSystem") == Some("strict");
+        let is_theirs = unit.variable("SESSCACHE_STORE").is_some();
         let (name, word) = (target.name.clone(), target.word.clone());
-        Ok(Place { name, word, user, is_read_only })
+        Ok(Place { name, word, user, is_read_only, is_theirs })
     }
 
     /// The number of the unit's user, if it is not root.
@@ -67,9 +71,49 @@ impl Place {
         }
     }
 
-    /// Makes the folder, now and at each boot.
-    pub(super) fn make(&self, changes: &mut Changes) -> Result<(), EnableError> {
+    /// Refuses a place where something lies that was made while the unit had another user.
+    fn check(&self, root: &Root, is_enabled: bool) -> Result<(), EnableError> {
+        let folder = own_folder(&self.name);
+        let found = root.find(&folder).and_then(|path| Ok((path.metadata()?, path)));
+        let Ok((found, path)) = found else { return Ok(()) };
+        let fits = match &self.user {
+            Some((_, number)) => found.is_dir() && (self.is_theirs || found.uid() == *number),
+            None => !found.is_dir() || self.is_theirs || is_empty(&path),
+        };
+        if fits { Ok(()) } else { Err(self.in_the_way(root, is_enabled)) }
+    }
+
+    fn in_the_way(&self, root: &Root, is_enabled: bool) -> EnableError {
+        let why = match &self.user {
+            Some((user, _)) => format!("is not a folder of {user}'s"),
+            None => "is the folder of a user, and not empty".to_owned(),
+        };
+        let mend = match is_enabled {
+            true => format!("`sesscache disable {}` first", self.word),
+            false => "remove it, and try again".to_owned(),
+        };
+        let shown = root.shown(&own_folder(&self.name));
+        EnableError::Configuration(format!("{} {why}; {mend}", shown.display()))
+    }
+
+    /// Makes the folder, now and at each boot. What was made for a user goes if the unit has none.
+    pub(super) fn make(
+        &self,
+        changes: &mut Changes,
+        root: &Root,
+        is_enabled: bool,
+    ) -> Result<(), EnableError> {
+        self.check(root, is_enabled)?;
         changes.folder(Path::new(FOLDER), 0o755, None)?;
+        if self.user.is_none() {
+            self.clear(changes)?;
+            let folder = own_folder(&self.name);
+            let is_left = root.find(&folder).is_ok_and(|path| path.is_dir());
+            // Something may have come into it meanwhile, or is mounted there.
+            if is_left && !self.is_theirs && !changes.gone.contains(&folder) {
+                return Err(self.in_the_way(root, is_enabled));
+            }
+        }
         self.make_agent_drop_in(changes)?;
         let mut lines = format!("d {FOLDER} 0755 root root -\n");
         if let Some((name, number)) = &self.user {
@@ -81,6 +125,21 @@ impl Place {
         }
         changes.folder(Path::new("/etc/tmpfiles.d"), 0o755, None)?;
         changes.file(&at_boot(&self.name), &(mark(&self.word) + &lines))
+    }
+
+    /// Removes what was made while the unit had a user.
+    fn clear(&self, changes: &mut Changes) -> Result<(), EnableError> {
+        let agent = agent_drop_in(&self.name);
+        if changes.remove_of(&agent, &self.word)? {
+            changes.remove_folder(agent.parent().unwrap_or(Path::new("/")));
+        }
+        if !self.is_read_only {
+            changes.remove_of(&at_boot(&self.name), &self.word)?;
+        }
+        if !self.is_theirs {
+            changes.remove_folder(&own_folder(&self.name));
+        }
+        Ok(())
     }
 
     /// Has sesscache-agent@NAME follow a store of another user as that user.
@@ -106,6 +165,10 @@ fn agent_lines(user: &str, command: &Path, name: &str) -> String {
          {FOLDER}/{name}/{name} $AGENT_OPTIONS $STORE_OPTIONS\n",
         quoted(&command.to_string_lossy()),
     )
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none())
 }
 
 fn own_folder(name: &str) -> PathBuf {
