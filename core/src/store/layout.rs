@@ -39,7 +39,7 @@ pub(super) mod header {
     pub(in crate::store) const READ: usize = 288;
     /// Records that made room before a reader came, up to its last round.
     pub(in crate::store) const READ_LOST: usize = 296;
-    /// The words of [`crate::store::table::Share`], in a cache line of their own.
+    /// The words of [`crate::store::table::Share`], in two cache lines.
     pub(in crate::store) const SHARE: usize = 384;
     /// Counters of the whole store.
     pub(in crate::store) const TALLIES: usize = 512;

@@ -44,8 +44,8 @@ pub(in crate::store) struct Bucket {
     /// Traces and further slots that ever came here, in the lower half. Above them 16 bits for traces alone
     /// ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
     pub(super) clock: Word,
-    /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. Nobody
-    /// but a put changes this line, so that processes do not wait for each other's counters.
+    /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. In
+    /// the bucket, so that processes do not wait for each other's counters.
     pub(super) counts: Word,
     ghosts: [Word; GHOST_WORDS],
     traces: [[Word; TRACE_WORDS]; TRACES],

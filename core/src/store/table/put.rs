@@ -35,6 +35,15 @@ struct Left {
     is_replaced: bool,
 }
 
+/// A way that is to be claimed.
+struct Chosen {
+    way: usize,
+    /// Its cell now.
+    before: Cell,
+    /// It is a removal, and the bucket's floor has risen for it: whatever it is, it goes.
+    is_forgotten: bool,
+}
+
 impl Place<'_> {
     /// Puts a payload under the locator, in place of one before. `flags`: [`LOCAL`], [`APPLIED`],
     /// [`CAME_BACK`].
@@ -118,9 +127,9 @@ impl Place<'_> {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
-            place.count_put(0, left, now);
             place.bucket.write_further(way, part, next);
             place.bucket.clock.add(1);
+            place.count_put(0, left, now);
             let cell =
                 claim.done(State::More, facts.deadline, now, large | regular).with_stamp(time);
             if !place.bucket.change(way, claim, cell) {
@@ -155,15 +164,16 @@ impl Place<'_> {
             let mut same = matches.and(if further.is_none() { ways.live } else { 0 });
             let same = same.next();
             let chosen = match same {
-                Some(way) => Some((way, self.bucket.cell(way))),
+                Some(way) => {
+                    Some(Chosen { way, before: self.bucket.cell(way), is_forgotten: false })
+                }
                 None => self.victim(&ways, clock, now, further == Some(true)),
             };
-            let (way, before) = chosen.ok_or(PutError::Busy)?;
+            let Chosen { way, before, is_forgotten } = chosen.ok_or(PutError::Busy)?;
             let may_pass = same.is_none() && tried < MOST_PASSED;
-            if ways.has_changed(way, before)
-                || !self.may_claim(way, before, now)
-                || may_pass && self.passes_over(way, before, clock, now)
-            {
+            let may_claim =
+                is_forgotten || !ways.has_changed(way, before) && self.may_claim(way, before, now);
+            if !may_claim || may_pass && self.passes_over(way, before, clock, now) {
                 continue;
             }
             let claim = before.claim(State::Writing, self.key.tag, now);
@@ -182,7 +192,7 @@ impl Place<'_> {
         Err(PutError::Busy)
     }
 
-    /// The way that makes room, and its cell now.
+    /// The way that makes room.
     #[inline]
     fn victim<S: Ages>(
         &self,
@@ -190,17 +200,18 @@ impl Place<'_> {
         clock: u64,
         now: Now,
         is_of_large: bool,
-    ) -> Option<(usize, Cell)> {
+    ) -> Option<Chosen> {
         let may_have = || self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
         let cell = |way: usize| self.bucket.cell(way);
         let free = self.bucket.free_ways(cell, ways, now);
         let way = victim(ways, free, clock, may_have, is_of_large);
-        way.map(|way| (way, cell(way))).or_else(|| {
+        let chosen = |way| Chosen { way, before: cell(way), is_forgotten: false };
+        way.map(chosen).or_else(|| {
             // Damage may have left nothing but removals.
             let seen = self.bucket.look();
-            let number = self.forget_trace(seen.cells(), now, &mut 0)?;
-            let cell = seen.cells().get(number)?;
-            (number < WAYS).then_some((number, *cell))
+            let ways = seen.cells().get(..WAYS)?;
+            let way = self.forget_trace(ways, now, &mut 0)?;
+            Some(Chosen { way, before: *ways.get(way)?, is_forgotten: true })
         })
     }
 

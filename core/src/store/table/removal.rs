@@ -263,12 +263,7 @@ impl Place<'_> {
     }
 
     /// Chooses the trace that would hold least long. The bucket's floor rises before it goes.
-    pub(super) fn forget_trace(
-        &self,
-        cells: &[Cell; CELLS],
-        now: Now,
-        rises: &mut u64,
-    ) -> Option<usize> {
+    pub(super) fn forget_trace(&self, cells: &[Cell], now: Now, rises: &mut u64) -> Option<usize> {
         let traces = cells.iter().enumerate().filter(|(_, cell)| cell.is(State::Trace));
         // One that is not counted yet has the stamp of the next time.
         let age = |cell: &Cell| self.bucket.age(*cell).wrapping_add(1);

@@ -32,6 +32,12 @@ const MOST: u64 = WHOLE - WHOLE / 20;
 const SAMPLE: u64 = 16;
 
 impl Share {
+    /// Writes to one of the words.
+    #[cfg(test)]
+    pub(super) fn scribble(&self, number: usize, value: u64) {
+        [&self.less, &self.gone_newcomers, &self.gone_regulars][number % 3].put(value);
+    }
+
     fn now(&self) -> u64 {
         FIRST
             .wrapping_sub(self.less.peek())

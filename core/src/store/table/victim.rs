@@ -78,7 +78,8 @@ impl Bucket {
         let old = (ways.live | ways.more) & ways.stamps.above(OLD, clock.wrapping_add(1));
         for way in Cells(u64::from(old)) {
             let cell = self.cell(way);
-            if !ways.has_changed(way, cell) {
+            let is_session = cell.is(State::Live) || cell.is(State::More);
+            if is_session && !ways.has_changed(way, cell) {
                 self.change(way, cell, cell.with_stamp(clock.wrapping_sub(u64::from(OLD))));
             }
         }

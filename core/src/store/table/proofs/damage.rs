@@ -15,13 +15,16 @@ fn scribble(memory: &Memory, random: u64) {
     let value = mixed(random);
     let number = (random >> 20) as usize;
     match random >> 60 {
-        0..7 => bucket.word(number % super::super::bucket::CELLS).put(value),
+        0..4 => bucket.word(number % super::super::bucket::CELLS).put(value),
+        4 => bucket.counts.put(value),
+        5 => bucket.body(WAYS + number % 16)[(number >> 8) % 3].put(value),
+        6 => memory.share.scribble(number, value),
         7 => bucket.floor.put(value),
         8 => bucket.clock.put(value),
         9 => memory.regions[0].dirty.put(value),
         // A word as it was somewhere else.
         10 => bucket.word(number % WAYS).put(bucket.word(number / 64 % WAYS).peek()),
-        _ => bucket.slot(number % WAYS)[(number >> 8) % 25].put(value),
+        _ => bucket.slot(number % WAYS)[(number >> 8) % 26].put(value),
     }
 }
 

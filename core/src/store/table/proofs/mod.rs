@@ -1,6 +1,7 @@
 //! The promises of a table, whatever its processes do, and whenever they stop.
 
 mod ages;
+mod claims;
 mod damage;
 mod deaths;
 mod model;

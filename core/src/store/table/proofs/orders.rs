@@ -130,6 +130,24 @@ fn a_slot_of_the_dead_is_written_by_one() {
     });
 }
 
+/// A put looks at a free slot, which is a removal when it is looked at again, with the same stamp.
+#[test]
+fn a_put_does_not_take_the_place_of_a_removal() {
+    let full: Body = |memory| {
+        (100..103).for_each(|number| memory.put(number, LENGTH).unwrap());
+        remove_others(memory, 1..5);
+        let time = memory.buckets[0].time() & 0xFF;
+        (0..255 - time).for_each(|_| done(memory.buckets[0].clock.add(1)));
+    };
+    let put: Body = |memory| done(memory.put(200, LENGTH));
+    two(1, full, [remove, put], |memory| {
+        for number in 1..5 {
+            assert!(!memory.is_trusted(number), "{number}");
+        }
+        assert!(!memory.is_trusted(ID), "lost");
+    });
+}
+
 #[test]
 fn a_lookup_beside_a_removal_finds_all_or_nothing() {
     let look: Body = |memory| {
