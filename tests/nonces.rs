@@ -59,6 +59,10 @@ fn of_child(start: impl FnOnce() -> libc::pid_t, draws: impl FnOnce() -> Vec<Non
     bytes.as_chunks().0.to_vec()
 }
 
+fn first_halves(nonces: &[Nonce]) -> HashSet<&[u8]> {
+    nonces.iter().map(|nonce| &nonce[..NONCE_BYTES / 2]).collect()
+}
+
 fn fork() -> libc::pid_t {
     // SAFETY: the child draws, writes and exits; no other thread is in OpenSSL.
     unsafe { libc::fork() }
@@ -109,12 +113,16 @@ fn no_copy_of_the_process_has_another_ones_nonce() {
     let keys = Keys::random(generator()).unwrap();
     let mut all = draw(&keys, FEW);
     for start in [fork, clone, fork] {
-        all.extend(of_child(start, || {
+        let of_child = of_child(start, || {
             let mut nonces = draw(&keys, FEW);
             nonces.extend(of_child(start, || draw(&keys, FEW)));
             nonces.extend(draw(&keys, FEW));
             nonces
-        }));
+        });
+        let (new, old) = (first_halves(&of_child), first_halves(&all));
+        assert_eq!(new.len(), 2, "one of the child's, and one of its own child's");
+        assert!(new.is_disjoint(&old), "a child has none of its parent's");
+        all.extend(of_child);
         all.extend(draw(&keys, FEW));
     }
     all.extend(vfork(&keys));

@@ -39,18 +39,19 @@ impl Nonces {
         Nonces { page: WipedPage::new() }
     }
 
-    /// A nonce that nobody has had or gets.
-    pub(super) fn draw(&mut self, generator: Generator) -> Result<Nonce, Failed> {
+    /// A nonce that nobody has had or gets, and whether it comes from the same stock as the last one: then
+    /// the process is no child that was forked since.
+    pub(super) fn draw(&mut self, generator: Generator) -> Result<(Nonce, bool), Failed> {
         if let Some(stock) = self.page.as_ref().and_then(Stock::of) {
-            for _ in 0..TRIES {
+            for tried in 0..TRIES {
                 if let Some(nonce) = stock.take() {
-                    return Ok(nonce);
+                    return Ok((nonce, tried == 0));
                 }
                 stock.fill(generator)?;
             }
         }
         let mut nonce = [0; NONCE_BYTES];
-        generator.fill(&mut nonce).map(|()| nonce)
+        generator.fill(&mut nonce).map(|()| (nonce, false))
     }
 }
 
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn no_two_are_the_same() {
         let mut nonces = Nonces::new();
-        let drawn: HashSet<_> = (0..3 * STOCK).map(|_| nonces.draw(generator()).unwrap()).collect();
+        let drawn: HashSet<_> =
+            (0..3 * STOCK).map(|_| nonces.draw(generator()).unwrap().0).collect();
         assert_eq!(drawn.len(), 3 * STOCK);
         assert!(nonces.page.is_some(), "this kernel wipes pages");
     }
@@ -131,6 +133,7 @@ mod tests {
         let mut nonces = Nonces { page: None };
         let drawn: HashSet<_> = (0..10).map(|_| nonces.draw(generator()).unwrap()).collect();
         assert_eq!(drawn.len(), 10);
+        assert!(drawn.iter().all(|(_, is_of_stock)| !is_of_stock));
     }
 
     /// The page as a child finds it that was forked in the middle of `take`.
@@ -145,6 +148,8 @@ mod tests {
         assert_eq!(words[0].load(Relaxed), 0, "nor any of the others");
         words[0].store(FILLING, Relaxed);
         assert_eq!(Stock::of(page).unwrap().take(), None);
-        assert_ne!(nonces.draw(generator()), Ok([0; NONCE_BYTES]));
+        let (nonce, is_of_stock) = nonces.draw(generator()).unwrap();
+        assert!(nonce != [0; NONCE_BYTES] && !is_of_stock);
+        assert!(nonces.draw(generator()).unwrap().1);
     }
 }

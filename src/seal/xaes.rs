@@ -3,8 +3,8 @@
 //! A record's own key is made by a CMAC from the key and half of the nonce; with it and the other half
 //! the record is sealed by AES-256-GCM. Some records that one thread seals one after the other share
 //! the first half, and so the key: to make it and to set it costs as much as to seal a short record.
-//! The other halves are drawn at random, each by itself. So a process and the children that it forks
-//! in between may share a key, too. No unsafe.
+//! The other halves are drawn at random, each by itself. A forked child begins with a key of its own, as
+//! with its stock of nonces. No unsafe.
 //!
 //! Locks: those of `lanes`, for the length of a record.
 
@@ -54,7 +54,11 @@ impl Tools {
 
     /// A new nonce, whose first half is that of the batch as long as there is one.
     fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
-        let mut nonce = self.nonces.get_or_insert_with(Nonces::new).draw(generator)?;
+        let nonces = self.nonces.get_or_insert_with(Nonces::new);
+        let (mut nonce, is_of_stock) = nonces.draw(generator)?;
+        if !is_of_stock {
+            self.batch = None;
+        }
         if let (Some((half, 1..)), Some(place)) = (self.batch, nonce.first_chunk_mut()) {
             *place = half;
         }
