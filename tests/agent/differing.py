@@ -111,6 +111,30 @@ def hostile(scene):
     scene.end_agents()
 
 
+def ahead(scene):
+    """Redis's clock was ahead once, or somebody has written an id that is."""
+    scene.start_redis()
+    a, b = add(scene, "a"), add(scene, "b")
+    check("a hears of b", wait_until, SECONDS, a.agent.shows, "replication_other_hosts", 1)
+    other = scene.work / "other.key"
+    run(scene.command, "keygen", other)
+    scene.redis("XADD", HOSTS, f"{2**62}-0", "v", "1")
+    for _ in range(520):
+        scene.redis("XADD", HOSTS, "*", "v", "1")
+    add(scene, "c", SESSCACHE_KEY_FILE=str(other))
+    check("a hears of c behind more than it reads at once", a.agent.says_soon, f"{KEY}c: ", SECONDS)
+    check("so does b", b.agent.says_soon, f"{KEY}c: ", SECONDS)
+    check("the stream began anew", lambda: int(scene.redis("XLEN", HOSTS)) < 100)
+    scene.redis("ACL", "SETUSER", "default", "-del")
+    scene.redis("XADD", HOSTS, f"{2**62}-0", "v", "1")
+    add(scene, "d", SESSCACHE_KEY_FILE=str(other))
+    check("a user who may not delete it hears of d", a.agent.says_soon, f"{KEY}c, d: ", SECONDS)
+    scene.redis("XADD", HOSTS, f"{2**64 - 1}-{2**64 - 1}", "v", "1")
+    check("and says when there are no more ids", a.agent.says_soon, "WARN hosts are not compared: .* no more ids",
+          SECONDS)
+    scene.end_agents()
+
+
 def stats(scene, host):
     return json.loads(run(scene.command, "stats", "--json", host.store))
 

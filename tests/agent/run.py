@@ -26,7 +26,7 @@ PARTS = (
     outages.proxy,
     forged.junk, forged.flood, large.large,
     replication.namespaces, replication.other_names, replication.once,
-    differing.differing, differing.hostile,
+    differing.differing, differing.hostile, differing.ahead,
     metrics.metrics, metrics.without_redis, metrics.crowded,
     life.store_replaced, life.another_boot, life.signals,
     clocks.retention, clocks.clocks, clocks.redis_clock_ahead,

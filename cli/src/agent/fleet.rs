@@ -6,9 +6,10 @@
 use super::about::About;
 use super::connection::Connection;
 use super::failure::{Failure, RedisState};
+use super::node;
 use super::redis_clock::host_time;
 use super::shared::Shared;
-use super::stream_entry::{EntryId, array};
+use super::stream_entry::{EntryId, array, last_id};
 use crate::difference::Difference;
 use crate::output::hex;
 use redis::cmd;
@@ -31,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(5);
 /// A host is forgotten after so long.
 const FORGET: Duration = Duration::from_secs(60);
-/// An id by so many milliseconds younger than what is forgotten is ahead of Redis.
-const AHEAD: u64 = 2 * 60 * 1000;
+/// An id by so many milliseconds ahead of Redis's clock is not believed.
+const AHEAD: u64 = 60 * 1000;
 /// The most entries of an answer, and the most hosts that are remembered.
 const MOST_ENTRIES: usize = 500;
 const MOST_HOSTS: usize = 1000;
@@ -57,6 +58,8 @@ pub(super) struct Fleet {
     is_refused: bool,
     /// When Redis did not do it.
     paused: Option<Instant>,
+    /// Whether it was said that the stream has no more ids.
+    is_at_the_end: bool,
 }
 
 impl Fleet {
@@ -71,6 +74,7 @@ impl Fleet {
             changes: VecDeque::new(),
             is_refused: false,
             paused: None,
+            is_at_the_end: false,
         }
     }
 
@@ -117,13 +121,42 @@ impl Fleet {
         let is_due = |since: Instant, time| now.saturating_duration_since(since) >= time;
         let is_news = |(told, when): &(About, Instant)| told.is_news(&ours) || is_due(*when, TELL);
         if self.told.as_ref().is_none_or(is_news) {
-            tell(shared, connection, &ours).await?;
+            self.tell(shared, connection, &ours).await?;
             self.told = Some((ours.clone(), now));
         }
         if self.asked.is_none_or(|when| is_due(when, ASK)) {
             self.ask(shared, connection, &ours.id).await?;
             self.asked = Some(now);
             self.judge(shared, &ours);
+        }
+        Ok(())
+    }
+
+    /// Tells others about this host. Behind an entry that is ahead the stream begins anew, and each host
+    /// tells again soon. A user without DEL tells as long as there are ids.
+    async fn tell(
+        &mut self,
+        shared: &Shared,
+        connection: &mut Connection,
+        ours: &About,
+    ) -> Result<(), Failure> {
+        let told = add(shared, connection, ours).await;
+        let (is_at_the_end, is_done) = match &told {
+            Ok(id) => (false, !is_ahead(shared, *id)),
+            Err(failure) => (failure.text().contains(NO_MORE_IDS), false),
+        };
+        if is_done || (told.is_err() && !is_at_the_end) {
+            return told.map(drop);
+        }
+        if connection.ask(cmd("DEL").arg(STREAM)).await.is_ok() {
+            self.last = EntryId::default();
+            return add(shared, connection, ours).await.map(drop);
+        }
+        if is_at_the_end {
+            if !std::mem::replace(&mut self.is_at_the_end, true) {
+                tracing::warn!("hosts are not compared: {STREAM} has no more ids; DEL it");
+            }
+            return Err(Failure::silence());
         }
         Ok(())
     }
@@ -148,9 +181,13 @@ impl Fleet {
         own: &str,
     ) -> Result<(), Failure> {
         let mut ask = cmd("XRANGE");
-        // An id that is far ahead is not Redis's own, and the stream may have begun anew since.
-        if self.last.time > oldest(shared).time.saturating_add(AHEAD) {
-            self.last = EntryId::default();
+        // Then the stream may have begun anew since.
+        if is_ahead(shared, self.last) {
+            match newest(connection).await? {
+                newest if newest < self.last => self.last = EntryId::default(),
+                newest if newest == self.last => return Ok(()),
+                _ => {}
+            }
         }
         let from = self.last.max(oldest(shared));
         ask.arg(STREAM).arg(format!("({from}")).arg("+").arg("COUNT").arg(MOST_ENTRIES);
@@ -208,26 +245,34 @@ impl About {
     }
 }
 
-/// Tells others about this host. Somebody may have written the highest id of all, behind which there is
-/// no room: then the stream begins anew, and each host tells again soon.
-async fn tell(shared: &Shared, connection: &mut Connection, ours: &About) -> Result<(), Failure> {
-    match add(shared, connection, ours).await {
-        Err(failure) if failure.text().contains(NO_MORE_IDS) => {
-            // A user without DEL waits until somebody else has done it.
-            connection.ask(cmd("DEL").arg(STREAM)).await.map_err(|_| Failure::silence())?;
-            add(shared, connection, ours).await
-        }
-        told => told,
-    }
-}
-
-async fn add(shared: &Shared, connection: &mut Connection, ours: &About) -> Result<(), Failure> {
+/// Adds an entry; returns its id.
+async fn add(
+    shared: &Shared,
+    connection: &mut Connection,
+    ours: &About,
+) -> Result<EntryId, Failure> {
     let mut command = cmd("XADD");
     command.arg(STREAM).arg("MINID").arg("~").arg(oldest(shared).to_string()).arg("*");
     for (name, value) in ours.fields() {
         command.arg(name).arg(value);
     }
-    connection.ask(&command).await.map(drop)
+    let answer = connection.ask(&command).await?;
+    Ok(EntryId::parse(node::answer(&answer).1).unwrap_or_default())
+}
+
+/// The id of the newest entry.
+async fn newest(connection: &mut Connection) -> Result<EntryId, Failure> {
+    let mut command = cmd("XINFO");
+    command.arg("STREAM").arg(STREAM);
+    let answer = connection.ask(&command).await?;
+    Ok(last_id(&answer).unwrap_or_default())
+}
+
+/// Whether an id is not of Redis's clock: somebody has written it, or the clock was ahead once. No entry
+/// behind it is ever old enough to be forgotten.
+fn is_ahead(shared: &Shared, id: EntryId) -> bool {
+    let now = shared.clock.now();
+    now != 0 && id.time > now.saturating_add(AHEAD)
 }
 
 /// The entry before which everything is forgotten, by Redis's clock.
