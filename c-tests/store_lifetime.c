@@ -3,7 +3,7 @@
  * client's certificate, or for SESSCACHE_MAX_LIFETIME after the client was first authenticated,
  * whichever comes first, and however often it was resumed by TLS 1.3 tickets since. The process that
  * made the session resumes it for as long as stock does, unless SESSCACHE_MAX_LIFETIME is set. The
- * clock of all processes is one of this program's, which it sets forward.
+ * clock of all processes is one of this program's, which stands still until it is set forward.
  */
 #include "harness_store.h"
 
@@ -19,16 +19,16 @@ enum { MOST = 1000 }; /* SESSCACHE_MAX_LIFETIME of the second process */
 
 /* ---- the clock ------------------------------------------------------------------------------- */
 
-static long *ahead; /* of the system's clock, in all workers */
+static long *set_to; /* seconds after 1970, in all workers */
 
 /* These stand before the C library's, for libssl and sesscache too (-rdynamic). */
 int clock_gettime(clockid_t clock, struct timespec *time)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, time);
 
-    if (result == 0 && ahead != NULL
+    if (result == 0 && set_to != NULL
         && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        time->tv_sec += *ahead;
+        *time = (struct timespec){ .tv_sec = *set_to };
     return result;
 }
 
@@ -55,14 +55,18 @@ int gettimeofday(struct timeval *restrict value, void *restrict zone)
 
 static void make_clock(void)
 {
-    ahead = mmap(
-        NULL, sizeof(*ahead), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(ahead != MAP_FAILED);
+    const long now = (long)time(NULL);
+    long *clock = mmap(
+        NULL, sizeof(*clock), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    REQUIRE(clock != MAP_FAILED);
+    *clock = now;
+    set_to = clock;
 }
 
 static void set_clock(long now)
 {
-    *ahead += now - (long)time(NULL);
+    *set_to = now;
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -131,23 +135,20 @@ static SSL_SESSION *obtain_elsewhere(void)
     return session;
 }
 
-/* The clock moves while a test runs, by a second or two. */
-enum { SLACK = 5 };
-
 static void check_end(long end, long expected)
 {
-    if (!CHECK(end <= expected + SLACK && end >= expected))
+    if (!CHECK_INT(end, expected))
         note("ends %ld s from what was expected", end - expected);
 }
 
-/* Good to a little before that time, and not after it. */
+/* Good up to that time, and not after it. */
 static void check_good_until(SSL_SESSION *session, long end)
 {
     struct sesscache_stats before, after;
 
-    set_clock(end - SLACK);
+    set_clock(end);
     CHECK_INT(resumes_elsewhere(session), 1);
-    set_clock(end + SLACK + 1);
+    set_clock(end + 1);
     before = stats_of(own_server);
     CHECK_INT(resumes_elsewhere(session), 0);
     after = stats_of(own_server);
@@ -323,7 +324,7 @@ static void own_beyond_certificate(void)
     client_identity = &identity;
     own_contexts();
     session = obtain_here();
-    set_clock(start + 60 + SLACK + 1);
+    set_clock(start + 60 + 1);
     check_resumes_here(session, 1);
     SSL_SESSION_free(session);
     free_own_contexts();
@@ -331,7 +332,7 @@ static void own_beyond_certificate(void)
     client_identity = NULL;
 }
 
-/* Good to a little before that many seconds, and not after them. */
+/* Good for that many seconds, and not after them. */
 static void own_until(long timeout, long end)
 {
     SSL_SESSION *session;
@@ -341,9 +342,9 @@ static void own_until(long timeout, long end)
     own_contexts();
     SSL_CTX_set_timeout(own_server, timeout);
     session = obtain_here();
-    set_clock(start + end - SLACK);
+    set_clock(start + end);
     check_resumes_here(session, 1);
-    set_clock(start + end + SLACK + 1);
+    set_clock(start + end + 1);
     check_resumes_here(session, 0);
     SSL_SESSION_free(session);
     free_own_contexts();
