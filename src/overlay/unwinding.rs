@@ -44,17 +44,31 @@ mod frame {
     // Calls its first argument with its second. Returns NULL, or the exception that was caught: then
     // the unwinder goes on at `sesscache_caught`, with the exception in the register of results.
     // The personality routine is DW_EH_PE_pcrel | DW_EH_PE_sdata4.
+    macro_rules! sesscache_call {
+        ($($instruction:literal,)*) => {
+            global_asm!(
+                ".pushsection .text.sesscache_call, \"ax\", @progbits",
+                ".p2align 2",
+                ".hidden sesscache_call",
+                ".globl sesscache_call",
+                ".type sesscache_call, @function",
+                ".hidden sesscache_caught",
+                ".globl sesscache_caught",
+                "sesscache_call:",
+                ".cfi_startproc",
+                ".cfi_personality 0x1b, {personality}",
+                $($instruction,)*
+                "ret",
+                ".cfi_endproc",
+                ".size sesscache_call, . - sesscache_call",
+                ".popsection",
+                personality = sym personality,
+            );
+        };
+    }
+
     #[cfg(target_arch = "x86_64")]
-    global_asm!(
-        ".pushsection .text.sesscache_call, \"ax\", @progbits",
-        ".hidden sesscache_call",
-        ".globl sesscache_call",
-        ".type sesscache_call, @function",
-        ".hidden sesscache_caught",
-        ".globl sesscache_caught",
-        "sesscache_call:",
-        ".cfi_startproc",
-        ".cfi_personality 0x1b, {personality}",
+    sesscache_call!(
         "endbr64",
         "sub rsp, 8",
         ".cfi_def_cfa_offset 16",
@@ -66,24 +80,9 @@ mod frame {
         "endbr64",
         "add rsp, 8",
         ".cfi_def_cfa_offset 8",
-        "ret",
-        ".cfi_endproc",
-        ".size sesscache_call, . - sesscache_call",
-        ".popsection",
-        personality = sym personality,
     );
     #[cfg(target_arch = "aarch64")]
-    global_asm!(
-        ".pushsection .text.sesscache_call, \"ax\", @progbits",
-        ".p2align 2",
-        ".hidden sesscache_call",
-        ".globl sesscache_call",
-        ".type sesscache_call, @function",
-        ".hidden sesscache_caught",
-        ".globl sesscache_caught",
-        "sesscache_call:",
-        ".cfi_startproc",
-        ".cfi_personality 0x1b, {personality}",
+    sesscache_call!(
         "bti c",
         "stp x29, x30, [sp, -16]!",
         ".cfi_def_cfa_offset 16",
@@ -100,11 +99,6 @@ mod frame {
         ".cfi_restore x29",
         ".cfi_restore x30",
         ".cfi_def_cfa_offset 0",
-        "ret",
-        ".cfi_endproc",
-        ".size sesscache_call, . - sesscache_call",
-        ".popsection",
-        personality = sym personality,
     );
 
     unsafe extern "C-unwind" {
