@@ -16,7 +16,7 @@ pub(super) const NONE: EntryNumber = EntryNumber::MAX;
 
 /// The fewest entries of a chunk.
 const FIRST_CHUNK: usize = 16;
-/// While the entries double, so many times two chunks are made of each doubling.
+/// A chunk for a doubling of the entries is split in two at most so often: into eight.
 const MOST_SPLITS: u32 = 3;
 /// There are places for so many entries: their numbers have 32 bits.
 const MOST_ENTRIES: usize = 1 << 31;

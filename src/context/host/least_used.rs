@@ -31,14 +31,30 @@ impl<V> LeastUsed<V> {
         LeastUsed { kept: Vec::new(), latest: AtomicUsize::new(0), gone: 0 }
     }
 
+    /// The value that is meant. It counts as used. The one that was used last needs no hash.
+    ///
+    /// # Errors
+    /// The hash under which it can be kept, if there is one.
+    pub(super) fn find(
+        &self,
+        is_it: impl Fn(&V) -> bool,
+        hash: impl FnOnce() -> Option<u64>,
+    ) -> Result<&V, Option<u64>> {
+        if let Some(latest) = self.latest(&is_it) {
+            return Ok(latest);
+        }
+        let hash = hash();
+        hash.and_then(|hash| self.get(hash, is_it)).ok_or(hash)
+    }
+
     /// The value of this hash, if it is the one that is meant. It counts as used.
-    pub(super) fn get(&self, hash: u64, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
+    fn get(&self, hash: u64, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
         let place = self.kept.binary_search_by_key(&hash, |kept| kept.hash).ok()?;
         self.used(place, is_it)
     }
 
     /// The value that was used last, if it is the one that is meant. It counts as used.
-    pub(super) fn latest(&self, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
+    fn latest(&self, is_it: impl FnOnce(&V) -> bool) -> Option<&V> {
         self.used(self.latest.load(Relaxed), is_it)
     }
 
@@ -110,6 +126,17 @@ mod tests {
         assert_eq!(table.latest(|value| *value == "seven"), None);
         assert_eq!(table.get(7, |value| *value == "seven"), Some(&"seven"));
         assert_eq!(table.latest(|value| *value == "seven"), Some(&"seven"));
+    }
+
+    #[test]
+    fn what_is_not_there_can_be_kept_under_its_hash() {
+        let mut table = LeastUsed::new();
+        drop(table.keep(7, "seven"));
+        assert_eq!(table.find(|value| *value == "seven", || panic!("no hash")), Ok(&"seven"));
+        assert_eq!(table.find(|value| *value == "six", || Some(6)), Err(Some(6)));
+        assert_eq!(table.find(|value| *value == "six", || None), Err(None));
+        drop(table.keep(6, "six"));
+        assert_eq!(table.find(|value| *value == "seven", || Some(7)), Ok(&"seven"));
     }
 
     #[test]

@@ -55,15 +55,14 @@ pub(super) fn decode(libssl: &'static Libssl, der: &[u8]) -> Result<Session, Fai
     let copied = || {
         let cut = Cut::of(der).filter(|_| may_copy(libssl))?;
         let is_it = |template: &Template| template.is_for(&cut);
-        let copy = |template: &Template| template.copy(libssl, &cut);
         let templates = TEMPLATES.try_read()?;
-        if let Some(template) = templates.latest(is_it) {
-            return copy(template);
+        match templates.find(is_it, || hash(|hasher| cut.hash_shape(hasher))) {
+            Ok(template) => template.copy(libssl, &cut),
+            Err(hash) => {
+                drop(templates);
+                make(libssl, &cut, hash?)
+            }
         }
-        let hash = hash(|hasher| cut.hash_shape(hasher))?;
-        let copied = templates.get(hash, is_it).map(copy);
-        drop(templates);
-        copied.unwrap_or_else(|| make(libssl, &cut, hash))
     };
     copied().map_or_else(|| Session::from_der(libssl, der), Ok)
 }
@@ -85,15 +84,14 @@ pub(super) fn encode(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Fail
     let mut encoded = || {
         read(session, &mut facts)?;
         let is_it = |encoding: &Encoding| encoding.facts == facts.bytes();
-        let put_together = |encoding| put_together(encoding, &facts);
         let encodings = ENCODINGS.try_read()?;
-        if let Some(encoding) = encodings.latest(is_it) {
-            return put_together(encoding);
+        match encodings.find(is_it, || hash(|hasher| hasher.write(facts.bytes()))) {
+            Ok(encoding) => put_together(encoding, &facts),
+            Err(hash) => {
+                drop(encodings);
+                learn(session, &facts, hash?)
+            }
         }
-        let hash = hash(|hasher| hasher.write(facts.bytes()))?;
-        let encoded = encodings.get(hash, is_it).map(put_together);
-        drop(encodings);
-        encoded.unwrap_or_else(|| learn(session, &facts, hash))
     };
     encoded().map_or_else(|| whole(session), Ok)
 }
