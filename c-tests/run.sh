@@ -330,7 +330,14 @@ for name in "${names[@]}"; do
 done
 wait
 
-passed=0 failed=0 skipped=0
+# report NAME: its verdicts, and the story of those that are not "passed".
+report() {
+    echo "$1: $(tr '\n' ',' <"$results/$1.verdicts" | sed 's/,$//; s/,/, /g')"
+    [ ! -s "$results/$1.story" ] || sed 's/^/    /' "$results/$1.story"
+    [ $verbose = no ] || cat "$results/$1".*out
+}
+
+passed=0 failed=0 skipped=0 red=()
 for name in "${names[@]}"; do
     # A test that left no verdict never ran: that is a failure of the runner, and must not pass.
     [ -s "$results/$name.verdicts" ] || echo "failed runner" >"$results/$name.verdicts"
@@ -341,10 +348,12 @@ for name in "${names[@]}"; do
             *) failed=$((failed + 1)) ;;
         esac
     done <"$results/$name.verdicts"
-    echo "$name: $(tr '\n' ',' <"$results/$name.verdicts" | sed 's/,$//; s/,/, /g')"
-    [ ! -s "$results/$name.story" ] || sed 's/^/    /' "$results/$name.story"
-    [ $verbose = no ] || cat "$results/$name".*out
-    if grep -q '^failed' "$results/$name.verdicts"; then again "$name"; fi
+    if grep -q '^failed' "$results/$name.verdicts"; then red+=("$name"); else report "$name"; fi
+done
+# Last, where one looks in a log of a thousand lines.
+for name in "${red[@]}"; do
+    report "$name"
+    again "$name"
 done
 echo "c-tests: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
