@@ -34,6 +34,7 @@ SETUPS = {
     "nginx, its own id context": (Nginx, rules.NGINX_ALONE, {}),
     "nginx, our id context": (Nginx, rules.NGINX, {"SESSCACHE_ID_CONTEXT": "ours"}),
     "haproxy": (Haproxy, rules.HAPROXY, {}),
+    "haproxy, our id context": (Haproxy, rules.HAPROXY_OURS, {"SESSCACHE_ID_CONTEXT": "ours"}),
     "apache2": (Apache, rules.APACHE, {}),
     "apache2, no client certificates": (Apache, rules.APACHE_NEVER,
                                         {"SESSCACHE_CLIENT_CERTS": "never"}),
@@ -101,6 +102,8 @@ def shared_key(name):
 def run_setup(name, prepared, work, pki):
     kind, table, env = SETUPS[name]
     facts = kind.prepare(work)
+    if "SESSCACHE_ID_CONTEXT" not in env:
+        table = kind.as_it_is_here(table, prepared, work, pki)
     ports = [Port(rule, tickets, name) for rule in table for tickets in (False, True)]
     seen = {}
     for way in chosen(prepared.library, WAYS):
@@ -237,12 +240,19 @@ def verdict(kind, visitor, stage, way, seen):
                    for ours, stock in zip(words, wanted, strict=True))
     else:
         wanted = expected(kind, visitor, stage, way)
+        if stage == "reload" and visitor.rule.reload_may_shut and is_shut(visitor, seen):
+            wanted = REFUSED
         good = fits(wanted, words)
     cipher = visitor.rule.ciphers[is_changed(visitor.rule, stage)]
     if good and all(cipher in used for _, used in visits):
         passed()
     else:
         yield f"{visitor}, {stage}, {way}: {visits}, not {wanted} {cipher}"
+
+
+def is_shut(visitor, seen):
+    visits = seen.get("stock", next(iter(seen.values())))[visitor, "reload"]
+    return all(word == REFUSED for word, _ in visits)
 
 
 def is_changed(rule, stage):

@@ -40,13 +40,15 @@ class Rule:
     others_same: str = RESUMED
     ciphers: tuple = ("", "")  # must be used before and after the change; "" is any
     reload_knows: bool = True  # else it changes nothing, and a start is needed
+    reload_may_shut: bool = False  # or lets nobody in until then, if it does so on stock
+    new_context: bool = False  # the certificate, the CAs or how clients are verified is another
     renews: bool = False  # the server's certificate is another one after the change
     protocols: tuple = VERSIONS
 
 
 def no_more_unknown(name, before, after):
     """A client was let in that failed to verify. Such a session is nobody else's."""
-    return Rule(name, before, after, "stranger", same=FULL)
+    return Rule(name, before, after, "stranger", same=FULL, new_context=True)
 
 
 def asks_from_now_on(before, after):
@@ -55,11 +57,20 @@ def asks_from_now_on(before, after):
 
 def optional_no_more(before, after):
     """A client was asked and had no certificate. Such a session is nobody else's."""
-    return Rule("optional no more", before, after, "", then=FULL, same=FULL, shows="good")
+    return Rule("optional no more", before, after, "", then=FULL, same=FULL, shows="good",
+                new_context=True)
 
 
 def renewed(before=""):
-    return Rule("renewed", before, before, "", then=RESUMED, other=None, renews=True)
+    return Rule("renewed", before, before, "", then=RESUMED, other=None, renews=True,
+                new_context=True)
+
+
+def in_a_new_context(rule):
+    """The rule at a server whose session id context says what `new_context` is about."""
+    if not rule.new_context:
+        return rule
+    return replace(rule, then=FULL if rule.then == RESUMED else rule.then, others_then=FULL)
 
 
 def cipher_removed(before, after):
@@ -107,7 +118,8 @@ _HAPROXY_ON = "verify required ca-file {pki}/clients.pem "
 HAPROXY = (
     Rule("revoked", _HAPROXY_ON + "crl-file {pki}/none.crl", _HAPROXY_ON + "crl-file {pki}/one.crl",
          "revoked"),
-    Rule("CA removed", "verify required ca-file {pki}/both_cas.pem", _HAPROXY_ON, "moved"),
+    Rule("CA removed", "verify required ca-file {pki}/both_cas.pem", _HAPROXY_ON, "moved",
+         new_context=True),
     Rule("level raised", _HAPROXY_ON + "ciphers DEFAULT:@SECLEVEL=1",
          _HAPROXY_ON + "ciphers DEFAULT:@SECLEVEL=2", "weak"),
     optional_no_more(_HAPROXY_ON.replace("required", "optional"), _HAPROXY_ON),
@@ -117,6 +129,14 @@ HAPROXY = (
     cipher_removed(f"ciphers {CIPHERS}", f"ciphers {NEW_CIPHER}"),
     renewed(),
 )
+# HAProxy 3.2 hashes what `new_context` is about into the session id context. These listeners of one
+# process, which has one cache for all, tell whether this one does.
+HAPROXY_ASKED = (
+    Rule("made", "verify optional ca-file {pki}/clients.pem", "", ""),
+    Rule("the same", "verify optional ca-file {pki}/clients.pem", "", ""),
+    Rule("another CA", "verify optional ca-file {pki}/others.pem", "", ""),
+)
+HAPROXY_OURS = tuple(rule for rule in HAPROXY if rule.name in ("CA removed", "renewed"))
 
 # --- Apache -------------------------------------------------------------------------------------
 
@@ -178,7 +198,9 @@ MOSQUITTO = (
     Rule("revoked", _MOSQUITTO_CHECKS, _MOSQUITTO_CHECKS, "revoked"),
     Rule("CA removed", _MOSQUITTO_ON + "now.pem", _MOSQUITTO_ON + "now.pem", "moved",
          reload_knows=False),
-    replace(asks_from_now_on("", _MOSQUITTO_ON + "clients.pem"), reload_knows=False),
+    # Version 2.1 asks for certificates then, but has no CA to verify them with.
+    replace(asks_from_now_on("", _MOSQUITTO_ON + "clients.pem"), reload_knows=False,
+            reload_may_shut=True),
     # Debian 13's mosquitto gives these listeners TLS 1.2 alone.
     replace(user_removed(_MOSQUITTO_SECRETS, _MOSQUITTO_SECRETS), protocols=("1.2",)),
 )

@@ -15,7 +15,7 @@ from harness.run import run
 from harness.verdicts import Skipped, wait_until
 
 from . import apache2, dovecot, haproxy, nginx
-from .admission_rules import Rule
+from .admission_rules import HAPROXY_ASKED, Rule, in_a_new_context
 from .server import AS_DEBIAN_DOES, Server, has_no_line, start_backend
 
 DIED = r"Segmentation|Panic|exit signal|exited on signal|killed with signal|INTERNAL ERROR"
@@ -59,6 +59,11 @@ class Admitting(Server):
     def prepare(work):
         """Sees to the programs. What the configuration needs besides, by name."""
         raise NotImplementedError
+
+    @staticmethod
+    def as_it_is_here(table, prepared, work, pki):
+        """The rules, where what comes of a client depends on the version."""
+        return table
 
     def certificate_for(self, port):
         """The folder that the server's certificate is in."""
@@ -114,6 +119,19 @@ frontend {port}
         need("haproxy", "haproxy", "haproxy")
         need_root(AS_DEBIAN_DOES)
         return {}
+
+    @classmethod
+    def as_it_is_here(cls, table, prepared, work, pki):
+        ports = [Port(rule, False, "haproxy, asked") for rule in HAPROXY_ASKED]
+        server = cls(ports, "stock", prepared, work, pki, {})
+        client, file = server.client_for("first.test").of(protocol="1.2"), server.dir / "session"
+        server.configure()
+        server.bring_up()
+        client.save(server.ports[ports[0]], file)
+        same, another = (client.offer(server.ports[port], file, 1) for port in ports[1:])
+        server.bring_down()
+        assert same == 1, "the listeners of one process do not share its cache"
+        return table if another else tuple(map(in_a_new_context, table))
 
 
 class Apache(Admitting, apache2.Apache):
