@@ -118,6 +118,7 @@ $(grep -c '^[0-9]*:[0-9a-f]\{64\} ' "$tree/etc/sesscache/nginx.key")"
     check 'a folder that another server needs stays' test -d "$tree/etc/sesscache"
     off haproxy >/dev/null
     check 'until it goes, too' test ! -e "$tree/etc/sesscache"
+    check_folders_that_stay
     on dovecot >/dev/null
     check 'Dovecot 2.3: they are handed down' grep -qx \
         'import_environment = $import_environment LD_PRELOAD SESSCACHE_STORE SESSCACHE_KEY_FILE' \
@@ -133,6 +134,18 @@ $(grep -c '^[0-9]*:[0-9a-f]\{64\} ' "$tree/etc/sesscache/nginx.key")"
     check 'Postfix: sessions are kept' grep -q '^smtpd_tls_session_cache_database = ' "$tree/etc/postfix/main.cf"
     check 'Postfix: the unit that starts it' grep -q SESSCACHE_TICKETS=override \
         "$tree/$units/postfix@-.service.d/sesscache.conf"
+}
+
+# A folder that something came into meanwhile stays, and that is said. Wet and dry say the same.
+check_folders_that_stay() {
+    local said="the folder $tree/$units/apache2.service.d stays, because .hidden is in it"
+    on apache >/dev/null
+    : >"$tree/$units/apache2.service.d/.hidden"
+    check 'a dry run says which folder would stay' same "$said" "$(off --dry-run apache | grep stays)"
+    off apache >"$work/told"
+    check 'a folder that is not empty stays, and that is said' same "$said" "$(grep stays "$work/told")"
+    check 'it is not said to be removed' same '' "$(grep 'removed the folder .*apache2' "$work/told")"
+    rm -r "$tree/$units/apache2.service.d"
 }
 
 # Each lighttpd has a namespace of its own, unless it is given one.
@@ -309,7 +322,27 @@ check_refusals() {
     mkdir -p "$tree/etc/default"
     echo 'LD_PRELOAD=/x.so' >"$tree/etc/default/haproxy"
     check 'a file that would win' refuses 1 "$tree/etc/default/haproxy sets LD_PRELOAD, .*" on haproxy
+    check_later_drop_ins
     check_foreign_files
+}
+
+# systemd reads drop-ins by name: one behind ours must not take the library away, one before it cannot
+check_later_drop_ins() {
+    local folder=$tree/$units/dovecot.service.d line
+    mkdir "$folder"
+    for line in Environment=LD_PRELOAD=/x.so Environment= UnsetEnvironment=LD_PRELOAD; do
+        printf '[Service]\n%s\n' "$line" >"$folder/zz.conf"
+        check "$line behind ours" refuses 1 \
+            "$folder/zz.conf has $line, and systemd reads it after sesscache.conf, so it would win; .*" on dovecot
+    done
+    rm "$folder/zz.conf"
+    printf '[Service]\nEnvironment=LD_PRELOAD=/x.so SESSCACHE_TICKETS=off\n' >"$folder/override.conf"
+    on dovecot >"$work/told"
+    check 'LD_PRELOAD before ours: ours has both' grep -qx 'Environment=LD_PRELOAD=.*libsesscache.so.0:/x.so' \
+        "$folder/sesscache.conf"
+    check "another variable before ours: ours leaves it alone" fails grep -q TICKETS "$folder/sesscache.conf"
+    off dovecot >/dev/null
+    rm -r "$folder"
 }
 
 # Files of others are not touched, and a run that fails leaves nothing

@@ -199,7 +199,7 @@ pub(crate) fn disable(options: &Disable) -> Result<(), EnableError> {
         key::remove(&mut changes, &root, &target)?;
         let needed = folders_of_others(&root, &target);
         for folder in folders_in(old).iter().rev().filter(|folder| !needed.contains(folder)) {
-            changes.remove_folder(folder);
+            changes.remove_made_folder(folder);
         }
     } else if !is_shared {
         store::remove_left(&mut changes, &root, &target)?;

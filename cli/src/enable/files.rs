@@ -6,6 +6,7 @@
 use super::EnableError;
 use super::root::Root;
 use super::variables::COMMANDS;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
@@ -46,7 +47,7 @@ pub(super) struct Changes<'a> {
     known: Vec<PathBuf>,
     /// The folders that were made, as paths inside the root, and those of them that were needed.
     pub(super) folders: Vec<PathBuf>,
-    /// Those that were removed.
+    /// The files and folders that were removed.
     pub(super) gone: Vec<PathBuf>,
     /// Whether anything was changed, or would be.
     pub(super) is_change: bool,
@@ -231,6 +232,7 @@ impl<'a> Changes<'a> {
         if !self.is_dry {
             fs::remove_file(path).map_err(|error| self.failed(inside, error))?;
         }
+        self.gone.push(inside.to_owned());
         self.note("removed", inside);
         Ok(())
     }
@@ -239,6 +241,9 @@ impl<'a> Changes<'a> {
     pub(super) fn remove_folder(&mut self, inside: &Path) {
         let Ok(path) = self.root.find_link(inside) else { return };
         let Some(found) = path.symlink_metadata().ok().filter(Metadata::is_dir) else { return };
+        if self.rest_of(inside, &path).is_some() {
+            return;
+        }
         if !self.is_dry {
             if fs::remove_dir(&path).is_err() {
                 return;
@@ -247,6 +252,27 @@ impl<'a> Changes<'a> {
         }
         self.gone.push(inside.to_owned());
         self.note("removed the folder", inside);
+    }
+
+    /// The same of a folder that `enable` has made: if it stays, a line says why.
+    pub(super) fn remove_made_folder(&mut self, inside: &Path) {
+        self.remove_folder(inside);
+        let Ok(path) = self.root.find_link(inside) else { return };
+        let is_left = path.is_dir() && !self.gone.iter().any(|gone| gone == inside);
+        if let Some(name) = self.rest_of(inside, &path).filter(|_| is_left) {
+            let folder = self.root.shown(inside);
+            self.said.push(format!(
+                "the folder {} stays, because {} is in it",
+                folder.display(),
+                name.display()
+            ));
+        }
+    }
+
+    /// The first name in a folder that was not removed.
+    fn rest_of(&self, inside: &Path, path: &Path) -> Option<OsString> {
+        let names = fs::read_dir(path).into_iter().flatten().flatten().map(|file| file.file_name());
+        names.filter(|name| !self.gone.contains(&inside.join(name))).min()
     }
 
     /// Takes all changes back, the last one first. What fails here is left to the next run.

@@ -2,7 +2,7 @@
 
 use super::root::Root;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Where units are, in the order in which systemd prefers them.
@@ -17,7 +17,8 @@ const FOLDERS: [&str; 8] = [
     "/run/systemd/transient",
 ];
 
-/// The name of our drop-in, behind those that begin with a digit.
+/// The name of our drop-in. systemd reads drop-ins by name, so it comes after `override.conf`, which
+/// `systemctl edit` writes: an LD_PRELOAD there does not take the library away.
 pub(super) const DROP_IN: &str = "sesscache.conf";
 
 /// A service.
@@ -27,6 +28,8 @@ pub(super) struct Unit {
     pub(super) name: String,
     /// The settings of `[Service]`, in their order.
     settings: Vec<(String, String)>,
+    /// Those of drop-ins that systemd reads after ours, each with its file.
+    behind: Vec<(PathBuf, String, String)>,
 }
 
 impl Unit {
@@ -38,10 +41,15 @@ impl Unit {
             FOLDERS.iter().find_map(|folder| root.text(&Path::new(folder).join(name)).ok())
         })?;
         let mut settings = service_settings(&text);
-        for text in drop_ins(root, &names) {
-            settings.extend(service_settings(&text));
+        let mut behind = Vec::new();
+        for (file, text) in drop_ins(root, &names) {
+            let found = service_settings(&text);
+            if file.file_name() > Some(OsStr::new(DROP_IN)) {
+                behind.extend(found.iter().cloned().map(|(name, v)| (file.clone(), name, v)));
+            }
+            settings.extend(found);
         }
-        Some(Unit { name: name.to_owned(), settings })
+        Some(Unit { name: name.to_owned(), settings, behind })
     }
 
     /// The values of a setting that is a list, which an empty value empties.
@@ -103,6 +111,21 @@ impl Unit {
         None
     }
 
+    /// A drop-in that would take LD_PRELOAD from ours, because systemd reads it later: its path, and
+    /// its words for that.
+    pub(super) fn overriding_drop_in(&self) -> Option<(PathBuf, String)> {
+        let takes = |(_, name, value): &&(PathBuf, String, String)| match name.as_str() {
+            "Environment" => {
+                let words = shlex::split(value).unwrap_or_default();
+                value.is_empty() || words.iter().any(|word| word.starts_with("LD_PRELOAD="))
+            }
+            "UnsetEnvironment" => value.split_whitespace().any(|name| name == "LD_PRELOAD"),
+            _ => false,
+        };
+        let (file, name, value) = self.behind.iter().find(takes)?;
+        Some((file.clone(), format!("{name}={value}")))
+    }
+
     /// Whether it starts something, and does not only stand for other units.
     pub(super) fn is_server(&self) -> bool {
         self.command().first().is_some_and(|file| !file.to_string_lossy().ends_with("/true"))
@@ -146,8 +169,8 @@ fn template_of(name: &str) -> Option<String> {
     Some(format!("{before}@.{kind}"))
 }
 
-/// The texts of the drop-ins of these names. Of two with one file name, the preferred one counts.
-fn drop_ins(root: &Root, names: &[String]) -> Vec<String> {
+/// The drop-ins of these names, with their texts, in systemd's order. Of two with one file name, the preferred one counts.
+fn drop_ins(root: &Root, names: &[String]) -> Vec<(PathBuf, String)> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for (name, folder) in names.iter().flat_map(|name| FOLDERS.map(|folder| (name, folder))) {
         let folder = Path::new(folder).join(format!("{name}.d"));
@@ -159,7 +182,8 @@ fn drop_ins(root: &Root, names: &[String]) -> Vec<String> {
             }
         }
     }
-    found.values().filter_map(|file| root.text(file).ok()).collect()
+    let text = |file: PathBuf| root.text(&file).ok().map(|text| (file, text));
+    found.into_values().filter_map(text).collect()
 }
 
 /// The settings of `[Service]`. A backslash at the end of a line continues it.
@@ -195,7 +219,7 @@ mod tests {
     use super::*;
 
     fn unit(text: &str) -> Unit {
-        Unit { name: "x.service".into(), settings: service_settings(text) }
+        Unit { name: "x.service".into(), settings: service_settings(text), behind: Vec::new() }
     }
 
     #[test]

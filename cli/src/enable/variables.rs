@@ -6,7 +6,7 @@ use super::files::Changes;
 use super::root::Root;
 use super::servers::{Kind, NEED_NAMESPACE, Target};
 use super::store::Place;
-use super::unit::Unit;
+use super::unit::{DROP_IN, Unit};
 use crate::arguments::Enable;
 use crate::start::{Advice, Start};
 use crate::{id_context, library, overlay_check, program, settings, side_data, ticket_keys};
@@ -32,12 +32,7 @@ pub(super) fn choose(
     root: &Root,
     wanted: &Wanted,
 ) -> Result<Vec<(String, String)>, EnableError> {
-    if let Some((file, name)) = wanted.unit.overriding_file(root) {
-        return Err(EnableError::Configuration(format!(
-            "{} sets {name}, which would win over a drop-in; remove that line, and try again",
-            root.shown(&file).display()
-        )));
-    }
+    check_what_wins(root, wanted.unit)?;
     let names = wanted.unit.variables();
     changes.said.extend(settings::unknown(names.iter().map(|(name, _)| OsStr::new(name))));
     let library = library(root, wanted.options.library.as_deref())?;
@@ -69,6 +64,24 @@ pub(super) fn choose(
         }
     }
     Ok(variables)
+}
+
+/// Refuses a unit in which something wins over our drop-in.
+fn check_what_wins(root: &Root, unit: &Unit) -> Result<(), EnableError> {
+    if let Some((file, name)) = unit.overriding_file(root) {
+        return Err(EnableError::Configuration(format!(
+            "{} sets {name}, which would win over a drop-in; remove that line, and try again",
+            root.shown(&file).display()
+        )));
+    }
+    if let Some((file, line)) = unit.overriding_drop_in() {
+        return Err(EnableError::Configuration(format!(
+            "{} has {line}, and systemd reads it after {DROP_IN}, so it would win; give it a name \
+             that sorts before, and try again",
+            root.shown(&file).display()
+        )));
+    }
+    Ok(())
 }
 
 /// The namespace: the operator's, or that of a server which shares nothing without one.
