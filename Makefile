@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-slope bench-rest bench-adopt header symbols man install uninstall deb clean
+        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-dashboard bench-slope bench-rest bench-adopt header symbols man install uninstall deb clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -208,6 +208,10 @@ bench-scale: ## what each way of sharing costs a fleet, and what resumes; simula
 bench-adopt: ## seconds from a clone to the first connection that resumes, with an empty build folder
 	@packaging/deps.sh build demo
 	benches/adopt.sh
+
+bench-dashboard: all ## the pictures of the dashboard, from a real Prometheus beside two hosts; 4 minutes
+	@packaging/deps.sh monitoring demo
+	benches/dashboard.py docs/dashboard-head.svg docs/dashboard.svg
 
 bench-slope: all ## memory over 60,000 handshakes and 8,000 contexts, 16 times, stock beside ours
 	@packaging/deps.sh bench

@@ -4,13 +4,12 @@ import contextlib
 import json
 import re
 import socket
-import urllib.parse
 
-from harness import processes
 from harness.agent import Agent
 from harness.built import ROOT
-from harness.network import free_port, http, is_listening
+from harness.network import free_port
 from harness.packages import need
+from harness.prometheus import Prometheus
 from harness.run import result
 from harness.verdicts import at_least, check, same, wait_until
 
@@ -167,7 +166,7 @@ def dashboard(scene):
     for host in hosts:
         host.start_agent()
         check(f"{host.name} connects", host.agent.says_soon, "connected to Redis")
-    prometheus = Prometheus(scene, [host.metrics for host in hosts])
+    prometheus = Prometheus(scene.work, {host.name: host.metrics for host in hosts})
     expressions = expressions_of_dashboard() + expressions_of_alerts()
 
     def traffic():
@@ -187,28 +186,6 @@ def dashboard(scene):
     done = result("promtool", "check", "rules", ROOT / "packaging/alerts.yml")
     check("promtool is content with the rules", same, 0, done.returncode)
     prometheus.process.kill()
-
-
-class Prometheus:
-    """On 127.0.0.1, scraping agents every second."""
-
-    def __init__(self, scene, ports):
-        self.port = free_port()
-        file = scene.work / "prometheus.yml"
-        targets = ", ".join(f"'127.0.0.1:{port}'" for port in ports)
-        file.write_text("global: {scrape_interval: 1s}\nscrape_configs:\n  - job_name: sesscache\n"
-                        f"    static_configs: [{{targets: [{targets}]}}]\n")
-        self.process = processes.start(
-            "prometheus", f"--config.file={file}", f"--storage.tsdb.path={scene.work / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{self.port}", log=scene.work / "prometheus.log")
-        wait_until(30, is_listening, self.port)
-
-    def ask(self, expression):
-        """The instant vector. AssertionError if it cannot be evaluated."""
-        code, body = http(self.port, "/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
-        found = json.loads(body)
-        same((200, "success"), (code, found["status"]))
-        return found["data"]["result"]
 
 
 def expressions_of_dashboard():
