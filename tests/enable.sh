@@ -127,6 +127,10 @@ $(grep -c '^[0-9]*:[0-9a-f]\{64\} ' "$tree/etc/sesscache/nginx.key")"
     on dovecot >/dev/null
     check 'Dovecot 2.4: they are handed down' grep -qx '  SESSCACHE_STORE = %{env:SESSCACHE_STORE}' \
         "$tree/etc/dovecot/conf.d/99-sesscache.conf"
+    unit mariadb '/bin/sh -c "set -f; exec /usr/sbin/mariadbd $OPTS"'
+    on mariadb >/dev/null
+    check "MariaDB: the program is known behind its unit's shell" grep -qx Environment=SESSCACHE_ID_CONTEXT=ours \
+        "$tree/$units/mariadb.service.d/sesscache.conf"
     on postfix >/dev/null
     check 'Postfix: they are handed down' grep -q \
         '^import_environment = MAIL_CONFIG .* LD_PRELOAD SESSCACHE_STORE SESSCACHE_KEY_FILE SESSCACHE_TICKETS$' \

@@ -131,11 +131,13 @@ impl Unit {
         self.command().first().is_some_and(|file| !file.to_string_lossy().ends_with("/true"))
     }
 
-    /// The words of its command, without systemd's prefixes. `$NAME` is left as it is.
+    /// The words of its command, without systemd's prefixes. Of a shell's line it is the command that
+    /// takes the shell's place. `$NAME` is left as it is.
     pub(super) fn command(&self) -> Vec<OsString> {
         let line = self.last("ExecStart").unwrap_or_default();
         let line = line.trim_start_matches(['-', '@', ':', '+', '!']);
         let words = shlex::split(line).unwrap_or_default();
+        let words = executed(&words).unwrap_or(words);
         words.iter().map(|word| self.with_names(word).into()).collect()
     }
 
@@ -160,6 +162,32 @@ impl Unit {
         }
         text + rest
     }
+}
+
+/// The words behind the last `exec` in the line of `sh -c LINE`, as MariaDB's unit has one.
+fn executed(words: &[String]) -> Option<Vec<String>> {
+    let [shell, options, line, ..] = words else { return None };
+    let name = Path::new(shell).file_name()?.to_str()?;
+    if !matches!(name, "sh" | "bash" | "dash")
+        || !options.starts_with('-')
+        || !options.ends_with('c')
+    {
+        return None;
+    }
+    let line = shlex::split(line)?;
+    let at = line.iter().rposition(|word| word == "exec")?;
+    let mut found = Vec::new();
+    for word in line.iter().skip(at + 1) {
+        let plain = word.trim_end_matches(';');
+        if matches!(plain, "" | "&&" | "||" | "|" | "&") {
+            break;
+        }
+        found.push(plain.to_owned());
+        if plain != word {
+            break;
+        }
+    }
+    Some(found).filter(|found| found.first().is_some_and(|word| !word.starts_with(['-', '$'])))
 }
 
 /// The template of an instance: `x@.service` of `x@1.service`.
@@ -266,6 +294,26 @@ mod tests {
         );
         unit.name = "x.service".into();
         assert_eq!(unit.command()[1], "/etc/x/.conf");
+    }
+
+    #[test]
+    fn a_shell_gives_its_place_to_the_server() {
+        let command = |line: &str| unit(&format!("[Service]\nExecStart={line}\n")).command();
+        // Debian 13's mariadb.service.
+        assert_eq!(
+            command(
+                "/bin/sh -c \"set -f; [ ! -e /usr/bin/x ] && VAR= || \\\n VAR=`/usr/bin/x`; \
+                 [ $? -eq 0 ] || exit 1; \\\n exec /usr/sbin/mariadbd $OPTS $VAR\""
+            ),
+            ["/usr/sbin/mariadbd", "$OPTS", "$VAR"]
+        );
+        assert_eq!(command("/bin/bash -ec 'exec /x a; exit 1'"), ["/x", "a"]);
+        assert_eq!(command("/bin/sh -c 'exec /x a && exec /y b || exit'"), ["/y", "b"]);
+        for line in
+            ["/bin/sh -c '/x a'", "/bin/sh /x exec", "/bin/sh -c 'exec $X'", "/bin/sh -c exec"]
+        {
+            assert_eq!(command(line)[0], "/bin/sh", "{line}");
+        }
     }
 
     #[test]
