@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-dashboard bench-slope bench-rest bench-adopt header symbols man install uninstall deb clean
+        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-dashboard bench-slope bench-rest bench-adopt header symbols man install uninstall deb rpm clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -284,6 +284,10 @@ deb: all ## Debian packages in target/deb; the first time some minutes more, for
 	@packaging/deps.sh deb
 	BUILT=$(BUILT) packaging/deb.sh target/deb
 	lintian --allow-root --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs target/deb/*.deb
+
+rpm: all ## RPM packages in target/rpm, for systems with glibc 2.34 and OpenSSL 3.0 or later; not in CI
+	@packaging/deps.sh rpm
+	packaging/rpm.sh target/rpm
 
 uninstall: ## removes what `make install` made, with the same PREFIX= and DESTDIR=
 	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libsesscache.so libsesscache.so.$(ABI) libsesscache.so.$(VERSION) \

@@ -5,12 +5,11 @@
 #
 # debhelper splits what `make install` installs, as packaging/debian says, strips it and puts the debug
 # information into packages of its own (-dbgsym). Version and changelog are those of Cargo.toml and
-# CHANGELOG.md. cargo-about collects the licences of all crates; it is built if it is missing.
+# CHANGELOG.md. The copyright has the licences of all crates, which notices.sh collects.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tree=$PWD out=${1:?packaging/deb.sh FOLDER}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-tools=$tree/target/tools
 
 changelog() {
     printf 'sesscache (%s-1) unstable; urgency=medium\n\n' "$version"
@@ -19,25 +18,12 @@ changelog() {
         "$(git log -1 --format=%cd --date=rfc2822 2>/dev/null || date -R)"
 }
 
-# The notices of all crates, made once for a Cargo.lock.
+# The notices of all crates. Debian has the text of Apache's licence.
 notices() {
-    local made=$tree/target/notices.txt about
-    if [ ! -s "$made" ] || [ Cargo.lock -nt "$made" ] || [ packaging/about.toml -nt "$made" ]; then
-        about=$(PATH=$PATH:$tools/bin command -v cargo-about || true)
-        if [ -z "$about" ]; then
-            echo 'building cargo-about, some minutes' >&2
-            cargo install cargo-about@0.9.3 --locked --quiet --features cli --root "$tools"
-            about=$tools/bin/cargo-about
-        fi
-        echo 'collecting the licences of the crates' >&2
-        "$about" -L error generate --locked -c packaging/about.toml -m cli/Cargo.toml packaging/about.hbs \
-            -o "$made.new"
-        mv "$made.new" "$made"
-    fi
-    # Debian has the text of Apache's licence.
+    packaging/notices.sh
     awk '$1 == "@text" && $2 == "Apache-2.0" { print "See /usr/share/common-licenses/Apache-2.0."; skip = 1 }
         $1 == "@end" { skip = 0 }
-        $1 !~ /^@(text|end)$/ && !skip' "$made"
+        $1 !~ /^@(text|end)$/ && !skip' target/notices.txt
 }
 
 stage=$(mktemp -d)

@@ -15,6 +15,7 @@ packages_for() {
         demo) echo openssl gcc libssl-dev redis-server nginx-light python3 ;;
         test) echo openssl gcc g++ libc6-dev libssl-dev pkg-config binutils valgrind perl python3 libnet-ssleay-perl cmake meson ;;
         deb) echo gcc libc6-dev pkg-config libssl-dev dpkg-dev debhelper lintian ;;
+        rpm) echo gcc libc6-dev pkg-config libssl-dev binutils rpm ;;
         bench) echo gcc libc6-dev libssl-dev valgrind strace python3 ;;
         servers)
             echo nginx-light haproxy apache2 lighttpd lighttpd-mod-openssl stunnel4 hitch
