@@ -1,6 +1,6 @@
-"""Servers that fewer operators have, on Debian 12: each with TLS as its documentation shows it.
+"""Servers that fewer operators have, each with TLS as its documentation shows it.
 
-lighttpd answers for hitch and stunnel on port 80.
+lighttpd answers for hitch and stunnel on port 80. By default it refuses TLS 1.2 from 1.4.77 on.
 """
 
 import shlex
@@ -48,7 +48,9 @@ FURTHER = (
             holds="lighttpd", reloaded="grep -c 'server started' /var/log/lighttpd/error.log", setup=f"""
         cat {CERTIFICATE} {KEY} >/etc/lighttpd/server.pem
         chmod 600 /etc/lighttpd/server.pem
-        lighttpd-enable-mod ssl"""),
+        lighttpd-enable-mod ssl
+        printf '%s\\n' 'ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1.2")' >>/etc/lighttpd/conf-enabled/10-ssl.conf
+        lighttpd -tt -f /etc/lighttpd/lighttpd.conf"""),
     Service("stunnel@https", "stunnel@https", "stunnel4", 8443, ALL, kind="further", holds="stunnel4",
             setup=f"""
         systemctl start lighttpd
@@ -91,8 +93,9 @@ FURTHER = (
         install -m 640 -g bind {KEY} /etc/bind/key.pem
         printf '%s\\n' 'tls own {{ cert-file "{CERTIFICATE}"; key-file "/etc/bind/key.pem"; }};' \\
             >>/etc/bind/named.conf
-        sed -i 's/listen-on-v6 .*/listen-on port 853 tls own {{ any; }}; dnssec-validation no;/; /dnssec-validation auto/d' \\
-            /etc/bind/named.conf.options"""),
+        sed -i 's/^options {{/& listen-on port 853 tls own {{ any; }}; dnssec-validation no;/; /listen-on-v6/d; /dnssec-validation auto/d' \\
+            /etc/bind/named.conf.options
+        named-checkconf"""),
     Service("unbound", "unbound", "unbound", 853, ALL, kind="further", application="dns",
             holds="unbound", reloaded=_journal("unbound", "Restart of unbound"), setup=f"""
         install -m 640 -g unbound {KEY} /etc/unbound/key.pem

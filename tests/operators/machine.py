@@ -1,7 +1,7 @@
 """A Debian machine that systemd has booted, in a container of its own (systemd-nspawn).
 
-The image is made once, by mmdebstrap, in a folder outside of the tree, and copied for each boot. The
-machine has no network but its loopback, and perhaps a cable to another one.
+The image is made once, by mmdebstrap, in a folder outside of the tree. Each machine writes to a folder of its own
+above it (overlayfs). The machine has no network but its loopback, and perhaps a cable to another one.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def must_be_possible():
     if os.geteuid() != 0:
         raise Unusable("only root can boot a machine")
     needed = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap",
-              "nsenter": "util-linux", "ip": "iproute2", "redis-server": "redis-server"}
+              "nsenter": "util-linux", "mount": "mount", "ip": "iproute2", "redis-server": "redis-server"}
     missing = [name for name in needed if not shutil.which(name)]
     if missing:
         raise Unusable(f"no {', '.join(missing)}"
@@ -60,14 +60,30 @@ def image_of(release, kind):
     return image
 
 
+def unpacked(release, kind):
+    """The folder of an image's files, which nobody changes."""
+    image = image_of(release, kind)
+    folder = image.with_suffix("")
+    if not folder.exists():
+        new = image.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o755)
+        run("tar", "-C", new, "-xpf", image, seconds=600)
+        new.rename(folder)
+    return folder
+
+
 class Machine:
     """A booted machine. Commands run in it by `do`, clients on its loopback by `through`."""
 
     def __init__(self, release, kind, folder, name):
         self.release, self.name, self.folder = release, name, folder / name
         self.root = self.folder / "root"
-        self.root.mkdir(mode=0o755, parents=True)
-        run("tar", "-C", self.root, "-xpf", image_of(release, kind), seconds=300)
+        for each in (self.root, folder / name / "changes", folder / name / "work"):
+            each.mkdir(mode=0o755, parents=True)
+        run("mount", "-t", "overlay", "overlay", "-o",
+            f"lowerdir={unpacked(release, kind)},upperdir={self.folder / 'changes'},"
+            f"workdir={self.folder / 'work'}", self.root)
         self.leader = self._process = None
         self._group = f"sesscache-{os.getpid()}-{name}"
 
@@ -126,6 +142,7 @@ class Machine:
                 result(*self.through("-t"), "systemctl", "poweroff", "--no-wall", seconds=20)
                 self._process.status(60)
             self.leader = None
+        run("umount", "--lazy", self.root)
         for group in Path("/sys/fs/cgroup").glob(f"**/{self._group}"):
             result("find", group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";")
 

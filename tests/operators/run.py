@@ -37,7 +37,6 @@ from operators.services import SERVICES
 
 AGENT = "sesscache-agent@{}"
 AGENT_OPTIONS = "/etc/default/sesscache-agent"
-FURTHER_ON = "bookworm"  # the release of the further servers
 REDIS = 6379  # its port, on a network of the test alone
 
 DEBS = Path(os.environ.get("DEBS", Path(__file__).resolve().parents[2] / "target/deb"))
@@ -191,13 +190,12 @@ def check_leaves_nothing(server, packages, before, bare):
 
 def parts():
     for release in RELEASES:
-        further = FURTHER if release == FURTHER_ON else ()
-        for service in SERVICES + further:
+        for service in SERVICES + FURTHER:
             yield f"{release}-{service.name}", (
                 lambda prepared, work, release=release, service=service:
                 part(release, service, prepared, work))
-    yield f"{FURTHER_ON}-refused", lambda prepared, work: refused.part(
-        FURTHER_ON, prepared.packages, work)
+        yield f"{release}-refused", lambda prepared, work, release=release: refused.part(
+            release, prepared.packages, work)
 
 
 if __name__ == "__main__":
