@@ -112,9 +112,10 @@ tsan: ## the C tests with threads under ThreadSanitizer, the library instrumente
 	LIBDIR=target/tsan/$(TSAN_TARGET)/release c-tests/run.sh --tsan \
 	    $(or $(T),threads early_data_threads stress ticket_cached)
 
-valgrind: all ## the C tests under valgrind's memcheck
+# How the library comes in makes no difference to memcheck, and costs minutes; asan tries both.
+valgrind: all ## the C tests under valgrind's memcheck, the library preloaded
 	@packaging/deps.sh test
-	c-tests/run.sh --valgrind
+	c-tests/run.sh --valgrind --way preload
 
 test-upstream: all ## the C tests on a libssl built as upstream does, with -Bsymbolic
 	@packaging/deps.sh test
