@@ -47,7 +47,7 @@ def _panel(panel, series, seconds):
         yield f'<path d="M{at_x:.0f} {at_y - 4:.0f}h12" stroke="{colour}" stroke-width="3"/>'
         yield text(at_x + 17, at_y, html.escape(name), "start", 11)
     if not shown:
-        yield text(x + 12, y + height - 7, "all at 0", "start", 11)
+        yield text(x + 12, y + height - 7, "all at 0" if series else "never happened", "start", 11)
 
 
 def _last_values(x, y, names):
@@ -101,4 +101,5 @@ def _in_unit(value, unit):
         return f"{value:.3g} s" if abs(value) >= 1 or not value else f"{1000 * value:.3g} ms"
     if unit == "Bps":
         return f"{value / 1000:.3g} kB/s"
-    return f"{value:.3g}/s" if unit == "cps" else f"{value:.3g}"
+    number = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{number}/s" if unit == "cps" else number

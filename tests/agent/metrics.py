@@ -36,6 +36,8 @@ def metrics(scene):
     check("docs/METRICS.md lists them all, and no others", same, sorted(set(listed)),
           sorted(served))
     check("the dashboard asks for what there is", lambda: same(set(), queried() - served))
+    # The version is a label of no panel.
+    check("and for all of it", lambda: same({"sesscache_build"}, served - queried()))
     check("no other page", lambda: same(404, a.agent.page("/x")[0]))
     check("it ends", a.agent.ends)
 
