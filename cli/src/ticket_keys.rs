@@ -25,7 +25,8 @@ struct Server {
 }
 
 /// Seen in Debian 12 and 13. The door of nginx, h2o and Node is SSL_CTX_callback_ctrl(), that of the
-/// others SSL_CTX_set_tlsext_ticket_key_evp_cb(). All but nginx and nghttpx answer 1 in TLS 1.3.
+/// others SSL_CTX_set_tlsext_ticket_key_evp_cb(). All but nginx, nghttpx and ProFTPD answer 1 in
+/// TLS 1.3.
 const SERVERS: [Server; 8] = [
     Server { name: "nginx", fate: "end with its zone of sessions", keys: nginx::keys },
     Server { name: "lighttpd", fate: "end at each reload", keys: given::of_lighttpd },
