@@ -115,7 +115,10 @@ def go_through(server, other, packages, redis):
     check("the agent's first line is in the journal, with its priority and no time in it",
           says_in_the_journal, machine, AGENT.format(service.own))
     ours = server.counts(other, is_shared=True)
-    page.note(server, stock, ours, seconds)
+    unknown = {words: count for words, count in [*told(stock).items(), *told(ours).items()]
+               if not isinstance(count, int)}
+    if check("each event was measured", same, {}, unknown):
+        page.note(server, stock, ours, seconds)
     for key in ours:
         print(f"{service.name}, {', '.join(key)}: {stock[key]} -> {ours[key]} of {COUNT}")
     if service.short:
