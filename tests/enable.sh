@@ -347,6 +347,14 @@ check_later_drop_ins() {
     check "another variable before ours: ours leaves it alone" fails grep -q TICKETS "$folder/sesscache.conf"
     off dovecot >/dev/null
     rm -r "$folder"
+    # An allocator for all services.
+    mkdir "$tree/$units/service.d"
+    printf '[Service]\nEnvironment=LD_PRELOAD=/malloc.so\n' >"$tree/$units/service.d/10-malloc.conf"
+    on dovecot >/dev/null
+    check 'LD_PRELOAD of all services: ours has both' grep -qx 'Environment=LD_PRELOAD=.*libsesscache.so.0:/malloc.so' \
+        "$folder/sesscache.conf"
+    off dovecot >/dev/null
+    rm -r "$tree/$units/service.d"
 }
 
 # Files of others are not touched, and a run that fails leaves nothing

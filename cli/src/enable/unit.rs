@@ -197,9 +197,19 @@ fn template_of(name: &str) -> Option<String> {
     Some(format!("{before}@.{kind}"))
 }
 
+/// The names whose drop-ins a unit has: its own, those of its prefixes that end in a dash, and that of
+/// all services.
+fn with_prefixes(name: &str) -> Vec<String> {
+    let Some((stem, kind)) = name.rsplit_once('.') else { return vec![name.to_owned()] };
+    let dashes = stem.rmatch_indices('-').map(|(at, _)| format!("{}.{kind}", &stem[..=at]));
+    let own = [name.to_owned()].into_iter();
+    own.chain(dashes.filter(|prefix| prefix != name)).chain([kind.to_owned()]).collect()
+}
+
 /// The drop-ins of these names, with their texts, in systemd's order. Of two with one file name, the preferred one counts.
 fn drop_ins(root: &Root, names: &[String]) -> Vec<(PathBuf, String)> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    let names: Vec<String> = names.iter().flat_map(|name| with_prefixes(name)).collect();
     for (name, folder) in names.iter().flat_map(|name| FOLDERS.map(|folder| (name, folder))) {
         let folder = Path::new(folder).join(format!("{name}.d"));
         let Ok(files) = root.find(&folder).and_then(std::fs::read_dir) else { continue };
@@ -314,6 +324,14 @@ mod tests {
         {
             assert_eq!(command(line)[0], "/bin/sh", "{line}");
         }
+    }
+
+    #[test]
+    fn drop_ins_are_those_of_prefixes_and_of_all_services_too() {
+        let names = ["a-b-c.service", "a-b-.service", "a-.service", "service"];
+        assert_eq!(with_prefixes("a-b-c.service"), names);
+        assert_eq!(with_prefixes("a-.service"), ["a-.service", "service"]);
+        assert_eq!(with_prefixes("nginx.service"), ["nginx.service", "service"]);
     }
 
     #[test]
