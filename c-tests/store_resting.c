@@ -85,6 +85,46 @@ static void rest(void)
     close_contexts(MANY);
 }
 
+static int accept_name(SSL *ssl, int *alert, void *argument)
+{
+    (void)ssl;
+    (void)alert;
+    (void)argument;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* A session has its server name in it. Those of more names rest than shapes are known at a time. */
+static void names(void)
+{
+    enum { NAMES = 270 };
+    static SSL_SESSION *named[NAMES];
+    static char name[NAMES][32];
+    uint64_t before;
+
+    section("%s names", protocol->name);
+    open_contexts();
+    SSL_CTX_set_tlsext_servername_callback(own_server, accept_name);
+    before = packed();
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(name[i], sizeof(name[i]), "host-%d.example", i);
+        own_name = name[i];
+        named[i] = obtain_here();
+    }
+    CHECK_INT(packed() - before, NAMES - LIVE);
+    for (int i = 0; i < NAMES; i++) {
+        struct connection c;
+
+        own_name = name[i];
+        c = connect_offering(own_server, own_client, named[i]);
+        CHECK_INT(SSL_session_reused(c.server), 1);
+        CHECK(strcmp(SSL_SESSION_get0_hostname(SSL_get0_session(c.server)), name[i]) == 0);
+        connection_close(&c);
+        SSL_SESSION_free(named[i]);
+    }
+    own_name = NULL;
+    close_contexts(0);
+}
+
 /* The application removes one that rests: it resumes no more, here or from the store. */
 static void removed(void)
 {
@@ -512,6 +552,7 @@ static void in_a_process(void)
         stays_live("SSL_CTX_sessions", lists);
     }
     protocol = &protocols[0];
+    names();
     forgotten_and_ended();
     threads();
 }

@@ -6,6 +6,7 @@
 //! that are not as OpenSSL writes them have no shape either. No unsafe, no locks.
 
 use std::hash::Hasher;
+use zeroize::Zeroizing;
 
 /// The tags of the fields, as OpenSSL writes them.
 const SEQUENCE: u8 = 0x30;
@@ -169,15 +170,23 @@ impl Shape {
     }
 
     /// How many bytes [`Shape::append`] appends at most.
-    pub fn most_bytes(&self, fields: &Fields<'_>) -> usize {
+    fn most_bytes(&self, fields: &Fields<'_>) -> usize {
         /// A head of four bytes, and two times.
         const BESIDE: usize = 4 + 2 * TIME_BYTES;
         BESIDE + self.bytes.len() + fields.id.len() + fields.secret.len()
     }
 
+    /// The DER of a session of this shape, without a mask. `None` without memory, or if a time is none.
+    pub fn to_der(&self, fields: &Fields<'_>) -> Option<Zeroizing<Vec<u8>>> {
+        let mut der = Zeroizing::new(Vec::new());
+        der.try_reserve_exact(self.most_bytes(fields)).ok()?;
+        self.append(fields, &mut der)?;
+        Some(der)
+    }
+
     /// Appends the DER of a session of this shape, without a mask. `None` if `out` has not the room, or
     /// if a time is none.
-    pub fn append(&self, fields: &Fields<'_>, out: &mut Vec<u8>) -> Option<()> {
+    fn append(&self, fields: &Fields<'_>, out: &mut Vec<u8>) -> Option<()> {
         let [until_id, until_secret, before, behind] = self.parts();
         let (time, timeout) =
             (EncodedTime::of(TIME, fields.time)?, EncodedTime::of(TIMEOUT, fields.timeout)?);

@@ -46,10 +46,7 @@ impl Template {
         let (id, secret) = ([0; MAX_ID_LENGTH], [0; MOST_SECRET]);
         let (id, secret) = (id.get(..cut.id.len())?, secret.get(..cut.secret.len())?);
         let fields = Fields { id, secret, time: cut.time, timeout: cut.timeout };
-        let mut der = Vec::new();
-        der.try_reserve_exact(self.shape.most_bytes(&fields)).ok()?;
-        self.shape.append(&fields, &mut der)?;
-        Session::from_der(libssl, &der).ok()
+        Session::from_der(libssl, &self.shape.to_der(&fields)?).ok()
     }
 
     /// Whether a session is encoded as what was cut, but for the mask of a ticket's age.

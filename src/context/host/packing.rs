@@ -1,13 +1,15 @@
-//! A session as bytes that stay in this process, and back: shortened as in a record, and not sealed.
+//! A session as bytes that stay in this process, and back: as its shape and what the shape does not
+//! have, or shortened as in a record. They are not sealed.
 //!
 //! Not every session comes back as it was. The others are told here, and stay as they are. A mark comes
 //! back, too. Whether anybody could tell the new object from the old is for `resting`.
 
 use super::templates;
 use crate::openssl::codec::Mark;
+use crate::openssl::cut::{Cut, Fields};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Session, SessionRef};
-use crate::openssl::packed::Packed;
+use crate::openssl::packed::{Content, Packed};
 use crate::openssl::table::Libssl;
 use crate::seal::compact::{self, Known};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
@@ -25,9 +27,19 @@ pub(in crate::context) fn pack(session: SessionRef<'_>) -> Option<Packed> {
     }
     let _errors = KeepErrors::new(session.libssl());
     let der = templates::encode(session).ok()?;
-    let mut id = [0; MAX_ID_LENGTH];
-    let bytes = compact::shorten(&[], &der, &known(&key, &mut id, mark, deadline))?;
-    Packed::new(mark.pack(), deadline, &bytes)
+    pack_short(&der, mark, deadline).or_else(|| {
+        let mut id = [0; MAX_ID_LENGTH];
+        let bytes = compact::shorten(&[], &der, &known(&key, &mut id, mark, deadline))?;
+        Packed::whole(mark.pack(), deadline, &bytes)
+    })
+}
+
+/// A session as its shape and little more; `None` if it has none.
+fn pack_short(der: &[u8], mark: Mark, deadline: u32) -> Option<Packed> {
+    let cut = Cut::of(der).filter(|cut| cut.time + cut.timeout == i64::from(deadline))?;
+    let time = u32::try_from(cut.time).ok()?;
+    let time = (time != mark.first_authenticated).then_some(time);
+    Packed::short(mark.pack(), deadline, &cut, time)
 }
 
 /// The session of this key that was packed; `None` without memory.
@@ -40,7 +52,14 @@ pub(in crate::context) fn unpack(
     let mark = Mark::unpack(packed.mark())?;
     let mut id = [0; MAX_ID_LENGTH];
     let known = known(key, &mut id, mark, packed.deadline());
-    let der = compact::restore(packed.bytes(), &known)?;
+    let der = match packed.content() {
+        Content::Whole(bytes) => compact::restore(bytes, &known)?,
+        Content::Short { shape, secret, time } => {
+            let time = time.unwrap_or(known.began).into();
+            let timeout = i64::from(packed.deadline()) - time;
+            shape.to_der(&Fields { id: known.id, secret, time, timeout })?
+        }
+    };
     let session = templates::decode(libssl, &der).ok()?;
     let unpacked = session.as_ref(libssl);
     (unpacked.key() == Some(*key) && unpacked.set_mark(mark)).then_some(session)

@@ -86,7 +86,7 @@ pub(super) fn encode(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Fail
         let is_it = |encoding: &Encoding| encoding.facts == facts.bytes();
         let encodings = ENCODINGS.try_read()?;
         match encodings.find(is_it, || hash(|hasher| hasher.write(facts.bytes()))) {
-            Ok(encoding) => put_together(encoding, &facts),
+            Ok(encoding) => encoding.shape.to_der(&facts.fields()),
             Err(hash) => {
                 drop(encodings);
                 learn(session, &facts, hash?)
@@ -123,14 +123,6 @@ fn new_scratch(libssl: &'static Libssl) -> Option<Box<Scratch>> {
         HAS_NO_SCRATCH.store(true, Relaxed);
     }
     scratch
-}
-
-fn put_together(encoding: &Encoding, facts: &Facts) -> Option<Zeroizing<Vec<u8>>> {
-    let fields = facts.fields();
-    let mut der = Zeroizing::new(Vec::new());
-    der.try_reserve_exact(encoding.shape.most_bytes(&fields)).ok()?;
-    encoding.shape.append(&fields, &mut der)?;
-    Some(der)
 }
 
 /// Encodes a session, and keeps the encoding of its shape.
