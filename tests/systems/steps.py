@@ -99,7 +99,7 @@ class Place:
         folder.mkdir()
         run("git", "clone", "--quiet", ROOT, self._clone)
 
-    def _enter(self, words, seconds):
+    def _enter(self, words, seconds, through=()):
         binds = [*image.toolchain(), "--bind", self._clone, "/src"]
         if cases := os.environ.get("CASES"):
             binds += ["--bind", cases, "/cases"]
@@ -112,7 +112,7 @@ class Place:
         given += f" PATIENCE={os.environ.get('PATIENCE', '1')} NAMES='{os.environ.get('NAMES', '')}'"
         script = f"export CARGO_NET_OFFLINE=true{given}; cd /src; {words}"
         return result(image.ENTER, self._image, self._changes, *["--network"][:self._fresh], *binds,
-                      *image.variables(), "bash", "-c", script, seconds=seconds)
+                      *image.variables(), "bash", "-c", script, seconds=seconds, through=through)
 
     def versions(self):
         openssl, glibc, gcc, *servers = self._enter(VERSIONS, 60).stdout.splitlines()
@@ -121,10 +121,11 @@ class Place:
     def run(self, step):
         """What came of it, by name of the step; of `make test` also of its parts."""
         began = time.monotonic()
-        done = self._enter(step.script, step.minutes * 60)
-        text = done.stdout + done.stderr
         log = image.CACHE / f"{self._system.name}-{step.name}.log"
-        log.write_text(text)
+        # As it comes, so that the log of an hour can be looked at, and shows where it was ended.
+        written = ("sh", "-c", 'exec "$@" >"$0" 2>&1', log)
+        done = self._enter(step.script, step.minutes * 60, written)
+        text = log.read_text(errors="replace")
         good, bad, skipped = said.counts(text)
         if done.returncode != 0 and bad == 0 or good + bad + skipped == 0:
             good, bad = good + (done.returncode == 0), bad + (done.returncode != 0)
