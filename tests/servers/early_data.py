@@ -7,6 +7,9 @@ both are started again, the others only after it.
 
 - On stock the host that issued the ticket carries the request out each time, and nobody else.
 - With a store it does so once, and nobody else, although each host opens the ticket.
+
+libssl refuses early data that has been on its way for 10 seconds. A flight for which a busy machine took
+nearly as long is carried out no more often than that, but may not be at all.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ from harness.packages import need
 from harness.processes import start
 from harness.run import result
 from harness.tls import make_certificate, make_key_file
-from harness.verdicts import check, same
+from harness.verdicts import at_most, check, same
 
 from .nginx import Nginx
 from .server import has_no_line, print_version
@@ -30,6 +33,7 @@ HOSTS = ("one", "other")
 WORKERS = 4
 FLIGHTS = 16
 TIMES = 4  # that a flight is sent to each host
+OLD = 8  # seconds
 APPLICATION_DATA = 23  # RFC 8446 5.1
 
 CONFIGURATION = """\
@@ -86,6 +90,7 @@ class Flight:
     issuer: int  # the host that issued its ticket
     is_early: bool  # it is sent before the restart, too
     data: bytes
+    made: float
 
 
 def test(prepared, work):
@@ -102,12 +107,12 @@ def in_way(way, hosts, work):
         host.configure()
         host.bring_up()
     flights = [record(hosts, number, work) for number in range(FLIGHTS)]
-    send([flight for flight in flights if flight.is_early], hosts)
+    sent = {True: send([flight for flight in flights if flight.is_early], hosts)}
     for host in hosts:
         host.stage = "restart"
         host.bring_down()
         host.bring_up()
-    send(flights, hosts)
+    sent[False] = send(flights, hosts)
     totals = []
     for place, host in enumerate(hosts):
         host.check_health()
@@ -118,19 +123,21 @@ def in_way(way, hosts, work):
         counts = host.carried_out()
         totals.append(sum(counts))
         for number, (flight, count) in enumerate(zip(flights, counts)):
+            right = same if sent[flight.is_early] - flight.made < OLD else at_most
             check(f"{host}: request {number} of {HOSTS[flight.issuer]} is carried out",
-                  expected, way, flight, place, count)
+                  right, times(way, flight, place), count)
     print(f"{way}: {FLIGHTS} flights, sent {TIMES} times to each host and again after a restart,"
           f" carried out: {totals[0]} at one, {totals[1]} at the other", flush=True)
 
 
-def expected(way, flight, place, count):
+def times(way, flight, place):
+    """How often a host carries it out."""
     if place != flight.issuer:
-        return same(0, count)
+        return 0
     if way == "store":
-        return same(1, count)
+        return 1
     # Its ticket does not outlive the process.
-    return same(TIMES if flight.is_early else 0, count)
+    return TIMES if flight.is_early else 0
 
 
 def record(hosts, number, work):
@@ -148,7 +155,7 @@ def record(hosts, number, work):
         with recorder.accept()[0] as connection:
             connection.settimeout(10)
             data = first_flight(connection)
-    return Flight(issuer, number % 4 < 2, data)
+    return Flight(issuer, number % 4 < 2, data, time.monotonic())
 
 
 def client(port):
@@ -169,19 +176,22 @@ def first_flight(connection):
 
 def send(flights, hosts):
     """Each flight to each host, at once, and waits until the servers are done with all of them. To
-    one that refuses the early data the client would send more; it gives up after a second."""
+    one that refuses the early data the client would send more; it gives up after a second. Returns
+    when all were sent."""
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         for flight in flights:
             for host in hosts * TIMES:
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", host.port)))
                 connection.sendall(flight.data)
                 selector.register(connection, selectors.EVENT_READ)
-        end = time.monotonic() + 20
+        sent = time.monotonic()
+        end = sent + 20
         while selector.get_map():
             assert time.monotonic() < end, "a server does not end a connection"
             for key, _ in selector.select(1):
                 if has_ended(key.fileobj):
                     selector.unregister(key.fileobj)
+    return sent
 
 
 def has_ended(connection):
