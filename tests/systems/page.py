@@ -14,14 +14,14 @@ HEAD = """\
 
 `make test-systems` writes this page. For each system it makes an image with mmdebstrap. On a fresh one, which has
 make, git and what every Debian has, it runs `make demo` and then `make test` in a new clone of this tree. They install
-their packages, and build. The rows below `make test` are parts of it. On a system without a row of `make test` they
+their packages, and build. The rows below `make test` are parts of it. On a system without a cell of `make test` they
 were run by themselves in an image that has the packages, with a build of Debian 12. The Rust is that of the machine.
 Debian 13's cargo (1.85) is older than the build needs, and `make` says so in a line before it installs anything.
 
 A cell says how many checks passed of those that ran, and how long it took on two cores that other work
 shared; *load* is the average number of processes that wanted one of them. *Skipped* checks need something that
-the system lacks; the notes below the tables name it. A test or a system that is not in the table was not run
-since this page exists.
+the system lacks; the notes below the tables name it, and say why a cell is empty. The last row is of Debian 12
+alone: its libssl, 3.6, is built from upstream's source, and is the same everywhere.
 """
 
 READ = """\
@@ -48,18 +48,29 @@ C tests passed: 55 of 55. A build for a processor of 32 bits is refused.
 """
 
 
+# Why a cell is empty, by names of the system and of the step.
+_PARTS = "not run as a whole yet; its parts were run by themselves"
+_SERVERS = "Debian builds these servers with OpenSSL 3 there: they are those of forky's column"
+NOT_RUN = {
+    ("forky", "test"): _PARTS,
+    ("openssl4", "test"): _PARTS,
+    **{("openssl4", step.name): _SERVERS for step in steps.PARTS if step.servers},
+}
+
+
 def results():
     """By name of the system, and of the step."""
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
 def note(system, found, programs):
-    """Keeps results of a system, by name of the step. The rest that is known of it stays."""
+    """Keeps results of a system, by name of the step. The rest that is known of it stays: a fresh
+    one has few programs."""
     known = results()
     before = known.setdefault(system.name, {})
     if os.environ.get("NAMES"):
         found = {name: said.again(before[name], each) for name, each in found.items()}
-    before.update(found | {"programs": programs})
+    before.update(found | {"programs": before.get("programs", {}) | programs})
     RESULTS.write_text(json.dumps(known, indent=1))
 
 
@@ -113,3 +124,15 @@ def _notes(known, found):
             told = result and (result["failed"] or step.name != "test" and result["said"])
             if told:
                 yield f"- {system.title}, {step.title}: {result['said'] or 'see its log'}"
+        yield from _not_run(system, found[system.name])
+
+
+def _not_run(system, found):
+    """A line for each reason, with the steps that it holds for."""
+    titles_of = {}
+    for step in steps.STEPS[:-1]:
+        if step.name not in found:
+            reason = NOT_RUN.get((system.name, step.name), "not run yet")
+            titles_of.setdefault(reason, []).append(step.title)
+    for reason, titles in titles_of.items():
+        yield f"- {system.title}, {'; '.join(titles)}: {reason}"
