@@ -50,13 +50,14 @@ impl Bucket {
     /// another visit.
     #[inline]
     fn came_back(&self, cell: Cell) -> bool {
-        cell.has(REGULAR) || self.age(cell) >= VISIT
+        cell.has(REGULAR) || self.age(cell) > VISIT
     }
 
-    /// Puts since the cell's last use that counted.
+    /// Puts since the cell's last use that counted, and 1. It is 0 for one that came and is not counted yet, nor
+    /// ever if its process died: that one has the stamp of the next time.
     #[inline]
     pub(super) fn age(&self, cell: Cell) -> u8 {
-        low_byte(self.time()).wrapping_sub(cell.stamp())
+        low_byte(self.time()).wrapping_add(1).wrapping_sub(cell.stamp())
     }
 }
 
@@ -209,7 +210,7 @@ impl Place<'_> {
                 Use::Ticket if !cell.has(SPENT) => {
                     self.bucket.change(way, cell, cell.with(SPENT, 0));
                 }
-                Use::Visit if self.bucket.age(cell) >= VISIT => {
+                Use::Visit if self.bucket.age(cell) > VISIT => {
                     let again = if cell.has(REGULAR) { CHANCE } else { 0 };
                     let used = cell.with(REGULAR | again, 0).with_stamp(self.bucket.time());
                     let further = self.further_of(way, cell);

@@ -265,10 +265,8 @@ impl Place<'_> {
     /// Chooses the trace that would hold least long. The bucket's floor rises before it goes.
     pub(super) fn forget_trace(&self, cells: &[Cell], now: Now, rises: &mut u64) -> Option<usize> {
         let traces = cells.iter().enumerate().filter(|(_, cell)| cell.is(State::Trace));
-        // One that is not counted yet has the stamp of the next time.
-        let age = |cell: &Cell| self.bucket.age(*cell).wrapping_add(1);
-        let (number, cell) =
-            traces.min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - age(cell)))?;
+        let (number, cell) = traces
+            .min_by_key(|(_, cell)| (cell.units_left(now), u8::MAX - self.bucket.age(**cell)))?;
         let times = self.bucket.sure_times(number, *cell);
         let written =
             times.map(|times| times.written.div_ceil(1000)).filter(|at| *at <= now.seconds());

@@ -50,6 +50,25 @@ fn a_put_costs_what_made_room_for_it() {
     );
 }
 
+/// Nor is a process that looks at the bucket before the put has counted itself.
+#[test]
+fn a_session_that_was_not_counted_is_not_a_regulars_at_its_first_use() {
+    for others in [0, 5, 300] {
+        let prepare = |memory: &Memory| {
+            (0..others).for_each(|number| memory.put(1000 + number, 100).unwrap());
+        };
+        let put = |memory: &Memory| memory.put(1, 100).unwrap();
+        at_each_write(1, prepare, put, |memory, _| {
+            if memory.get(1).is_some() {
+                let look = memory.look(1);
+                assert!(matches!(look, Lookup::Found { came_back: false, .. }), "{look:?}");
+                assert!(!memory.place(1).note_use(Use::Visit));
+                assert!(!memory.place(1).note_use(Use::Visit), "it became one");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_put_in_place_of_another_costs_that_one() {
     let put = |memory: &Memory| memory.place(3).put(LATER, NOW, 0, b"new").unwrap();
