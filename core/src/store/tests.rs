@@ -146,6 +146,21 @@ fn a_few_large_sessions_do_not_push_out_many_small_ones() {
 }
 
 #[test]
+fn large_sessions_have_the_room_that_nobody_else_needs() {
+    let url = StoreUrl::parse("shm:?size=4MiB").unwrap();
+    let store = Store::open(&url).unwrap();
+    let kept =
+        |range: std::ops::Range<u64>| range.filter(|number| get(&store, *number).is_some()).count();
+    (0..6000).for_each(|number| put(&store, number, 5_000));
+    let large = kept(0..6000);
+    assert!(large * 5_000 > 2 << 20, "{large}");
+    // Small ones that come later have it.
+    (10_000..20_000).for_each(|number| put(&store, number, 100));
+    let small = kept(10_000..20_000);
+    assert!(small > 9_500, "{small}");
+}
+
+#[test]
 fn a_removal_holds_and_wipes() {
     let store = store();
     let secret = b"a secret that must not be there any more afterwards";

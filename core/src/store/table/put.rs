@@ -204,7 +204,8 @@ impl Place<'_> {
         let may_have = || self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
         let cell = |way: usize| self.bucket.cell(way);
         let free = self.bucket.free_ways(cell, ways, now);
-        let way = victim(ways, free, clock, may_have, is_of_large);
+        let excess = self.bucket.excess_of_large(ways, is_of_large);
+        let way = victim(ways, free, clock, may_have, excess);
         let chosen = |way| Chosen { way, before: cell(way), is_forgotten: false };
         way.map(chosen).or_else(|| {
             // Damage may have left nothing but removals.

@@ -253,7 +253,8 @@ impl Place<'_> {
                 Some((number, was)) if cell(number).is_same_as(was) => Some(number),
                 _ => {
                     let free = self.bucket.free_ways(cell, &ways, now);
-                    victim(&ways, free, self.bucket.time(), || 0, false)
+                    let excess = self.bucket.excess_of_large(&ways, false);
+                    victim(&ways, free, self.bucket.time(), || 0, excess)
                 }
             }
         };

@@ -3,19 +3,20 @@
 //! | first | |
 //! |---|---|
 //! | 1 | a free one, or a session that is over |
-//! | 2 | of the tickets that were used, the one that was used longest ago |
-//! | 3 | of the newcomers, if they have more than their share, the oldest |
-//! | 4 | of the regulars, the one whose client stayed away longest |
+//! | 2 | the oldest slot of the sessions of many slots, if these have more than their ways |
+//! | 3 | of the tickets that were used, the one that was used longest ago |
+//! | 4 | of the newcomers, if they have more than their share, the oldest |
+//! | 5 | of the regulars, the one whose client stayed away longest |
 //!
 //! A removal never makes room for a session, unless damage has left nothing else.
 
 use super::bucket::{Bucket, Cells, WAYS};
-use super::cell::{Cell, State};
+use super::cell::{Cell, LONG, State};
 use super::{Stamps, survey};
 use crate::store::Now;
 
-/// Sessions of many slots have so many ways of a bucket for all but their first. So a few of them do not
-/// push out many small ones.
+/// Sessions of many slots have so many ways of a bucket for all but their first, and those that nobody else needs.
+/// So a few of them do not push out many small ones.
 const MOST_OF_LARGE: u32 = 4;
 /// A session of more slots than this has many.
 pub(super) const FEW: usize = 8;
@@ -71,6 +72,24 @@ impl Bucket {
         survey(self.words(), tag, now)
     }
 
+    /// The ways of sessions of many slots, if these have more than theirs. `is_of_large`: and one more is wanted.
+    #[inline]
+    pub(super) fn excess_of_large<S>(&self, ways: &Ways<S>, is_of_large: bool) -> u32 {
+        let further = ways.more & ways.spent;
+        let is_excess = further.count_ones() + u32::from(is_of_large) > MOST_OF_LARGE;
+        if is_excess { further | self.large_begin(ways) } else { 0 }
+    }
+
+    /// The ways in which sessions of many slots begin.
+    #[cold]
+    fn large_begin<S>(&self, ways: &Ways<S>) -> u32 {
+        let is_large = |way: &usize| {
+            let cell = self.cell(*way);
+            cell.is(State::Live) && cell.has(LONG) && self.facts(*way).further() >= FEW
+        };
+        Cells(u64::from(ways.live)).filter(is_large).map(|way| 1 << way).sum()
+    }
+
     /// Ages are told apart up to 255. So whatever is older than [`OLD`] gets that age, once in as many puts as
     /// a bucket has ways.
     #[inline]
@@ -87,23 +106,22 @@ impl Bucket {
 }
 
 /// The way that makes room. `free`: those that nobody needs. `newcomers_may_have`: so many ways, if removals have
-/// none. `is_of_large`: for a further slot of a session of many slots.
+/// none. `excess`: see [`Bucket::excess_of_large`].
 #[inline]
 pub(super) fn victim<S: Ages>(
     ways: &Ways<S>,
     free: u32,
     clock: u64,
     newcomers_may_have: impl Fn() -> usize,
-    is_of_large: bool,
+    excess: u32,
 ) -> Option<usize> {
     // A session that is published and not counted yet has the stamp of the next time, and is not the oldest.
     let clock = clock.wrapping_add(1);
-    let large = ways.more & ways.spent & !ways.over;
-    if is_of_large && large.count_ones() >= MOST_OF_LARGE {
-        return ways.stamps.oldest(large, clock);
-    }
     if free != 0 {
         return Some(free.trailing_zeros() as usize);
+    }
+    if excess != 0 {
+        return ways.stamps.oldest(excess, clock);
     }
     let spent = ways.live & ways.spent;
     if spent != 0 {
