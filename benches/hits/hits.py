@@ -146,7 +146,7 @@ def table(figures, size, names, ratios):
     for (traffic, protocol, sessions), values in figures.items():
         if sessions == size:
             cells = [f"{values[name]:.1f}" for name in names]
-            cells += [f"{values['sesscache'] / values[name]:.2f}" if values[name] else "–" for name in ratios]
+            cells += [f"{values['sesscache'] / values[name]:.2f}" if values[name] >= 0.1 else "–" for name in ratios]
             yield f"| {traffic} | {protocol} | " + " | ".join(cells) + " |"
 
 
@@ -156,8 +156,8 @@ def tables(figures, real):
     yield from table(figures["process"], COMMON, names, ("FIFO", "second chance"))
     size = next(iter(figures["store"]))[2]
     yield f"\nThe same in a store of 1 MiB, which holds {size:,} of them:\n"
-    names = ("FIFO", "nginx", "LRU", "sesscache", "Belady")
-    yield from table(figures["store"], size, names, ("FIFO", "nginx"))
+    names = ("FIFO", "nginx", "before", "LRU", "sesscache", "Belady")
+    yield from table(figures["store"], size, names, ("before", "nginx"))
     yield "\nWith real handshakes, 500 sessions in the process or a store of 1 MiB, and fewer connections:\n"
     yield "| place | traffic | protocol | cache | simulated | real handshakes |\n|---|---|---|---|---:|---:|"
     for place, traffic, protocol, way, expected, measured in real:
