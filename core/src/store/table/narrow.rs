@@ -74,7 +74,13 @@ pub(super) fn fetch_to_write<const N: usize>(_words: &[Word; N]) {}
 #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
 pub(super) fn survey(words: &[Word; CELLS], tag: u64, now: Now) -> (Cells, Ways<Stamps>) {
     let seen = Seen::of(words);
-    (seen.tagged(tag), seen.ways(now))
+    let (tagged, ways) = (seen.tagged(tag), seen.ways(now));
+    if !cfg!(loom) {
+        return (tagged, ways);
+    }
+    // The wide one looks twice if not all are sessions.
+    let Ways { live, more, trace, claimed, .. } = Seen::of(words).ways(now);
+    (tagged, Ways { live, more, trace, claimed, ..ways })
 }
 
 impl Ages for Stamps {

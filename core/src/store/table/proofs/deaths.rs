@@ -97,6 +97,27 @@ fn a_put_of_many_slots_is_whole_or_a_miss() {
     );
 }
 
+/// Large sessions have all of the room, so that each makes room for another, slot by slot.
+#[test]
+fn a_put_into_nothing_but_large_sessions_leaves_them_whole_or_a_miss() {
+    const LENGTH: usize = 2000;
+    let prepare = |memory: &Memory| (0..100).for_each(|n| memory.put(n, LENGTH).unwrap());
+    let kept = |memory: &Memory| {
+        let found = (0..100).filter_map(|n| Some((n, memory.get(n)?)));
+        found.filter(|(n, found)| *found == payload(*n, LENGTH)).count()
+    };
+    let put = |memory: &Memory| memory.put(100, LENGTH).unwrap();
+    at_each_write(16, prepare, put, |memory, died| {
+        let found = memory.get(100);
+        assert!(found.is_none() || found == Some(payload(100, LENGTH)));
+        assert!(died || found.is_some());
+        // There is room for 46 of eleven slots.
+        assert!(kept(memory) > 23, "{}", kept(memory));
+        memory.put_at(101, LENGTH, AFTERWARDS).unwrap();
+        assert_eq!(memory.get(101), Some(payload(101, LENGTH)));
+    });
+}
+
 /// Where the trace goes: a cell of its own, the session's slot or another's, or that of another trace.
 #[test]
 fn a_removal_holds_from_its_step_on_and_loses_no_other() {
