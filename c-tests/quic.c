@@ -258,7 +258,6 @@ static const struct named_function functions[] = {
 
 int main(int argc, char **argv)
 {
-    alarm(60); /* a deadlock must end */
     begin(argc, argv, functions);
     stateful();
     section("own keys");

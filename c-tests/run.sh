@@ -7,7 +7,7 @@
 #   --upstream       on a libssl built as upstream does, with -Bsymbolic (upstream/build.sh)
 #   LIBDIR           where libsesscache.so is (target/release)
 #   BUILD            where programs and results go (target/c-tests)
-#   PATIENCE         on a machine that is slow: so many times the time (1)
+#   PATIENCE         on a slow machine: so many times the minutes after which a test hangs (1)
 #   OPENSSL_LIBDIR   another OpenSSL's libraries, OPENSSL_INCDIR its headers (colon-separated)
 #
 # Beside NAME.c there may be: NAME.env (environment, one VARIABLE=value a line); NAME.plugin.c (a
@@ -143,7 +143,7 @@ build() {
 
 # run_under WAY RESULT [VARIABLE=value...] PROGRAM: a sanitizer's complaints go to RESULT.faults*.
 run_under() {
-    local way=$1 result=$2 program=${*: -1} limit=60 under=() variables options
+    local way=$1 result=$2 program=${*: -1} limit=180 under=() variables options
     variables=("${@:3:$#-3}" "LD_LIBRARY_PATH=$library_path")
     case $mode in
         valgrind)
@@ -242,8 +242,7 @@ test_program() (
 
 # A test that is a script: exit status 0, 1 or 77; it reads the variables given here.
 test_script() (
-    name=$1 status=0 limit=120
-    [ $mode = plain ] || limit=300
+    name=$1 status=0 limit=300
     mkdir "$results/$name.dir"
     cd "$results/$name.dir"
     LIBDIR=$results/lib LD_LIBRARY_PATH=$library_path CC=$cc ROOT=$root OPENSSL_LIBDIR=$openssl_libdir \
