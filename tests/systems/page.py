@@ -117,13 +117,16 @@ def _cell(result):
 
 
 def _notes(known, found):
-    """What was red or skipped, of each system; of `make test` its parts say that."""
+    """What was red or skipped, of each system; of `make test` its parts say that. A `note` was written
+    into the results by hand, and stays until the step runs again."""
     for system in known:
         for step in steps.STEPS:
             result = found[system.name].get(step.name)
             told = result and (result["failed"] or step.name != "test" and result["said"])
             if told:
                 yield f"- {system.title}, {step.title}: {result['said'] or 'see its log'}"
+            if result and "note" in result:
+                yield f"- {system.title}, {step.title}: {result['note']}"
         yield from _not_run(system, found[system.name])
 
 
