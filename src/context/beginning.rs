@@ -2,19 +2,14 @@
 //! store when it ends.
 //!
 //! Only then is it known whether libssl has resumed what it was given, and whether the handshake came
-//! to its end. The note is a number in an ex_data slot of the connection, so nothing is freed. No locks.
+//! to its end. The note is a number. No locks.
 
 use super::State;
 use super::event::Event;
-use crate::openssl::ex_data::Index;
+use super::notes::ANSWERS;
 use crate::openssl::handle::{SessionRef, Ssl};
-use crate::openssl::table::Libssl;
-use libc::c_int;
 use sesscache_core::store::{Beginning, Cause, Way};
 use sesscache_core::system::clock::now;
-
-/// Where a connection's note is.
-static INDEX: Index = Index::new();
 
 /// The note of a connection that was counted: it may have several references, each of which is freed.
 const COUNTED: u64 = 0xff;
@@ -69,12 +64,28 @@ impl Answer {
     }
 }
 
+/// A connection of which something is noted, or whose handshake is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    number: u64,
+    is_finished: bool,
+}
+
+impl Begun {
+    /// `None` if nothing has to be done when it ends.
+    #[inline]
+    pub fn of(ssl: Ssl<'_>) -> Option<Begun> {
+        let begun = Begun { number: ANSWERS.number_of(ssl), is_finished: ssl.has_peers_finished() };
+        (begun.number != 0 || begun.is_finished).then_some(begun)
+    }
+}
+
 impl State {
     /// Notes the answer to the client's offer. Without memory it counts as no offer, or as a ticket of
     /// the server's.
     pub(super) fn note_answer(&self, event: &Event<'_>, answer: Answer) {
         if self.host_store().is_some() && event.ssl.is_server() {
-            INDEX.set_number_of(event.ssl, answer.number());
+            ANSWERS.set_number_of(event.ssl, answer.number());
         }
     }
 
@@ -84,27 +95,21 @@ impl State {
     }
 
     /// A server's connection ends, or is made ready for another one. Each is counted once.
-    pub fn count_connection(&self, ssl: Ssl<'_>, is_used_again: bool) {
+    pub fn count_connection(&self, ssl: Ssl<'_>, begun: Begun, is_used_again: bool) {
         let Some(host) = self.host_store() else { return };
-        let number = INDEX.number_of(ssl);
-        let is_to_be_counted = number != COUNTED && ssl.has_peers_finished();
+        let number = begun.number;
+        let is_to_be_counted = number != COUNTED && begun.is_finished;
         if is_to_be_counted {
             host.store.count_connection(Answer::beginning(Answer::of(number), ssl.is_resumed()));
         }
         // Another thread may have a reference, and read the slots at this moment. So they must not become more:
         // a note is changed and none is made.
         match is_used_again {
-            true if number != 0 => INDEX.set_number_of(ssl, 0),
-            false if number != 0 && is_to_be_counted => INDEX.set_number_of(ssl, COUNTED),
+            true if number != 0 => ANSWERS.set_number_of(ssl, 0),
+            false if number != 0 && is_to_be_counted => ANSWERS.set_number_of(ssl, COUNTED),
             _ => {}
         }
     }
-}
-
-/// Takes our index on SSL, if it was not taken: before the application takes one, as
-/// [`take_returning_index`](super::take_returning_index) says.
-pub fn take_index(libssl: &'static Libssl) -> Option<c_int> {
-    INDEX.take_for_numbers(libssl)
 }
 
 #[cfg(test)]

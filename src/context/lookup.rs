@@ -115,10 +115,11 @@ impl State {
 
     /// A session in our cache is about to resume.
     fn note_use(&self, offer: &Offer<'_, '_>) {
-        let kind = if offer.event.is_tls13() { Use::Ticket } else { Use::Visit };
+        let is_ticket = offer.event.is_tls13();
+        let kind = if is_ticket { Use::Ticket } else { Use::Visit };
         let came_back = offer.address.as_ref().is_some_and(|address| address.note_use(kind));
-        let hash = self.cache().zip(offer.key).map(|(cache, key)| cache.key_hash(&key));
-        let ticket = hash.filter(|_| offer.event.is_tls13());
+        let found = self.cache().zip(offer.key).filter(|_| is_ticket);
+        let ticket = found.map(|(cache, key)| cache.key_hash(&key));
         ticket.map_or(Offered::NOTHING, Offered::Ticket).note(offer.event, came_back);
     }
 

@@ -16,6 +16,7 @@ mod keyed;
 mod life;
 mod lock;
 mod lookup;
+mod notes;
 mod origin;
 mod policy;
 mod renewal;
@@ -58,14 +59,14 @@ use tickets::TicketKeys;
 use verified::Verified;
 
 pub use application::{Application, IdContext, OwnIdContext, OwnTicketKeys, SharedKeys};
-pub use beginning::take_index as take_beginning_index;
+pub use beginning::Begun;
 pub use ending::lifetime_changed;
 pub use event::{Current, Event, Facts};
 pub use life::while_closing;
 pub use lookup::Reply;
+pub use notes::{let_go as let_notes_go, take_indexes as take_note_indexes};
 pub use policy::VirtualHost;
 pub use renewal::PendingRenewal;
-pub use returning::take_index as take_returning_index;
 pub use thread::{forget_servername, in_servername, is_in_stock, is_making, while_making};
 pub use tickets::TicketVerdict;
 

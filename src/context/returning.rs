@@ -4,16 +4,11 @@
 //! client offers a ticket of TLS 1.3 once (RFC 8446 C.4). Who offers a session that had to make room has
 //! come back, too.
 //!
-//! The note is a number in an ex_data slot of the connection, so nothing is freed. No locks.
+//! The note is a number. No locks.
 
 use super::event::Event;
-use crate::openssl::ex_data::Index;
-use crate::openssl::table::Libssl;
-use libc::c_int;
+use super::notes::OFFERS;
 use sesscache_core::cache::{Cache, Key, KeyHash, Standing, Value};
-
-/// Where a connection's note is.
-static INDEX: Index = Index::new();
 
 /// In a note: the client has come back to the store. No other number has this bit.
 const TO_STORE: u64 = 1 << 63;
@@ -50,15 +45,15 @@ impl Offered {
             Offered::Ticket(hash) => hash.number(),
         };
         let number = number | if to_store { TO_STORE } else { 0 };
-        if number != INDEX.number_of(event.ssl) {
-            INDEX.set_number_of(event.ssl, number);
+        if number != OFFERS.number_of(event.ssl) {
+            OFFERS.set_number_of(event.ssl, number);
         }
     }
 
     /// The offer of the client of this connection, and whether the store knows that it has come back.
     #[inline]
     pub(super) fn on(event: &Event<'_>) -> (Offered, bool) {
-        let noted = INDEX.number_of(event.ssl);
+        let noted = OFFERS.number_of(event.ssl);
         let number = noted & !TO_STORE;
         let settled = || Offered::Settled(Standing::of(number));
         (KeyHash::of(number).map_or_else(settled, Offered::Ticket), noted != number)
@@ -73,10 +68,4 @@ impl Offered {
             (Offered::Ticket(_), None) => Standing::NEWCOMER,
         }
     }
-}
-
-/// Takes our index on SSL, if it was not taken. To be called before the application takes one: OpenSSL
-/// calls an application's dup function with NULL for each index below the highest that is set.
-pub fn take_index(libssl: &'static Libssl) -> Option<c_int> {
-    INDEX.take_for_numbers(libssl)
 }

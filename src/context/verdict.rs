@@ -86,7 +86,7 @@ impl Offer<'_, '_> {
                     Verdict::Removed
                 }
             }
-            Some(address) => match self.trust(session) {
+            Some(address) => match self.trust(session, mark) {
                 Verdict::Resume if may_be_flushed(address) => Verdict::Miss,
                 verdict => verdict,
             },
@@ -96,7 +96,7 @@ impl Offer<'_, '_> {
     /// The verdict about what get_cb has answered. Under which name, and by what rules of today, is the
     /// application's affair.
     pub(super) fn of_application(&self, session: SessionRef<'_>) -> Verdict {
-        let trusted = self.trust(session);
+        let trusted = self.trust(session, session.mark());
         match &self.address {
             Some(address)
                 if trusted == Verdict::Resume
@@ -183,8 +183,8 @@ impl Offer<'_, '_> {
     }
 
     /// Rule 5. The store has a removal of a session that was ended early, which is for the others.
-    fn trust(&self, session: SessionRef<'_>) -> Verdict {
-        if session.mark().is_some_and(Mark::is_ended_early) {
+    fn trust(&self, session: SessionRef<'_>, mark: Option<Mark>) -> Verdict {
+        if mark.is_some_and(Mark::is_ended_early) {
             return Verdict::Resume;
         }
         match self.address.as_ref().map_or(Trust::Good, |address| address.trust(session)) {

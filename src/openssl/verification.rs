@@ -373,6 +373,17 @@ impl Ssl<'_> {
         get.is_some_and(|get| unsafe { get(self.as_ptr(), (&raw mut byte).cast(), 0) } > 0)
     }
 
+    /// The first bytes of the random that its client has sent; zeroes before the ClientHello has come.
+    #[inline]
+    pub fn client_random(self) -> [u8; 8] {
+        let mut random = [0; 8];
+        if let Some(get) = self.libssl().SSL_get_client_random {
+            // SAFETY: a valid connection, and room for so many bytes.
+            unsafe { get(self.as_ptr(), random.as_mut_ptr(), random.len()) };
+        }
+        random
+    }
+
     /// Whether its session was resumed, as far as the handshake has come: SSL_session_reused(3).
     pub fn is_resumed(self) -> bool {
         // SAFETY: a valid connection.

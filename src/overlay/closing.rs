@@ -3,9 +3,9 @@
 
 use super::arguments::Argument;
 use super::connection;
-use super::event;
 use super::guard::{guard, with};
-use crate::context::{forget_servername, host, while_closing};
+use super::session_state;
+use crate::context::{Begun, forget_servername, host, let_notes_go, while_closing};
 use crate::openssl::handle::Ssl;
 use libc::c_int;
 use openssl_sys::{SSL, SSL_SESSION};
@@ -66,12 +66,19 @@ pub unsafe extern "C-unwind" fn SSL_set_session(
 
 /// A connection ends, or is made ready for another one.
 fn count(ssl: Ssl<'_>, is_used_again: bool) {
-    if !ssl.libssl().is_supported || !host::is_used() || !ssl.is_server() || ssl.is_quic() {
+    if !ssl.libssl().is_supported || !host::is_used() {
         return;
     }
-    let _errno = KeepErrno::new();
-    if let Some((_, state)) = event(ssl) {
-        with(state, (), || state.count_connection(ssl, is_used_again));
+    if let Some(begun) = Begun::of(ssl)
+        && ssl.is_server()
+        && !ssl.is_quic()
+        && let Some((_, state)) = session_state(ssl)
+    {
+        let _errno = KeepErrno::new();
+        with(state, (), || state.count_connection(ssl, begun, is_used_again));
+    }
+    if !is_used_again {
+        let_notes_go(ssl);
     }
 }
 

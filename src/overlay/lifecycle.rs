@@ -3,9 +3,7 @@
 use super::caller::caller;
 use super::guard::guard;
 use super::{connection, early_data, hooks, state, tickets};
-use crate::context::{
-    State, host, is_making, take_beginning_index, take_returning_index, while_making,
-};
+use crate::context::{State, host, is_making, take_note_indexes, while_making};
 use crate::log::{self, Once};
 use crate::openssl::algorithms;
 use crate::openssl::callers::is_called_by_libssl;
@@ -211,9 +209,7 @@ fn take_first(class: c_int, caller: Option<usize>) {
         && !taken.swap(true, Relaxed)
     {
         match class {
-            CLASS_SSL => connection::take_index(libssl)
-                .and(take_returning_index(libssl))
-                .and(take_beginning_index(libssl)),
+            CLASS_SSL => connection::take_index(libssl).and(take_note_indexes(libssl)),
             CLASS_SSL_CTX => take_index(libssl),
             _ => take_mark_index(libssl),
         };
