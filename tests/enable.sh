@@ -300,7 +300,20 @@ ExecStart=/usr/local/bin/sesscache agent --store /run/sesscache/web/web \$AGENT_
     check 'a value in quotes' grep -qx 'Environment="SESSCACHE_NAMESPACE=a \\"b\\" 5%%"' \
         "$tree/$units/nginx.service.d/sesscache.conf"
     ln -s /usr/lib/systemd/system/web.service "$tree/$units/linked.service"
-    check 'an absolute link leads inside the tree' on linked
+    off web >/dev/null
+    on linked >"$work/told"
+    check "a link to a unit is that unit's other name" same 'next: systemctl restart web' "$(tail -n 1 "$work/told")"
+    check 'both have one drop-in' same 'web is enabled already' "$(on web | tail -n 1)"
+    check 'which goes by either name' same 'next: systemctl restart web' "$(off linked | tail -n 1)"
+    unit many@ /srv/many
+    ln -s /usr/lib/systemd/system/many@.service "$tree/$units/many@a.service"
+    check 'a link to a template is an instance' same 'next: systemctl restart many@a' "$(on many@a | tail -n 1)"
+    printf '[Service]\nExecStart=/srv/x\n' >"$tree/srv.service"
+    ln -s /srv.service "$tree/$units/apart.service"
+    check 'a link to a file elsewhere is a unit of its own' same 'next: systemctl restart apart' \
+        "$(on apart | tail -n 1)"
+    unit jail /srv/jail RootDirectory=/srv/jail
+    check 'a unit with a root of its own: that is said' grep -q '^jail.service has RootDirectory=/srv/jail: ' <(on jail)
 }
 
 check_refusals() {
@@ -326,15 +339,35 @@ check_refusals() {
     mkdir -p "$tree/etc/default"
     echo 'LD_PRELOAD=/x.so' >"$tree/etc/default/haproxy"
     check 'a file that would win' refuses 1 "$tree/etc/default/haproxy sets LD_PRELOAD, .*" on haproxy
+    unit many@ /srv/many EnvironmentFile=-/etc/default/%i
+    check "by an instance's name" refuses 1 "$tree/etc/default/haproxy sets LD_PRELOAD, .*" on many@haproxy
+    check_unset
     check_later_drop_ins
     check_foreign_files
+}
+
+# systemd unsets variables last, wherever a unit says so
+check_unset() {
+    local folder=$tree/$units/unset.service.d file
+    unit unset /srv/x 'UnsetEnvironment=A "SESSCACHE_STORE"'
+    check 'the unit unsets a variable' refuses 1 'unset.service has UnsetEnvironment=SESSCACHE_STORE, .*' on unset
+    mkdir "$folder"
+    for file in a zz; do
+        printf '[Service]\nUnsetEnvironment=\nUnsetEnvironment=LD_PRELOAD\n' >"$folder/$file.conf"
+        check "$file.conf unsets it" refuses 1 'unset.service has UnsetEnvironment=LD_PRELOAD, .*' on unset
+        printf '[Service]\nUnsetEnvironment=\nUnsetEnvironment=LD_PRELOAD=/x\n' >"$folder/$file.conf"
+        check "$file.conf unsets another value of it" on unset
+        off unset >/dev/null
+        rm "$folder/$file.conf"
+    done
+    rm -r "$folder"
 }
 
 # systemd reads drop-ins by name: one behind ours must not take the library away, one before it cannot
 check_later_drop_ins() {
     local folder=$tree/$units/dovecot.service.d line
     mkdir "$folder"
-    for line in Environment=LD_PRELOAD=/x.so Environment= UnsetEnvironment=LD_PRELOAD; do
+    for line in Environment=LD_PRELOAD=/x.so Environment=; do
         printf '[Service]\n%s\n' "$line" >"$folder/zz.conf"
         check "$line behind ours" refuses 1 \
             "$folder/zz.conf has $line, and systemd reads it after sesscache.conf, so it would win; .*" on dovecot

@@ -75,6 +75,8 @@ impl Target {
         if word.is_empty() || word.starts_with('.') || !word.chars().all(fits) {
             return Err(format!("'{word}' is not the name of a service"));
         }
+        let main = Unit::main_name(root, &format!("{word}.service"));
+        let word = main.as_deref().and_then(|name| name.strip_suffix(".service")).unwrap_or(word);
         let base = word.split('@').next().unwrap_or(word);
         let server = SERVERS.iter().find(|server| server.names.contains(&base));
         let Some(server) = server else {

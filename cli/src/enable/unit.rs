@@ -1,6 +1,7 @@
 //! A systemd unit with its drop-ins, as far as it matters to a library that is preloaded. Ours is left out, so that a second run finds what the first one found.
 
 use super::root::Root;
+use crate::program::{self, FindError};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,17 @@ impl Unit {
         Some(Unit { name: name.to_owned(), settings, behind })
     }
 
+    /// The unit that a name is another one for: the name is a link to it among the units.
+    pub(super) fn main_name(root: &Root, name: &str) -> Option<String> {
+        let places = |name: &str| FOLDERS.map(|folder| Path::new(folder).join(name)).into_iter();
+        let link = places(name).find(|path| root.find_link(path).is_ok())?;
+        let file = root.find(&link).ok()?;
+        let is_other = |main: &&str| *main != name && !main.contains("@.");
+        let main = file.file_name()?.to_str().filter(is_other)?;
+        let is_unit = places(main).any(|path| root.find(&path).is_ok_and(|found| found == file));
+        is_unit.then(|| main.to_owned())
+    }
+
     /// The values of a setting that is a list, which an empty value empties.
     fn list(&self, name: &str) -> Vec<&str> {
         let mut found = Vec::new();
@@ -100,27 +112,37 @@ impl Unit {
     /// variable.
     pub(super) fn overriding_file(&self, root: &Root) -> Option<(PathBuf, String)> {
         for file in self.list("EnvironmentFile") {
-            let file = Path::new(file.trim_start_matches('-'));
-            let Ok(text) = root.text(file) else { continue };
-            let names = text.lines().filter_map(|line| line.trim_start().split_once('='));
-            let ours = |name: &str| name == "LD_PRELOAD" || name.starts_with("SESSCACHE_");
-            if let Some((name, _)) = names.map(|(name, v)| (name.trim(), v)).find(|n| ours(n.0)) {
-                return Some((file.to_owned(), name.to_owned()));
+            let file = PathBuf::from(self.with_names(file.trim_start_matches('-')));
+            let Ok(text) = root.text(&file) else { continue };
+            let names = text.lines().filter_map(|line| Some(line.split_once('=')?.0.trim()));
+            if let Some(name) = names.map(str::to_owned).find(|name| is_ours(name)) {
+                return Some((file, name));
             }
         }
         None
     }
 
+    /// The setting by which it sees another root than the host's.
+    pub(super) fn other_root(&self) -> Option<String> {
+        let set = |name| Some(name).zip(self.last(name).filter(|path| *path != "/"));
+        let (name, path) = ["RootDirectory", "RootImage"].into_iter().find_map(set)?;
+        Some(format!("{name}={path}"))
+    }
+
+    /// A variable of ours that `UnsetEnvironment=` takes away, which systemd does last of all.
+    pub(super) fn unset_variable(&self) -> Option<String> {
+        let lines = self.list("UnsetEnvironment");
+        let mut names = lines.iter().flat_map(|line| shlex::split(line).unwrap_or_default());
+        names.find(|name| is_ours(name) && !name.contains('='))
+    }
+
     /// A drop-in that would take LD_PRELOAD from ours, because systemd reads it later: its path, and
     /// its words for that.
     pub(super) fn overriding_drop_in(&self) -> Option<(PathBuf, String)> {
-        let takes = |(_, name, value): &&(PathBuf, String, String)| match name.as_str() {
-            "Environment" => {
-                let words = shlex::split(value).unwrap_or_default();
-                value.is_empty() || words.iter().any(|word| word.starts_with("LD_PRELOAD="))
-            }
-            "UnsetEnvironment" => value.split_whitespace().any(|name| name == "LD_PRELOAD"),
-            _ => false,
+        let takes = |(_, name, value): &&(PathBuf, String, String)| {
+            let words = shlex::split(value).unwrap_or_default();
+            name == "Environment"
+                && (value.is_empty() || words.iter().any(|word| word.starts_with("LD_PRELOAD=")))
         };
         let (file, name, value) = self.behind.iter().find(takes)?;
         Some((file.clone(), format!("{name}={value}")))
@@ -134,11 +156,25 @@ impl Unit {
     /// The words of its command, without systemd's prefixes. Of a shell's line it is the command that
     /// takes the shell's place. `$NAME` is left as it is.
     pub(super) fn command(&self) -> Vec<OsString> {
-        let line = self.last("ExecStart").unwrap_or_default();
-        let line = line.trim_start_matches(['-', '@', ':', '+', '!']);
-        let words = shlex::split(line).unwrap_or_default();
+        let words = self.started();
         let words = executed(&words).unwrap_or(words);
         words.iter().map(|word| self.with_names(word).into()).collect()
+    }
+
+    /// The words of its command as they stand there.
+    fn started(&self) -> Vec<String> {
+        let line = self.last("ExecStart").unwrap_or_default();
+        let line = line.trim_start_matches(['-', '@', ':', '+', '!', '|']);
+        shlex::split(line).unwrap_or_default()
+    }
+
+    /// The file of its command, if it has one. A shell's line may name what only that shell finds: then it
+    /// is the shell's file.
+    pub(super) fn file(&self) -> Option<Result<PathBuf, (OsString, FindError)>> {
+        let own = OsString::from(self.with_names(self.started().first()?));
+        let named = self.command().into_iter().next().filter(|file| Path::new(file).is_absolute());
+        let found = named.and_then(|file| program::find(&file).ok()).map(Ok);
+        Some(found.unwrap_or_else(|| program::find(&own).map_err(|error| (own, error))))
     }
 
     /// A word with the names of this unit in place of systemd's specifiers for them; others stay.
@@ -162,6 +198,11 @@ impl Unit {
         }
         text + rest
     }
+}
+
+/// Whether a variable is one that `enable` sets.
+fn is_ours(name: &str) -> bool {
+    name == "LD_PRELOAD" || name.starts_with("SESSCACHE_")
 }
 
 /// The words behind the last `exec` in the line of `sh -c LINE`, as MariaDB's unit has one.
@@ -324,6 +365,28 @@ mod tests {
         {
             assert_eq!(command(line)[0], "/bin/sh", "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_that_only_the_shell_finds_leaves_the_shell() {
+        let file = |line: &str| {
+            let file = unit(&format!("[Service]\nExecStart={line}\n")).file();
+            file.map(|file| file.map_err(|(file, _)| file))
+        };
+        for line in [
+            "exec bundle exec puma",
+            "cd /srv && exec ./server",
+            "exec 2>/dev/null",
+            "echo will exec now",
+            "exec /bin/cat>/dev/null",
+        ] {
+            let found = file(&format!("/bin/sh -c '{line}'"));
+            assert_eq!(found, Some(Ok("/bin/sh".into())), "{line}");
+        }
+        assert_eq!(file("/bin/sh -c 'exec /bin/cat'"), Some(Ok("/bin/cat".into())));
+        assert_eq!(file("|/bin/cat"), Some(Ok("/bin/cat".into())));
+        assert_eq!(file("/none/at-all"), Some(Err("/none/at-all".into())));
+        assert_eq!(file(""), None);
     }
 
     #[test]

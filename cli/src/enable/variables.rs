@@ -5,7 +5,7 @@ use super::beside::nginx_configuration;
 use super::files::Changes;
 use super::root::Root;
 use super::servers::{Kind, NEED_NAMESPACE, Target};
-use super::store::Place;
+use super::store::{self, Place};
 use super::unit::{DROP_IN, Unit};
 use crate::arguments::Enable;
 use crate::start::{Advice, Start};
@@ -33,6 +33,13 @@ pub(super) fn choose(
     wanted: &Wanted,
 ) -> Result<Vec<(String, String)>, EnableError> {
     check_what_wins(root, wanted.unit)?;
+    changes.said.extend(wanted.unit.other_root().map(|setting| {
+        format!(
+            "{} has {setting}: the library, the key file and {} have to be in there, as by BindPaths=",
+            wanted.unit.name,
+            store::FOLDER
+        )
+    }));
     let names = wanted.unit.variables();
     changes.said.extend(settings::unknown(names.iter().map(|(name, _)| OsStr::new(name))));
     let library = library(root, wanted.options.library.as_deref())?;
@@ -72,6 +79,13 @@ fn check_what_wins(root: &Root, unit: &Unit) -> Result<(), EnableError> {
         return Err(EnableError::Configuration(format!(
             "{} sets {name}, which would win over a drop-in; remove that line, and try again",
             root.shown(&file).display()
+        )));
+    }
+    if let Some(name) = unit.unset_variable() {
+        return Err(EnableError::Configuration(format!(
+            "{} has UnsetEnvironment={name}, which takes it from a drop-in, too; take {name} out of \
+             that, and try again",
+            unit.name
         )));
     }
     if let Some((file, line)) = unit.overriding_drop_in() {
@@ -154,19 +168,20 @@ fn check_program(
     wanted: &Wanted,
     library: &Path,
 ) -> Result<(), EnableError> {
-    let command = wanted.unit.command();
-    let Some(file) = command.first().map(Path::new).filter(|_| root.is_host()) else {
+    if !root.is_host() {
         return Ok(());
-    };
-    if file.ends_with("sesscache") {
+    }
+    if wanted.unit.command().first().is_some_and(|file| Path::new(file).ends_with("sesscache")) {
         return Err(EnableError::Configuration(format!(
             "{} starts its server by `sesscache run` already; take that out of its ExecStart=, or \
              leave it at that",
             wanted.unit.name
         )));
     }
-    let file = &program::find(file.as_os_str())
-        .map_err(|error| EnableError::Configuration(format!("{}: {error}", file.display())))?;
+    let Some(file) = wanted.unit.file() else { return Ok(()) };
+    let file = &file.map_err(|(file, error)| {
+        EnableError::Configuration(format!("{}: {error}", file.display()))
+    })?;
     let runs = program::interpreter(file);
     let environment = [("LD_PRELOAD".into(), library.into())];
     match overlay_check::examine(&runs, library, &environment) {
