@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::time;
 use crate::way::Way;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use examples::{
     AGENT_EXAMPLES, COMPLETIONS_EXAMPLES, DISABLE_EXAMPLES, DOCTOR_EXAMPLES, ENABLE_EXAMPLES,
@@ -208,12 +208,13 @@ fn patience(text: &str) -> Result<Duration, &'static str> {
 /// Carry a store's sessions between hosts, through Redis or Valkey
 #[derive(Args, Debug)]
 #[command(after_help = AGENT_EXAMPLES)]
+#[command(group = ArgGroup::new("purpose").args(["redis", "metrics"]).required(true).multiple(true))]
 pub(crate) struct Agent {
     /// The store of this host's servers, a path or file: URL; waited for if missing
     #[arg(long, value_name = "STORE")]
     pub(crate) store: OsString,
     /// A redis, rediss, unix or redis+sentinel URL; with --cluster one or more nodes
-    #[arg(long, value_name = "URL", required_unless_present = "metrics", value_delimiter = ',')]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub(crate) redis: Vec<String>,
     /// The nodes are of a Redis Cluster
     #[arg(long, requires = "redis")]
@@ -313,6 +314,11 @@ mod tests {
         assert_eq!(
             line(&["sesscache", "keygen", "--next", "--keep", "1", "x"]),
             "the argument '--next' cannot be used with '--keep <N>' (see --help)"
+        );
+        assert_eq!(
+            line(&["sesscache", "agent", "--store", "x"]),
+            "the following required arguments were not provided: <--redis <URL>|--metrics \
+             <ADDRESS:PORT>> (see --help)"
         );
         assert_eq!(
             line(&["sesscache", "keygen", "--keep", "0", "x"]),

@@ -50,7 +50,7 @@ COMMANDS = (
     ("probe 127.0.0.1:99999", 2, ".*a name or address, as example.org, .*"),
     ("probe --way tls1.1 a", 2, ".*: tls1.2-id, tls1.2-ticket or tls1.3 .*"),
     ("probe --count 0 a", 2, ".*0 is not in 1..=1000 .*"),
-    ("agent --store {w}/none", 2, ".*not provided: --redis <URL> .*"),
+    ("agent --store {w}/none", 2, ".*not provided: <--redis <URL>.--metrics <ADDRESS:PORT>> .*"),
     ("agent --store {w}/none --metrics 9464", 2, ".*an ADDRESS:PORT like 127.0.0.1:9464, .*"),
     ("agent --store {w}/none --metrics 127.0.0.1:{port}", 1,
      "--metrics .*: another program listens there; take another port"),

@@ -100,6 +100,9 @@ def probe_failures(scene):
     status, found = scene.asks_json("probe", f"127.0.0.1:{free_port()}")
     check("a closed port", same, (1, {"failed: connection refused"}),
           (status, {trouble(found, way) for way in _ALL}))
+    status, _, said = scene.asks("probe", f"127.0.0.1:{free_port()}")
+    check("and that nothing was offered", same,
+          (1, "sesscache: no session was offered; the table says why\n"), (status, said))
     for what, bytes_sent, why in (
             ("silence", b"", "failed: no answer in time"),
             ("no TLS", b"220 mail ESMTP\r\n" * 20, None),

@@ -43,6 +43,8 @@ pub(crate) enum ProbeError {
     Output(io::Error),
     /// The report is written: not everything has resumed.
     Incomplete,
+    /// The report is written: there was nothing to offer.
+    NothingOffered,
 }
 
 impl ProbeError {
@@ -62,6 +64,7 @@ impl fmt::Display for ProbeError {
             ProbeError::Tls(error) => write!(f, "{error}"),
             ProbeError::Output(error) => write!(f, "stdout: {error}"),
             ProbeError::Incomplete => write!(f, "not every session that was offered has resumed"),
+            ProbeError::NothingOffered => write!(f, "no session was offered; the table says why"),
         }
     }
 }
@@ -132,7 +135,11 @@ pub(crate) fn probe(options: &Probe) -> Result<(), ProbeError> {
     let report = report::Report { target: &target, places: &places, left_out, options };
     let text = if options.json { report.json().to_string() } else { report.table() };
     output::print(&text).map_err(ProbeError::Output)?;
-    if report.is_good() { Ok(()) } else { Err(ProbeError::Incomplete) }
+    match (report.is_good(), report.has_offers()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(ProbeError::Incomplete),
+        (false, false) => Err(ProbeError::NothingOffered),
+    }
 }
 
 /// A way's own configuration, sessions and manner to connect.

@@ -20,8 +20,12 @@ impl Report<'_> {
     /// Whether something was offered, and all of it has resumed.
     pub(super) fn is_good(&self) -> bool {
         let mut rows = self.places.iter().flat_map(|place| &place.rows);
-        let any = rows.clone().any(|(_, row)| row.offered > 0);
-        any && rows.all(|(_, row)| row.is_good())
+        self.has_offers() && rows.all(|(_, row)| row.is_good())
+    }
+
+    /// Whether something was offered.
+    pub(super) fn has_offers(&self) -> bool {
+        self.places.iter().flat_map(|place| &place.rows).any(|(_, row)| row.offered > 0)
     }
 
     pub(super) fn table(&self) -> String {
