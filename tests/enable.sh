@@ -326,6 +326,11 @@ check_refusals() {
     check 'PostgreSQL' refuses 1 'postgresql@15-main has nothing to gain .*: it turns resumption off .*' \
         on postgresql@15-main
     check 'no such unit' refuses 1 'there is no nosuch.service; is the server installed?.*' on nosuch
+    unit masked /srv/x
+    ln -s /dev/null "$tree/$units/masked.service"
+    check 'a masked unit' refuses 1 'masked.service is masked: `systemctl unmask masked.service` first' on masked
+    mkdir "$tree/$units/folder.service"
+    check 'a unit that cannot be read' refuses 1 "$tree/$units/folder.service: Is a directory.*" on folder
     check 'not a name' refuses 2 "'../x' is not the name of a service" on ../x
     check 'no such root' refuses 1 "$work/none: No such file.*" "$command" enable --root "$work/none" nginx
     check 'no library' refuses 1 '.*/none.so: no such library; .*' on --library /none.so nginx

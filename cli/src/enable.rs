@@ -11,6 +11,7 @@ mod root;
 mod servers;
 mod store;
 mod unit;
+mod unit_files;
 mod variables;
 
 use crate::arguments::{Disable, Enable};
@@ -23,7 +24,8 @@ use std::ffi::c_int;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use unit::{DROP_IN, Unit};
+use unit::Unit;
+use unit_files::DROP_IN;
 
 /// The operator's units and drop-ins.
 const UNITS: &str = "/etc/systemd/system";
@@ -105,7 +107,7 @@ pub(crate) fn enable(options: &Enable) -> Result<(), EnableError> {
     let target = Target::find(&root, &options.server).map_err(EnableError::Usage)?;
     refuse(&options.server, None)?;
     let unit =
-        Unit::read(&root, &target.unit).ok_or_else(|| EnableError::NoUnit(target.unit.clone()))?;
+        Unit::read(&root, &target.unit).ok_or_else(|| Unit::obstacle(&root, &target.unit))?;
     let command = unit.command();
     refuse(&options.server, command.first().map(Path::new))?;
     let mut changes = Changes::new(&root, options.dry_run, folders_of_others(&root, &target));

@@ -7,7 +7,8 @@
 use super::files::{Changes, mark};
 use super::root::Root;
 use super::servers::Target;
-use super::unit::{DROP_IN, Unit};
+use super::unit::Unit;
+use super::unit_files::DROP_IN;
 use super::variables::quoted;
 use super::{EnableError, UNITS};
 use crate::store_folder::KEY_ENDING;

@@ -1,26 +1,12 @@
-//! A systemd unit with its drop-ins, as far as it matters to a library that is preloaded. Ours is left out, so that a second run finds what the first one found.
+//! A systemd unit with its drop-ins, as far as it matters to a library that is preloaded.
 
+use super::EnableError;
 use super::root::Root;
+use super::unit_files::{DROP_IN, drop_ins, places, with_template};
 use crate::program::{self, FindError};
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
-
-/// Where units are, in the order in which systemd prefers them.
-const FOLDERS: [&str; 8] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator.late",
-    "/run/systemd/transient",
-];
-
-/// The name of our drop-in. systemd reads drop-ins by name, so it comes after `override.conf`, which
-/// `systemctl edit` writes: an LD_PRELOAD there does not take the library away.
-pub(super) const DROP_IN: &str = "sesscache.conf";
 
 /// A service.
 #[derive(Debug, Default)]
@@ -36,11 +22,9 @@ pub(super) struct Unit {
 impl Unit {
     /// Reads a unit. An instance of a template (`x@1.service`) may have only the template's file.
     pub(super) fn read(root: &Root, name: &str) -> Option<Unit> {
-        let mut names = vec![name.to_owned()];
-        names.extend(template_of(name));
-        let text = names.iter().find_map(|name| {
-            FOLDERS.iter().find_map(|folder| root.text(&Path::new(folder).join(name)).ok())
-        })?;
+        let names = with_template(name);
+        let place = places(&names).find(|path| root.find_link(path).is_ok())?;
+        let text = root.text(&place).ok().filter(|text| !text.is_empty())?;
         let mut settings = service_settings(&text);
         let mut behind = Vec::new();
         for (file, text) in drop_ins(root, &names) {
@@ -53,14 +37,31 @@ impl Unit {
         Some(Unit { name: name.to_owned(), settings, behind })
     }
 
+    /// The reason why a unit was not read.
+    pub(super) fn obstacle(root: &Root, name: &str) -> EnableError {
+        for path in places(&with_template(name)) {
+            let is_mask =
+                |path: PathBuf| path.read_link().is_ok_and(|to| to == Path::new("/dev/null"));
+            let found = root.find_link(&path).map(is_mask);
+            return match found.and_then(|is_mask| Ok(is_mask || root.text(&path)?.is_empty())) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => EnableError::File(root.shown(&path), error),
+                Ok(_) => EnableError::Configuration(format!(
+                    "{name} is masked: `systemctl unmask {name}` first"
+                )),
+            };
+        }
+        EnableError::NoUnit(name.to_owned())
+    }
+
     /// The unit that a name is another one for: the name is a link to it among the units.
     pub(super) fn main_name(root: &Root, name: &str) -> Option<String> {
-        let places = |name: &str| FOLDERS.map(|folder| Path::new(folder).join(name)).into_iter();
-        let link = places(name).find(|path| root.find_link(path).is_ok())?;
+        let link = places(&[name.to_owned()]).find(|path| root.find_link(path).is_ok())?;
         let file = root.find(&link).ok()?;
         let is_other = |main: &&str| *main != name && !main.contains("@.");
         let main = file.file_name()?.to_str().filter(is_other)?;
-        let is_unit = places(main).any(|path| root.find(&path).is_ok_and(|found| found == file));
+        let is_unit = places(&[main.to_owned()])
+            .any(|path| root.find(&path).is_ok_and(|found| found == file));
         is_unit.then(|| main.to_owned())
     }
 
@@ -231,40 +232,6 @@ fn executed(words: &[String]) -> Option<Vec<String>> {
     Some(found).filter(|found| found.first().is_some_and(|word| !word.starts_with(['-', '$'])))
 }
 
-/// The template of an instance: `x@.service` of `x@1.service`.
-fn template_of(name: &str) -> Option<String> {
-    let (before, instance) = name.split_once('@')?;
-    let (_, kind) = instance.rsplit_once('.')?;
-    Some(format!("{before}@.{kind}"))
-}
-
-/// The names whose drop-ins a unit has: its own, those of its prefixes that end in a dash, and that of
-/// all services.
-fn with_prefixes(name: &str) -> Vec<String> {
-    let Some((stem, kind)) = name.rsplit_once('.') else { return vec![name.to_owned()] };
-    let dashes = stem.rmatch_indices('-').map(|(at, _)| format!("{}.{kind}", &stem[..=at]));
-    let own = [name.to_owned()].into_iter();
-    own.chain(dashes.filter(|prefix| prefix != name)).chain([kind.to_owned()]).collect()
-}
-
-/// The drop-ins of these names, with their texts, in systemd's order. Of two with one file name, the preferred one counts.
-fn drop_ins(root: &Root, names: &[String]) -> Vec<(PathBuf, String)> {
-    let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-    let names: Vec<String> = names.iter().flat_map(|name| with_prefixes(name)).collect();
-    for (name, folder) in names.iter().flat_map(|name| FOLDERS.map(|folder| (name, folder))) {
-        let folder = Path::new(folder).join(format!("{name}.d"));
-        let Ok(files) = root.find(&folder).and_then(std::fs::read_dir) else { continue };
-        for file in files.flatten().map(|file| file.file_name()) {
-            let is_ours = file == DROP_IN;
-            if Path::new(&file).extension().is_some_and(|end| end == "conf") && !is_ours {
-                found.entry(file.clone()).or_insert_with(|| folder.join(file));
-            }
-        }
-    }
-    let text = |file: PathBuf| root.text(&file).ok().map(|text| (file, text));
-    found.into_values().filter_map(text).collect()
-}
-
 /// The settings of `[Service]`. A backslash at the end of a line continues it.
 fn service_settings(text: &str) -> Vec<(String, String)> {
     let mut settings = Vec::new();
@@ -387,19 +354,5 @@ mod tests {
         assert_eq!(file("|/bin/cat"), Some(Ok("/bin/cat".into())));
         assert_eq!(file("/none/at-all"), Some(Err("/none/at-all".into())));
         assert_eq!(file(""), None);
-    }
-
-    #[test]
-    fn drop_ins_are_those_of_prefixes_and_of_all_services_too() {
-        let names = ["a-b-c.service", "a-b-.service", "a-.service", "service"];
-        assert_eq!(with_prefixes("a-b-c.service"), names);
-        assert_eq!(with_prefixes("a-.service"), ["a-.service", "service"]);
-        assert_eq!(with_prefixes("nginx.service"), ["nginx.service", "service"]);
-    }
-
-    #[test]
-    fn an_instance_has_a_template() {
-        assert_eq!(template_of("postfix@-.service").as_deref(), Some("postfix@.service"));
-        assert_eq!(template_of("nginx.service"), None);
     }
 }
