@@ -102,11 +102,9 @@ impl State {
         if is_to_be_counted {
             host.store.count_connection(Answer::beginning(Answer::of(number), ssl.is_resumed()));
         }
-        // Another thread may have a reference, and read the slots at this moment. So they must not become more:
-        // a note is changed and none is made.
         match is_used_again {
             true if number != 0 => ANSWERS.set_number_of(ssl, 0),
-            false if number != 0 && is_to_be_counted => ANSWERS.set_number_of(ssl, COUNTED),
+            false if number != 0 && is_to_be_counted => ANSWERS.set_counted(ssl, COUNTED),
             _ => {}
         }
     }

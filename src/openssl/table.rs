@@ -378,6 +378,7 @@ table! {
         SSL_get_security_level: fn(*const SSL) -> c_int;
         SSL_session_reused: fn(*const SSL) -> c_int;
         SSL_get_client_random: fn(*const SSL, *mut u8, usize) -> usize;
+        SSL_get_server_random: fn(*const SSL, *mut u8, usize) -> usize;
         SSL_get_peer_finished: fn(*const SSL, *mut c_void, usize) -> usize;
         SSL_get_ex_data_X509_STORE_CTX_idx: fn() -> c_int;
         SSL_get_ciphers: fn(*const SSL) -> *mut OPENSSL_STACK;

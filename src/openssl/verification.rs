@@ -12,7 +12,7 @@ use super::names::encoded;
 use super::reference::Reference;
 use super::table::Libssl;
 use libc::{c_int, c_long, c_ulong, c_void};
-use openssl_sys::{OPENSSL_STACK, X509, X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM};
+use openssl_sys::{OPENSSL_STACK, SSL, X509, X509_STORE, X509_STORE_CTX, X509_VERIFY_PARAM};
 use sesscache_core::system::clock::now;
 use sesscache_core::system::errno::KeepErrno;
 use std::ptr::{self, NonNull};
@@ -376,8 +376,21 @@ impl Ssl<'_> {
     /// The first bytes of the random that its client has sent; zeroes before the ClientHello has come.
     #[inline]
     pub fn client_random(self) -> [u8; 8] {
+        self.random(self.libssl().SSL_get_client_random)
+    }
+
+    /// The first bytes of the random that its server has sent; zeroes before that.
+    pub fn server_random(self) -> [u8; 8] {
+        self.random(self.libssl().SSL_get_server_random)
+    }
+
+    #[inline]
+    fn random(
+        self,
+        get: Option<unsafe extern "C-unwind" fn(*const SSL, *mut u8, usize) -> usize>,
+    ) -> [u8; 8] {
         let mut random = [0; 8];
-        if let Some(get) = self.libssl().SSL_get_client_random {
+        if let Some(get) = get {
             // SAFETY: a valid connection, and room for so many bytes.
             unsafe { get(self.as_ptr(), random.as_mut_ptr(), random.len()) };
         }
