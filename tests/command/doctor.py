@@ -9,7 +9,7 @@ from harness.verdicts import Skipped, check, same, wait_until
 
 
 def doctor_healthy(scene):
-    """A server with library, store and key file is well; its lookups are counted."""
+    """A server with library, store and key file is well; its connections are counted."""
     port = scene.s_server(env=scene.library() | {"SESSCACHE_NAMESPACE": "web"})
     scene.asks("probe", "--way", "tls1.2-id", "--count", "3", f"127.0.0.1:{port}")
     status, found = scene.asks_json("doctor", scene.pid(port))
@@ -18,6 +18,9 @@ def doctor_healthy(scene):
     check("with these findings", same, codes, set(grades(found)))
     check("and none is bad", same, {"ok"}, set(grades(found).values()))
     check("the namespace is told", same, "the namespace is web", text(found, "namespace"))
+    check("those that resumed in its own cache count, too", wait_until, 5, lambda: same(
+        "of 3 connections that offered a session, 3 resumed",
+        text(scene.asks_json("doctor", scene.pid(port))[1], "resumed")))
     status, printed, said = scene.asks("doctor", scene.pid(port))
     check("for people as well", lambda: same((0, ""), (status, said)) and
           "is loaded" in printed and "mend:" not in printed)

@@ -5,7 +5,7 @@ use super::process::{Mapped, Process};
 use crate::difference::{self, Difference};
 use crate::settings;
 use sesscache_core::key_file;
-use sesscache_core::store::{Counters, KeyKind, Medium, OpenError, Store, StoreUrl};
+use sesscache_core::store::{Cause, Counters, KeyKind, Medium, OpenError, Store, StoreUrl};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -197,9 +197,10 @@ fn judge_store(path: &Path, store: &Store, pids: &[u32], findings: &mut Findings
         findings.doubt("plain-key", text, "sesscache keygen --rotate FILE, and reload", pids);
     }
     judge_other_hosts(store, pids, findings);
-    let resumed = c.hits + c.takes;
-    let lookups = resumed + c.misses + c.tombstone_hits + c.undecryptable + c.mismatched;
-    let text = format!("of {lookups} sessions that clients named by id, {resumed} resumed");
+    let connections = store.connections();
+    let resumed = connections.all_resumed();
+    let offers = connections.all() - connections.full(Cause::NoOffer);
+    let text = format!("of {offers} connections that offered a session, {resumed} resumed");
     findings.good("resumed", text, pids);
     for (code, count, text, mend) in counted(&c) {
         if count > 0 {
