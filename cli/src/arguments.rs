@@ -7,8 +7,9 @@ mod pages;
 use crate::address::Address;
 use crate::time;
 use crate::way::Way;
+use clap::builder::{NonEmptyStringValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use examples::{
     AGENT_EXAMPLES, COMPLETIONS_EXAMPLES, DISABLE_EXAMPLES, DOCTOR_EXAMPLES, ENABLE_EXAMPLES,
@@ -112,6 +113,7 @@ pub(crate) struct Run {
 #[command(after_help = ENABLE_EXAMPLES)]
 pub(crate) struct Enable {
     /// nginx, haproxy, apache, dovecot, postfix or a unit
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) server: String,
     /// Say what would be made, and make nothing
     #[arg(long)]
@@ -135,6 +137,7 @@ pub(crate) struct Enable {
 #[command(after_help = DISABLE_EXAMPLES)]
 pub(crate) struct Disable {
     /// The name that `enable` was given
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) server: String,
     /// Say what would be removed, and remove nothing
     #[arg(long)]
@@ -149,6 +152,7 @@ pub(crate) struct Disable {
 #[command(after_help = STATS_EXAMPLES)]
 pub(crate) struct Stats {
     /// A store's path or file: URL [default: all in /run/sesscache and $XDG_RUNTIME_DIR/sesscache]
+    #[arg(value_parser = OsStringValueParser::new().try_map(not_empty))]
     pub(crate) store: Option<OsString>,
     /// Print one JSON object, for programs
     #[arg(long)]
@@ -163,7 +167,7 @@ pub(crate) struct Stats {
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub(crate) struct Doctor {
     /// A process, unit or program [default: all with the library]
-    #[arg(value_name = "PID | UNIT | COMMAND")]
+    #[arg(value_name = "PID | UNIT | COMMAND", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) server: Option<String>,
     /// Print one JSON object, for programs
     #[arg(long)]
@@ -175,7 +179,7 @@ pub(crate) struct Doctor {
 #[command(after_help = PROBE_EXAMPLES)]
 pub(crate) struct Probe {
     /// A name or an IP address; the port is 443 unless it is given
-    #[arg(value_name = "HOST[:PORT]")]
+    #[arg(value_name = "HOST[:PORT]", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) host: String,
     /// The server name to ask for (SNI) [default: HOST; none if that is an IP address]
     #[arg(long, value_name = "NAME")]
@@ -195,6 +199,10 @@ pub(crate) struct Probe {
     pub(crate) json: bool,
 }
 
+fn not_empty(text: OsString) -> Result<OsString, &'static str> {
+    if text.is_empty() { Err("it is empty") } else { Ok(text) }
+}
+
 fn way(text: &str) -> Result<Way, &'static str> {
     let found = Way::ALL.into_iter().find(|way| way.name() == text);
     found.ok_or("tls1.2-id, tls1.2-ticket or tls1.3")
@@ -211,7 +219,7 @@ fn patience(text: &str) -> Result<Duration, &'static str> {
 #[command(group = ArgGroup::new("purpose").args(["redis", "metrics"]).required(true).multiple(true))]
 pub(crate) struct Agent {
     /// The store of this host's servers, a path or file: URL; waited for if missing
-    #[arg(long, value_name = "STORE")]
+    #[arg(long, value_name = "STORE", value_parser = OsStringValueParser::new().try_map(not_empty))]
     pub(crate) store: OsString,
     /// A redis, rediss, unix or redis+sentinel URL; with --cluster one or more nodes
     #[arg(long, value_name = "URL", value_delimiter = ',')]
@@ -279,7 +287,9 @@ pub(crate) struct Completions {
 /// The text of clap's error, without the usage that clap puts below it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "which command: keygen, ratchet, run, enable, disable, stats, doctor, probe or agent? (see --help)".to_owned();
+        let commands = Arguments::command();
+        let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+        return format!("which command: {}? (see --help)", names.join(", "));
     }
     let text = error.to_string();
     let words: Vec<&str> = text
@@ -306,7 +316,19 @@ mod tests {
             "the following required arguments were not provided: <FILE> (see --help)"
         );
         assert_eq!(line(&["sesscache", "stat"]), "unrecognized subcommand 'stat' (see --help)");
-        assert!(line(&["sesscache"]).starts_with("which command"));
+        assert_eq!(
+            line(&["sesscache"]),
+            "which command: keygen, ratchet, run, enable, disable, stats, doctor, probe, agent, \
+             completions? (see --help)"
+        );
+        assert_eq!(
+            line(&["sesscache", "stats", ""]),
+            "invalid value '' for '[STORE]': it is empty (see --help)"
+        );
+        assert_eq!(
+            line(&["sesscache", "disable", ""]),
+            "a value is required for '<SERVER>' but none was supplied (see --help)"
+        );
         assert_eq!(
             line(&["sesscache", "run", "--sotre", "x", "--", "y"]),
             "unexpected argument '--sotre' found (see --help)"
