@@ -18,7 +18,7 @@ NEW_HEADER = $(shell ls -t target/release/build/sesscache-*/out/sesscache.h | he
 
 .PHONY: all help deps demo test quick t check rust-test c-test cli-test install-test asan tsan valgrind shuttle loom \
         test-upstream test-servers test-clients test-clients-all test-agent test-command test-monitoring test-fleet test-namespaces \
-        test-upgrade test-operators test-systems test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-dashboard bench-slope bench-rest bench-adopt header symbols man install uninstall deb rpm clean
+        test-upgrade test-operators test-systems test-debian13 test-processors test-containers fuzz bench bench-store bench-admission bench-hits bench-agent bench-beside bench-scale bench-dashboard bench-slope bench-rest bench-adopt header symbols man install uninstall deb rpm clean
 
 all: ## the library and the sesscache command, in target/release
 	@packaging/deps.sh build
@@ -147,6 +147,10 @@ test-operators: deb ## our packages, enable, disable under a booted systemd, wri
 test-systems: ## demo and test in a clone on a fresh Debian 12, 13 or forky, writes docs/SYSTEMS.md (root), 2 GB each; not in CI: PART=debian13
 	@packaging/deps.sh systems
 	tests/systems/run.py $(PART)
+
+test-debian13: all ## the C tests on Debian 13 with this library, in an image that it makes (root)
+	@packaging/deps.sh systems
+	tests/systems/quick.py || [ $$? = 77 ]
 
 test-processors: ## the library on arm64, by QEMU, and a build for 32 bits, which is refused (root), 2 GB; not in CI: PART=fork
 	@packaging/deps.sh systems

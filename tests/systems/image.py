@@ -27,6 +27,7 @@ class System:
     title: str
     release: str
     newer: tuple = ()  # packages that come from experimental
+    groups: tuple = GROUPS  # of deps.sh, whose packages its image has
 
     @property
     def image(self):
@@ -44,6 +45,10 @@ SYSTEMS = {system.name: system for system in (
     System("openssl4", "Debian forky, OpenSSL 4 from experimental", "forky",
            ("libssl-dev", "openssl")),
 )}
+
+
+def log_of(system, step):
+    return CACHE / f"{system.name}-{step.name}.log"
 
 
 def must_be_possible():
@@ -100,4 +105,4 @@ def _install(system, folder):
     """As the first command on a fresh machine would. Quick if nothing is missing."""
     run(ENTER, system.image, folder / "installing", "--install", *toolchain(),
         "--bind", ROOT, "/mnt", *variables(), "sh", "-ec",
-        f"cd /mnt && packaging/deps.sh {' '.join(GROUPS)}", seconds=3600)
+        f"cd /mnt && packaging/deps.sh {' '.join(system.groups)}", seconds=3600)

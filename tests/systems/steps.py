@@ -121,7 +121,7 @@ class Place:
     def run(self, step):
         """What came of it, by name of the step; of `make test` also of its parts."""
         began = time.monotonic()
-        log = image.CACHE / f"{self._system.name}-{step.name}.log"
+        log = image.log_of(self._system, step)
         # As it comes, so that the log of an hour can be looked at, and shows where it was ended.
         written = ("sh", "-c", 'exec "$@" >"$0" 2>&1', log)
         done = self._enter(step.script, step.minutes * 60, written)
