@@ -147,7 +147,7 @@ run_under() {
     variables=("${@:3:$#-3}" "LD_LIBRARY_PATH=$library_path")
     case $mode in
         valgrind)
-            limit=300
+            limit=600
             under=(valgrind --leak-check=full --errors-for-leak-kinds=definite
                 --show-leak-kinds=definite --error-exitcode=99 "--log-file=$result.faults") ;;
         asan)
