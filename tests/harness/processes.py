@@ -133,9 +133,16 @@ def status_fields(pid):
 
 
 def alive(pid):
-    """A zombie, for whose end nobody has asked yet, is dead."""
+    """A zombie, for whose end nobody has asked yet, is dead; but its threads may end later than the
+    first of them, and hold its sockets until then."""
     fields = status_fields(pid)
-    return fields is not None and fields[0] not in "ZX"
+    return fields is not None and (fields[0] not in "ZX" or _has_threads(pid))
+
+
+def _has_threads(pid):
+    with contextlib.suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    return False
 
 
 def dead(pid):
