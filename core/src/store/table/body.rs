@@ -17,7 +17,7 @@ pub(in crate::store) const ALONE: usize = (SLOT_WORDS - HEAD_WORDS) * 8;
 /// Bytes of payload in the first slot of several, whose last word leads on.
 const FIRST: usize = ALONE - 8;
 /// Bytes of payload in each further slot.
-const FURTHER: usize = (SLOT_WORDS - 1) * 8;
+pub(super) const FURTHER: usize = (SLOT_WORDS - 1) * 8;
 
 const DEADLINE_BITS: u32 = 40;
 const LENGTH_BITS: u32 = 17;
@@ -91,17 +91,11 @@ impl Link {
     }
 }
 
-/// The parts of a payload that go into the slots, in order.
-pub(super) fn parts(payload: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+/// The part of a payload that goes into the first slot, and that for the others.
+#[inline]
+pub(super) fn split(payload: &[u8]) -> (&[u8], &[u8]) {
     let first = if payload.len() <= ALONE { payload.len() } else { FIRST };
-    let (first, rest) = payload.split_at_checked(first).unwrap_or((payload, &[]));
-    let further = rest.len().div_ceil(FURTHER);
-    (0..further + 1).map(move |number| match number {
-        0 => first,
-        _ => rest
-            .get((number - 1) * FURTHER..)
-            .map_or(&[][..], |part| part.get(..FURTHER).unwrap_or(part)),
-    })
+    payload.split_at_checked(first).unwrap_or((payload, &[]))
 }
 
 /// Writes the bytes of a part from a word on.
@@ -189,10 +183,10 @@ impl Bucket {
         self.slot(way).iter().for_each(|word| word.put(0));
     }
 
-    /// Takes the payload of the first slot away. Of two that do so at once, nobody gets the words that
-    /// the other one has: a part of a sealed record is worth nothing.
+    /// Takes the payload of the first slot away, and overwrites the slot, which is the caller's. Of two that do so at
+    /// once, nobody gets the words that the other one has: a part of a sealed record is worth nothing.
     pub(super) fn swap_first(&self, way: usize, length: usize, into: &mut Vec<u8>) {
-        let [_, _, _, _, payload @ ..] = self.slot(way);
+        let (head, payload) = self.slot(way).split_at(HEAD_WORDS);
         let mut copy = [[0_u8; 8]; SLOT_WORDS];
         let (sure, rest) = payload.split_at(SURE_WORDS);
         let swapped = sure.iter().map(|word| word.swap(0));
@@ -206,6 +200,7 @@ impl Bucket {
         for (bytes, word) in copy.iter_mut().zip(swapped.chain(wiped)) {
             *bytes = word.to_ne_bytes();
         }
+        head.iter().for_each(|word| word.put(0));
         let bytes = copy.as_flattened();
         into.extend_from_slice(bytes.get(..length).unwrap_or(bytes));
     }

@@ -1,6 +1,6 @@
 //! A bucket: the cells of the locators that fall into it, their bodies, and what it has forgotten.
 
-use super::cell::{Cell, REGULAR, State, low_byte};
+use super::cell::{Cell, REGULAR, low_byte};
 use super::word::Word;
 use super::{Seen, fetch, fetch_to_write};
 use crate::store::Locator;
@@ -99,6 +99,15 @@ impl Cells {
     }
 }
 
+/// The places for removals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// Not in state TRACE.
+    pub(super) unused: Cells,
+    /// In state TRACE. Their deadlines have passed, or cannot be.
+    pub(super) over: Cells,
+}
+
 impl Bucket {
     #[cfg(test)]
     pub(in crate::store) fn new() -> Bucket {
@@ -192,9 +201,10 @@ impl Bucket {
 
     /// As [`Bucket::fetch`], of the place into which a trace goes that is written next.
     #[inline]
-    pub(super) fn fetch_for_trace(&self, seen: &Seen) {
-        let mut traces = self.traces.iter().zip(seen.cells().iter().skip(WAYS));
-        if let Some((trace, _)) = traces.find(|(_, cell)| cell.is(State::Free)) {
+    pub(super) fn fetch_for_trace(&self, places: &Places) {
+        let mut places = Cells(places.unused.0 | places.over.0);
+        let place = places.next().and_then(|number| self.traces.get(number - WAYS));
+        if let Some(trace) = place {
             fetch_to_write(trace);
         }
     }

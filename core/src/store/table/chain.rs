@@ -59,8 +59,11 @@ impl Place<'_> {
     }
 
     /// Frees the further slots of a session that is gone.
+    #[inline]
     pub(super) fn free_further(&self, tag: u64, next: Link, facts: Facts, now: Now) {
-        self.free_counted(tag, next, facts.further(), now);
+        if facts.further() > 0 {
+            self.free_counted(tag, next, facts.further(), now);
+        }
     }
 
     /// Frees so many slots, the first of them in the next bucket.

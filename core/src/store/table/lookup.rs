@@ -172,14 +172,20 @@ impl Place<'_> {
         Some(Lookup::Found { deadline: facts.deadline, came_back, is_elsewhere })
     }
 
-    /// Appends the rest of a large session. False if it is not whole any more.
+    /// Appends the rest of a session, behind its first slot. False if it is not whole any more.
+    #[inline]
     pub(super) fn read_further(
         &self,
-        mut next: Link,
+        next: Link,
         facts: Facts,
         before: usize,
         into: &mut Vec<u8>,
     ) -> bool {
+        (facts.further() == 0 || self.read_slots(next, facts, before, into))
+            && into.len() - before == facts.length
+    }
+
+    fn read_slots(&self, mut next: Link, facts: Facts, before: usize, into: &mut Vec<u8>) -> bool {
         for further in 1..=facts.further() {
             let Some((place, way)) = self.ahead(further).zip(next.way()) else { return false };
             let cell = place.bucket.cell(way);
@@ -192,7 +198,7 @@ impl Place<'_> {
                 return false;
             }
         }
-        into.len() - before == facts.length
+        true
     }
 
     /// The session resumes: a regular's stays longer, a ticket of TLS 1.3 is the next to make room. Returns

@@ -1,6 +1,6 @@
 //! The cells of a bucket, looked at one after the other. [`wide`](super::wide) does the same faster.
 
-use super::bucket::{CELLS, Cells, WAYS};
+use super::bucket::{CELLS, Cells, Places, WAYS};
 use super::cell::{Cell, REGULAR, SPENT, State, low_byte};
 use super::victim::{Ages, Ways};
 use super::word::Word;
@@ -35,6 +35,19 @@ impl Seen {
     pub(super) fn tagged(&self, tag: u64) -> Cells {
         let tagged = |(number, cell): (usize, &Cell)| u64::from(cell.tag() == tag) << number;
         Cells(self.0.iter().enumerate().map(tagged).sum())
+    }
+
+    /// The places for removals.
+    #[inline]
+    pub(super) fn places(&self, now: Now) -> Places {
+        let mask = |is: &dyn Fn(&Cell) -> bool| {
+            let cells = self.0.iter().enumerate().skip(WAYS);
+            Cells(cells.map(|(number, cell)| u64::from(is(cell)) << number).sum())
+        };
+        Places {
+            unused: mask(&|cell| !cell.is(State::Trace)),
+            over: mask(&|cell| cell.is(State::Trace) && cell.is_over(now)),
+        }
     }
 
     /// The ways, a bit each.

@@ -1,7 +1,7 @@
 //! Putting a session: a slot is claimed, written and published.
 
 use super::Place;
-use super::body::{Facts, Link, further, parts};
+use super::body::{FURTHER, Facts, Link, further, split};
 use super::bucket::{EVICTED, RISE, STORED, TRACED, WAYS};
 use super::cell::{CHANCE, Cell, LARGE, LONG, REGULAR, SPENT, State, UNTOLD};
 use super::victim::{Ages, FEW, Ways, victim};
@@ -70,13 +70,13 @@ impl Place<'_> {
         };
         let regular = if flags & CAME_BACK != 0 { REGULAR } else { 0 };
         let long = if facts.further() > 0 { LONG } else { 0 };
-        let next = self.write_further(facts, payload, regular, now)?;
+        let (first, rest) = split(payload);
+        let next = self.write_further(facts, rest, regular, now)?;
         let Claimed { way, cell: claim, left, time } =
             self.claim_for(None, now).map_err(|error| {
                 self.free_further(self.key.tag, next, facts, now);
                 self.refused(error)
             })?;
-        let first = parts(payload).next().unwrap_or(&[]);
         self.bucket.write_first(way, &self.key, facts, first, next);
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
         let live = claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(time);
@@ -113,13 +113,14 @@ impl Place<'_> {
     fn write_further(
         &self,
         facts: Facts,
-        payload: &[u8],
+        rest: &[u8],
         regular: u64,
         now: Now,
     ) -> Result<Link, PutError> {
         let large = if facts.further() >= FEW { LARGE } else { 0 };
         let mut next = Link::END;
-        for (number, part) in parts(payload).enumerate().skip(1).rev() {
+        for (before, part) in rest.chunks(FURTHER).enumerate().rev() {
+            let number = before + 1;
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
@@ -204,7 +205,7 @@ impl Place<'_> {
         let may_have = || self.table.share.map_or(WAYS, |share| share.ways(clock ^ self.key.low));
         let cell = |way: usize| self.bucket.cell(way);
         let free = self.bucket.free_ways(cell, ways, now);
-        let excess = self.bucket.excess_of_large(ways, is_of_large);
+        let excess = || self.bucket.excess_of_large(ways, is_of_large);
         let way = victim(ways, free, clock, may_have, excess);
         let chosen = |way| Chosen { way, before: cell(way), is_forgotten: false };
         way.map(chosen).or_else(|| {

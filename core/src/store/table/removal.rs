@@ -4,7 +4,7 @@
 //! themselves. If one of these is forgotten, the bucket's floor rises first.
 
 use super::body::{Facts, Link};
-use super::bucket::{CELLS, Cells, RISE, TRACED, WAYS};
+use super::bucket::{CELLS, Cells, Places, RISE, TRACED, WAYS};
 use super::cell::{COMPLETE, Cell, QUIET, REGULAR, State, UNTOLD};
 use super::lookup::Hit;
 use super::victim::{may_take_slot, victim};
@@ -38,11 +38,21 @@ struct Trace {
     is_told: bool,
 }
 
+/// A bucket, as it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    seen: Seen,
+    /// The cells that have the tag.
+    tagged: Cells,
+    places: Places,
+}
+
 impl Place<'_> {
     /// Removes the session under the locator, and remembers that until the end of second `deadline` or of
     /// the record's, whichever is later. `flags`: [`APPLIED`].
     pub(in crate::store) fn remove(&self, deadline: u64, now: Now, flags: u8) -> Removal {
-        let hit = self.find_in(self.cells_to_end());
+        let look = self.look_to_end(now);
+        let hit = self.find_in(look.tagged);
         let facts = hit.map(|hit| hit.facts);
         let is_local = facts.is_some_and(|facts| facts.flags & LOCAL != 0);
         let trace = Trace {
@@ -51,7 +61,7 @@ impl Place<'_> {
             is_told: flags & APPLIED == 0 && !is_local,
         };
         let own = hit.map(|hit| (hit.way, hit.cell));
-        let removal = self.write_trace(trace, own, &mut 0);
+        let removal = self.write_trace(trace, own, look, &mut 0);
         // A put that was published meanwhile is seen here, or sees the trace.
         fence_after_change();
         self.kill_all(now);
@@ -61,13 +71,13 @@ impl Place<'_> {
     /// As [`Place::get`](super::Place), and removes it. Of several callers, in any processes, one finds it.
     pub(in crate::store) fn take(&self, now: Now, into: &mut Vec<u8>) -> Lookup {
         let rises = self.bucket.rises();
-        let cells = self.cells_to_end();
-        if self.is_removed_by(cells, now) {
+        let look = self.look_to_end(now);
+        if self.is_removed_by(look.tagged, now) {
             self.count(Counter::TombstoneHits);
             return Lookup::Removed;
         }
         let good = |hit: &Hit| hit.facts.deadline >= now.seconds();
-        let Some(hit) = self.find_in(cells).filter(good) else {
+        let Some(hit) = self.find_in(look.tagged).filter(good) else {
             self.count(Counter::Misses);
             return Lookup::Missing;
         };
@@ -86,7 +96,8 @@ impl Place<'_> {
                 self.give_back(hit.way, claim);
                 return None;
             }
-            self.is_mine((hit.way, claim), hit.facts, now, rises).then_some(hit.facts.deadline)
+            self.is_mine((hit.way, claim), hit.facts, look, now, rises)
+                .then_some(hit.facts.deadline)
         });
         let Some(deadline) = taken else {
             into.truncate(before);
@@ -98,24 +109,38 @@ impl Place<'_> {
         Lookup::Found { deadline, came_back: hit.cell.has(REGULAR), is_elsewhere }
     }
 
-    /// The cells of the tag. Their memory comes, and that of the trace that one of them leaves.
     #[inline]
-    fn cells_to_end(&self) -> Cells {
+    fn look(&self, now: Now) -> Look {
         let seen = self.bucket.look();
-        let cells = seen.tagged(self.key.tag);
-        self.bucket.fetch_each(cells);
-        self.bucket.fetch_for_trace(&seen);
-        cells
+        Look { seen, tagged: seen.tagged(self.key.tag), places: seen.places(now) }
+    }
+
+    /// As [`Place::look`]. The memory of the cells that have the tag comes, and that of the trace that one of them
+    /// leaves.
+    #[inline]
+    fn look_to_end(&self, now: Now) -> Look {
+        let look = self.look(now);
+        self.bucket.fetch_each(look.tagged);
+        self.bucket.fetch_for_trace(&look.places);
+        look
     }
 
     /// Leaves the removal of a session whose slot is claimed. Whether nobody else has taken it, from another
-    /// cell of the bucket. `rises`: see [`Bucket::rises`](super::Bucket), before the session was found.
-    fn is_mine(&self, (way, claim): (usize, Cell), facts: Facts, now: Now, mut rises: u64) -> bool {
+    /// cell of the bucket. `look`, and `rises`: see [`Bucket::rises`](super::Bucket), before the session was found.
+    #[expect(clippy::too_many_arguments, reason = "what a take knows")]
+    fn is_mine(
+        &self,
+        (way, claim): (usize, Cell),
+        facts: Facts,
+        look: Look,
+        now: Now,
+        mut rises: u64,
+    ) -> bool {
         let is_told = facts.flags & LOCAL == 0;
         let trace = Trace { deadline: facts.deadline, now, is_told };
-        let written = self.write_trace(trace, Some((way, claim)), &mut rises);
+        let written = self.write_trace(trace, Some((way, claim)), look, &mut rises);
         if written != Removal::Written(way) {
-            self.give_back(way, claim);
+            self.bucket.change(way, claim, claim.freed());
         }
         // Each taker leaves its trace before it looks for another's.
         fence_after_change();
@@ -143,15 +168,23 @@ impl Place<'_> {
         }
     }
 
-    /// Writes a trace. `own`: the session's own cell, if it has one. `rises` counts by how much this itself
-    /// raises the floor.
-    fn write_trace(&self, trace: Trace, own: Option<(usize, Cell)>, rises: &mut u64) -> Removal {
-        for _ in 0..TRIES {
-            let seen = self.bucket.look();
-            if let Some(done) = self.extend_trace(&seen, trace) {
+    /// Writes a trace. `own`: the session's own cell, if it has one. `look`: a while ago. `rises` counts by how much
+    /// this itself raises the floor.
+    fn write_trace(
+        &self,
+        trace: Trace,
+        own: Option<(usize, Cell)>,
+        mut look: Look,
+        rises: &mut u64,
+    ) -> Removal {
+        for tried in 0..TRIES {
+            if tried > 0 {
+                look = self.look(trace.now);
+            }
+            if let Some(done) = self.extend_trace(look.tagged, trace) {
                 return done;
             }
-            let Some((number, before)) = self.cell_for_trace(&seen, trace.now, own, rises) else {
+            let Some((number, before)) = self.cell_for_trace(&look, trace.now, own, rises) else {
                 break;
             };
             let told = if trace.is_told { UNTOLD } else { QUIET };
@@ -202,9 +235,8 @@ impl Place<'_> {
     }
 
     /// Makes a trace that is there hold for as long.
-    fn extend_trace(&self, seen: &Seen, trace: Trace) -> Option<Removal> {
+    fn extend_trace(&self, mut cells: Cells, trace: Trace) -> Option<Removal> {
         let Trace { deadline, now, .. } = trace;
-        let mut cells = seen.tagged(self.key.tag);
         // Another session may have the same tag, and other hosts have to be told of both.
         let is_ours = |number: usize, cell: Cell| {
             self.bucket.holds(number, cell, now) && self.bucket.may_be_of(number, cell, &self.key)
@@ -229,17 +261,25 @@ impl Place<'_> {
     /// The cell into which a trace goes, as it was seen.
     fn cell_for_trace(
         &self,
-        seen: &Seen,
+        look: &Look,
         now: Now,
         own: Option<(usize, Cell)>,
         rises: &mut u64,
     ) -> Option<(usize, Cell)> {
+        let Look { seen, places, .. } = look;
+        // Since the look the caller may have claimed it. Or it has made room for another removal.
+        let own = own.and_then(|(number, was)| {
+            let cell = self.bucket.cell(number);
+            cell.is_same_as(was).then_some((number, cell))
+        });
         let cells = seen.cells();
         let cell = |number: usize| cells.get(number).copied().unwrap_or(Cell(0));
-        let mut places = WAYS..CELLS;
-        let unused = places.clone().find(|number| cell(*number).is_free(now));
+        let unused = { places.unused }.find(|number| cell(*number).is_free(now));
+        // Those whose words say so first: the bodies of the others need not be looked at then.
+        let over =
+            || { places.over }.find(|number| !self.bucket.renews(*number, cell(*number), now));
         let dead = || {
-            places.find(|number| match cell(*number) {
+            (WAYS..CELLS).find(|number| match cell(*number) {
                 cell if cell.is(State::Trace) => !self.bucket.renews(*number, cell, now),
                 // Damage: no session begins in a place for removals.
                 cell => cell.is(State::Live) || cell.is(State::More),
@@ -249,18 +289,17 @@ impl Place<'_> {
             let ways = seen.ways(now);
             match own {
                 _ if !may_take_slot(&ways) => None,
-                // Meanwhile it may have made room for another removal.
-                Some((number, was)) if cell(number).is_same_as(was) => Some(number),
-                _ => {
+                Some((number, _)) => Some(number),
+                None => {
                     let free = self.bucket.free_ways(cell, &ways, now);
-                    let excess = self.bucket.excess_of_large(&ways, false);
+                    let excess = || self.bucket.excess_of_large(&ways, false);
                     victim(&ways, free, self.bucket.time(), || 0, excess)
                 }
             }
         };
-        let room = unused.or_else(dead).or_else(of_session);
+        let room = unused.or_else(over).or_else(dead).or_else(of_session);
         let number = room.or_else(|| self.forget_trace(cells, now, rises))?;
-        Some((number, cell(number)))
+        Some(own.filter(|(own, _)| *own == number).unwrap_or((number, cell(number))))
     }
 
     /// Chooses the trace that would hold least long. The bucket's floor rises before it goes.

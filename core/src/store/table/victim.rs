@@ -76,8 +76,8 @@ impl Bucket {
     #[inline]
     pub(super) fn excess_of_large<S>(&self, ways: &Ways<S>, is_of_large: bool) -> u32 {
         let further = ways.more & ways.spent;
-        let is_excess = further.count_ones() + u32::from(is_of_large) > MOST_OF_LARGE;
-        if is_excess { further | self.large_begin(ways) } else { 0 }
+        let is_excess = || further.count_ones() + u32::from(is_of_large) > MOST_OF_LARGE;
+        if further != 0 && is_excess() { further | self.large_begin(ways) } else { 0 }
     }
 
     /// The ways in which sessions of many slots begin.
@@ -113,13 +113,14 @@ pub(super) fn victim<S: Ages>(
     free: u32,
     clock: u64,
     newcomers_may_have: impl Fn() -> usize,
-    excess: u32,
+    excess: impl Fn() -> u32,
 ) -> Option<usize> {
     // A session that is published and not counted yet has the stamp of the next time, and is not the oldest.
     let clock = clock.wrapping_add(1);
     if free != 0 {
         return Some(free.trailing_zeros() as usize);
     }
+    let excess = excess();
     if excess != 0 {
         return ways.stamps.oldest(excess, clock);
     }

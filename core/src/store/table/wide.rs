@@ -9,7 +9,7 @@
     reason = "parts of words are cut out; the places of a table are made by the compiler"
 )]
 
-use super::bucket::{CELLS, Cells, WAYS};
+use super::bucket::{CELLS, Cells, Places, WAYS};
 use super::cell::{
     Cell, DEADLINE_UNIT, MOST_AHEAD, REGULAR, SPENT, STATE, State, TAG, TAG_MASK, TIME,
 };
@@ -82,6 +82,13 @@ impl Seen {
     pub(super) fn tagged(&self, tag: u64) -> Cells {
         // SAFETY: SSE2 is part of x86-64.
         Cells(unsafe { tagged(&self.0, tag) })
+    }
+
+    /// The places for removals.
+    #[inline]
+    pub(super) fn places(&self, now: Now) -> Places {
+        // SAFETY: SSE2 is part of x86-64.
+        unsafe { places(&self.0, now) }
     }
 
     /// The ways.
@@ -325,6 +332,18 @@ impl States {
             claimed: is(State::Writing) | is(State::Taken),
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn places(pairs: &[__m128i; PAIRS], now: Now) -> Places {
+    let (eights, _) = pairs.as_chunks::<8>();
+    let last = &eights[WAYS / 16];
+    let states = four::<HIGH>(last).map(|high| _mm_srli_epi32::<{ (STATE - 32) as i32 }>(high));
+    let trace = bits(_mm_cmpeq_epi8(bytes(&states), _mm_set1_epi8(State::Trace as i8)));
+    let over = over(&four::<LOW>(last), now);
+    let cells = |places: u32| Cells(u64::from(places) << WAYS);
+    Places { unused: cells(!trace & 0xFFFF), over: cells(trace & over) }
 }
 
 #[inline]

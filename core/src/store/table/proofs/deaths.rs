@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::store::Use;
+use crate::store::table::word::Word;
 
 /// Runs `operation` once for each of its writes, before which it dies, and once to the end. `check` is told
 /// whether it died.
@@ -173,6 +174,24 @@ fn what_is_taken_is_taken_once() {
                 assert_eq!(memory.take(1), None);
             });
         }
+    }
+}
+
+/// Whether any word of any slot has something.
+fn has_words(memory: &Memory) -> bool {
+    let slots = memory.buckets.iter().flat_map(|bucket| (0..WAYS).flat_map(|way| bucket.slot(way)));
+    slots.map(Word::peek).any(|word| word != 0)
+}
+
+#[test]
+fn what_is_taken_or_removed_leaves_no_word_in_its_slots() {
+    for length in [100, 176, 1000] {
+        let memory = Memory::new(8);
+        memory.put(1, length).unwrap();
+        memory.put(2, length).unwrap();
+        assert!(memory.take(1).is_some() && has_words(&memory));
+        memory.remove(2);
+        assert!(!has_words(&memory));
     }
 }
 

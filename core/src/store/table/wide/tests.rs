@@ -35,6 +35,8 @@ fn it_sees_the_same_as_one_cell_after_the_other() {
         let tag = if round % 4 == 0 { narrow.cells()[round % CELLS].tag() } else { next() & 3 };
         assert_eq!(wide.tagged(tag).0, narrow.tagged(tag).0);
         let now = Now(NOW.0 + (next() % 3) * (1 << 31));
+        let (some, same) = (wide.places(now), narrow.places(now));
+        assert_eq!([some.unused.0, some.over.0], [same.unused.0, same.over.0]);
         let (surveyed, survey) = survey(&words, tag, now);
         assert_eq!(surveyed.0, narrow.tagged(tag).0);
         let (wide, narrow) = (wide.ways(now), narrow.ways(now));
