@@ -199,6 +199,15 @@ impl Bucket {
         }
     }
 
+    /// Has the pages looked up in which the bodies are. A bucket lies in two or three, and for each the processor
+    /// looks through tables that are in memory as well: for all at once, and not one after the other.
+    #[inline]
+    pub(super) fn fetch_pages(&self) {
+        let [.., last] = &self.slots;
+        fetch(std::array::from_ref(&self.slot(WAYS / 2)[0]));
+        fetch(std::array::from_ref(&last[SLOT_WORDS - 1]));
+    }
+
     /// As [`Bucket::fetch`], of the place into which a trace goes that is written next.
     #[inline]
     pub(super) fn fetch_for_trace(&self, places: &Places) {
@@ -213,6 +222,7 @@ impl Bucket {
     /// sessions do so in the order in which they came.
     #[inline]
     pub(super) fn fetch_next(&self) {
+        self.fetch_pages();
         fetch_to_write(&self.ghosts);
         self.fetch(usize::from(low_byte(self.time())) % WAYS);
     }

@@ -119,6 +119,7 @@ impl Place<'_> {
     /// leaves.
     #[inline]
     fn look_to_end(&self, now: Now) -> Look {
+        self.bucket.fetch_pages();
         let look = self.look(now);
         self.bucket.fetch_each(look.tagged);
         self.bucket.fetch_for_trace(&look.places);
