@@ -3,8 +3,9 @@
 //! ```text
 //!   overlay/   C calls this: the exported names, and our hooks        unsafe
 //!   context/   one State per SSL_CTX: settings, rules, counters       safe
-//!   seal/      records are shortened and encrypted before they leave  safe
+//!   seal/      records are encrypted before they leave                safe
 //!   openssl/   we call this: stock functions, handles, callbacks      unsafe
+//!   compact/   a session's DER in fewer bytes, and its shape          safe
 //!   log.rs     lines for the operator                                 safe
 //!   config.rs  SESSCACHE_*, read once                                 safe
 //! ```
@@ -15,6 +16,8 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("a panic must unwind into overlay::guard: build with panic = \"unwind\"");
 
+#[forbid(unsafe_code)]
+pub mod compact;
 #[forbid(unsafe_code)]
 pub mod config;
 #[forbid(unsafe_code)]

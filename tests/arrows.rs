@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors of a crate, from the top. Rooms of one floor do not name each other.
 const SRC: &[&[&str]] =
-    &[&["overlay"], &["context"], &["seal"], &["openssl"], &["log"], &["config"]];
+    &[&["overlay"], &["context"], &["seal"], &["openssl"], &["compact", "log"], &["config"]];
 const CORE: &[&[&str]] =
     &[&["cache", "store", "key_file", "slots"], &["schedules", "sync", "system"]];
 

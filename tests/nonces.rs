@@ -3,9 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+use sesscache::compact::Wiped;
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
-use sesscache::seal::{KEY_ID_BYTES, Keys, NONCE_BYTES};
+use sesscache::seal::{HEAD_BYTES, KEY_ID_BYTES, Keys, NONCE_BYTES};
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
@@ -26,9 +27,9 @@ fn generator() -> Generator {
 
 fn draw(keys: &Keys, count: usize) -> Vec<Nonce> {
     let nonce = |_| {
-        let mut sealed = Vec::new();
-        keys.seal(generator(), b"", b"a session", &mut sealed).unwrap();
-        *sealed[KEY_ID_BYTES..].first_chunk().unwrap()
+        let mut text = Wiped::new(vec![0; HEAD_BYTES + 9]);
+        keys.seal(generator(), b"", &mut text).unwrap();
+        *text[KEY_ID_BYTES..].first_chunk().unwrap()
     };
     (0..count).map(nonce).collect()
 }

@@ -2,11 +2,13 @@
 
 use crate::clock::{BATCH, Clock};
 use crate::{SPARED_BYTES, report};
+use sesscache::compact::{Wiped, reserve};
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
-use sesscache::seal::Keys;
+use sesscache::seal::{HEAD_BYTES, Keys, OVERHEAD};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;
+use std::mem::take;
 use std::ptr::null_mut;
 
 /// Associated data of a session for a server name of usual length (context/host/record.rs).
@@ -36,9 +38,12 @@ pub fn run(seconds: f64, lengths: Vec<usize>) {
     for length in lengths {
         let plain = vec![0x5E; length - SPARED_BYTES];
         let seal = || {
-            let mut sealed = Vec::new();
-            keys.seal(generator, &ASSOCIATED, &plain, &mut sealed).unwrap();
-            sealed
+            let mut text = Wiped::default();
+            reserve(&mut text, plain.len() + OVERHEAD).unwrap();
+            text.extend_from_slice(&[0; HEAD_BYTES]);
+            text.extend_from_slice(&plain);
+            keys.seal(generator, &ASSOCIATED, &mut text).unwrap();
+            take(&mut *text)
         };
         let sealed = seal();
         let open = || keys.open(libssl, &ASSOCIATED, &sealed).unwrap();

@@ -3,17 +3,30 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sesscache::seal::compact::{Known, restore, shorten};
+use sesscache::compact::shape::{Parts, Shape};
+use sesscache::compact::{Known, Wiped, append_short, restore};
 
-const HEAD: &[u8] = b"origin";
 /// The most that the parts of a session that are known, and the framing of its fields, add.
 const MOST_ADDED: usize = 1024;
 
 fn comes_back(der: &[u8], known: &Known<'_>) {
-    let all = shorten(HEAD, der, known).unwrap();
-    let short = all.strip_prefix(HEAD).unwrap();
+    let mut short = Wiped::default();
+    append_short(&mut short, der, known).unwrap();
     assert!(short.len() <= 1 + der.len());
-    assert!(*restore(short, known).unwrap() == *der);
+    assert!(*restore(&short, known).unwrap() == *der);
+    has_its_shape(&short, known);
+}
+
+/// A session is of the shape that it has, and one that is put together of that shape is, too.
+fn has_its_shape(short: &[u8], known: &Known<'_>) {
+    let Some(parts) = Parts::of(short, known) else { return };
+    let Some(shape) = Shape::of(&parts, known) else { return };
+    assert!(shape.is_of(&parts, known));
+    let mut again = Vec::with_capacity(shape.most_bytes());
+    shape.append(&parts.fields, known, &mut again).unwrap();
+    let parts_again = Parts::of(&again, known).unwrap();
+    assert!(parts_again.fields == parts.fields && shape.is_of(&parts_again, known));
+    assert!(restore(&again, known).is_some());
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -46,7 +46,9 @@ impl Blocks {
 
     /// Encrypts whole blocks to as many.
     pub fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
-        self.0.encrypt(from, to)
+        let length = same_length(from, to)?;
+        // SAFETY: so many bytes to read, and as many to write.
+        unsafe { self.0.encrypt(from.as_ptr(), to.as_mut_ptr(), length) }
     }
 }
 
@@ -65,14 +67,13 @@ impl Sealing {
         self.0.initialise_to_encrypt(key.as_ptr(), ptr::null())
     }
 
-    /// Encrypts `from` to `to`, which is as long, and returns the tag over it and `associated`. It has
-    /// a key, under which no other message has this nonce.
+    /// Encrypts `text` where it is, and returns the tag over it and `associated`. It has a key, under
+    /// which no other message has this nonce.
     pub fn seal(
         &mut self,
         nonce: &[u8; GCM_NONCE_BYTES],
         associated: &[u8],
-        from: &[u8],
-        to: &mut [u8],
+        text: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
         let Sealing(context) = self;
         context.initialise_to_encrypt(ptr::null(), nonce.as_ptr())?;
@@ -85,7 +86,9 @@ impl Sealing {
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
             succeeded(ok)?;
         }
-        context.encrypt(from, to)?;
+        let length = c_int::try_from(text.len()).map_err(|_| Failed::Refused)?;
+        // SAFETY: so many bytes to read and to write. GCM may write where it reads.
+        unsafe { context.encrypt(text.as_ptr(), text.as_mut_ptr(), length) }?;
         let mut tag = [0; TAG_BYTES];
         let finish = present(context.libssl.EVP_EncryptFinal_ex)?;
         // SAFETY: a keyed context and a block's room, of which GCM uses nothing.
@@ -181,16 +184,22 @@ impl Context {
 
     /// Encrypts in one update. Both ciphers write their whole input at once, blocks or a stream,
     /// because ECB pads only in EVP_EncryptFinal_ex(), which is not called.
-    fn encrypt(&mut self, from: &[u8], to: &mut [u8]) -> Result<(), Failed> {
-        let length = same_length(from, to)?;
+    ///
+    /// # Safety
+    /// `from` and `to` are so many bytes, to read and to write; a stream may have them in one place.
+    unsafe fn encrypt(
+        &mut self,
+        from: *const u8,
+        to: *mut u8,
+        length: c_int,
+    ) -> Result<(), Failed> {
         if length == 0 {
             return Ok(());
         }
         let mut written: c_int = 0;
         let (update, ctx) = (present(self.libssl.EVP_EncryptUpdate)?, self.ctx.as_ptr());
-        let (data, place) = (from.as_ptr(), to.as_mut_ptr());
-        // SAFETY: a keyed context, `length` bytes to read and as many to write.
-        succeeded(unsafe { update(ctx, place, &raw mut written, data, length) })?;
+        // SAFETY: a keyed context, and the caller's promise.
+        succeeded(unsafe { update(ctx, to, &raw mut written, from, length) })?;
         whole(written, length)
     }
 

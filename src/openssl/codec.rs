@@ -9,6 +9,7 @@ use super::handle::{Session, SessionRef, bytes};
 use super::kdf::{HASH_BYTES, sha256};
 use super::table::Libssl;
 use super::types::ExFree;
+use crate::compact::{Wiped, reserve};
 use libc::{c_int, c_long, c_uint, c_void};
 use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_free};
 use std::ptr;
@@ -112,16 +113,10 @@ impl SessionRef<'_> {
     }
 
     /// Appends the session's DER to `out`: with its master secret, so `out` is to be wiped.
-    pub fn append_der(self, out: &mut Zeroizing<Vec<u8>>) -> Result<(), Failed> {
+    pub fn append_der(self, out: &mut Wiped) -> Result<(), Failed> {
         let encode = present(self.libssl().i2d_SSL_SESSION)?;
         let length = self.der_length()?;
-        // At once: a vector that grows leaves its old bytes behind.
-        if out.capacity() - out.len() < length {
-            let mut larger = Zeroizing::new(Vec::new());
-            larger.try_reserve_exact(out.len() + length).map_err(|_| Failed::NoMemory)?;
-            larger.extend_from_slice(out);
-            *out = larger;
-        }
+        reserve(out, length).ok_or(Failed::NoMemory)?;
         let mut place = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: a valid session and room for the length that was asked for.
         let written = unsafe { encode(self.as_ptr(), &raw mut place) };

@@ -5,9 +5,10 @@
 //! getter. libssl keeps it in sessions with a cipher of SRP, and these have no facts either. No locks of
 //! ours.
 
-use super::cut::Fields;
+use super::bytes::Bytes;
 use super::handle::{SessionRef, bytes};
 use super::scratch::Scratch;
+use crate::compact::shape::Fields;
 use libc::c_uint;
 use std::ffi::CStr;
 use std::ptr;
@@ -34,30 +35,6 @@ pub struct Facts {
     timeout: i64,
 }
 
-/// Bytes, up to so many.
-#[derive(Debug)]
-struct Bytes<const MOST: usize> {
-    all: [u8; MOST],
-    length: usize,
-}
-
-impl<const MOST: usize> Bytes<MOST> {
-    const NONE: Self = Bytes { all: [0; MOST], length: 0 };
-
-    fn get(&self) -> &[u8] {
-        self.all.get(..self.length).unwrap_or_default()
-    }
-
-    /// `None` if there is no room.
-    #[inline]
-    fn append(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.length.checked_add(bytes.len())?;
-        self.all.get_mut(self.length..end)?.copy_from_slice(bytes);
-        self.length = end;
-        Some(())
-    }
-}
-
 impl Facts {
     /// Of nothing.
     pub fn none() -> Facts {
@@ -73,13 +50,18 @@ impl Facts {
 
     /// The facts.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get()
+        self.bytes.bytes()
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &[u8] {
+        self.id.bytes()
     }
 
     /// The other fields.
     pub fn fields(&self) -> Fields<'_> {
         let secret = self.secret.get(..self.secret_length).unwrap_or_default();
-        Fields { id: self.id.get(), secret, time: self.time, timeout: self.timeout }
+        Fields { secret, time: self.time, timeout: self.timeout }
     }
 
     fn put(&mut self, fact: &[u8]) -> Option<()> {
@@ -118,7 +100,7 @@ impl SessionRef<'_> {
         let numbers: [i64; NUMBERS] = [
             i64::from(version),
             i64::try_from(cipher.addr()).ok()?,
-            i64::try_from(facts.id.length).ok()?,
+            i64::try_from(facts.id.bytes().len()).ok()?,
             i64::try_from(facts.secret_length).ok()?,
             told.verify_result,
             told.group,

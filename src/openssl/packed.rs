@@ -4,8 +4,9 @@
 //! session without a shape is there *whole*. Both are wiped with the last reference. No locks of ours.
 
 use super::cells;
-use super::cut::{Cut, Shape};
 use super::shapes::InUse;
+use crate::compact::Known;
+use crate::compact::shape::{Parts, Shape};
 use std::alloc::{Layout, alloc, dealloc};
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
@@ -84,21 +85,27 @@ impl Packed {
         Some(unsafe { Packed::write(block, head, &[&length.to_ne_bytes(), bytes]) })
     }
 
-    /// A session that was cut, as its shape and what the shape does not have. `time`: when it began, if
-    /// that is to be kept. `None` if there is no room for its shape, if its secret is too long, without
+    /// A session that was taken apart, as its shape and what the shape does not have. `keeps_time`: when it
+    /// began is to be kept. `None` if there is no room for its shape, if its secret is too long, without
     /// memory and without a lock.
-    pub fn short(mark: u64, deadline: u32, cut: &Cut<'_>, time: Option<u32>) -> Option<Packed> {
-        let bytes = time.map(u32::to_ne_bytes);
-        let bytes = bytes.as_ref().map_or([].as_slice(), |bytes| bytes);
-        let length = cut.secret.len() + bytes.len();
-        if short_size(length) > cells::MOST {
+    pub fn short(
+        mark: u64,
+        parts: &Parts<'_>,
+        known: &Known<'_>,
+        keeps_time: bool,
+    ) -> Option<Packed> {
+        let (secret, deadline) = (parts.fields.secret, u32::try_from(known.deadline).ok()?);
+        let time = u32::try_from(parts.fields.time).ok()?.to_ne_bytes();
+        let time = if keeps_time { time.as_slice() } else { &[] };
+        let size = short_size(secret.len() + time.len());
+        if size > cells::MOST {
             return None;
         }
-        let shape = Some(InUse::of(cut)?);
-        let block = cells::take(short_size(length))?.cast::<Block>();
-        let head = Block::new(mark, deadline, shape, time.is_some());
+        let shape = Some(InUse::of(parts, known)?);
+        let block = cells::take(size)?.cast::<Block>();
+        let head = Block::new(mark, deadline, shape, keeps_time);
         // SAFETY: there is room for all of it.
-        Some(unsafe { Packed::write(block, head, &[cut.secret, bytes]) })
+        Some(unsafe { Packed::write(block, head, &[secret, time]) })
     }
 
     /// # Safety
@@ -147,7 +154,7 @@ impl Packed {
     fn length(&self) -> usize {
         let block = self.block();
         match block.shape.as_ref().and_then(InUse::shape) {
-            Some((_, secret)) => secret + if block.has_time { TIME } else { 0 },
+            Some(shape) => shape.secret_length() + if block.has_time { TIME } else { 0 },
             None => LENGTH + usize::from(self.whole_length()),
         }
     }
@@ -157,8 +164,9 @@ impl Packed {
         // SAFETY: so many bytes of a block, which nobody changes.
         let bytes = unsafe { slice::from_raw_parts(self.place(), self.length()) };
         match self.block().shape.as_ref().and_then(InUse::shape) {
-            Some((shape, length)) => {
-                let (secret, time) = bytes.split_at_checked(length).unwrap_or_default();
+            Some(shape) => {
+                let secret = shape.secret_length();
+                let (secret, time) = bytes.split_at_checked(secret).unwrap_or_default();
                 let time = time.first_chunk().map(|time| u32::from_ne_bytes(*time));
                 Content::Short { shape, secret, time }
             }
@@ -233,20 +241,21 @@ mod tests {
         assert!(Packed::whole(1, 1, &bytes).is_none());
     }
 
-    /// The DER of a session with a secret of this length.
-    fn der(secret: u8) -> Vec<u8> {
-        let mut body = vec![2, 1, 1, 2, 2, 3, 3, 4, 2, 0x13, 1, 4, 2, 7, 8, 4, secret];
-        body.extend((0..secret).map(|byte| byte + 100));
-        body.extend([0xA1, 3, 2, 1, 1, 0xA2, 3, 2, 1, 2]);
-        let mut der = vec![0x30, body.len().try_into().unwrap()];
-        der.extend(body);
-        der
+    const KNOWN: Known<'_> =
+        Known { version: 0x304, id: &[7, 8], name: &[], began: 1, deadline: 7 };
+
+    /// A shortened session with a secret of this length, which began at 5.
+    fn shortened(secret: u8) -> Vec<u8> {
+        let mut short = vec![secret, 0x13, 1];
+        short.extend((0..secret).map(|byte| byte + 100));
+        short.extend([0x09, 5, 0x11, 2]);
+        short
     }
 
     /// Another test may have a lock.
-    fn short(cut: &Cut<'_>, time: Option<u32>) -> Packed {
+    fn short(parts: &Parts<'_>, keeps_time: bool) -> Packed {
         loop {
-            if let Some(packed) = Packed::short(u64::MAX, 7, cut, time) {
+            if let Some(packed) = Packed::short(u64::MAX, parts, &KNOWN, keeps_time) {
                 return packed;
             }
             thread::yield_now();
@@ -256,23 +265,23 @@ mod tests {
     #[test]
     fn a_session_with_a_shape_comes_back() {
         draw();
-        for length in [0, 1, 32, 48, 76, 80] {
-            let der = der(length);
-            let cut = Cut::of(&der).unwrap();
-            for time in [None, Some(5)] {
-                if time.is_some() && length == 80 {
-                    assert!(Packed::short(1, 1, &cut, time).is_none());
+        for length in [1, 32, 48, 76, 80] {
+            let bytes = shortened(length);
+            let parts = Parts::of(&bytes, &KNOWN).unwrap();
+            for keeps_time in [false, true] {
+                if keeps_time && length == 80 {
+                    assert!(Packed::short(1, &parts, &KNOWN, true).is_none());
                     continue;
                 }
-                let packed = short(&cut, time);
+                let packed = short(&parts, keeps_time);
                 let again = packed.clone();
                 assert_eq!((packed.mark(), packed.deadline()), (u64::MAX, 7));
                 drop(packed);
-                let Content::Short { shape, secret, time: again_time } = again.content() else {
+                let Content::Short { shape, secret, time } = again.content() else {
                     panic!("{length}")
                 };
-                assert!(cut.has(shape));
-                assert_eq!((secret, again_time), (cut.secret, time));
+                assert!(shape.is_of(&parts, &KNOWN));
+                assert_eq!((secret, time), (parts.fields.secret, keeps_time.then_some(5)));
             }
         }
     }
@@ -280,8 +289,8 @@ mod tests {
     #[test]
     fn a_count_that_is_full_stays() {
         draw();
-        let der = der(2);
-        let packed = short(&Cut::of(&der).unwrap(), None);
+        let bytes = shortened(2);
+        let packed = short(&Parts::of(&bytes, &KNOWN).unwrap(), false);
         packed.block().references.store(FOR_EVER - 1, Relaxed);
         drop([packed.clone(), packed.clone()]);
         assert_eq!(packed.block().references.load(Relaxed), FOR_EVER);

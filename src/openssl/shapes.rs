@@ -6,11 +6,12 @@
 //! Locks: one, tried and never waited for, to look for a shape. Whoever has a shape reads it without.
 
 use super::boxed;
-use super::cut::{Cut, Shape};
+use crate::compact::Known;
+use crate::compact::shape::{Parts, Shape};
 use parking_lot::Mutex;
 use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU8;
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -31,13 +32,7 @@ struct Slot {
     users: AtomicU32,
     hash: AtomicU64,
     /// NULL, or a box that is ours.
-    known: AtomicPtr<Known>,
-}
-
-#[derive(Debug)]
-struct Known {
-    shape: Shape,
-    secret_length: usize,
+    shape: AtomicPtr<Shape>,
 }
 
 /// A shape that is in use for as long as this lives.
@@ -49,25 +44,24 @@ impl Slot {
         Slot {
             users: AtomicU32::new(0),
             hash: AtomicU64::new(0),
-            known: AtomicPtr::new(ptr::null_mut()),
+            shape: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
     /// Its shape. Under the lock, or for a user.
-    fn known(&self) -> Option<&Known> {
+    fn shape(&self) -> Option<&Shape> {
         // SAFETY: NULL, or a box that stays while there are users. Only the holder of the lock replaces it.
-        unsafe { self.known.load(Acquire).as_ref() }
+        unsafe { self.shape.load(Acquire).as_ref() }
     }
 
     /// Whether it has the shape of this session. Under the lock.
-    fn is_for(&self, cut: &Cut<'_>) -> bool {
-        self.known().is_some_and(|known| cut.has(&known.shape))
+    fn is_for(&self, parts: &Parts<'_>, known: &Known<'_>) -> bool {
+        self.shape().is_some_and(|shape| shape.is_of(parts, known))
     }
 
-    /// Puts in the shape of this session; `None` without memory. Under the lock, and without users.
-    fn renew(&self, cut: &Cut<'_>, hash: u64) -> Option<()> {
-        let known = Known { shape: cut.shape()?, secret_length: cut.secret.len() };
-        let old = self.known.swap(Box::into_raw(boxed::try_new(known)?), AcqRel);
+    /// Puts in a shape; `None` without memory. Under the lock, and without users.
+    fn renew(&self, shape: Shape, hash: u64) -> Option<()> {
+        let old = self.shape.swap(Box::into_raw(boxed::try_new(shape)?), AcqRel);
         self.hash.store(hash, Relaxed);
         if !old.is_null() {
             // SAFETY: made as a box, and nobody has it any more.
@@ -79,14 +73,14 @@ impl Slot {
 
 impl InUse {
     /// The shape of this session. `None` if there is no room for it, without memory, and without the lock.
-    pub(super) fn of(cut: &Cut<'_>) -> Option<InUse> {
-        InUse::locked(&mut *LATEST.try_lock()?, cut)
+    pub(super) fn of(parts: &Parts<'_>, known: &Known<'_>) -> Option<InUse> {
+        InUse::locked(&mut *LATEST.try_lock()?, parts, known)
     }
 
-    fn locked(latest: &mut usize, cut: &Cut<'_>) -> Option<InUse> {
-        let is_latest = SLOTS.get(*latest).is_some_and(|slot| slot.is_for(cut));
+    fn locked(latest: &mut usize, parts: &Parts<'_>, known: &Known<'_>) -> Option<InUse> {
+        let is_latest = SLOTS.get(*latest).is_some_and(|slot| slot.is_for(parts, known));
         if !is_latest {
-            *latest = find(cut)?;
+            *latest = find(Shape::of(parts, known)?)?;
         }
         SLOTS.get(*latest)?.users.fetch_add(1, Relaxed);
         NonZeroU8::new(u8::try_from(*latest + 1).ok()?).map(InUse)
@@ -96,10 +90,9 @@ impl InUse {
         SLOTS.get(usize::from(self.0.get()) - 1)
     }
 
-    /// The shape, and how long the secret of a session is that has it.
-    pub(super) fn shape(&self) -> Option<(&Shape, usize)> {
-        let known = self.slot()?.known()?;
-        Some((&known.shape, known.secret_length))
+    /// The shape.
+    pub(super) fn shape(&self) -> Option<&Shape> {
+        self.slot()?.shape()
     }
 }
 
@@ -111,17 +104,17 @@ impl Drop for InUse {
     }
 }
 
-/// The slot of this session's shape, which is put there if it is in none. Under the lock.
+/// The slot of a shape, which is put there if it is in none. Under the lock.
 #[cold]
-fn find(cut: &Cut<'_>) -> Option<usize> {
+fn find(shape: Shape) -> Option<usize> {
     let [first, second] = seed(Purpose::Shapes)?;
     let mut hasher = SipHasher13::new_with_keys(first, second);
-    cut.hash_shape(&mut hasher);
+    shape.hash(&mut hasher);
     let hash = hasher.finish();
-    let is_it = |slot: &Slot| slot.hash.load(Relaxed) == hash && slot.is_for(cut);
+    let is_it = |slot: &Slot| slot.hash.load(Relaxed) == hash && slot.shape() == Some(&shape);
     SLOTS.iter().position(is_it).or_else(|| {
         let free = SLOTS.iter().position(|slot| slot.users.load(Acquire) == 0)?;
-        SLOTS.get(free)?.renew(cut, hash)?;
+        SLOTS.get(free)?.renew(shape, hash)?;
         Some(free)
     })
 }
@@ -131,33 +124,31 @@ mod tests {
     use super::*;
     use sesscache_core::system::seed::draw;
 
-    /// The DER of a session with this server name.
-    fn der(name: u8) -> Vec<u8> {
-        let mut body = vec![2, 1, 1, 2, 2, 3, 3, 4, 2, 0x13, 1, 4, 2, 7, 8, 4, 3, 9, 9, 9];
-        body.extend([0xA1, 3, 2, 1, 1, 0xA2, 3, 2, 1, 2, 0xA6, 3, 4, 1, name]);
-        let mut der = vec![0x30, body.len().try_into().unwrap()];
-        der.extend(body);
-        der
+    const KNOWN: Known<'_> =
+        Known { version: 0x304, id: &[7, 8], name: &[], began: 1, deadline: 3 };
+
+    /// A shortened session with this byte in it.
+    fn short(byte: u8) -> [u8; 10] {
+        [3, 0x13, 1, 9, 9, 9, 0x0e, 0x16, 0x81, byte]
     }
 
     #[test]
     fn a_shape_stays_while_it_is_in_use() {
         draw();
-        let ders: Vec<_> = (0..=255).map(der).collect();
-        let cuts: Vec<_> = ders.iter().map(|der| Cut::of(der).unwrap()).collect();
+        let shorts: Vec<_> = (0..=255).map(short).collect();
+        let all: Vec<_> = shorts.iter().map(|short| Parts::of(short, &KNOWN).unwrap()).collect();
         // Another test may have the lock.
-        let take = |cut: &Cut<'_>| InUse::locked(&mut LATEST.lock(), cut);
-        let mut taken: Vec<_> = cuts.iter().map_while(take).collect();
+        let take = |parts: &Parts<'_>| InUse::locked(&mut LATEST.lock(), parts, &KNOWN);
+        let mut taken: Vec<_> = all.iter().map_while(take).collect();
         // Another test may have some.
         assert!(taken.len() > MOST - 8, "{}", taken.len());
-        for (in_use, cut) in taken.iter().zip(&cuts) {
-            let (shape, secret_length) = in_use.shape().unwrap();
-            assert!(cut.has(shape) && secret_length == 3);
+        for (in_use, parts) in taken.iter().zip(&all) {
+            assert!(in_use.shape().unwrap().is_of(parts, &KNOWN));
         }
-        let again = take(&cuts[0]).unwrap();
+        let again = take(&all[0]).unwrap();
         assert_eq!(again.0, taken[0].0);
         drop(taken.swap_remove(0));
-        assert!(take(&cuts[255]).is_none_or(|other| other.0 != again.0), "it is in use");
-        assert!(cuts[0].has(again.shape().unwrap().0));
+        assert!(take(&all[255]).is_none_or(|other| other.0 != again.0), "it is in use");
+        assert!(again.shape().unwrap().is_of(&all[0], &KNOWN));
     }
 }

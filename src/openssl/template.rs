@@ -4,15 +4,15 @@
 //! A template is decoded from bytes, never taken from a connection, and has zeroes for a secret. A copy
 //! is compared once for each template, by its encoding, with what was to be decoded. No locks of ours.
 
-use super::cut::{Cut, Fields, Shape};
 use super::handle::Session;
 use super::side_data;
 use super::table::Libssl;
+use crate::compact::shape::{Fields, Parts, Shape};
+use crate::compact::{Known, Wiped, append_short, restore};
 use sesscache_core::cache::MAX_ID_LENGTH;
-use zeroize::Zeroizing;
 
 /// The longest secret.
-const MOST_SECRET: usize = 512;
+const MOST_SECRET: usize = 256;
 
 /// A template.
 #[derive(Debug)]
@@ -29,53 +29,75 @@ pub fn may_copy(libssl: &'static Libssl) -> bool {
 }
 
 impl Template {
-    /// The template for sessions of this shape, and the first of them, if copies can be made. `None`
-    /// without memory.
-    pub fn new(libssl: &'static Libssl, cut: &Cut<'_>) -> Option<(Template, Option<Session>)> {
-        let mut template = Template { shape: cut.shape()?, session: None };
-        template.session = template.decode(libssl, cut);
-        let copy = template.copy(libssl, cut).filter(|copy| template.is_encoded(libssl, copy, cut));
+    /// The template for sessions of this shape, and the first of them, if copies can be made.
+    pub fn new(
+        libssl: &'static Libssl,
+        shape: Shape,
+        fields: &Fields<'_>,
+        known: &Known<'_>,
+    ) -> (Template, Option<Session>) {
+        let mut template = Template { shape, session: None };
+        template.session = template.decode(libssl, fields, known);
+        let copy = template.copy(libssl, fields, known);
+        let copy = copy.filter(|copy| template.is_encoded(libssl, copy, fields, known));
         if copy.is_none() {
             template.session = None;
         }
-        Some((template, copy))
+        (template, copy)
     }
 
     /// A session of this shape, of zeroes.
-    fn decode(&self, libssl: &'static Libssl, cut: &Cut<'_>) -> Option<Session> {
+    fn decode(
+        &self,
+        libssl: &'static Libssl,
+        fields: &Fields<'_>,
+        known: &Known<'_>,
+    ) -> Option<Session> {
         let (id, secret) = ([0; MAX_ID_LENGTH], [0; MOST_SECRET]);
-        let (id, secret) = (id.get(..cut.id.len())?, secret.get(..cut.secret.len())?);
-        let fields = Fields { id, secret, time: cut.time, timeout: cut.timeout };
-        Session::from_der(libssl, &self.shape.to_der(&fields)?).ok()
+        let (id, secret) = (id.get(..known.id.len())?, secret.get(..fields.secret.len())?);
+        let (fields, known) = (Fields { secret, ..*fields }, Known { id, ..*known });
+        let mut short = Vec::new();
+        short.try_reserve_exact(self.shape.most_bytes()).ok()?;
+        self.shape.append(&fields, &known, &mut short)?;
+        Session::from_der(libssl, &restore(&short, &known)?).ok()
     }
 
-    /// Whether a session is encoded as what was cut, but for the mask of a ticket's age.
-    fn is_encoded(&self, libssl: &'static Libssl, session: &Session, cut: &Cut<'_>) -> bool {
-        let mut der = Zeroizing::new(Vec::new());
+    /// Whether a session is encoded as one of this shape with these fields.
+    fn is_encoded(
+        &self,
+        libssl: &'static Libssl,
+        session: &Session,
+        fields: &Fields<'_>,
+        known: &Known<'_>,
+    ) -> bool {
+        let (mut der, mut short) = (Wiped::default(), Wiped::default());
+        let is_it = |parts: Parts<'_>| parts.fields == *fields && self.shape.is_of(&parts, known);
         session.as_ref(libssl).append_der(&mut der).is_ok()
-            && Cut::of(&der).is_some_and(|again| {
-                again.has(&self.shape)
-                    && (again.id, again.secret) == (cut.id, cut.secret)
-                    && (again.time, again.timeout) == (cut.time, cut.timeout)
-            })
+            && append_short(&mut short, &der, known).is_some()
+            && Parts::of(&short, known).is_some_and(is_it)
     }
 
-    /// Whether it is for sessions of this shape.
-    pub fn is_for(&self, cut: &Cut<'_>) -> bool {
-        cut.has(&self.shape)
+    /// Whether it is for sessions of the shape of this one.
+    pub fn is_for(&self, parts: &Parts<'_>, known: &Known<'_>) -> bool {
+        self.shape.is_of(parts, known)
     }
 
-    /// The session that was cut; `None` if it is to be decoded. It is for [`Template::is_for`].
-    pub fn copy(&self, libssl: &'static Libssl, cut: &Cut<'_>) -> Option<Session> {
+    /// The session with these fields; `None` if it is to be decoded. It is for [`Template::is_for`].
+    pub fn copy(
+        &self,
+        libssl: &'static Libssl,
+        fields: &Fields<'_>,
+        known: &Known<'_>,
+    ) -> Option<Session> {
         let template = self.session.as_ref()?;
         // SAFETY: a session that nobody changes.
         let copy = unsafe { libssl.SSL_SESSION_dup?(template.as_ptr()) };
         // SAFETY: NULL or a new session, whose reference is ours.
         let copy = unsafe { Session::from_raw(copy) }?;
         let handle = copy.as_ref(libssl);
-        let is_set = handle.set_id(cut.id) && handle.set_secret(cut.secret);
-        handle.set_time(cut.time);
-        handle.set_timeout(cut.timeout);
+        let is_set = handle.set_id(known.id) && handle.set_secret(fields.secret);
+        handle.set_time(fields.time);
+        handle.set_timeout(fields.timeout);
         is_set.then_some(copy)
     }
 }

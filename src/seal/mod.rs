@@ -9,12 +9,12 @@
 //! A secret is a plain key of the file, or the state of a ratchet in one epoch: see `ratchet`. Keys and
 //! plaintext are wiped. No unsafe, no panic and no abort for want of memory.
 
-pub mod compact;
 pub(crate) mod lanes;
 mod nonces;
 pub mod ratchet;
 mod xaes;
 
+use crate::compact::{Wiped, reserve};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::generator::Generator;
@@ -22,7 +22,6 @@ use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
 use std::fmt;
-use zeroize::Zeroizing;
 
 /// Bytes that tell which key sealed a record.
 pub const KEY_ID_BYTES: usize = 4;
@@ -30,8 +29,10 @@ pub const KEY_ID_BYTES: usize = 4;
 pub const NONCE_BYTES: usize = nonces::NONCE_BYTES;
 /// Bytes of the tag.
 pub const TAG_BYTES: usize = crate::openssl::aead::TAG_BYTES;
+/// How many bytes are before the ciphertext.
+pub const HEAD_BYTES: usize = KEY_ID_BYTES + NONCE_BYTES;
 /// How much longer a sealed record is than its plaintext.
-pub const OVERHEAD: usize = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
+pub const OVERHEAD: usize = HEAD_BYTES + TAG_BYTES;
 
 const SEAL_INFO: &[u8] = b"sesscache seal 1";
 const KEY_ID_INFO: &[u8] = b"sesscache key id 1";
@@ -138,43 +139,33 @@ impl Keys {
         self.0.iter().map(|key| u32::from_be_bytes(key.id))
     }
 
-    /// Appends `plain`, sealed, to `out`. It opens only with the same `associated` data. A failure may be
-    /// in OpenSSL's error queue, which the caller keeps.
+    /// Seals what is in `text` behind room for the head, where it is: then it is the record. It opens only
+    /// with the same `associated` data. If it fails, the plaintext may be there still, and an error may be
+    /// in OpenSSL's queue, which the caller keeps.
     pub fn seal(
         &self,
         generator: Generator,
         associated: &[u8],
-        plain: &[u8],
-        out: &mut Vec<u8>,
+        text: &mut Wiped,
     ) -> Result<(), SealError> {
-        let start = out.len();
-        let length = plain.len().checked_add(OVERHEAD).ok_or(SealError::NoMemory)?;
-        out.try_reserve(length).map_err(|_| SealError::NoMemory)?;
-        let sealed = self.append(generator, associated, plain, out);
-        if sealed.is_err() {
-            out.truncate(start);
-        }
-        sealed.map_err(|_| SealError::Failed)
+        reserve(text, TAG_BYTES).ok_or(SealError::NoMemory)?;
+        let tag = self.encrypt(generator, associated, text).map_err(|_| SealError::Failed)?;
+        text.extend_from_slice(&tag);
+        Ok(())
     }
 
-    /// Appends to `out`, which has the room.
-    fn append(
+    fn encrypt(
         &self,
         generator: Generator,
         associated: &[u8],
-        plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failed> {
+        text: &mut [u8],
+    ) -> Result<[u8; TAG_BYTES], Failed> {
         let newest = self.0.first().ok_or(Failed::Refused)?;
-        out.extend_from_slice(&newest.id);
-        let start = out.len();
-        out.resize(start + NONCE_BYTES + plain.len(), 0);
-        let place = out.get_mut(start..).and_then(|rest| rest.split_first_chunk_mut());
-        let (nonce, place) = place.ok_or(Failed::Refused)?;
-        let (drawn, tag) = newest.key.seal(generator, associated, plain, place)?;
-        *nonce = drawn;
-        out.extend_from_slice(&tag);
-        Ok(())
+        let (id, rest) = text.split_first_chunk_mut().ok_or(Failed::Refused)?;
+        let (nonce, rest) = rest.split_first_chunk_mut().ok_or(Failed::Refused)?;
+        let (drawn, tag) = newest.key.seal(generator, associated, rest)?;
+        (*id, *nonce) = (newest.id, drawn);
+        Ok(tag)
     }
 
     /// Opens a sealed record. A failure may be in OpenSSL's error queue, which the caller keeps.
@@ -183,14 +174,14 @@ impl Keys {
         libssl: &'static Libssl,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    ) -> Result<Wiped, OpenError> {
         let (id, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
         let (nonce, rest) = rest.split_first_chunk().ok_or(OpenError::Truncated)?;
         let sealed = rest.split_last_chunk().ok_or(OpenError::Truncated)?;
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
         let length = sealed.0.len();
-        let mut plain = Zeroizing::new(Vec::new());
+        let mut plain = Wiped::default();
         plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;
         plain.resize(length, 0);
         // Ids are short: two keys may share one.

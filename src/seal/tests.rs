@@ -16,9 +16,13 @@ fn keys(secrets: &[u8]) -> Keys {
 }
 
 fn seal(keys: &Keys, plain: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::new();
-    keys.seal(generator(), NAME, plain, &mut sealed).unwrap();
-    sealed
+    seal_with(keys, NAME, plain)
+}
+
+fn seal_with(keys: &Keys, associated: &[u8], plain: &[u8]) -> Vec<u8> {
+    let mut text = Wiped::new([&[0xff; HEAD_BYTES], plain].concat());
+    keys.seal(generator(), associated, &mut text).unwrap();
+    text.to_vec()
 }
 
 fn open(keys: &Keys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
@@ -52,12 +56,10 @@ fn records_share_half_a_nonce_by_batches() {
 }
 
 #[test]
-fn sealed_bytes_are_appended() {
-    let keys = keys(&[1]);
-    let mut out = b"header".to_vec();
-    keys.seal(generator(), NAME, b"plain", &mut out).unwrap();
-    let sealed = out.strip_prefix(b"header").unwrap();
-    assert_eq!(open(&keys, sealed).as_deref(), Ok(b"plain".as_slice()));
+fn what_has_no_room_for_a_head_is_not_sealed() {
+    let mut text = Wiped::new(vec![7; HEAD_BYTES - 1]);
+    let sealed = keys(&[1]).seal(generator(), NAME, &mut text);
+    assert_eq!((sealed, text.len()), (Err(SealError::Failed), HEAD_BYTES - 1));
 }
 
 /// Made by another implementation, pyca/cryptography, of what is written at the head of mod.rs:
@@ -109,8 +111,7 @@ fn a_record_cut_anywhere_is_noticed() {
 #[test]
 fn other_associated_data_do_not_open() {
     let (libssl, keys) = (libssl_in_test(), keys(&[1]));
-    let mut sealed = Vec::new();
-    keys.seal(generator(), b"", b"plain", &mut sealed).unwrap();
+    let sealed = seal_with(&keys, b"", b"plain");
     assert!(keys.open(libssl, b"", &sealed).is_ok());
     for other in [b"\0".as_slice(), NAME] {
         assert_eq!(keys.open(libssl, other, &sealed), Err(OpenError::NotAuthentic));

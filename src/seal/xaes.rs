@@ -127,28 +127,25 @@ impl Key {
         Ok(derived)
     }
 
-    /// Encrypts `from` to `to`, which is as long, and returns a new nonce and the tag.
+    /// Encrypts `text` where it is, and returns a new nonce and the tag.
     pub(super) fn seal(
         &self,
         generator: Generator,
         associated: &[u8],
-        from: &[u8],
-        to: &mut [u8],
+        text: &mut [u8],
     ) -> Result<([u8; NONCE_BYTES], [u8; TAG_BYTES]), Failed> {
         self.with_tools(generator.libssl(), |tools| {
             let nonce = tools.nonce(generator)?;
-            Ok((nonce, self.seal_with(tools, &nonce, associated, from, to)?))
+            Ok((nonce, self.seal_with(tools, &nonce, associated, text)?))
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     fn seal_with(
         &self,
         tools: &mut Tools,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
-        from: &[u8],
-        to: &mut [u8],
+        text: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         match &mut tools.batch {
@@ -159,7 +156,7 @@ impl Key {
                 tools.batch = Some((*half, BATCH - 1));
             }
         }
-        tools.sealing.seal(nonce, associated, from, to)
+        tools.sealing.seal(nonce, associated, text)
     }
 
     /// Decrypts `from` to `to`, which is as long; true if the tag is right.
@@ -205,8 +202,8 @@ mod tests {
         };
         key.set(libssl, fill).unwrap();
         let mut tools = Tools::new(libssl, &key.key).unwrap();
-        let mut out = vec![0; PLAIN.len()];
-        let tag = key.seal_with(&mut tools, NONCE, associated, PLAIN, &mut out).unwrap();
+        let mut out = PLAIN.to_vec();
+        let tag = key.seal_with(&mut tools, NONCE, associated, &mut out).unwrap();
         let mut opened = [0; PLAIN.len()];
         let is_authentic = key.open(libssl, NONCE, associated, (&out, &tag), &mut opened);
         assert_eq!((is_authentic, &opened), (Ok(true), PLAIN));

@@ -3,10 +3,11 @@
 //! The fuzz target `opened_file` uses it as well. Payloads are opaque to a store: it is their seal,
 //! bound to locator and deadline, that a damaged one does not open. So what counts is what opens.
 
+use sesscache::compact::Wiped;
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::openssl::table::Libssl;
-use sesscache::seal::Keys;
+use sesscache::seal::{HEAD_BYTES, Keys};
 use sesscache_core::key_file::Secret;
 use sesscache_core::store::{Locator, LogBatch, Lookup, Now, PutError, Record, Store, StoreUrl};
 use std::fs::{self, File, OpenOptions};
@@ -125,10 +126,10 @@ impl Specimen {
 
     fn put(&self, store: &Store, number: u64, version: u8) -> Result<(), PutError> {
         let associated = Self::associated(number, deadline(number));
-        let mut sealed = Vec::new();
+        let mut text = Wiped::new([&[0; HEAD_BYTES], plain(number, version).as_slice()].concat());
         let generator = Generator::new(self.libssl, null_mut());
-        self.keys.seal(generator, &associated, &plain(number, version), &mut sealed).unwrap();
-        store.put(&locator(number), deadline(number), NOW, 0, &sealed)
+        self.keys.seal(generator, &associated, &mut text).unwrap();
+        store.put(&locator(number), deadline(number), NOW, 0, &text)
     }
 
     /// What was found under `number`, if it opens; it must not be the record of another.

@@ -16,8 +16,8 @@ pub(super) const NONE: EntryNumber = EntryNumber::MAX;
 
 /// The fewest entries of a chunk.
 const FIRST_CHUNK: usize = 16;
-/// A chunk for a doubling of the entries is split in two at most so often: into eight.
-const MOST_SPLITS: u32 = 3;
+/// There are so many chunks of a length before the next are twice as long, as a power of two.
+const SAME_LENGTH: u32 = 3;
 /// There are places for so many entries: their numbers have 32 bits.
 const MOST_ENTRIES: usize = 1 << 31;
 
@@ -57,18 +57,14 @@ struct Position {
     offset: usize,
 }
 
-/// The first doubling makes one chunk, the second two, the third four, and each later one eight.
 fn position(number: EntryNumber) -> Position {
-    let shifted = number as usize + FIRST_CHUNK;
-    let doubling = shifted.ilog2() - FIRST_CHUNK.ilog2();
-    let splits = doubling.min(MOST_SPLITS);
-    let bits = FIRST_CHUNK.ilog2() + doubling - splits;
+    // As if the first chunks came after as many entries as they have themselves.
+    let shifted = number as usize + (FIRST_CHUNK << SAME_LENGTH);
+    let bits = shifted.ilog2() - SAME_LENGTH;
+    let before = (bits - FIRST_CHUNK.ilog2()) << SAME_LENGTH;
+    let chunk = before as usize + (shifted >> bits) - (1 << SAME_LENGTH);
     let length = 1 << bits;
-    // Of the chunks before those of this doubling.
-    let before = (1 << splits) - 1 + ((doubling - splits) << MOST_SPLITS);
-    let offset = shifted - (FIRST_CHUNK << doubling);
-    let chunk = before as usize + (offset >> bits);
-    Position { chunk, length, offset: offset & (length - 1) }
+    Position { chunk, length, offset: shifted & (length - 1) }
 }
 
 impl<V> Slab<V> {
@@ -178,7 +174,7 @@ mod tests {
             let last = position(u32::try_from(end + first.length - 1).unwrap());
             assert_eq!((first.chunk, first.offset), (chunk, 0), "{end}");
             assert_eq!((last.chunk, last.offset), (chunk, first.length - 1), "{end}");
-            assert!(first.length <= (end / 8).max(FIRST_CHUNK) + FIRST_CHUNK, "{end}");
+            assert!(first.length <= end / 8 + FIRST_CHUNK, "{end}");
             (end, chunk) = (end + first.length, chunk + 1);
         }
     }

@@ -5,13 +5,13 @@
 //! back, too. Whether anybody could tell the new object from the old is for `resting`.
 
 use super::templates;
+use crate::compact::shape::{Fields, Parts};
+use crate::compact::{Known, Wiped};
 use crate::openssl::codec::Mark;
-use crate::openssl::cut::{Cut, Fields};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::packed::{Content, Packed};
 use crate::openssl::table::Libssl;
-use crate::seal::compact::{self, Known};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 
 /// The session as bytes; `None` if it would not come back as it is, or without memory.
@@ -26,20 +26,22 @@ pub(in crate::context) fn pack(session: SessionRef<'_>) -> Option<Packed> {
         return None;
     }
     let _errors = KeepErrors::new(session.libssl());
-    let der = templates::encode(session).ok()?;
-    pack_short(&der, mark, deadline).or_else(|| {
-        let mut id = [0; MAX_ID_LENGTH];
-        let bytes = compact::shorten(&[], &der, &known(&key, &mut id, mark, deadline))?;
-        Packed::whole(mark.pack(), deadline, &bytes)
-    })
+    let mut id = [0; MAX_ID_LENGTH];
+    let known = known(&key, &mut id, mark, deadline);
+    let mut bytes = Wiped::default();
+    templates::append(session, &known, &mut bytes).ok()?;
+    pack_short(&bytes, mark, &known).or_else(|| Packed::whole(mark.pack(), deadline, &bytes))
 }
 
 /// A session as its shape and little more; `None` if it has none.
-fn pack_short(der: &[u8], mark: Mark, deadline: u32) -> Option<Packed> {
-    let cut = Cut::of(der).filter(|cut| cut.time + cut.timeout == i64::from(deadline))?;
-    let time = u32::try_from(cut.time).ok()?;
-    let time = (time != mark.first_authenticated).then_some(time);
-    Packed::short(mark.pack(), deadline, &cut, time)
+fn pack_short(bytes: &[u8], mark: Mark, known: &Known<'_>) -> Option<Packed> {
+    let parts = Parts::of(bytes, known)?;
+    let Fields { time, timeout, .. } = parts.fields;
+    if u64::try_from(time + timeout) != Ok(known.deadline) {
+        return None;
+    }
+    let keeps_time = time != i64::from(mark.first_authenticated);
+    Packed::short(mark.pack(), &parts, known, keeps_time)
 }
 
 /// The session of this key that was packed; `None` without memory.
@@ -52,15 +54,18 @@ pub(in crate::context) fn unpack(
     let mark = Mark::unpack(packed.mark())?;
     let mut id = [0; MAX_ID_LENGTH];
     let known = known(key, &mut id, mark, packed.deadline());
-    let der = match packed.content() {
-        Content::Whole(bytes) => compact::restore(bytes, &known)?,
+    let mut short = Wiped::default();
+    let bytes = match packed.content() {
+        Content::Whole(bytes) => bytes,
         Content::Short { shape, secret, time } => {
             let time = time.unwrap_or(known.began).into();
             let timeout = i64::from(packed.deadline()) - time;
-            shape.to_der(&Fields { id: known.id, secret, time, timeout })?
+            short.try_reserve_exact(shape.most_bytes()).ok()?;
+            shape.append(&Fields { secret, time, timeout }, &known, &mut short)?;
+            &short
         }
     };
-    let session = templates::decode(libssl, &der).ok()?;
+    let session = templates::decode(libssl, bytes, &known).ok()?;
     let unpacked = session.as_ref(libssl);
     (unpacked.key() == Some(*key) && unpacked.set_mark(mark)).then_some(session)
 }

@@ -7,9 +7,11 @@
 //! callbacks.
 
 use super::{HostStore, templates};
+use crate::compact::{Known, Wiped, reserve};
 use crate::config::config;
 use crate::context::origin::Origin;
-use crate::context::policy::ServerName;
+use crate::context::policy::{MAX_NAME_LENGTH, ServerName};
+use crate::openssl::bytes::Bytes;
 use crate::openssl::codec::{Mark, NAME_BITS};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
@@ -18,8 +20,7 @@ use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::identity::Server;
 use crate::openssl::kdf::HASH_BYTES;
 use crate::openssl::table::Libssl;
-use crate::seal::compact::{self, Known};
-use crate::seal::{Keys, OVERHEAD};
+use crate::seal::{HEAD_BYTES, Keys, TAG_BYTES};
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
 use sesscache_core::store::{
     Cause, EVERYWHERE, Locator, Lookup, MOST_PAYLOAD, Now, Tally, Trust, Unstamped, Use,
@@ -28,12 +29,17 @@ use sesscache_core::system::clock::{now, now_milliseconds};
 use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
-use zeroize::Zeroizing;
+use std::mem;
 
 /// The purpose of a record's seal, as associated data.
 const PURPOSE: &[u8] = b"sesscache session 3";
 /// Bytes of an era.
 const ERA_BYTES: usize = 6;
+/// Most records are no longer. A longer one costs another piece of memory.
+const USUAL_RECORD: usize = 256;
+/// The purpose, version, deadline, namespace, and a name and an id with their lengths.
+const MOST_ASSOCIATED: usize =
+    PURPOSE.len() + 2 + 8 + HASH_BYTES + 1 + MAX_NAME_LENGTH + 1 + MAX_ID_LENGTH;
 
 /// The address of one session's record: where it is in the store, and the server name to which it
 /// is sealed.
@@ -129,14 +135,18 @@ impl<'a> Address<'a> {
         if deadline < now.0 / 1000 {
             return;
         }
-        let Ok(plain) = self.plaintext(session, origin, name, deadline) else { return };
-        if plain.len() + OVERHEAD > MOST_PAYLOAD {
+        let mut text = Wiped::default();
+        if self.put_text(session, origin, name, deadline, &mut text).is_err() {
+            return;
+        }
+        if text.len() + TAG_BYTES > MOST_PAYLOAD {
             return store.tally(Tally::Oversize);
         }
         let Some(associated) = self.associated(name, deadline) else { return };
-        let mut sealed = Vec::new();
-        let seal = |keys: &Keys| keys.seal(generator, &associated, &plain, &mut sealed).ok();
+        let seal = |keys: &Keys| keys.seal(generator, associated.bytes(), &mut text).ok();
         if self.host.keys.with_keys(generator.libssl(), seal).is_some() {
+            // It is no secret any more.
+            let sealed = mem::take(&mut *text);
             // The store counts its own failures.
             let _ = store.put(&self.locator, deadline, now, flags, &sealed);
             self.host.tell_keys();
@@ -231,15 +241,14 @@ impl<'a> Address<'a> {
         sealed: &[u8],
     ) -> Result<(Fetched, u64), Tally> {
         let associated = self.associated(name, deadline).ok_or(Tally::Undecryptable)?;
-        let open = |keys: &Keys| keys.open(libssl, &associated, sealed).ok();
+        let open = |keys: &Keys| keys.open(libssl, associated.bytes(), sealed).ok();
         let plain = self.host.keys.with_keys(libssl, open).ok_or(Tally::Undecryptable)?;
         let (origin, rest) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
         let origin = Origin::from_bytes(origin).ok_or(Tally::Mismatched)?;
         let (era, short) = split_era(&origin, rest).ok_or(Tally::Mismatched)?;
         let mut id = [0; MAX_ID_LENGTH];
         let known = self.known(&mut id, name, &origin, deadline);
-        let der = compact::restore(short, &known).ok_or(Tally::Mismatched)?;
-        let session = templates::decode(libssl, &der).map_err(|_| Tally::Mismatched)?;
+        let session = templates::decode(libssl, short, &known).map_err(|_| Tally::Mismatched)?;
         let found = session.as_ref(libssl);
         if found.key() != Some(self.key) {
             return Err(Tally::Mismatched);
@@ -256,26 +265,26 @@ impl<'a> Address<'a> {
         Ok((Fetched { session, origin, came_back: false, is_elsewhere: false }, era))
     }
 
-    /// The plaintext of a record: the session's origin, the era if there was a flush, and the session
-    /// without what its address says.
-    fn plaintext(
+    /// Puts down a record's plaintext, behind room for the seal's head: the session's origin, the era if
+    /// there was a flush, and the session without what its address says.
+    #[expect(clippy::too_many_arguments, reason = "a session, what is said of it, and the place")]
+    fn put_text(
         &self,
         session: SessionRef<'_>,
         origin: &Origin,
         name: &ServerName,
         deadline: u64,
-    ) -> Result<Zeroizing<Vec<u8>>, Failed> {
+        text: &mut Wiped,
+    ) -> Result<(), Failed> {
         let era = self.era();
-        let mut head = [0; Origin::BYTES + ERA_BYTES];
-        let (its_origin, its_era) = head.split_at_mut(Origin::BYTES);
-        its_origin.copy_from_slice(&origin.with_era(era != 0).to_bytes());
-        its_era.iter_mut().zip(era.to_le_bytes()).for_each(|(to, from)| *to = from);
-        let length = if era == 0 { Origin::BYTES } else { head.len() };
-        let head = head.get(..length).unwrap_or_default();
-        let der = templates::encode(session)?;
+        reserve(text, USUAL_RECORD).ok_or(Failed::NoMemory)?;
+        text.extend_from_slice(&[0; HEAD_BYTES]);
+        text.extend_from_slice(&origin.with_era(era != 0).to_bytes());
+        if let Some(era) = era.to_le_bytes().get(..ERA_BYTES).filter(|_| era != 0) {
+            text.extend_from_slice(era);
+        }
         let mut id = [0; MAX_ID_LENGTH];
-        let known = self.known(&mut id, name, origin, deadline);
-        compact::shorten(head, &der, &known).ok_or(Failed::NoMemory)
+        templates::append(session, &self.known(&mut id, name, origin, deadline), text)
     }
 
     /// The parts of the session that are known without its record.
@@ -291,25 +300,20 @@ impl<'a> Address<'a> {
         Known { version, id, name: name.bytes(), began, deadline }
     }
 
-    /// The associated data of a record: whatever its seal is bound to beside its content. `None`
-    /// without memory.
-    fn associated(&self, name: &ServerName, deadline: u64) -> Option<Vec<u8>> {
+    /// The associated data of a record: whatever its seal is bound to beside its content. `None` if an id
+    /// is too long, which none is.
+    fn associated(&self, name: &ServerName, deadline: u64) -> Option<Bytes<MOST_ASSOCIATED>> {
         let mut id = [0; MAX_ID_LENGTH];
         let id = self.key.id(&mut id);
-        let id_length = u8::try_from(id.len()).ok()?;
-        let parts: [&[u8]; 8] = [
-            PURPOSE,
-            &self.key.version().to_le_bytes(),
-            &deadline.to_le_bytes(),
-            &self.server.namespace,
-            &name.length_byte(),
-            name.bytes(),
-            &[id_length],
-            id,
-        ];
-        let mut all = Vec::new();
-        all.try_reserve_exact(parts.iter().map(|part| part.len()).sum()).ok()?;
-        parts.iter().for_each(|part| all.extend_from_slice(part));
+        let mut all = Bytes::NONE;
+        all.append(PURPOSE)?;
+        all.append(&self.key.version().to_le_bytes())?;
+        all.append(&deadline.to_le_bytes())?;
+        all.append(&self.server.namespace)?;
+        all.append(&name.length_byte())?;
+        all.append(name.bytes())?;
+        all.append(&[u8::try_from(id.len()).ok()?])?;
+        all.append(id)?;
         Some(all)
     }
 }

@@ -8,8 +8,9 @@
 //! session is decoded or encoded. No callback of the application runs under it.
 
 use super::least_used::LeastUsed;
+use crate::compact::shape::{Parts, Shape};
+use crate::compact::{Known, Wiped, append_short, reserve, restore};
 use crate::openssl::boxed;
-use crate::openssl::cut::{Cut, Shape};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::facts::Facts;
 use crate::openssl::failed::Failed;
@@ -22,9 +23,8 @@ use crate::seal::lanes::Lanes;
 use parking_lot::RwLock;
 use sesscache_core::system::seed::{Purpose, seed};
 use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use zeroize::Zeroizing;
 
 /// With a certificate of usual size, as many as it holds take 1.5 MB.
 static TEMPLATES: RwLock<LeastUsed<Template>> = RwLock::new(LeastUsed::new());
@@ -37,7 +37,7 @@ static SCRATCHES: Lanes<Scratch> = Lanes::new();
 /// False, true once none could be made: each session is encoded then.
 static HAS_NO_SCRATCH: AtomicBool = AtomicBool::new(false);
 
-/// How the sessions with these facts are encoded.
+/// The shape of the sessions with these facts.
 struct Encoding {
     facts: Vec<u8>,
     shape: Shape,
@@ -50,56 +50,92 @@ fn hash(write: impl FnOnce(&mut SipHasher13)) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// The session of these bytes, and nothing behind it: a copy, if there is a template, or decoded.
-pub(super) fn decode(libssl: &'static Libssl, der: &[u8]) -> Result<Session, Failed> {
+/// The session of these bytes, as [`append`] appends them: a copy, if there is a template, or decoded.
+pub(super) fn decode(
+    libssl: &'static Libssl,
+    short: &[u8],
+    known: &Known<'_>,
+) -> Result<Session, Failed> {
     let copied = || {
-        let cut = Cut::of(der).filter(|_| may_copy(libssl))?;
-        let is_it = |template: &Template| template.is_for(&cut);
+        let parts = Parts::of(short, known).filter(|_| may_copy(libssl))?;
+        let is_it = |template: &Template| template.is_for(&parts, known);
+        let mut shape = None;
+        let hash = || {
+            let shape = shape.insert(Shape::of(&parts, known)?);
+            hash(|hasher| shape.hash(hasher))
+        };
         let templates = TEMPLATES.try_read()?;
-        match templates.find(is_it, || hash(|hasher| cut.hash_shape(hasher))) {
-            Ok(template) => template.copy(libssl, &cut),
+        match templates.find(is_it, hash) {
+            Ok(template) => template.copy(libssl, &parts.fields, known),
             Err(hash) => {
                 drop(templates);
-                make(libssl, &cut, hash?)
+                make(libssl, shape?, hash?, &parts, known)
             }
         }
     };
-    copied().map_or_else(|| Session::from_der(libssl, der), Ok)
+    let decoded = || {
+        let der = restore(short, known).ok_or(Failed::Refused)?;
+        Session::from_der(libssl, &der)
+    };
+    copied().map_or_else(decoded, Ok)
 }
 
 /// Makes a template, and the session from it.
 #[cold]
-fn make(libssl: &'static Libssl, cut: &Cut<'_>, hash: u64) -> Option<Session> {
-    let (template, session) = Template::new(libssl, cut)?;
+fn make(
+    libssl: &'static Libssl,
+    shape: Shape,
+    hash: u64,
+    parts: &Parts<'_>,
+    known: &Known<'_>,
+) -> Option<Session> {
+    let (template, session) = Template::new(libssl, shape, &parts.fields, known);
     let gone = TEMPLATES.try_write().map(|mut templates| templates.keep(hash, template));
     // Where no lock is held.
     drop(gone);
     session
 }
 
-/// The DER of a session, with its secret. The age mask of a TLS 1.3 ticket may be missing, if it is not
-/// for early data.
-pub(super) fn encode(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
+/// Appends a session, shortened, with its secret. The age mask of a TLS 1.3 ticket may be missing, if it
+/// is not for early data.
+pub(super) fn append(
+    session: SessionRef<'_>,
+    known: &Known<'_>,
+    out: &mut Wiped,
+) -> Result<(), Failed> {
     let mut facts = Facts::none();
-    let mut encoded = || {
-        read(session, &mut facts)?;
+    let start = out.len();
+    let mut append = || {
+        read(session, &mut facts).filter(|()| facts.id() == known.id)?;
         let is_it = |encoding: &Encoding| encoding.facts == facts.bytes();
         let encodings = ENCODINGS.try_read()?;
         match encodings.find(is_it, || hash(|hasher| hasher.write(facts.bytes()))) {
-            Ok(encoding) => encoding.shape.to_der(&facts.fields()),
+            Ok(encoding) => {
+                reserve(out, encoding.shape.most_bytes())?;
+                encoding.shape.append(&facts.fields(), known, out)
+            }
             Err(hash) => {
                 drop(encodings);
-                learn(session, &facts, hash?)
+                append_whole(session, known, out).ok()?;
+                learn(out.get(start..)?, known, &facts, hash?);
+                Some(())
             }
         }
     };
-    encoded().map_or_else(|| whole(session), Ok)
+    append().map_or_else(
+        || {
+            out.truncate(start);
+            append_whole(session, known, out)
+        },
+        Ok,
+    )
 }
 
-fn whole(session: SessionRef<'_>) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    let mut der = Zeroizing::new(Vec::new());
+/// Appends a session that was encoded.
+fn append_whole(session: SessionRef<'_>, known: &Known<'_>, out: &mut Wiped) -> Result<(), Failed> {
+    let mut der = Wiped::default();
     session.append_der(&mut der)?;
-    Ok(der)
+    append_short(out, &der, known).ok_or(Failed::NoMemory)
 }
 
 /// Reads the facts about a session. `None` if it must be encoded to know them.
@@ -125,16 +161,11 @@ fn new_scratch(libssl: &'static Libssl) -> Option<Box<Scratch>> {
     scratch
 }
 
-/// Encodes a session, and keeps the encoding of its shape.
+/// Keeps the shape of a session with these facts.
 #[cold]
-fn learn(session: SessionRef<'_>, facts: &Facts, hash: u64) -> Option<Zeroizing<Vec<u8>>> {
-    let der = whole(session).ok()?;
-    let is_as_read = |cut: &Cut<'_>| {
-        let read = facts.fields();
-        (cut.id, cut.secret) == (read.id, read.secret)
-            && (cut.time, cut.timeout) == (read.time, read.timeout)
-    };
-    let shape = || Cut::of(&der).filter(is_as_read)?.shape();
+fn learn(short: &[u8], known: &Known<'_>, facts: &Facts, hash: u64) {
+    let is_as_read = |parts: &Parts<'_>| parts.fields == facts.fields();
+    let shape = || Shape::of(&Parts::of(short, known).filter(is_as_read)?, known);
     let mut its_facts = Vec::new();
     if let (Some(shape), Ok(())) = (shape(), its_facts.try_reserve_exact(facts.bytes().len())) {
         its_facts.extend_from_slice(facts.bytes());
@@ -143,5 +174,4 @@ fn learn(session: SessionRef<'_>, facts: &Facts, hash: u64) -> Option<Zeroizing<
         // Where no lock is held.
         drop(gone);
     }
-    Some(der)
 }

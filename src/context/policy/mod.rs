@@ -30,7 +30,7 @@ pub(super) use names::Expectation;
 pub(super) use served::each_namespace;
 
 /// The longest host name (RFC 1035 2.3.4).
-const MAX_NAME_LENGTH: usize = 255;
+pub(super) const MAX_NAME_LENGTH: usize = 255;
 
 /// How many earlier namespaces a context remembers.
 const MOST_PREVIOUS: usize = 8;

@@ -1,6 +1,7 @@
 //! Clients whose certificates were good in a handshake, on servers that know more since.
 
 use super::*;
+use crate::compact::Wiped;
 use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::libssl::libssl_in_test;
@@ -11,7 +12,6 @@ use sesscache_core::system::seed;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::path::Path;
-use zeroize::Zeroizing;
 
 /// An authority, a server of it, and the session of a client that it has certified.
 struct Scene {
@@ -35,7 +35,7 @@ impl Scene {
         let (here, there) = (server.connection(), clients.connection());
         here.accept(&there);
         let libssl = libssl_in_test();
-        let mut der = Zeroizing::new(Vec::new());
+        let mut der = Wiped::default();
         here.ssl().session().unwrap().append_der(&mut der).unwrap();
         let session = Session::from_der(libssl, &der).unwrap();
         drop((here, there));

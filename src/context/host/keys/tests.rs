@@ -1,8 +1,10 @@
 //! Key rings: who replaces keys while others use them, and ratchets by a clock of the test.
 
 use super::*;
+use crate::compact::Wiped;
 use crate::openssl::generator::Generator;
 use crate::openssl::libssl::libssl_in_test;
+use crate::seal::HEAD_BYTES;
 use sesscache_core::slots::{Generation, Replacement};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,9 +17,9 @@ fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
 }
 
 fn seal(keys: &Keys) -> Option<Vec<u8>> {
-    let mut sealed = Vec::new();
+    let mut text = Wiped::new([[0; HEAD_BYTES].as_slice(), b"plain"].concat());
     let generator = Generator::new(libssl_in_test(), ptr::null_mut());
-    keys.seal(generator, b"name", b"plain", &mut sealed).ok().map(|()| sealed)
+    keys.seal(generator, b"name", &mut text).ok().map(|()| text.to_vec())
 }
 
 fn put_at(ring: &KeyRing, generation: Generation) -> Replacement {

@@ -44,7 +44,8 @@ fn session(version: u16, secret: usize, fields: &[(u8, Vec<u8>)]) -> Vec<u8> {
 
 /// The shortened session without its head, after it was seen to come back.
 fn short(der: &[u8], known: &Known<'_>) -> Vec<u8> {
-    let all = shorten(HEAD, der, known).unwrap();
+    let mut all = Wiped::new(HEAD.to_vec());
+    append_short(&mut all, der, known).unwrap();
     assert!(all.capacity() >= all.len() && all.len() <= HEAD.len() + 1 + der.len());
     let short = all.strip_prefix(HEAD).unwrap().to_vec();
     let restored = restore(&short, known).unwrap();

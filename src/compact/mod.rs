@@ -7,7 +7,12 @@
 //! The bytes to restore may come from another version of the library: nothing in them is trusted.
 //! All buffers are made at once in their full size, and wiped. No OpenSSL, no locks, no unsafe.
 
+pub mod shape;
+
 use zeroize::Zeroizing;
+
+/// Bytes that are wiped when they go.
+pub type Wiped = Zeroizing<Vec<u8>>;
 
 /// The parts of a session that are known without its record.
 #[derive(Clone, Copy, Debug)]
@@ -48,24 +53,34 @@ const KNOWN_FORM: u8 = 6;
 /// Any content, with its length.
 const ANY_FORM: u8 = 7;
 
-/// `head` and then the session `der`, shortened. `None` without memory.
-pub fn shorten(head: &[u8], der: &[u8], known: &Known<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    let mut out = Zeroizing::new(Vec::new());
+/// Appends the session `der`, shortened. `None` without memory.
+pub fn append_short(out: &mut Wiped, der: &[u8], known: &Known<'_>) -> Option<()> {
+    let start = out.len();
     // Nothing is longer than whole.
-    out.try_reserve_exact(head.len() + 1 + der.len()).ok()?;
-    out.extend_from_slice(head);
-    if append_short(&mut out, der, known).is_none() {
-        out.truncate(head.len());
+    reserve(out, 1 + der.len())?;
+    if append(out, der, known).is_none() {
+        out.truncate(start);
         out.push(WHOLE);
         out.extend_from_slice(der);
     }
-    Some(out)
+    Some(())
+}
+
+/// Makes room for so many more bytes, at once: a vector that grows leaves its old bytes behind.
+pub fn reserve(out: &mut Wiped, more: usize) -> Option<()> {
+    if out.capacity() - out.len() < more {
+        let mut larger = Wiped::default();
+        larger.try_reserve_exact(out.len().checked_add(more)?).ok()?;
+        larger.extend_from_slice(out);
+        *out = larger;
+    }
+    Some(())
 }
 
 /// The DER of a shortened session; `None` if it is none, and without memory.
-pub fn restore(short: &[u8], known: &Known<'_>) -> Option<Zeroizing<Vec<u8>>> {
+pub fn restore(short: &[u8], known: &Known<'_>) -> Option<Wiped> {
     let (&first, rest) = short.split_first()?;
-    let mut out = Zeroizing::new(Vec::new());
+    let mut out = Wiped::default();
     if first == WHOLE {
         out.try_reserve_exact(rest.len()).ok()?;
         out.extend_from_slice(rest);
@@ -100,7 +115,7 @@ pub fn restore(short: &[u8], known: &Known<'_>) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// `None` if the session has a shape that is not known.
-fn append_short(out: &mut Vec<u8>, der: &[u8], known: &Known<'_>) -> Option<()> {
+fn append(out: &mut Vec<u8>, der: &[u8], known: &Known<'_>) -> Option<()> {
     let mut after = der;
     let mut rest = expect_value(&mut after, SEQUENCE)?;
     let is_known = after.is_empty()
