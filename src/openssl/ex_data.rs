@@ -15,6 +15,8 @@ use once_cell::sync::OnceCell;
 use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_dup, CRYPTO_EX_free};
 use std::mem::transmute;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// `CRYPTO_EX_INDEX_SSL` (crypto.h of OpenSSL 1.1.0 and later).
 pub const CLASS_SSL: c_int = 0;
@@ -26,12 +28,16 @@ pub const CLASS_SSL_SESSION: c_int = 2;
 
 /// An index, taken once.
 #[derive(Debug, Default)]
-pub struct Index(OnceCell<c_int>);
+pub struct Index {
+    taken: OnceCell<c_int>,
+    /// Whether a connection may have a number here: a look at a slot costs a call.
+    has_numbers: AtomicBool,
+}
 
 impl Index {
     /// Not taken yet.
     pub const fn new() -> Self {
-        Index(OnceCell::new())
+        Index { taken: OnceCell::new(), has_numbers: AtomicBool::new(false) }
     }
 
     /// The index, taken now if it was not; `None` without memory.
@@ -52,7 +58,7 @@ impl Index {
             // 0 belongs to SSL_set_app_data(3) and SSL_CTX_set_app_data(3).
             if index > 0 { Ok(index) } else { Err(()) }
         };
-        self.0.get_or_try_init(take).ok().copied()
+        self.taken.get_or_try_init(take).ok().copied()
     }
 
     /// As [`Index::take`], for slots of connections with numbers, of which nothing has to be freed.
@@ -63,13 +69,14 @@ impl Index {
     /// The index, if it was taken.
     #[inline]
     pub fn get(&self) -> Option<c_int> {
-        self.0.get().copied()
+        self.taken.get().copied()
     }
 
     /// The number that a connection has here; 0 if it has none.
     #[inline]
     pub fn number_of(&self, ssl: Ssl<'_>) -> u64 {
-        let number = self.get().and_then(|index| of_ssl::<c_void>(ssl, index));
+        let index = self.get().filter(|_| self.has_numbers.load(Relaxed));
+        let number = index.and_then(|index| of_ssl::<c_void>(ssl, index));
         number.map_or(0, |number| number.addr().get() as u64)
     }
 
@@ -85,6 +92,8 @@ impl Index {
         let _errors = is_new.then(|| KeepErrors::new(libssl));
         if let (Some(index), Ok(number)) = (self.take_for_numbers(libssl), usize::try_from(number))
         {
+            // First: who is given the connection afterwards sees it, too.
+            self.has_numbers.store(true, Relaxed);
             set_of_ssl(ssl, index, ptr::without_provenance_mut::<c_void>(number));
         }
     }

@@ -57,6 +57,7 @@ struct Position {
     offset: usize,
 }
 
+#[inline]
 fn position(number: EntryNumber) -> Position {
     // As if the first chunks came after as many entries as they have themselves.
     let shifted = number as usize + (FIRST_CHUNK << SAME_LENGTH);
