@@ -14,7 +14,7 @@ from harness.processes import children
 from harness.run import run
 from harness.verdicts import Skipped, wait_until
 
-from . import apache2, dovecot, haproxy, nginx
+from . import apache2, dovecot, haproxy, nginx, stunnel4
 from .admission_rules import HAPROXY_ASKED, Rule, in_a_new_context
 from .server import AS_DEBIAN_DOES, Server, has_no_line, start_backend
 
@@ -172,7 +172,7 @@ Listen 127.0.0.1:{port}
 
 
 class Stunnel(Admitting):
-    GLOBAL = "foreground = yes\npid =\nsyslog = no\ndebug = notice\nsslVersionMin = TLSv1.2\n"
+    GLOBAL = "foreground = yes\npid =\nsyslog = no\ndebug = info\nsslVersionMin = TLSv1.2\n"
     SERVICE = """\
 [{port}]
 accept = 127.0.0.1:{port}
@@ -204,7 +204,7 @@ connect = 127.0.0.1:{backend}
         return self.mains
 
     def reload(self):
-        self.until_logged(1, "Configuration successful", self.signal_mains, signal.SIGHUP)
+        self.until_logged(len(self.rows), stunnel4.BOUND, self.signal_mains, signal.SIGHUP)
 
     @staticmethod
     def prepare(work):

@@ -40,7 +40,7 @@ CONFIGURATION = """\
 foreground = yes
 pid =
 syslog = no
-debug = notice
+debug = info
 chroot = {dir}/jail
 setuid = {uid}
 setgid = {gid}
@@ -59,6 +59,8 @@ verifyChain = yes
 CAfile = {dir}/both.pem
 redirect = {backend}
 """
+# Logged once a service. While it reads its configuration again it lets go of its ports.
+BOUND = r"Service \[.*\] .* bound to "
 
 
 class Stunnel(Server):
@@ -103,8 +105,7 @@ class Stunnel(Server):
         return self.ports[self.rows[0]]
 
     def reload(self):
-        self.until_logged(len(self.mains), "Configuration successful",
-                          self.signal_mains, signal.SIGHUP)
+        self.until_logged(len(self.mains), BOUND, self.signal_mains, signal.SIGHUP)
 
     def log_is_clean(self):
         return has_no_line("INTERNAL ERROR|Reloading.*failed|SSL_accept:", self.output)
