@@ -3,10 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use sesscache::compact::Wiped;
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::seal::{HEAD_BYTES, KEY_ID_BYTES, Keys, NONCE_BYTES};
+use sesscache_core::system::wipe::Wiped;
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 use std::fs::File;

@@ -2,10 +2,10 @@
 
 use crate::clock::{BATCH, Clock};
 use crate::{SPARED_BYTES, report};
-use sesscache::compact::{Wiped, reserve};
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::seal::{HEAD_BYTES, Keys, OVERHEAD};
+use sesscache_core::system::wipe::Wiped;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hint::black_box;
 use std::mem::take;
@@ -39,7 +39,7 @@ pub fn run(seconds: f64, lengths: Vec<usize>) {
         let plain = vec![0x5E; length - SPARED_BYTES];
         let seal = || {
             let mut text = Wiped::default();
-            reserve(&mut text, plain.len() + OVERHEAD).unwrap();
+            text.reserve(plain.len() + OVERHEAD).unwrap();
             text.extend_from_slice(&[0; HEAD_BYTES]);
             text.extend_from_slice(&plain);
             keys.seal(generator, &ASSOCIATED, &mut text).unwrap();

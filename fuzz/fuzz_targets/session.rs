@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sesscache::compact::shape::{Parts, Shape};
-use sesscache::compact::{Known, Wiped, append_short, restore};
+use sesscache::compact::{Known, append_short, restore};
+use sesscache_core::system::wipe::Wiped;
 
 /// The most that the parts of a session that are known, and the framing of its fields, add.
 const MOST_ADDED: usize = 1024;

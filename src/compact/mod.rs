@@ -9,10 +9,7 @@
 
 pub mod shape;
 
-use zeroize::Zeroizing;
-
-/// Bytes that are wiped when they go.
-pub type Wiped = Zeroizing<Vec<u8>>;
+use sesscache_core::system::wipe::Wiped;
 
 /// The parts of a session that are known without its record.
 #[derive(Clone, Copy, Debug)]
@@ -57,22 +54,11 @@ const ANY_FORM: u8 = 7;
 pub fn append_short(out: &mut Wiped, der: &[u8], known: &Known<'_>) -> Option<()> {
     let start = out.len();
     // Nothing is longer than whole.
-    reserve(out, 1 + der.len())?;
+    out.reserve(1 + der.len())?;
     if append(out, der, known).is_none() {
         out.truncate(start);
         out.push(WHOLE);
         out.extend_from_slice(der);
-    }
-    Some(())
-}
-
-/// Makes room for so many more bytes, at once: a vector that grows leaves its old bytes behind.
-pub fn reserve(out: &mut Wiped, more: usize) -> Option<()> {
-    if out.capacity() - out.len() < more {
-        let mut larger = Wiped::default();
-        larger.try_reserve_exact(out.len().checked_add(more)?).ok()?;
-        larger.extend_from_slice(out);
-        *out = larger;
     }
     Some(())
 }

@@ -67,10 +67,11 @@ impl State {
     pub fn new_session(&self, event: &Event<'_>, session: SessionRef<'_>) -> c_int {
         // Before the callback: HAProxy empties the id while its new_cb runs.
         let key = session.key();
+        let mut name = None;
         let negotiated = key.and_then(|key| {
             // Before another thread can find the session: ex_data is not to change under it.
             let _errno = KeepErrno::new();
-            self.negotiated(event, session, key)
+            self.negotiated(event, session, key, &mut name)
         });
         let cached = key.filter(|_| self.caches(event));
         let (offered, came_back_to_store) = Offered::on(event);

@@ -71,13 +71,13 @@ enum Asked {
 impl State {
     /// A client offers the session `id`.
     pub fn look_up(&self, event: &Event<'_>, id: &[u8]) -> Reply {
-        let key = event.key(id);
+        let (key, mut name) = (event.key(id), None);
         let offer = Offer {
             event,
             state: self,
             id,
             key,
-            address: self.offered_address(event, key),
+            address: self.offered_address(event, key, &mut name),
             single_use: event.is_single_use(),
         };
         let (mut is_removed, mut cause) = (false, Cause::Unknown);

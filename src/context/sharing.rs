@@ -58,27 +58,31 @@ impl State {
     }
 
     /// The address of the session that a client offers. `None` without a store, without an id, or
-    /// if it cannot be told who the server is.
+    /// if it cannot be told who the server is. `name`: where the server name is put.
     #[inline]
-    pub(super) fn offered_address(
-        &self,
+    pub(super) fn offered_address<'a>(
+        &'a self,
         event: &Event<'_>,
         key: Option<Key>,
-    ) -> Option<Address<'_>> {
+        name: &'a mut Option<ServerName>,
+    ) -> Option<Address<'a>> {
         let host = self.host_store().filter(|_| !self.is_broken())?;
         let key = key.filter(|key| !key.id_is_empty())?;
         let server = self.server(event)?;
-        Some(Address::new(host, server, key, event.ssl.offered_name()))
+        *name = ServerName::new(event.ssl.offered_name());
+        Some(Address::new(host, server, key, name.as_ref()))
     }
 
     /// Takes note of the session that libssl has negotiated. It is marked, because nobody else knows
-    /// it yet. `None` if sessions of this connection are not shared.
-    pub(super) fn negotiated(
-        &self,
+    /// it yet. `None` if sessions of this connection are not shared. `name`: where the server name is put,
+    /// because the application may change its own in new_cb.
+    pub(super) fn negotiated<'a>(
+        &'a self,
         event: &Event<'_>,
         session: SessionRef<'_>,
         key: Key,
-    ) -> Option<Negotiated<'_>> {
+        name: &'a mut Option<ServerName>,
+    ) -> Option<Negotiated<'a>> {
         let host = self.host_store().filter(|_| !self.is_broken())?;
         if !self.shares() || !event.ssl.is_server() || key.id_is_empty() {
             return None;
@@ -96,7 +100,8 @@ impl State {
             self.tell_server(host, event.libssl(), server);
         }
         let refusal = self.refusal(event, server.as_ref(), session);
-        let name = event.ssl.negotiated_name();
+        *name = ServerName::new(event.ssl.negotiated_name());
+        let name = name.as_ref();
         // One that is over for others is not published, and so it is not missed there.
         let is_over =
             first_authenticated(session).is_none_or(|first| deadline(session, first) < now());
@@ -163,7 +168,7 @@ impl State {
         // The mark says that it was shared. An object of the application's own making (d2i) has
         // none; nor has a client's, which is not what the store has under its id.
         let only_serves = self.mode() & SSL_SESS_CACHE_BOTH == SSL_SESS_CACHE_SERVER;
-        Address::new(host, server, key, &[]).withdraw(deadline, mark, only_serves);
+        Address::new(host, server, key, None).withdraw(deadline, mark, only_serves);
         // It may have been published before other names were loaded in place.
         let _: Option<()> = self.among_previous(host, &server, key, |address| {
             address.withdraw(deadline, mark, only_serves);
@@ -181,17 +186,21 @@ impl State {
     ) -> Option<T> {
         self.virtual_host.among_previous(|namespace| {
             let server = Server { namespace: *namespace, ..*server };
-            look(&Address::new(host, server, key, &[]))
+            look(&Address::new(host, server, key, None))
         })
     }
 }
 
 /// Marks a session that this context has made. The session that it came of may have been a foreign
 /// one: this one is not.
-fn set_mark(session: SessionRef<'_>, server: Option<&Server>, name: &[u8], is_private: bool) {
+fn set_mark(
+    session: SessionRef<'_>,
+    server: Option<&Server>,
+    name: Option<&ServerName>,
+    is_private: bool,
+) {
     let Some(first_authenticated) = first_authenticated(session) else { return };
-    let name =
-        server.zip(ServerName::new(name)).and_then(|(server, name)| name_hash(server, &name));
+    let name = server.zip(name).and_then(|(server, name)| name_hash(server, name));
     // Without memory it is a session of unknown past.
     session.set_mark(Mark {
         first_authenticated,

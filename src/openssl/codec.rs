@@ -9,9 +9,9 @@ use super::handle::{Session, SessionRef, bytes};
 use super::kdf::{HASH_BYTES, sha256};
 use super::table::Libssl;
 use super::types::ExFree;
-use crate::compact::{Wiped, reserve};
 use libc::{c_int, c_long, c_uint, c_void};
 use openssl_sys::{CRYPTO_EX_DATA, CRYPTO_EX_free};
+use sesscache_core::system::wipe::Wiped;
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -116,7 +116,7 @@ impl SessionRef<'_> {
     pub fn append_der(self, out: &mut Wiped) -> Result<(), Failed> {
         let encode = present(self.libssl().i2d_SSL_SESSION)?;
         let length = self.der_length()?;
-        reserve(out, length).ok_or(Failed::NoMemory)?;
+        out.reserve(length).ok_or(Failed::NoMemory)?;
         let mut place = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
         // SAFETY: a valid session and room for the length that was asked for.
         let written = unsafe { encode(self.as_ptr(), &raw mut place) };

@@ -10,9 +10,9 @@ use super::handle::{SessionRef, bytes};
 use super::scratch::Scratch;
 use crate::compact::shape::Fields;
 use libc::c_uint;
+use sesscache_core::system::wipe::wipe;
 use std::ffi::CStr;
 use std::ptr;
-use zeroize::Zeroizing;
 
 /// The longest secret that is read.
 const MOST_SECRET: usize = 64;
@@ -29,7 +29,7 @@ const NUMBERS: usize = 7;
 pub struct Facts {
     bytes: Bytes<MOST_FACTS>,
     id: Bytes<MOST_ID>,
-    secret: Zeroizing<[u8; MOST_SECRET]>,
+    secret: [u8; MOST_SECRET],
     secret_length: usize,
     time: i64,
     timeout: i64,
@@ -41,7 +41,7 @@ impl Facts {
         Facts {
             bytes: Bytes::NONE,
             id: Bytes::NONE,
-            secret: Zeroizing::new([0; MOST_SECRET]),
+            secret: [0; MOST_SECRET],
             secret_length: 0,
             time: 0,
             timeout: 0,
@@ -79,6 +79,12 @@ impl Facts {
         let fact = unsafe { bytes(data, length) }?;
         // libssl encodes what is there and empty.
         if data.is_null() == fact.is_empty() { self.put(fact) } else { None }
+    }
+}
+
+impl Drop for Facts {
+    fn drop(&mut self) {
+        wipe(&mut self.secret);
     }
 }
 

@@ -7,13 +7,13 @@ use super::cells;
 use super::shapes::InUse;
 use crate::compact::Known;
 use crate::compact::shape::{Parts, Shape};
+use sesscache_core::system::wipe::wipe;
 use std::alloc::{Layout, alloc, dealloc};
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
-use zeroize::Zeroize;
 
 /// A reference to the bytes of a session.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Packed {
     fn free(&mut self) {
         let length = self.length();
         // SAFETY: so many bytes of a block that nobody else has.
-        unsafe { slice::from_raw_parts_mut(self.place(), length) }.zeroize();
+        wipe(unsafe { slice::from_raw_parts_mut(self.place(), length) });
         // SAFETY: nobody reads it any more.
         let shape = unsafe { &mut (*self.0.as_ptr()).shape }.take();
         if shape.is_some() {

@@ -8,8 +8,9 @@ use super::handle::Session;
 use super::side_data;
 use super::table::Libssl;
 use crate::compact::shape::{Fields, Parts, Shape};
-use crate::compact::{Known, Wiped, append_short, restore};
+use crate::compact::{Known, append_short, restore};
 use sesscache_core::cache::MAX_ID_LENGTH;
+use sesscache_core::system::wipe::Wiped;
 
 /// The longest secret.
 const MOST_SECRET: usize = 256;

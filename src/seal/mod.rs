@@ -14,13 +14,13 @@ mod nonces;
 pub mod ratchet;
 mod xaes;
 
-use crate::compact::{Wiped, reserve};
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::failed::Failed;
 use crate::openssl::generator::Generator;
 use crate::openssl::kdf::hkdf_sha256;
 use crate::openssl::table::Libssl;
 use sesscache_core::key_file::{KEY_BYTES, Secret};
+use sesscache_core::system::wipe::Wiped;
 use std::fmt;
 
 /// Bytes that tell which key sealed a record.
@@ -148,7 +148,7 @@ impl Keys {
         associated: &[u8],
         text: &mut Wiped,
     ) -> Result<(), SealError> {
-        reserve(text, TAG_BYTES).ok_or(SealError::NoMemory)?;
+        text.reserve(TAG_BYTES).ok_or(SealError::NoMemory)?;
         let tag = self.encrypt(generator, associated, text).map_err(|_| SealError::Failed)?;
         text.extend_from_slice(&tag);
         Ok(())

@@ -3,13 +3,13 @@
 //! The fuzz target `opened_file` uses it as well. Payloads are opaque to a store: it is their seal,
 //! bound to locator and deadline, that a damaged one does not open. So what counts is what opens.
 
-use sesscache::compact::Wiped;
 use sesscache::openssl::generator::Generator;
 use sesscache::openssl::libssl::libssl;
 use sesscache::openssl::table::Libssl;
 use sesscache::seal::{HEAD_BYTES, Keys};
 use sesscache_core::key_file::Secret;
 use sesscache_core::store::{Locator, LogBatch, Lookup, Now, PutError, Record, Store, StoreUrl};
+use sesscache_core::system::wipe::Wiped;
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

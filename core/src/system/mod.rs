@@ -9,5 +9,6 @@ pub mod memory;
 pub mod process;
 pub mod seed;
 pub mod thread;
+pub mod wipe;
 pub mod wiped;
 pub mod words;

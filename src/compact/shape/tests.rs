@@ -1,7 +1,8 @@
 //! A session is taken apart and put together again, as `shorten` has made it.
 
-use super::super::{INTEGER, Wiped, append_short, restore};
+use super::super::{INTEGER, append_short, restore};
 use super::*;
+use sesscache_core::system::wipe::Wiped;
 use std::collections::BTreeSet;
 
 const BEGAN: u32 = 1_764_000_000;

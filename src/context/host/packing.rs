@@ -5,14 +5,15 @@
 //! back, too. Whether anybody could tell the new object from the old is for `resting`.
 
 use super::templates;
+use crate::compact::Known;
 use crate::compact::shape::{Fields, Parts};
-use crate::compact::{Known, Wiped};
 use crate::openssl::codec::Mark;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::handle::{Session, SessionRef};
 use crate::openssl::packed::{Content, Packed};
 use crate::openssl::table::Libssl;
 use sesscache_core::cache::{Key, MAX_ID_LENGTH};
+use sesscache_core::system::wipe::Wiped;
 
 /// The session as bytes; `None` if it would not come back as it is, or without memory.
 ///

@@ -7,7 +7,7 @@
 //! callbacks.
 
 use super::{HostStore, templates};
-use crate::compact::{Known, Wiped, reserve};
+use crate::compact::Known;
 use crate::config::config;
 use crate::context::origin::Origin;
 use crate::context::policy::{MAX_NAME_LENGTH, ServerName};
@@ -27,6 +27,8 @@ use sesscache_core::store::{
 };
 use sesscache_core::system::clock::{now, now_milliseconds};
 use sesscache_core::system::seed::{Purpose, seed};
+use sesscache_core::system::wipe::Wiped;
+use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 use std::mem;
@@ -50,7 +52,7 @@ pub(in crate::context) struct Address<'a> {
     key: Key,
     locator: Locator,
     /// `None` if it is longer than a name can be. Then nothing is published or fetched.
-    name: Option<ServerName>,
+    name: Option<&'a ServerName>,
 }
 
 /// A session that came out of the store.
@@ -65,16 +67,15 @@ pub(in crate::context) struct Fetched {
 }
 
 impl<'a> Address<'a> {
-    /// The address of the session of this key, whose id is not empty, under a server name as it was
-    /// sent.
+    /// The address of the session of this key, whose id is not empty, under a server name.
     pub(in crate::context) fn new(
         host: &'a HostStore,
         server: Server,
         key: Key,
-        name: &[u8],
+        name: Option<&'a ServerName>,
     ) -> Address<'a> {
         let locator = locator(&server.namespace, &key);
-        Address { host, server, key, locator, name: ServerName::new(name) }
+        Address { host, server, key, locator, name }
     }
 
     /// Whether a session with this mark was made under the address's server name.
@@ -89,7 +90,7 @@ impl<'a> Address<'a> {
 
     /// The hash of the address's server name, for a mark.
     pub(in crate::context) fn name_hash(&self) -> Option<u32> {
-        name_hash(&self.server, self.name.as_ref()?)
+        name_hash(&self.server, self.name?)
     }
 
     /// Whether no process has removed the session at this address, as far as is known.
@@ -129,7 +130,7 @@ impl<'a> Address<'a> {
         flags: u8,
     ) {
         let store = &self.host.store;
-        let Some(name) = &self.name else { return };
+        let Some(name) = self.name else { return };
         let deadline = unsigned(deadline(session, origin.first_authenticated));
         let now = Now(now_milliseconds());
         if deadline < now.0 / 1000 {
@@ -158,7 +159,7 @@ impl<'a> Address<'a> {
     /// # Errors
     /// The reason why there is none.
     pub(in crate::context) fn fetch(&self, libssl: &'static Libssl) -> Result<Fetched, Cause> {
-        let name = self.name.as_ref().ok_or(Cause::Unknown)?;
+        let name = self.name.ok_or(Cause::Unknown)?;
         let _errors = KeepErrors::new(libssl);
         let mut sealed = Vec::new();
         let now = Now(now_milliseconds());
@@ -277,7 +278,7 @@ impl<'a> Address<'a> {
         text: &mut Wiped,
     ) -> Result<(), Failed> {
         let era = self.era();
-        reserve(text, USUAL_RECORD).ok_or(Failed::NoMemory)?;
+        text.reserve(USUAL_RECORD).ok_or(Failed::NoMemory)?;
         text.extend_from_slice(&[0; HEAD_BYTES]);
         text.extend_from_slice(&origin.with_era(era != 0).to_bytes());
         if let Some(era) = era.to_le_bytes().get(..ERA_BYTES).filter(|_| era != 0) {
@@ -345,11 +346,10 @@ pub(in crate::context) fn locator(namespace: &[u8; HASH_BYTES], key: &Key) -> Lo
 /// `None` without randomness.
 pub(in crate::context) fn name_hash(server: &Server, name: &ServerName) -> Option<u32> {
     let [first, second] = seed(Purpose::Marks)?;
-    let mut hasher = SipHasher24::new_with_keys(first, second);
+    let mut hasher = SipHasher13::new_with_keys(first, second);
     hasher.write(&server.namespace);
     hasher.write(name.bytes());
-    let [a, b, c, d, ..] = hasher.finish128().as_bytes();
-    Some(u32::from_le_bytes([a, b, c, d]) & ((1 << NAME_BITS) - 1))
+    u32::try_from(hasher.finish() & ((1 << NAME_BITS) - 1)).ok()
 }
 
 /// The era that is before a session's bytes, and these; 0 if it has none.

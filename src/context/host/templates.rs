@@ -9,7 +9,7 @@
 
 use super::least_used::LeastUsed;
 use crate::compact::shape::{Parts, Shape};
-use crate::compact::{Known, Wiped, append_short, reserve, restore};
+use crate::compact::{Known, append_short, restore};
 use crate::openssl::boxed;
 use crate::openssl::error_queue::KeepErrors;
 use crate::openssl::facts::Facts;
@@ -22,6 +22,7 @@ use crate::openssl::template::{Template, may_copy};
 use crate::seal::lanes::Lanes;
 use parking_lot::RwLock;
 use sesscache_core::system::seed::{Purpose, seed};
+use sesscache_core::system::wipe::Wiped;
 use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -111,7 +112,7 @@ pub(super) fn append(
         let encodings = ENCODINGS.try_read()?;
         match encodings.find(is_it, || hash(|hasher| hasher.write(facts.bytes()))) {
             Ok(encoding) => {
-                reserve(out, encoding.shape.most_bytes())?;
+                out.reserve(encoding.shape.most_bytes())?;
                 encoding.shape.append(&facts.fields(), known, out)
             }
             Err(hash) => {

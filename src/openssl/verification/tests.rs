@@ -1,7 +1,6 @@
 //! Clients whose certificates were good in a handshake, on servers that know more since.
 
 use super::*;
-use crate::compact::Wiped;
 use crate::openssl::circumstances::{Certificate, Circumstances};
 use crate::openssl::handle::{Ctx, Session};
 use crate::openssl::libssl::libssl_in_test;
@@ -9,6 +8,7 @@ use crate::openssl::tests::{Connection, Context, EC, Folder, stock};
 use crate::openssl::types::VerifyCb;
 use libc::{c_char, c_uint, time_t};
 use sesscache_core::system::seed;
+use sesscache_core::system::wipe::Wiped;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::path::Path;

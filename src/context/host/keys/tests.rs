@@ -1,11 +1,11 @@
 //! Key rings: who replaces keys while others use them, and ratchets by a clock of the test.
 
 use super::*;
-use crate::compact::Wiped;
 use crate::openssl::generator::Generator;
 use crate::openssl::libssl::libssl_in_test;
 use crate::seal::HEAD_BYTES;
 use sesscache_core::slots::{Generation, Replacement};
+use sesscache_core::system::wipe::Wiped;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::AtomicBool;
