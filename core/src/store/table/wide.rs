@@ -123,6 +123,12 @@ impl Ages for Stamps {
 
     #[inline]
     fn oldest(&self, ways: u32, clock: u64) -> Option<usize> {
+        // Sessions that make room in the order in which they came leave one way alone that is so old. To see that
+        // takes half as long.
+        let old = self.above(WAYS as u8 - 1, clock) & ways;
+        if old != 0 && old & (old - 1) == 0 {
+            return Some(old.trailing_zeros() as usize);
+        }
         // SAFETY: SSE2 is part of x86-64.
         let oldest = unsafe { oldest(&self.0, ways, clock) };
         (oldest != 0).then_some(oldest.trailing_zeros() as usize)
