@@ -41,8 +41,8 @@ pub(in crate::store) struct Bucket {
     cells: [Word; CELLS],
     /// Sessions that began until this second may have been removed without a trace.
     pub(super) floor: Word,
-    /// Traces and further slots that ever came here, in the lower half. Above them 16 bits for traces alone
-    /// ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
+    /// Traces and further slots that ever came here, and sessions that came to nothing, in the lower half. Above
+    /// them 16 bits for traces alone ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
     pub(super) clock: Word,
     /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. In
     /// the bucket, so that processes do not wait for each other's counters.

@@ -21,9 +21,7 @@ const MOST_PASSED: usize = 8;
 struct Claimed {
     way: usize,
     cell: Cell,
-    /// The session that lay there, which is not counted yet.
-    left: Option<Left>,
-    /// The bucket's time when this slot will have come.
+    /// The bucket's time when this slot has come.
     time: u64,
 }
 
@@ -72,16 +70,15 @@ impl Place<'_> {
         let long = if facts.further() > 0 { LONG } else { 0 };
         let (first, rest) = split(payload);
         let next = self.write_further(facts, rest, regular, now)?;
-        let Claimed { way, cell: claim, left, time } =
-            self.claim_for(None, now).map_err(|error| {
-                self.free_further(self.key.tag, next, facts, now);
-                self.refused(error)
-            })?;
+        let Claimed { way, cell: claim, time } = self.claim_for(None, now).map_err(|error| {
+            self.free_further(self.key.tag, next, facts, now);
+            self.refused(error)
+        })?;
         self.bucket.write_first(way, &self.key, facts, first, next);
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
         let live = claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(time);
         if !self.bucket.change(way, claim, live) {
-            self.count_put(0, left, now);
+            self.uncount();
             self.free_further(self.key.tag, next, facts, now);
             return Err(self.busy());
         }
@@ -89,14 +86,13 @@ impl Place<'_> {
         fence_after_change();
         let changed = self.bucket.removals() ^ removals;
         if changed != 0 && (changed >= RISE / TRACED || self.is_removed(now)) {
-            self.count_put(0, left, now);
+            self.uncount();
             self.kill(way, live, now);
             return Err(PutError::Removed);
         }
         if untold != 0 {
             self.mark();
         }
-        self.count_put(STORED, left, now);
         Ok(())
     }
 
@@ -124,13 +120,11 @@ impl Place<'_> {
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
-            let Some((place, Claimed { way, cell: claim, left, time })) = claimed else {
+            let Some((place, Claimed { way, cell: claim, time })) = claimed else {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
             place.bucket.write_further(way, part, next);
-            place.bucket.clock.add(1);
-            place.count_put(0, left, now);
             let cell =
                 claim.done(State::More, facts.deadline, now, large | regular).with_stamp(time);
             if !place.bucket.change(way, claim, cell) {
@@ -154,7 +148,7 @@ impl Place<'_> {
     fn claim_for(&self, further: Option<bool>, now: Now) -> Result<Claimed, PutError> {
         for tried in 0..TRIES {
             let (matches, ways) = self.bucket.survey(self.key.tag, now);
-            // Later, so that no stamp is from the future but those of sessions that are not counted yet.
+            // Later, so that no stamp is from the future.
             let clock = self.bucket.time();
             if clock.is_multiple_of(WAYS as u64) {
                 self.bucket.keep_old(&ways, clock);
@@ -186,8 +180,8 @@ impl Place<'_> {
                     self.free_further(before.tag(), next, facts, now);
                 }
                 let left = Left { cell: before, is_replaced: same.is_some() };
-                let left = before.is(State::Live).then_some(left);
-                return Ok(Claimed { way, cell: claim, left, time: clock.wrapping_add(1) });
+                self.count_claim(further.is_some(), left, now);
+                return Ok(Claimed { way, cell: claim, time: clock.wrapping_add(1) });
             }
         }
         Err(PutError::Busy)
@@ -236,8 +230,18 @@ impl Place<'_> {
             && self.bucket.change(way, cell, cell.with(0, CHANCE).with_stamp(clock))
     }
 
-    /// Counts a session that was put, [`STORED`] or 0, and the one that made room for it. After that was
-    /// published, because a step that publishes waits for all writes before it.
+    /// Counts a slot that is claimed, and what was there. Before the body is written, because each such step waits for
+    /// all writes before it.
+    #[inline]
+    fn count_claim(&self, is_further: bool, left: Left, now: Now) {
+        if is_further {
+            self.bucket.clock.add(1);
+        }
+        let left = left.cell.is(State::Live).then_some(left);
+        self.count_put(if is_further { 0 } else { STORED }, left, now);
+    }
+
+    /// Counts a session that is put, [`STORED`] or 0, and the one that made room for it.
     #[inline]
     fn count_put(&self, stored: u64, left: Option<Left>, now: Now) {
         let evicted = left.is_some_and(|left| self.makes_room(left.cell, left.is_replaced, now));
@@ -245,6 +249,13 @@ impl Place<'_> {
         if let (true, Some(left)) = (evicted, left) {
             self.note_gone(left.cell);
         }
+    }
+
+    /// A session that was counted is not put. The bucket's time does not go back.
+    #[cold]
+    fn uncount(&self) {
+        self.bucket.clock.add(1);
+        self.bucket.counts.add(STORED.wrapping_neg());
     }
 
     /// Counts a session that made room for a removal.

@@ -115,7 +115,8 @@ pub(super) fn victim<S: Ages>(
     newcomers_may_have: impl Fn() -> usize,
     excess: impl Fn() -> u32,
 ) -> Option<usize> {
-    // A session that is published and not counted yet has the stamp of the next time, and is not the oldest.
+    // A session that an older library has published and not counted yet has the stamp of the next time, and is not
+    // the oldest.
     let clock = clock.wrapping_add(1);
     if free != 0 {
         return Some(free.trailing_zeros() as usize);

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::store::Use;
+use crate::store::counters::Counter;
 use crate::store::record::LOCAL;
 use crate::store::table::bucket::CELLS;
 use std::cell::RefCell;
@@ -363,5 +364,30 @@ fn who_goes_on_after_a_stop_tells_other_hosts_nothing_of_its_own() {
         memory.table().read_untold(0, AFTERWARDS, usize::MAX, &mut told, &mut in_flight);
         let secret = payload(SECRET, 40);
         assert!(!told.windows(40).any(|part| part == secret), "told, before write {nth}");
+    }
+}
+
+/// A removal comes between any two writes of a put. What is refused then is not counted, and a bucket's time never
+/// goes back.
+#[test]
+fn a_put_that_comes_to_nothing_is_not_counted() {
+    for length in [40, 400] {
+        for nth in 1.. {
+            let memory = Rc::new(Memory::new(8));
+            let (result, time) = (RefCell::new(Ok(())), Rc::new(RefCell::new(0)));
+            let other = (Rc::clone(&memory), Rc::clone(&time));
+            let remove = move || {
+                other.0.remove(ID);
+                other.1.replace(other.0.place(ID).bucket.time());
+            };
+            let put = || *result.borrow_mut() = memory.put(ID, length);
+            let came = seam::with_before(nth, remove, put);
+            let stored = memory.table().counted(Counter::Stores);
+            assert_eq!(stored, u64::from(result.into_inner().is_ok()), "{length}, {nth}");
+            assert!(memory.place(ID).bucket.time() >= *time.borrow(), "{length}, {nth}");
+            if !came {
+                break;
+            }
+        }
     }
 }
