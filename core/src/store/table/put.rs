@@ -38,8 +38,20 @@ struct Chosen {
     way: usize,
     /// Its cell now.
     before: Cell,
+    reason: Reason,
+}
+
+/// Why a way is claimed, by what was seen of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// It has the session that is put.
+    Same,
+    /// Nobody needs it.
+    Free,
+    /// Its session, or its further slot, makes room.
+    Victim,
     /// It is a removal, and the bucket's floor has risen for it: whatever it is, it goes.
-    is_forgotten: bool,
+    Forgotten,
 }
 
 impl Place<'_> {
@@ -159,16 +171,15 @@ impl Place<'_> {
             let mut same = matches.and(if further.is_none() { ways.live } else { 0 });
             let same = same.next();
             let chosen = match same {
-                Some(way) => {
-                    Some(Chosen { way, before: self.bucket.cell(way), is_forgotten: false })
-                }
+                Some(way) => Some(self.chosen(way, Reason::Same)),
                 None => self.victim(&ways, clock, now, further == Some(true)),
             };
-            let Chosen { way, before, is_forgotten } = chosen.ok_or(PutError::Busy)?;
+            let chosen = chosen.ok_or(PutError::Busy)?;
+            let Chosen { way, before, .. } = chosen;
             let may_pass = same.is_none() && tried < MOST_PASSED;
-            let may_claim =
-                is_forgotten || !ways.has_changed(way, before) && self.may_claim(way, before, now);
-            if !may_claim || may_pass && self.passes_over(way, before, clock, now) {
+            if !self.may_claim(&chosen, &ways, now)
+                || may_pass && self.passes_over(way, before, clock, now)
+            {
                 continue;
             }
             let claim = before.claim(State::Writing, self.key.tag, now);
@@ -201,24 +212,40 @@ impl Place<'_> {
         let free = self.bucket.free_ways(cell, ways, now);
         let excess = || self.bucket.excess_of_large(ways, is_of_large);
         let way = victim(ways, free, clock, may_have, excess);
-        let chosen = |way| Chosen { way, before: cell(way), is_forgotten: false };
-        way.map(chosen).or_else(|| {
+        let reason = if free == 0 { Reason::Victim } else { Reason::Free };
+        way.map(|way| self.chosen(way, reason)).or_else(|| {
             // Damage may have left nothing but removals.
             let seen = self.bucket.look();
             let ways = seen.cells().get(..WAYS)?;
             let way = self.forget_trace(ways, now, &mut 0)?;
-            Some(Chosen { way, before: *ways.get(way)?, is_forgotten: true })
+            Some(Chosen { way, before: *ways.get(way)?, reason: Reason::Forgotten })
         })
     }
 
-    /// Whether a cell is nobody's who still needs it, or a session's, which may have to make room.
     #[inline]
-    fn may_claim(&self, way: usize, cell: Cell, now: Now) -> bool {
-        match cell.state() {
-            State::Live | State::More | State::Free => true,
-            State::Trace => !self.bucket.renews(way, cell, now),
-            State::Writing | State::Taken => cell.is_free(now),
+    fn chosen(&self, way: usize, reason: Reason) -> Chosen {
+        Chosen { way, before: self.bucket.cell(way), reason }
+    }
+
+    /// Whether a cell is nobody's who still needs it, or a session's, which may have to make room. It may have become
+    /// another's since, or between two words of the look.
+    #[inline]
+    fn may_claim<S: Ages>(&self, chosen: &Chosen, ways: &Ways<S>, now: Now) -> bool {
+        let Chosen { way, before, reason } = *chosen;
+        if reason == Reason::Forgotten {
+            return true;
         }
+        let is_right = match before.state() {
+            State::Live | State::More => match reason {
+                Reason::Same => before.tag() == self.key.tag,
+                Reason::Free => before.is_over(now),
+                Reason::Victim | Reason::Forgotten => true,
+            },
+            State::Free => true,
+            State::Trace => !self.bucket.renews(way, before, now),
+            State::Writing | State::Taken => before.is_free(now),
+        };
+        is_right && !ways.has_changed(way, before)
     }
 
     /// Whether a session is passed over because its client came back again. It has no chance more then.

@@ -9,6 +9,7 @@
 use super::*;
 use crate::store::Use;
 use crate::store::record::APPLIED;
+use crate::store::table::bucket::STORED;
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
@@ -111,6 +112,19 @@ fn a_lookup_beside_an_eviction_finds_all_or_nothing() {
     let other: Body = |memory| memory.put(200, LENGTH).unwrap();
     two(1, full, [other, |memory| look_is_whole(memory, LENGTH)], |memory| {
         assert!(memory.get(200).is_some());
+    });
+}
+
+/// Each of two puts sees the other's slot free, then with a session, whose stamp is that of a free one.
+#[test]
+fn of_two_puts_none_takes_the_others_slot_for_free() {
+    let at_255: Body = |memory| memory.buckets[0].counts.put(255 * STORED);
+    let one: Body = |memory| memory.put(200, LENGTH).unwrap();
+    let other: Body = |memory| memory.put(201, LENGTH).unwrap();
+    two(1, at_255, [one, other], |memory| {
+        for number in [200, 201] {
+            assert_eq!(memory.get(number), Some(payload(number, LENGTH)));
+        }
     });
 }
 
