@@ -18,12 +18,14 @@ use sesscache_core::system::wipe::Wiped;
 /// The session as bytes; `None` if it would not come back as it is, or without memory.
 ///
 /// A client's certificate stays with its chain, which has no encoding. A session for early data has an age
-/// mask. A private one may be ended early by the application, with no trace in the store.
+/// mask. A private one may be ended early by the application, with no trace in the store. OpenSSL leaves a
+/// time or a timeout of 0 out of the encoding, and reads other ones there.
 pub(in crate::context) fn pack(session: SessionRef<'_>) -> Option<Packed> {
     let key = session.key().filter(|key| !key.id_is_empty() && session.is_resumable())?;
     let mark = session.mark().filter(|mark| !mark.is_private && !mark.has_trailer)?;
     let deadline = u32::try_from(session.deadline()).ok()?;
-    if session.has_peer() || session.is_for_early_data() || session.timeout() <= 0 {
+    let has_times = session.time() > 0 && session.timeout() > 0;
+    if session.has_peer() || session.is_for_early_data() || !has_times {
         return None;
     }
     let _errors = KeepErrors::new(session.libssl());
