@@ -93,9 +93,9 @@ impl SessionRef<'_> {
     /// must be encoded to know them.
     pub fn read_facts(self, scratch: &mut Scratch, facts: &mut Facts) -> Option<()> {
         let libssl = self.libssl();
-        let is_absent = self.has_nothing_beside()?;
+        self.has_nothing_beside()?.then_some(())?;
         self.read_own_fields(facts)?;
-        let told = scratch.ask(self).filter(|_| is_absent)?;
+        let told = scratch.ask(self)?;
         // SAFETY: a valid session.
         let cipher = unsafe { libssl.SSL_SESSION_get0_cipher?(self.as_ptr()) };
         if cipher.is_null() {
