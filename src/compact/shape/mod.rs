@@ -61,8 +61,8 @@ const fn head(tag: u8, form: u8) -> u8 {
 }
 
 impl<'a> Parts<'a> {
-    /// Takes a session apart that `shorten` has made. `None` if it travels whole, or has times that are
-    /// none.
+    /// Takes a session apart that [`append_short`](super::append_short) has shortened. `None` if it travels
+    /// whole, or has times that are none.
     pub fn of(short: &'a [u8], known: &Known<'_>) -> Option<Parts<'a>> {
         let (&length, rest) = short.split_first().filter(|(length, _)| **length != WHOLE)?;
         let (&cipher, rest) = rest.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! A session is taken apart and put together again, as `shorten` has made it.
+//! A session is taken apart and put together again, as `append_short` has made it.
 
 use super::super::{INTEGER, append_short, restore};
 use super::*;
