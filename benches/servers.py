@@ -123,7 +123,9 @@ class Server:
         env = {} if self.setup == "shared" else {
             "LD_PRELOAD": str(LIBRARY), "SESSCACHE_LOG": str(self.dir / "sesscache.log"),
             "SESSCACHE_STORE": f"file:{self.dir}/store?size=64MiB",
-            "SESSCACHE_KEY_FILE": str(WORK / "store.key")}
+            "SESSCACHE_KEY_FILE": str(WORK / "store.key"),
+            # Else a worker keeps few of those that it has fetched.
+            "SESSCACHE_LIVE_SESSIONS": "all" if self.setup == "builtin" else ""}
         self.process = processes.start(*self.launch, *self.words(), env=env,
                                        log=self.dir / "output.log")
         wait_until(60, is_listening, self.port)

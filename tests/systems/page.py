@@ -21,7 +21,8 @@ Debian 13's cargo (1.85) is older than the build needs, and `make` says so in a 
 A cell says how many checks passed of those that ran, and how long it took on two cores that other work
 shared; *load* is the average number of processes that wanted one of them. *Skipped* checks need something that
 the system lacks; the notes below the tables name it, and say why a cell is empty. The last row is of Debian 12
-alone: its libssl, 3.6, is built from upstream's source, and is the same everywhere.
+alone: its libssl, 3.6, is built from upstream's source, and is the same everywhere. In the last column programs that are
+compiled there use OpenSSL 4. Debian's servers are built with OpenSSL 3, and have that beside it.
 
 CI runs the C tests on Debian 13 as well, with its library of Debian 12 preloaded (`make test-debian13`). To make an
 image for them takes two minutes, and the tests take two. All else is run by hand.
