@@ -5,8 +5,8 @@ use sesscache_core::store::{LOCAL, Locator, LogBatch, Lookup, Now, PutError, Rec
 use sesscache_core::system::clock::now_milliseconds;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Sessions that come and go at a time.
-const WINDOW: u64 = 512;
+/// Sessions that come and go at a time: so few that several processes often put the same one at once.
+const WINDOW: u64 = 24;
 /// Numbers of sessions that are removed for good.
 const REMOVED: u64 = 1 << 40;
 /// Numbers of the sessions that a worker has for itself.

@@ -108,6 +108,28 @@ pub(super) struct Places {
     pub(super) over: Cells,
 }
 
+/// What came to a bucket: sessions, further slots and removals, and how often its floor rose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Events {
+    /// The bucket's clock, or which of its bits have changed.
+    clock: u64,
+    all: u64,
+}
+
+impl Events {
+    /// Whether it is one session, and nothing else.
+    #[inline]
+    pub(super) fn are_one_session(self) -> bool {
+        self.all == 1
+    }
+
+    /// How often the floor rose, and how many traces came, in one number.
+    #[inline]
+    pub(super) fn removals(self) -> u64 {
+        self.clock / TRACED
+    }
+}
+
 impl Bucket {
     #[cfg(test)]
     pub(in crate::store) fn new() -> Bucket {
@@ -240,10 +262,22 @@ impl Bucket {
         self.clock.get() / RISE
     }
 
-    /// How often the floor rose, and how many traces came, in one number.
+    /// All that ever came here. Whoever sees it sees what came.
     #[inline]
-    pub(super) fn removals(&self) -> u64 {
-        self.clock.get() / TRACED
+    pub(super) fn events(&self) -> Events {
+        // In this order, because a session that comes to nothing goes from the second to the first.
+        let clock = self.clock.get();
+        Events { clock, all: (self.counts.get() / STORED).wrapping_add(clock) }
+    }
+
+    /// What has come since.
+    #[inline]
+    pub(super) fn events_since(&self, began: Events) -> Events {
+        // The other way round, so that there are more rather than less.
+        let sessions = self.counts.get() / STORED;
+        let clock = self.clock.get();
+        let all = sessions.wrapping_add(clock).wrapping_sub(began.all);
+        Events { clock: clock ^ began.clock, all }
     }
 
     /// Notes that a session had to make room, at this time of the bucket.

@@ -79,7 +79,7 @@ impl Place<'_> {
     }
 
     #[inline]
-    fn hit(&self, way: usize) -> Option<Hit> {
+    pub(super) fn hit(&self, way: usize) -> Option<Hit> {
         let cell = self.bucket.cell(way);
         if !cell.is(State::Live) || way >= WAYS || !self.bucket.is_of(way, &self.key) {
             return None;

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::body::{FURTHER, Facts, Link, further, split};
-use super::bucket::{EVICTED, RISE, STORED, TRACED, WAYS};
+use super::bucket::{EVICTED, Events, RISE, STORED, TRACED, WAYS};
 use super::cell::{CHANCE, Cell, LARGE, LONG, REGULAR, SPENT, State, UNTOLD};
 use super::victim::{Ages, FEW, Ways, victim};
 use super::word::fence_after_change;
@@ -23,6 +23,8 @@ struct Claimed {
     cell: Cell,
     /// The bucket's time when this slot has come.
     time: u64,
+    /// The session may be in another cell too, where another process has put it or is about to.
+    has_rival: bool,
 }
 
 /// A session that has left its slot to another.
@@ -68,7 +70,7 @@ impl Place<'_> {
         payload: &[u8],
     ) -> Result<(), PutError> {
         self.bucket.fetch_next();
-        let removals = self.bucket.removals();
+        let began = self.bucket.events();
         if further(payload.len()) > 0 && self.is_removed(now) {
             return Err(PutError::Removed);
         }
@@ -82,10 +84,11 @@ impl Place<'_> {
         let long = if facts.further() > 0 { LONG } else { 0 };
         let (first, rest) = split(payload);
         let next = self.write_further(facts, rest, regular, now)?;
-        let Claimed { way, cell: claim, time } = self.claim_for(None, now).map_err(|error| {
-            self.free_further(self.key.tag, next, facts, now);
-            self.refused(error)
-        })?;
+        let Claimed { way, cell: claim, time, has_rival } =
+            self.claim_for(None, now).map_err(|error| {
+                self.free_further(self.key.tag, next, facts, now);
+                self.refused(error)
+            })?;
         self.bucket.write_first(way, &self.key, facts, first, next);
         let untold = if flags & (LOCAL | APPLIED) == 0 { UNTOLD } else { 0 };
         let live = claim.done(State::Live, deadline, now, untold | regular | long).with_stamp(time);
@@ -94,16 +97,31 @@ impl Place<'_> {
             self.free_further(self.key.tag, next, facts, now);
             return Err(self.busy());
         }
-        // A removal that was written meanwhile has not seen this session, or is seen here.
+        // A removal or another record of the session that came meanwhile has not seen this one, or is seen here.
         fence_after_change();
-        let changed = self.bucket.removals() ^ removals;
-        if changed != 0 && (changed >= RISE / TRACED || self.is_removed(now)) {
+        let came = self.bucket.events_since(began);
+        if has_rival || !came.are_one_session() {
+            self.settle(way, live, came, now)?;
+        }
+        if untold != 0 {
+            self.mark();
+        }
+        Ok(())
+    }
+
+    /// A session is published, and not alone in that: this came to its bucket meanwhile.
+    #[cold]
+    fn settle(&self, way: usize, live: Cell, came: Events, now: Now) -> Result<(), PutError> {
+        let removals = came.removals();
+        if removals != 0 && (removals >= RISE / TRACED || self.is_removed(now)) {
             self.uncount();
             self.kill(way, live, now);
             return Err(PutError::Removed);
         }
-        if untold != 0 {
-            self.mark();
+        // Of several that were put at once the one stays that lookups find, and that later puts replace.
+        let tagged = self.bucket.with_tag(self.key.tag);
+        for hit in tagged.filter_map(|way| self.hit(way)).skip(1) {
+            self.kill(hit.way, hit.cell, now);
         }
         Ok(())
     }
@@ -132,7 +150,7 @@ impl Place<'_> {
             let place = self.ahead(number);
             let claimed =
                 place.and_then(|place| Some((place, place.claim_for(Some(large != 0), now).ok()?)));
-            let Some((place, Claimed { way, cell: claim, time })) = claimed else {
+            let Some((place, Claimed { way, cell: claim, time, .. })) = claimed else {
                 self.free_tail(number, next, facts, now);
                 return Err(self.busy());
             };
@@ -168,8 +186,8 @@ impl Place<'_> {
             if further.is_none() && self.is_removed_by(matches, now) {
                 return Err(PutError::Removed);
             }
-            let mut same = matches.and(if further.is_none() { ways.live } else { 0 });
-            let same = same.next();
+            let own = if further.is_none() { u32::MAX } else { 0 };
+            let same = matches.and(own & ways.live).next();
             let chosen = match same {
                 Some(way) => Some(self.chosen(way, Reason::Same)),
                 None => self.victim(&ways, clock, now, further == Some(true)),
@@ -192,7 +210,9 @@ impl Place<'_> {
                 }
                 let left = Left { cell: before, is_replaced: same.is_some() };
                 self.count_claim(further.is_some(), left, now);
-                return Ok(Claimed { way, cell: claim, time: clock.wrapping_add(1) });
+                let rivals = matches.and(own & (ways.live | ways.claimed) & !(1 << way));
+                let (time, has_rival) = (clock.wrapping_add(1), !rivals.is_empty());
+                return Ok(Claimed { way, cell: claim, time, has_rival });
             }
         }
         Err(PutError::Busy)
@@ -272,7 +292,7 @@ impl Place<'_> {
     #[inline]
     fn count_put(&self, stored: u64, left: Option<Left>, now: Now) {
         let evicted = left.is_some_and(|left| self.makes_room(left.cell, left.is_replaced, now));
-        self.bucket.counts.add(stored + if evicted { EVICTED } else { 0 });
+        self.bucket.counts.advance(stored + if evicted { EVICTED } else { 0 });
         if let (true, Some(left)) = (evicted, left) {
             self.note_gone(left.cell);
         }
@@ -281,8 +301,8 @@ impl Place<'_> {
     /// A session that was counted is not put. The bucket's time does not go back.
     #[cold]
     fn uncount(&self) {
-        self.bucket.clock.add(1);
-        self.bucket.counts.add(STORED.wrapping_neg());
+        self.bucket.clock.advance(1);
+        self.bucket.counts.advance(STORED.wrapping_neg());
     }
 
     /// Counts a session that made room for a removal.

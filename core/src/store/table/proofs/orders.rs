@@ -128,6 +128,21 @@ fn of_two_puts_none_takes_the_others_slot_for_free() {
     });
 }
 
+/// Two processes put the same session, each before the other's is there to be replaced.
+#[test]
+fn of_two_puts_of_a_session_one_is_left() {
+    let again: Body = |memory| assert!(put_again(memory));
+    two(
+        1,
+        |_| {},
+        [with_session, again],
+        |memory| {
+            look_is_whole(memory, LENGTH);
+            assert_eq!(memory.slots(State::Live), 1);
+        },
+    );
+}
+
 /// Each of two puts looks at the claim of a process that died, and one of them gets the slot.
 #[test]
 fn a_slot_of_the_dead_is_written_by_one() {

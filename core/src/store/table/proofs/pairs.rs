@@ -391,3 +391,26 @@ fn a_put_that_comes_to_nothing_is_not_counted() {
         }
     }
 }
+
+/// A put of the same session comes between any two writes of a put, and dies before one of its own, or not. One record
+/// is left of it, at the latest when it is put once more: no older one is found when that one goes.
+#[test]
+fn what_is_put_twice_at_once_is_there_once() {
+    for length in [40, 400] {
+        for (nth, death) in (1..60).flat_map(|nth| (0..60).map(move |death| (nth, death))) {
+            let memory = Rc::new(Memory::new(8));
+            let other = Rc::clone(&memory);
+            let again = move || {
+                let put = || done(other.put(ID, length));
+                if death == 0 { put() } else { done(seam::dies_at(death, put)) }
+            };
+            seam::with_before(nth, again, || done(memory.put(ID, length)));
+            if death > 0 {
+                memory.put(ID, length).unwrap();
+            }
+            let (sessions, _) = memory.table().occupied();
+            assert_eq!(sessions, 1, "{length}, {nth}, {death}");
+            assert!(memory.get(ID).is_some(), "{length}, {nth}, {death}");
+        }
+    }
+}
