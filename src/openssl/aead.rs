@@ -99,7 +99,7 @@ impl Sealing {
     }
 }
 
-/// AES-256-GCM, to open: another key for each message.
+/// AES-256-GCM, to open: several messages under one key.
 #[derive(Debug)]
 pub struct Opening(Context);
 
@@ -109,12 +109,12 @@ impl Opening {
         Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Opening)
     }
 
-    /// Decrypts `from` to `to`, which is as long. True if the tag is right; what is in `to` is
-    /// otherwise not to be looked at.
+    /// Decrypts `from` to `to`, which is as long, under another key or under the one it has. True if the tag is
+    /// right; what is in `to` is otherwise not to be looked at.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub fn open(
         &mut self,
-        key: &[u8; KEY_BYTES],
+        key: Option<&[u8; KEY_BYTES]>,
         nonce: &[u8; GCM_NONCE_BYTES],
         associated: &[u8],
         (from, tag): (&[u8], &[u8; TAG_BYTES]),
@@ -123,9 +123,10 @@ impl Opening {
         let Opening(context) = self;
         let (ctx, gcm) = (context.ctx.as_ptr(), context.cipher_to_set());
         let initialise = present(context.libssl.EVP_DecryptInit_ex)?;
-        // SAFETY: a context, a fetched cipher or the one it has, and a key and a nonce of the lengths
-        // it takes.
-        succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key.as_ptr(), nonce.as_ptr()) })?;
+        let key = key.map_or(ptr::null(), |key| key.as_ptr());
+        // SAFETY: a context, a fetched cipher or the one it has, and a nonce and a key of the lengths it
+        // takes, or NULL for the key it has.
+        succeeded(unsafe { initialise(ctx, gcm, ptr::null_mut(), key, nonce.as_ptr()) })?;
         context.is_set = true;
         context.tag(EVP_CTRL_GCM_SET_TAG, &mut { *tag })?;
         let update = present(context.libssl.EVP_DecryptUpdate)?;

@@ -1,8 +1,8 @@
 //! Nonces, drawn many at once: OpenSSL's generator takes for one nearly as long as for many.
 //!
-//! Those in stock lie in a page that the kernel wipes for a forked child, with the number that says
-//! how many there are: parent and child never take the same one. Where the kernel wipes nothing, each
-//! is drawn when it is needed. A nonce is no secret, and is given out once.
+//! Those in stock lie in a page that the kernel wipes for a forked child, with the word that says
+//! how many there are, and that the page was filled before: parent and child never take the same one, and
+//! a child knows that it is one. Where the kernel wipes nothing, each is drawn when it is needed. A nonce is no secret, and is given out once.
 //!
 //! A signal handler may fork at any point of this code, and the child may go on from there. So nothing
 //! that was read before is believed without a look at the page afterwards.
@@ -22,7 +22,9 @@ type Nonce = [u8; NONCE_BYTES];
 const NONCE_WORDS: usize = NONCE_BYTES / size_of::<u64>();
 /// So many are drawn at once; the page has a word for their number, too.
 const STOCK: usize = (WORDS - 1) / NONCE_WORDS;
-/// The number while the stock is filled.
+/// In the word of the number, which is 0 in a new page and for a forked child: this process has filled the page.
+const FILLED: u64 = 1 << 32;
+/// The word while the stock is filled.
 const FILLING: u64 = u64::MAX;
 /// A child that was forked in the middle fills its stock again.
 const TRIES: usize = 2;
@@ -39,15 +41,16 @@ impl Nonces {
         Nonces { page: WipedPage::new() }
     }
 
-    /// A nonce that nobody has had or gets, and whether it comes from the same stock as the last one: then
-    /// the process is no child that was forked since.
+    /// A nonce that nobody has had or gets, and whether the process is known to be the one that drew the last one,
+    /// and no child that was forked since.
     pub(super) fn draw(&mut self, generator: Generator) -> Result<(Nonce, bool), Failed> {
         if let Some(stock) = self.page.as_ref().and_then(Stock::of) {
-            for tried in 0..TRIES {
+            let mut is_same_process = true;
+            for _ in 0..TRIES {
                 if let Some(nonce) = stock.take() {
-                    return Ok((nonce, tried == 0));
+                    return Ok((nonce, is_same_process));
                 }
-                stock.fill(generator)?;
+                is_same_process &= stock.fill(generator)?;
             }
         }
         let mut nonce = [0; NONCE_BYTES];
@@ -70,9 +73,9 @@ impl Stock<'_> {
     /// Takes one; `None` if there is none. A word that is 0 was wiped.
     #[inline]
     fn take(&self) -> Option<Nonce> {
-        let last = self.left.load(Relaxed).checked_sub(1)?;
+        let last = (self.left.load(Relaxed) & (FILLED - 1)).checked_sub(1)?;
         let place = self.places.get(usize::try_from(last).ok()?)?;
-        self.left.store(last, Relaxed);
+        self.left.store(FILLED | last, Relaxed);
         let mut nonce = [0; NONCE_BYTES];
         let mut is_whole = true;
         for (bytes, word) in nonce.as_chunks_mut().0.iter_mut().zip(place) {
@@ -87,10 +90,16 @@ impl Stock<'_> {
         is_whole.then_some(nonce)
     }
 
-    /// Draws so many as there are places. In a child that was forked meanwhile there are none then.
+    /// Draws so many as there are places. In a child that was forked meanwhile there are none then. Whether this
+    /// process has filled the page before.
     #[cold]
-    fn fill(&self, generator: Generator) -> Result<(), Failed> {
-        self.left.store(FILLING, Relaxed);
+    fn fill(&self, generator: Generator) -> Result<bool, Failed> {
+        // Each in one step, so that a child does not pass for its parent.
+        let change = |from, to| self.left.compare_exchange(from, to, Relaxed, Relaxed).is_ok();
+        let is_same_process = change(FILLED, FILLING);
+        if !is_same_process {
+            self.left.store(FILLING, Relaxed);
+        }
         compiler_fence(SeqCst);
         let mut drawn = [[0; NONCE_BYTES]; STOCK];
         generator.fill(drawn.as_flattened_mut())?;
@@ -100,11 +109,11 @@ impl Stock<'_> {
             }
         }
         compiler_fence(SeqCst);
-        let filled = self.left.compare_exchange(FILLING, STOCK as u64, Relaxed, Relaxed);
-        if filled.is_err() {
+        let is_filled = change(FILLING, FILLED | STOCK as u64);
+        if !is_filled {
             self.left.store(0, Relaxed);
         }
-        Ok(())
+        Ok(is_same_process && is_filled)
     }
 }
 
@@ -122,9 +131,13 @@ mod tests {
     #[test]
     fn no_two_are_the_same() {
         let mut nonces = Nonces::new();
-        let drawn: HashSet<_> =
-            (0..3 * STOCK).map(|_| nonces.draw(generator()).unwrap().0).collect();
-        assert_eq!(drawn.len(), 3 * STOCK);
+        let drawn: Vec<_> = (0..3 * STOCK).map(|_| nonces.draw(generator()).unwrap()).collect();
+        assert_eq!(drawn.iter().map(|(nonce, _)| nonce).collect::<HashSet<_>>().len(), 3 * STOCK);
+        let same = drawn.iter().map(|(_, is_same_process)| is_same_process);
+        assert!(
+            same.eq(std::iter::once(&false).chain([&true; 3 * STOCK - 1])),
+            "all but the first"
+        );
         assert!(nonces.page.is_some(), "this kernel wipes pages");
     }
 
@@ -133,7 +146,7 @@ mod tests {
         let mut nonces = Nonces { page: None };
         let drawn: HashSet<_> = (0..10).map(|_| nonces.draw(generator()).unwrap()).collect();
         assert_eq!(drawn.len(), 10);
-        assert!(drawn.iter().all(|(_, is_of_stock)| !is_of_stock));
+        assert!(drawn.iter().all(|(_, is_same_process)| !is_same_process));
     }
 
     /// The page as a child finds it that was forked in the middle of `take`.
@@ -148,8 +161,21 @@ mod tests {
         assert_eq!(words[0].load(Relaxed), 0, "nor any of the others");
         words[0].store(FILLING, Relaxed);
         assert_eq!(Stock::of(page).unwrap().take(), None);
-        let (nonce, is_of_stock) = nonces.draw(generator()).unwrap();
-        assert!(nonce != [0; NONCE_BYTES] && !is_of_stock);
+        let (nonce, is_same_process) = nonces.draw(generator()).unwrap();
+        assert!(nonce != [0; NONCE_BYTES] && !is_same_process);
         assert!(nonces.draw(generator()).unwrap().1);
+    }
+
+    /// The page as a child finds it that was forked when the stock was full, or had come to its end.
+    #[test]
+    fn a_child_knows_that_it_is_one() {
+        for drawn in [1, STOCK] {
+            let mut nonces = Nonces::new();
+            assert_eq!((0..drawn).filter_map(|_| nonces.draw(generator()).ok()).count(), drawn);
+            let words = nonces.page.as_ref().unwrap().words();
+            words.iter().for_each(|word| word.store(0, Relaxed));
+            assert!(!nonces.draw(generator()).unwrap().1, "{drawn}");
+            assert!(nonces.draw(generator()).unwrap().1, "{drawn}");
+        }
     }
 }

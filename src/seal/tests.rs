@@ -41,14 +41,13 @@ fn what_is_sealed_opens() {
 }
 
 #[test]
-fn records_share_half_a_nonce_by_batches() {
+fn records_of_a_process_share_half_a_nonce() {
     let keys = keys(&[1]);
     let sealed: Vec<_> = (0..200).map(|_| seal(&keys, b"a session")).collect();
     let half = |of: &Vec<u8>, at: usize| of[KEY_ID_BYTES + at..][..NONCE_BYTES / 2].to_vec();
     let firsts: HashSet<_> = sealed.iter().map(|of| half(of, 0)).collect();
     let seconds: HashSet<_> = sealed.iter().map(|of| half(of, NONCE_BYTES / 2)).collect();
-    // 64, 64, 64 and 8.
-    assert_eq!((firsts.len(), seconds.len()), (4, 200));
+    assert_eq!((firsts.len(), seconds.len()), (1, 200));
     for sealed in &sealed {
         assert_eq!(open(&keys, sealed).as_deref(), Ok(b"a session".as_slice()));
     }

@@ -1,10 +1,10 @@
 //! XAES-256-GCM (c2sp.org/XAES-256-GCM): AES-256-GCM with nonces long enough to be drawn at random.
 //!
 //! A record's own key is made by a CMAC from the key and half of the nonce; with it and the other half
-//! the record is sealed by AES-256-GCM. Some records that one thread seals one after the other share
+//! the record is sealed by AES-256-GCM. The records that one thread seals one after the other share
 //! the first half, and so the key: to make it and to set it costs as much as to seal a short record.
 //! The other halves are drawn at random, each by itself. A forked child begins with a key of its own, as
-//! with its stock of nonces. No unsafe.
+//! with its stock of nonces. Whoever opens records keeps the keys of a few halves. No unsafe.
 //!
 //! Locks: those of `lanes`, for the length of a record.
 
@@ -18,8 +18,11 @@ use crate::openssl::table::Libssl;
 use zeroize::Zeroizing;
 
 const BLOCK_BYTES: usize = 16;
-/// So many records share the first half of their nonces.
-const BATCH: u32 = 64;
+/// So many records share the first half of their nonces. NIST SP 800-38D, 8.3, allows 2^32 under one key with
+/// nonces drawn at random.
+const BATCH: u32 = 1 << 16;
+/// The halves for which a thread keeps the key with which it opens. Each thread that seals has one at a time.
+const MOST_KEPT: usize = 16;
 
 /// A key, and what the CMAC mixes into its only block (K1 in NIST SP 800-38B).
 pub(super) struct Key {
@@ -36,7 +39,7 @@ struct Tools {
     sealing: Sealing,
     /// The half of which the key in `sealing` is made, and how many records may still have it.
     batch: Option<(Half, u32)>,
-    opening: Opening,
+    openings: Openings,
     /// Made with the first record that is sealed.
     nonces: Option<Nonces>,
 }
@@ -47,7 +50,7 @@ impl Tools {
             blocks: Blocks::new(libssl, key)?,
             sealing: Sealing::new(libssl)?,
             batch: None,
-            opening: Opening::new(libssl)?,
+            openings: Openings { kept: Vec::new(), uses: 0 },
             nonces: None,
         })
     }
@@ -55,14 +58,52 @@ impl Tools {
     /// A new nonce, whose first half is that of the batch as long as there is one.
     fn nonce(&mut self, generator: Generator) -> Result<[u8; NONCE_BYTES], Failed> {
         let nonces = self.nonces.get_or_insert_with(Nonces::new);
-        let (mut nonce, is_of_stock) = nonces.draw(generator)?;
-        if !is_of_stock {
+        let (mut nonce, is_same_process) = nonces.draw(generator)?;
+        if !is_same_process {
             self.batch = None;
         }
         if let (Some((half, 1..)), Some(place)) = (self.batch, nonce.first_chunk_mut()) {
             *place = half;
         }
         Ok(nonce)
+    }
+}
+
+/// What records are opened with, a few halves each with its key.
+struct Openings {
+    kept: Vec<Kept>,
+    /// Records opened.
+    uses: u64,
+}
+
+struct Kept {
+    half: Half,
+    /// By the number of records opened.
+    last_use: u64,
+    opening: Opening,
+}
+
+impl Openings {
+    /// The one of this half, and whether it has another key yet: then it is new, or the one that was used longest
+    /// ago.
+    fn of(&mut self, libssl: &'static Libssl, half: &Half) -> Result<(&mut Opening, bool), Failed> {
+        self.uses += 1;
+        let known = self.kept.iter().position(|kept| kept.half == *half);
+        let place = match known {
+            Some(place) => place,
+            None if self.kept.len() < MOST_KEPT => {
+                self.kept.try_reserve(1).map_err(|_| Failed::NoMemory)?;
+                self.kept.push(Kept { half: *half, last_use: 0, opening: Opening::new(libssl)? });
+                self.kept.len() - 1
+            }
+            None => {
+                let oldest = self.kept.iter().enumerate().min_by_key(|(_, kept)| kept.last_use);
+                oldest.map_or(0, |(place, _)| place)
+            }
+        };
+        let kept = self.kept.get_mut(place).ok_or(Failed::Refused)?;
+        (kept.half, kept.last_use) = (*half, self.uses);
+        Ok((&mut kept.opening, known.is_none()))
     }
 }
 
@@ -171,8 +212,9 @@ impl Key {
     ) -> Result<bool, Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         self.with_tools(libssl, |tools| {
-            let key = self.derive(&mut tools.blocks, half)?;
-            tools.opening.open(&key, nonce, associated, sealed, to)
+            let (opening, is_new) = tools.openings.of(libssl, half)?;
+            let key = is_new.then(|| self.derive(&mut tools.blocks, half)).transpose()?;
+            opening.open(key.as_deref(), nonce, associated, sealed, to)
         })
     }
 }
@@ -195,12 +237,7 @@ mod tests {
     /// Seals `PLAIN` with a key of one byte, repeated, and opens it again.
     fn sealed(byte: u8, associated: &[u8]) -> Vec<u8> {
         let libssl = libssl_in_test();
-        let mut key = Key::empty();
-        let fill = |key: &mut [u8; KEY_BYTES]| {
-            key.fill(byte);
-            Ok(())
-        };
-        key.set(libssl, fill).unwrap();
+        let key = key_of(byte);
         let mut tools = Tools::new(libssl, &key.key).unwrap();
         let mut out = PLAIN.to_vec();
         let tag = key.seal_with(&mut tools, NONCE, associated, &mut out).unwrap();
@@ -228,5 +265,78 @@ mod tests {
             0x83, 0xbf, 0x3f, 0xdb, 0x41, 0xab, 0xd7, 0x40, 0xa2, 0x1f, 0x71, 0xeb, 0x76, 0x9d,
         ];
         assert_eq!(sealed(3, b"c2sp.org/XAES-256-GCM"), expected);
+    }
+
+    /// The key of this byte, repeated.
+    fn key_of(byte: u8) -> Key {
+        let mut key = Key::empty();
+        let fill = |key: &mut [u8; KEY_BYTES]| {
+            key.fill(byte);
+            Ok(())
+        };
+        key.set(libssl_in_test(), fill).unwrap();
+        key
+    }
+
+    /// A nonce with the first half of this number, and the other of that one.
+    fn nonce(half: u8, other: u8) -> [u8; NONCE_BYTES] {
+        std::array::from_fn(|place| if place < NONCE_BYTES / 2 { half } else { other })
+    }
+
+    /// More halves than are kept, each met again while it is kept, when it is the next to go, and afterwards.
+    #[test]
+    fn what_is_opened_with_a_kept_key_is_the_same() {
+        let (libssl, key) = (libssl_in_test(), key_of(7));
+        let halves = u8::try_from(MOST_KEPT + 2).unwrap();
+        let records: Vec<_> = (0..halves)
+            .flat_map(|half| [0, 1].map(|other| nonce(half, other)))
+            .map(|nonce| {
+                let mut text = PLAIN.to_vec();
+                let mut tools = Tools::new(libssl, &key.key).unwrap();
+                let tag = key.seal_with(&mut tools, &nonce, &nonce[..5], &mut text).unwrap();
+                (nonce, text, tag)
+            })
+            .collect();
+        let open = |record: &(_, Vec<u8>, _)| {
+            let ((nonce, text, tag), mut opened) = (record, [0; PLAIN.len()]);
+            let is_right = key.open(libssl, nonce, &nonce[..5], (text, tag), &mut opened).unwrap();
+            is_right && opened == *PLAIN
+        };
+        for round in 0..3 {
+            for (number, record) in records.iter().enumerate() {
+                assert!(open(record), "{round}, {number}");
+                assert!(open(&records[number % 4]), "{round}, {number}: one that is always kept");
+                let (nonce, mut text, tag) = record.clone();
+                text[0] ^= 1;
+                assert!(!open(&(nonce, text, tag)), "{round}, {number}: another text");
+            }
+        }
+    }
+
+    #[test]
+    fn the_half_that_was_met_longest_ago_makes_room() {
+        let (libssl, mut openings) = (libssl_in_test(), Openings { kept: Vec::new(), uses: 0 });
+        let halves = u8::try_from(MOST_KEPT).unwrap();
+        let mut is_new = |half: u8| openings.of(libssl, &[half; NONCE_BYTES / 2]).unwrap().1;
+        assert!((0..halves).all(&mut is_new));
+        assert!(!is_new(0), "it is kept, and not the oldest any more");
+        assert!(is_new(halves) && is_new(1), "the oldest has made room");
+        assert!(!is_new(0) && !is_new(halves));
+        assert_eq!(openings.kept.len(), MOST_KEPT);
+    }
+
+    /// Neither the half nor the key changes from one record to the next, until there were too many.
+    #[test]
+    fn records_share_a_half_as_long_as_they_may() {
+        let key = key_of(7);
+        let generator = Generator::new(libssl_in_test(), std::ptr::null_mut());
+        let half = || {
+            let (nonce, _) = key.seal(generator, b"", &mut PLAIN.to_vec()).unwrap();
+            *halves(&nonce).unwrap().0
+        };
+        let first = half();
+        // The page of nonces is filled anew several times meanwhile, which is the same process still.
+        assert!((1..BATCH).all(|_| half() == first));
+        assert_ne!(half(), first);
     }
 }
