@@ -109,16 +109,16 @@ impl Opening {
         Context::new(libssl, &Algorithms::get(libssl)?.gcm).map(Opening)
     }
 
-    /// Decrypts `from` to `to`, which is as long, under another key or under the one it has. True if the tag is
-    /// right; what is in `to` is otherwise not to be looked at.
+    /// Decrypts `text` where it is, under another key or under the one it has. True if the tag is right; the text is
+    /// otherwise not to be looked at.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub fn open(
         &mut self,
         key: Option<&[u8; KEY_BYTES]>,
         nonce: &[u8; GCM_NONCE_BYTES],
         associated: &[u8],
-        (from, tag): (&[u8], &[u8; TAG_BYTES]),
-        to: &mut [u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_BYTES],
     ) -> Result<bool, Failed> {
         let Opening(context) = self;
         let (ctx, gcm) = (context.ctx.as_ptr(), context.cipher_to_set());
@@ -138,12 +138,12 @@ impl Opening {
             let ok = unsafe { update(ctx, ptr::null_mut(), &raw mut written, data, length) };
             succeeded(ok)?;
         }
-        let length = same_length(from, to)?;
+        let length = c_int::try_from(text.len()).map_err(|_| Failed::Refused)?;
         if length > 0 {
-            let (data, place) = (from.as_ptr(), to.as_mut_ptr());
-            // SAFETY: a keyed context, `length` bytes to read and as many to write: GCM is a
-            // stream.
-            succeeded(unsafe { update(ctx, place, &raw mut written, data, length) })?;
+            let place = text.as_mut_ptr();
+            // SAFETY: a keyed context, and so many bytes to read and to write. GCM is a stream, and may write
+            // where it reads.
+            succeeded(unsafe { update(ctx, place, &raw mut written, place, length) })?;
             whole(written, length)?;
         }
         let mut block = [0; TAG_BYTES];

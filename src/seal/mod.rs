@@ -2,7 +2,7 @@
 //!
 //! The algorithm is XAES-256-GCM, for the sake of its nonces: 24 bytes from OpenSSL's generator,
 //! with nothing to count, to agree upon between processes and hosts or to remember over a restart.
-//! After 2^59 records under one key the chance that two share a nonce is 2^-32: see `xaes`.
+//! After 2^49 records under one key the chance that two share a nonce is 2^-32: see `xaes`.
 //!
 //! A secret is never used itself: HKDF-SHA256 makes of it the key that seals and an id, by which a
 //! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.
@@ -168,31 +168,41 @@ impl Keys {
         Ok(tag)
     }
 
-    /// Opens a sealed record. A failure may be in OpenSSL's error queue, which the caller keeps.
-    pub fn open(
+    /// Opens a sealed record where it is, and returns the plaintext in it. A failure may be in OpenSSL's error
+    /// queue, which the caller keeps; the record is nothing any more then.
+    pub fn open<'a>(
         &self,
         libssl: &'static Libssl,
         associated: &[u8],
-        sealed: &[u8],
-    ) -> Result<Wiped, OpenError> {
-        let (id, rest) = sealed.split_first_chunk().ok_or(OpenError::Truncated)?;
-        let (nonce, rest) = rest.split_first_chunk().ok_or(OpenError::Truncated)?;
-        let sealed = rest.split_last_chunk().ok_or(OpenError::Truncated)?;
+        record: &'a mut Wiped,
+    ) -> Result<&'a [u8], OpenError> {
+        let (id, rest) = record.split_first_chunk_mut().ok_or(OpenError::Truncated)?;
+        let (nonce, rest) = rest.split_first_chunk_mut().ok_or(OpenError::Truncated)?;
+        let (text, tag) = rest.split_last_chunk_mut().ok_or(OpenError::Truncated)?;
         let mut candidates = self.0.iter().filter(|key| key.id == *id).peekable();
         candidates.peek().ok_or(OpenError::UnknownKey)?;
-        let length = sealed.0.len();
-        let mut plain = Wiped::default();
-        plain.try_reserve_exact(length).map_err(|_| OpenError::Failed)?;
-        plain.resize(length, 0);
-        // Ids are short: two keys may share one.
-        for Key { key, .. } in candidates {
-            let opened = key.open(libssl, nonce, associated, sealed, plain.as_mut_slice());
+        while let Some(Key { key, .. }) = candidates.next() {
+            // Ids are short: two keys may share one.
+            let another = match candidates.peek() {
+                Some(_) => Some(copied(text).ok_or(OpenError::Failed)?),
+                None => None,
+            };
+            let opened = key.open(libssl, nonce, associated, text, tag);
             if opened.map_err(|_| OpenError::Failed)? {
-                return Ok(plain);
+                return Ok(text);
             }
+            another.inspect(|sealed| text.copy_from_slice(sealed));
         }
         Err(OpenError::NotAuthentic)
     }
+}
+
+/// The same bytes once more; `None` without memory.
+fn copied(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).ok()?;
+    copy.extend_from_slice(bytes);
+    Some(copy)
 }
 
 #[cfg(test)]

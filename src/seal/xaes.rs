@@ -200,21 +200,21 @@ impl Key {
         tools.sealing.seal(nonce, associated, text)
     }
 
-    /// Decrypts `from` to `to`, which is as long; true if the tag is right.
+    /// Decrypts `text` where it is; true if the tag is right.
     #[expect(clippy::too_many_arguments, reason = "an AEAD's inputs: RFC 5116 2.1")]
     pub(super) fn open(
         &self,
         libssl: &'static Libssl,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
-        sealed: (&[u8], &[u8; TAG_BYTES]),
-        to: &mut [u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_BYTES],
     ) -> Result<bool, Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         self.with_tools(libssl, |tools| {
             let (opening, is_new) = tools.openings.of(libssl, half)?;
             let key = is_new.then(|| self.derive(&mut tools.blocks, half)).transpose()?;
-            opening.open(key.as_deref(), nonce, associated, sealed, to)
+            opening.open(key.as_deref(), nonce, associated, text, tag)
         })
     }
 }
@@ -241,9 +241,9 @@ mod tests {
         let mut tools = Tools::new(libssl, &key.key).unwrap();
         let mut out = PLAIN.to_vec();
         let tag = key.seal_with(&mut tools, NONCE, associated, &mut out).unwrap();
-        let mut opened = [0; PLAIN.len()];
-        let is_authentic = key.open(libssl, NONCE, associated, (&out, &tag), &mut opened);
-        assert_eq!((is_authentic, &opened), (Ok(true), PLAIN));
+        let mut opened = out.clone();
+        let is_authentic = key.open(libssl, NONCE, associated, &mut opened, &tag);
+        assert_eq!((is_authentic, opened.as_slice()), (Ok(true), PLAIN.as_slice()));
         out.extend(tag);
         out
     }
@@ -297,10 +297,10 @@ mod tests {
                 (nonce, text, tag)
             })
             .collect();
-        let open = |record: &(_, Vec<u8>, _)| {
-            let ((nonce, text, tag), mut opened) = (record, [0; PLAIN.len()]);
-            let is_right = key.open(libssl, nonce, &nonce[..5], (text, tag), &mut opened).unwrap();
-            is_right && opened == *PLAIN
+        let open = |record: &([u8; NONCE_BYTES], Vec<u8>, [u8; TAG_BYTES])| {
+            let (nonce, mut text, tag) = record.clone();
+            let is_right = key.open(libssl, &nonce, &nonce[..5], &mut text, &tag).unwrap();
+            is_right && text == PLAIN
         };
         for round in 0..3 {
             for (number, record) in records.iter().enumerate() {

@@ -136,8 +136,9 @@ impl Specimen {
     fn open(&self, number: u64, lookup: Lookup, sealed: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let Lookup::Found { deadline: until, .. } = lookup else { return Ok(None) };
         let opens_as = |number, until| {
-            let opened = self.keys.open(self.libssl, &Self::associated(number, until), sealed);
-            opened.ok().map(|plain| plain.to_vec())
+            let (associated, mut record) =
+                (Self::associated(number, until), Wiped::new(sealed.to_vec()));
+            self.keys.open(self.libssl, &associated, &mut record).ok().map(<[u8]>::to_vec)
         };
         if let Some(plain) = opens_as(number, until) {
             return Ok(Some(plain));

@@ -161,9 +161,9 @@ impl<'a> Address<'a> {
     pub(in crate::context) fn fetch(&self, libssl: &'static Libssl) -> Result<Fetched, Cause> {
         let name = self.name.ok_or(Cause::Unknown)?;
         let _errors = KeepErrors::new(libssl);
-        let mut sealed = Vec::new();
+        let mut record = Wiped::default();
         let now = Now(now_milliseconds());
-        let found = self.host.store.get(&self.locator, now, &mut sealed);
+        let found = self.host.store.get(&self.locator, now, &mut record);
         let (deadline, came_back, is_elsewhere) = match found {
             Lookup::Found { deadline, came_back, is_elsewhere } => {
                 (deadline, came_back, is_elsewhere)
@@ -171,7 +171,7 @@ impl<'a> Address<'a> {
             Lookup::Removed => return Err(Cause::Removed),
             Lookup::Missing | Lookup::Busy => return Err(Cause::Unknown),
         };
-        let (fetched, era) = self.open(libssl, name, deadline, &sealed).map_err(|tally| {
+        let (fetched, era) = self.open(libssl, name, deadline, &mut record).map_err(|tally| {
             self.tally(tally);
             Cause::Refused
         })?;
@@ -239,11 +239,14 @@ impl<'a> Address<'a> {
         libssl: &'static Libssl,
         name: &ServerName,
         deadline: u64,
-        sealed: &[u8],
+        record: &mut Wiped,
     ) -> Result<(Fetched, u64), Tally> {
         let associated = self.associated(name, deadline).ok_or(Tally::Undecryptable)?;
-        let open = |keys: &Keys| keys.open(libssl, associated.bytes(), sealed).ok();
-        let plain = self.host.keys.with_keys(libssl, open).ok_or(Tally::Undecryptable)?;
+        let plain = self
+            .host
+            .keys
+            .with_keys(libssl, |keys| keys.open(libssl, associated.bytes(), record).ok())
+            .ok_or(Tally::Undecryptable)?;
         let (origin, rest) = plain.split_first_chunk().ok_or(Tally::Mismatched)?;
         let origin = Origin::from_bytes(origin).ok_or(Tally::Mismatched)?;
         let (era, short) = split_era(&origin, rest).ok_or(Tally::Mismatched)?;

@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::{fs, process, ptr, thread};
 
 fn open(keys: &Keys, sealed: &[u8]) -> Option<()> {
-    keys.open(libssl_in_test(), b"name", sealed).ok().map(drop)
+    let mut record = Wiped::new(sealed.to_vec());
+    keys.open(libssl_in_test(), b"name", &mut record).ok().map(|_| ())
 }
 
 fn seal(keys: &Keys) -> Option<Vec<u8>> {
