@@ -2,7 +2,7 @@
 //!
 //! The algorithm is XAES-256-GCM, for the sake of its nonces: 24 bytes from OpenSSL's generator,
 //! with nothing to count, to agree upon between processes and hosts or to remember over a restart.
-//! After 2^49 records under one key the chance that two share a nonce is 2^-32: see `xaes`.
+//! After 2^49 records under one key the chance that two share a nonce is 2^-32, see docs/STORE.md.
 //!
 //! A secret is never used itself: HKDF-SHA256 makes of it the key that seals and an id, by which a
 //! record finds its key in a file of several. The id is a hint and proves nothing; the tag does.

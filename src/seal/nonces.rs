@@ -1,8 +1,9 @@
 //! Nonces, drawn many at once: OpenSSL's generator takes for one nearly as long as for many.
 //!
-//! Those in stock lie in a page that the kernel wipes for a forked child, with the word that says
-//! how many there are, and that the page was filled before: parent and child never take the same one, and
-//! a child knows that it is one. Where the kernel wipes nothing, each is drawn when it is needed. A nonce is no secret, and is given out once.
+//! Those in stock lie in a page that the kernel wipes for a forked child: parent and child never take the
+//! same one. A word of the page says how many there are, and that this process has filled the page. So a
+//! child knows that it is one. Where the kernel wipes nothing, each is drawn when it is needed. A nonce is no
+//! secret, and is given out once.
 //!
 //! A signal handler may fork at any point of this code, and the child may go on from there. So nothing
 //! that was read before is believed without a look at the page afterwards.

@@ -22,7 +22,7 @@ const BLOCK_BYTES: usize = 16;
 /// nonces drawn at random.
 const BATCH: u32 = 1 << 16;
 /// The halves for which a thread keeps the key with which it opens. Each thread that seals has one at a time.
-const MOST_KEPT: usize = 16;
+const MOST_KEPT: usize = 32;
 
 /// A key, and what the CMAC mixes into its only block (K1 in NIST SP 800-38B).
 pub(super) struct Key {
@@ -72,28 +72,28 @@ impl Tools {
 /// What records are opened with, a few halves each with its key.
 struct Openings {
     kept: Vec<Kept>,
-    /// Records opened.
+    /// Records that came to be opened.
     uses: u64,
 }
 
 struct Kept {
-    half: Half,
-    /// By the number of records opened.
+    /// The half whose key `opening` has.
+    half: Option<Half>,
+    /// Of the numbers of records, that of the last one.
     last_use: u64,
     opening: Opening,
 }
 
 impl Openings {
-    /// The one of this half, and whether it has another key yet: then it is new, or the one that was used longest
-    /// ago.
-    fn of(&mut self, libssl: &'static Libssl, half: &Half) -> Result<(&mut Opening, bool), Failed> {
+    /// The one of this half, or else one that is to get its key: a new one, or the one that was used longest ago.
+    fn of(&mut self, libssl: &'static Libssl, half: &Half) -> Result<&mut Kept, Failed> {
         self.uses += 1;
-        let known = self.kept.iter().position(|kept| kept.half == *half);
-        let place = match known {
+        let place = match self.kept.iter().position(|kept| kept.half.as_ref() == Some(half)) {
             Some(place) => place,
             None if self.kept.len() < MOST_KEPT => {
                 self.kept.try_reserve(1).map_err(|_| Failed::NoMemory)?;
-                self.kept.push(Kept { half: *half, last_use: 0, opening: Opening::new(libssl)? });
+                let opening = Opening::new(libssl)?;
+                self.kept.push(Kept { half: None, last_use: 0, opening });
                 self.kept.len() - 1
             }
             None => {
@@ -102,8 +102,8 @@ impl Openings {
             }
         };
         let kept = self.kept.get_mut(place).ok_or(Failed::Refused)?;
-        (kept.half, kept.last_use) = (*half, self.uses);
-        Ok((&mut kept.opening, known.is_none()))
+        kept.last_use = self.uses;
+        Ok(kept)
     }
 }
 
@@ -212,9 +212,16 @@ impl Key {
     ) -> Result<bool, Failed> {
         let (half, nonce) = halves(nonce).ok_or(Failed::Refused)?;
         self.with_tools(libssl, |tools| {
-            let (opening, is_new) = tools.openings.of(libssl, half)?;
-            let key = is_new.then(|| self.derive(&mut tools.blocks, half)).transpose()?;
-            opening.open(key.as_deref(), nonce, associated, text, tag)
+            let kept = tools.openings.of(libssl, half)?;
+            if kept.half.as_ref() == Some(half) {
+                return kept.opening.open(None, nonce, associated, text, tag);
+            }
+            kept.half = None;
+            // Moved nowhere else, because what it moves from is not wiped.
+            let key = self.derive(&mut tools.blocks, half)?;
+            let is_right = kept.opening.open(Some(&key), nonce, associated, text, tag)?;
+            kept.half = Some(*half);
+            Ok(is_right)
         })
     }
 }
@@ -317,7 +324,11 @@ mod tests {
     fn the_half_that_was_met_longest_ago_makes_room() {
         let (libssl, mut openings) = (libssl_in_test(), Openings { kept: Vec::new(), uses: 0 });
         let halves = u8::try_from(MOST_KEPT).unwrap();
-        let mut is_new = |half: u8| openings.of(libssl, &[half; NONCE_BYTES / 2]).unwrap().1;
+        let mut is_new = |half: u8| {
+            let half = [half; NONCE_BYTES / 2];
+            let kept = openings.of(libssl, &half).unwrap();
+            kept.half.replace(half) != Some(half)
+        };
         assert!((0..halves).all(&mut is_new));
         assert!(!is_new(0), "it is kept, and not the oldest any more");
         assert!(is_new(halves) && is_new(1), "the oldest has made room");

@@ -19,6 +19,8 @@ pub(super) enum Counter {
     Forgotten,
     /// Records that made room before the agent had told other hosts of them.
     Untold,
+    /// Puts that were counted with their slot, and then refused.
+    CameToNothing,
 }
 
 /// A counter of the whole store, for an event of which the store's caller knows the reason.

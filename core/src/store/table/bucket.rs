@@ -41,11 +41,12 @@ pub(in crate::store) struct Bucket {
     cells: [Word; CELLS],
     /// Sessions that began until this second may have been removed without a trace.
     pub(super) floor: Word,
-    /// Traces and further slots that ever came here, and sessions that came to nothing, in the lower half. Above
-    /// them 16 bits for traces alone ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
+    /// Traces and further slots that ever came here, in the lower half. Above them 16 bits for traces alone
+    /// ([`TRACED`]), and 16 for how often the floor rose ([`RISE`]).
     pub(super) clock: Word,
-    /// Sessions that were put, in units of [`STORED`], and sessions that made room, of [`EVICTED`]. In
-    /// the bucket, so that processes do not wait for each other's counters.
+    /// Sessions that were put or came to nothing, in units of [`STORED`], and sessions that made room, of [`EVICTED`].
+    /// In the bucket, so that processes do not wait for each other's counters. It only grows: a put looks here
+    /// for others.
     pub(super) counts: Word,
     ghosts: [Word; GHOST_WORDS],
     traces: [[Word; TRACE_WORDS]; TRACES],
@@ -108,19 +109,19 @@ pub(super) struct Places {
     pub(super) over: Cells,
 }
 
-/// What came to a bucket: sessions, further slots and removals, and how often its floor rose.
+/// What ever came to a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Events {
-    /// The bucket's clock, or which of its bits have changed.
+    /// Further slots and removals, and how often its floor rose.
     clock: u64,
-    all: u64,
+    sessions: u64,
 }
 
 impl Events {
-    /// Whether it is one session, and nothing else.
+    /// Whether one session has come since then, and nothing else.
     #[inline]
-    pub(super) fn are_one_session(self) -> bool {
-        self.all == 1
+    pub(super) fn are_one_session_after(self, began: Events) -> bool {
+        self.clock == began.clock && self.sessions == began.sessions.wrapping_add(1)
     }
 
     /// How often the floor rose, and how many traces came, in one number.
@@ -262,22 +263,10 @@ impl Bucket {
         self.clock.get() / RISE
     }
 
-    /// All that ever came here. Whoever sees it sees what came.
+    /// What ever came here. Whoever sees it sees what came.
     #[inline]
     pub(super) fn events(&self) -> Events {
-        // In this order, because a session that comes to nothing goes from the second to the first.
-        let clock = self.clock.get();
-        Events { clock, all: (self.counts.get() / STORED).wrapping_add(clock) }
-    }
-
-    /// What has come since.
-    #[inline]
-    pub(super) fn events_since(&self, began: Events) -> Events {
-        // The other way round, so that there are more rather than less.
-        let sessions = self.counts.get() / STORED;
-        let clock = self.clock.get();
-        let all = sessions.wrapping_add(clock).wrapping_sub(began.all);
-        Events { clock: clock ^ began.clock, all }
+        Events { clock: self.clock.get(), sessions: self.counts.get() / STORED }
     }
 
     /// Notes that a session had to make room, at this time of the bucket.

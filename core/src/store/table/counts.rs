@@ -77,7 +77,10 @@ impl Table<'_> {
             |shift: u32| self.buckets.iter().map(move |bucket| bucket.counts.peek() >> shift);
         let half = u64::from(u32::MAX);
         match counter {
-            Counter::Stores => counts(STORED.trailing_zeros()).map(|count| count & half).sum(),
+            Counter::Stores => counts(STORED.trailing_zeros())
+                .map(|count| count & half)
+                .sum::<u64>()
+                .saturating_sub(self.counted(Counter::CameToNothing)),
             Counter::Evicted => counts(0).map(|count| count & half).sum(),
             _ => {
                 self.regions.iter().map(|region| region.counted(counter)).fold(0, u64::wrapping_add)

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::body::{FURTHER, Facts, Link, further, split};
-use super::bucket::{EVICTED, Events, RISE, STORED, TRACED, WAYS};
+use super::bucket::{EVICTED, RISE, STORED, TRACED, WAYS};
 use super::cell::{CHANCE, Cell, LARGE, LONG, REGULAR, SPENT, State, UNTOLD};
 use super::victim::{Ages, FEW, Ways, victim};
 use super::word::fence_after_change;
@@ -99,9 +99,9 @@ impl Place<'_> {
         }
         // A removal or another record of the session that came meanwhile has not seen this one, or is seen here.
         fence_after_change();
-        let came = self.bucket.events_since(began);
-        if has_rival || !came.are_one_session() {
-            self.settle(way, live, came, now)?;
+        let events = self.bucket.events();
+        if has_rival || !events.are_one_session_after(began) {
+            self.settle(way, live, events.removals() ^ began.removals(), now)?;
         }
         if untold != 0 {
             self.mark();
@@ -109,10 +109,10 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// A session is published, and not alone in that: this came to its bucket meanwhile.
+    /// A session is published, and others may have come to its bucket meanwhile. `removals`: what has changed of
+    /// [`Events::removals`](super::bucket::Events::removals).
     #[cold]
-    fn settle(&self, way: usize, live: Cell, came: Events, now: Now) -> Result<(), PutError> {
-        let removals = came.removals();
+    fn settle(&self, way: usize, live: Cell, removals: u64, now: Now) -> Result<(), PutError> {
         if removals != 0 && (removals >= RISE / TRACED || self.is_removed(now)) {
             self.uncount();
             self.kill(way, live, now);
@@ -121,7 +121,9 @@ impl Place<'_> {
         // Of several that were put at once the one stays that lookups find, and that later puts replace.
         let tagged = self.bucket.with_tag(self.key.tag);
         for hit in tagged.filter_map(|way| self.hit(way)).skip(1) {
-            self.kill(hit.way, hit.cell, now);
+            if self.kill(hit.way, hit.cell, now) {
+                self.makes_room(hit.cell, true, now);
+            }
         }
         Ok(())
     }
@@ -298,11 +300,10 @@ impl Place<'_> {
         }
     }
 
-    /// A session that was counted is not put. The bucket's time does not go back.
+    /// A session that was counted is not put.
     #[cold]
     fn uncount(&self) {
-        self.bucket.clock.advance(1);
-        self.bucket.counts.advance(STORED.wrapping_neg());
+        self.count(Counter::CameToNothing);
     }
 
     /// Counts a session that made room for a removal.

@@ -132,6 +132,23 @@ pub(in crate::store) mod seam {
         result.is_err_and(|payload| payload.downcast::<Died>().is_ok())
     }
 
+    /// Runs `body`; before its `nth` shared write `run` runs whole, and `body` dies before the `death`-th from there.
+    /// Returns whether it did.
+    pub(in crate::store) fn with_before_dies_at(
+        nth: u64,
+        run: impl FnOnce() + 'static,
+        death: u64,
+        body: impl FnOnce(),
+    ) -> bool {
+        BEFORE.replace(Some(Box::new(move || {
+            run();
+            LEFT.set(death);
+        })));
+        let died = dies_at(nth, body);
+        drop(BEFORE.take());
+        died
+    }
+
     /// Runs `body`; before its `nth` shared write `run` runs whole. Returns whether it came to that.
     pub(in crate::store) fn with_before(
         nth: u64,

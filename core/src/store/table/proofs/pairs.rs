@@ -392,25 +392,59 @@ fn a_put_that_comes_to_nothing_is_not_counted() {
     }
 }
 
-/// A put of the same session comes between any two writes of a put, and dies before one of its own, or not. One record
-/// is left of it, at the latest when it is put once more: no older one is found when that one goes.
+fn is_there_once(memory: &Memory, message: &str) {
+    let (sessions, _) = memory.table().occupied();
+    assert_eq!(sessions, 1, "{message}");
+    assert!(memory.get(ID).is_some(), "{message}");
+}
+
+/// A put of the same session comes between any two writes of a put.
 #[test]
 fn what_is_put_twice_at_once_is_there_once() {
     for length in [40, 400] {
-        for (nth, death) in (1..60).flat_map(|nth| (0..60).map(move |death| (nth, death))) {
+        for nth in 1.. {
             let memory = Rc::new(Memory::new(8));
             let other = Rc::clone(&memory);
-            let again = move || {
-                let put = || done(other.put(ID, length));
-                if death == 0 { put() } else { done(seam::dies_at(death, put)) }
-            };
-            seam::with_before(nth, again, || done(memory.put(ID, length)));
-            if death > 0 {
-                memory.put(ID, length).unwrap();
+            let again = move || other.put(ID, length).unwrap();
+            let came = seam::with_before(nth, again, || memory.put(ID, length).unwrap());
+            is_there_once(&memory, &format!("{length}, {nth}"));
+            if !came {
+                break;
             }
-            let (sessions, _) = memory.table().occupied();
-            assert_eq!(sessions, 1, "{length}, {nth}, {death}");
-            assert!(memory.get(ID).is_some(), "{length}, {nth}, {death}");
         }
     }
+}
+
+/// As before, and between any two writes of the second one a third comes.
+#[test]
+fn what_is_put_three_times_at_once_is_there_once() {
+    let most = (1..).find(|nth| !seam::dies_at(*nth, || Memory::new(1).put(ID, 40).unwrap()));
+    for (nth, mth) in
+        (1..most.unwrap()).flat_map(|nth| (1..most.unwrap()).map(move |mth| (nth, mth)))
+    {
+        let memory = Rc::new(Memory::new(1));
+        let (second, third) = (Rc::clone(&memory), Rc::clone(&memory));
+        let put = |memory: &Memory| memory.put(ID, 40).unwrap();
+        let within = move || {
+            seam::with_before(mth, move || put(&third), || put(&second));
+        };
+        assert!(seam::with_before(nth, within, || put(&memory)));
+        is_there_once(&memory, &format!("{nth}, {mth}"));
+    }
+}
+
+/// The first of two puts dies after the other one, and so leaves both records. The next put leaves one.
+#[test]
+fn what_the_dead_have_put_twice_is_replaced_whole() {
+    let mut left = 0;
+    for (nth, death) in (1..20).flat_map(|nth| (1..20).map(move |death| (nth, death))) {
+        let memory = Rc::new(Memory::new(1));
+        let other = Rc::clone(&memory);
+        let again = move || other.put(ID, 40).unwrap();
+        seam::with_before_dies_at(nth, again, death, || memory.put(ID, 40).unwrap());
+        left += u32::from(memory.slots(State::Live) == 2);
+        memory.put(ID, 40).unwrap();
+        is_there_once(&memory, &format!("{nth}, {death}"));
+    }
+    assert!(left > 0, "none has died where this matters");
 }
